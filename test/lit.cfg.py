@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""How lit finds and runs caat's tests. Run through ctest, or `build/venv/bin/lit -sv build/test/Sync`."""
+import os
+
+import lit.formats
+
+config.name = "caat"
+config.test_format = lit.formats.ShTest(execute_external=False)
+config.suffixes = [".mlir", ".test"]
+config.excludes = ["Inputs", "CMakeLists.txt"]
+config.test_source_root = os.path.dirname(__file__)
+config.test_exec_root = os.path.join(config.caat_build, "test")
+
+config.substitutions.append(("%python", config.python))
+config.substitutions.append(("%models", os.path.join(config.test_source_root, "models")))
+config.substitutions.append(("%reference", os.path.join(config.test_source_root, "reference")))
+
+path = [os.path.join(config.caat_build, "bin"), config.llvm_tools, config.environment.get("PATH", "")]
+config.environment["PATH"] = os.pathsep.join(path)
+config.environment["FILECHECK_OPTS"] = "-enable-var-scope --dump-input-filter=error"
+for name in ("ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS"):
+    if name in os.environ:
+        config.environment[name] = os.environ[name]
+
+if config.has_cuda:
+    config.available_features.add("cuda")
