@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#ifndef CAAT_DIALECTS_RT_TD
+#define CAAT_DIALECTS_RT_TD
+
+include "mlir/IR/OpBase.td"
+include "mlir/IR/SymbolInterfaces.td"
+include "mlir/Interfaces/DestinationStyleOpInterface.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+
+def RT_Dialect : Dialect {
+  let name = "rt";
+  let cppNamespace = "::caat::rt";
+  let summary = "What compiled code asks of the runtime";
+  let description = [{
+    The host program of an artifact: weights, named dimensions, buffers of the interface, and calls of the runtime's
+    entry points (`runtime/include/caat/runtime/Entrypoints.def`). `rt.linear` and `rt.matmul` exist on tensors, in
+    destination style, and on memrefs, without results; one-shot bufferization turns the one into the other.
+  }];
+}
+
+class RT_Op<string mnemonic, list<Trait> traits = []> : Op<RT_Dialect, mnemonic, traits>;
+
+/// A product in destination style: tensors with results, or memrefs without.
+class RT_Product<string mnemonic, list<Trait> traits = []>
+    : RT_Op<mnemonic, !listconcat(traits, [DestinationStyleOpInterface,
+                                           DeclareOpInterfaceMethods<MemoryEffectsOpInterface>])> {
+  let results = (outs Variadic<AnyRankedTensor>:$results);
+  let hasVerifier = 1;
+  code declareDestination = [{
+    ::mlir::MutableOperandRange getDpsInitsMutable() { return getInitMutable(); }
+  }];
+}
+
+def RT_WeightOp : RT_Op<"weight", [Symbol, IsolatedFromAbove, SingleBlock]> {
+  let summary = "a weight, as the expression that makes it at compile time";
+  let description = [{
+    The region computes the weight from `onnx.get_initializer` and `onnx.Constant` and ends in `rt.yield`. The artifact
+    writer evaluates it once per rank; nothing of it runs later. With `linear` the weight is a matrix that only
+    `rt.linear` uses, [K, N], or [N, K] with `transposed`; the runtime may pack it. Without, it is a dense buffer.
+
+    ```mlir
+    rt.weight @scale : tensor<2xf32> {
+      %0 = arith.constant dense<[1.0, 2.0]> : tensor<2xf32>
+      rt.yield %0 : tensor<2xf32>
+    }
+    ```
+
+    **Constraints:**
+    - (C1) the region ends in `rt.yield` of one value of the stated type, which is a static ranked tensor.
+    - (C2) a linear weight has two dimensions; only linear weights are transposed.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<AnyStaticShapeTensor>:$type, UnitAttr:$linear,
+                       UnitAttr:$transposed);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = [{
+    $sym_name (`linear` $linear^)? (`transposed` $transposed^)? `:` $type $body attr-dict
+  }];
+  let hasRegionVerifier = 1;
+  let extraClassDeclaration = [{
+    ::mlir::RankedTensorType getTensorType() { return ::llvm::cast<::mlir::RankedTensorType>(getType()); }
+    /// Rows and columns of the matrix that x is multiplied by.
+    int64_t getK() { return getTensorType().getDimSize(getTransposed() ? 1 : 0); }
+    int64_t getN() { return getTensorType().getDimSize(getTransposed() ? 0 : 1); }
+    ::mlir::Value getYielded();
+  }];
+}
+
+def RT_YieldOp : RT_Op<"yield", [Pure, Terminator, HasParent<"WeightOp">]> {
+  let summary = "the value of a weight";
+  let arguments = (ins AnyRankedTensor:$value);
+  let assemblyFormat = "$value attr-dict `:` type($value)";
+}
+
+def RT_ParameterOp : RT_Op<"parameter", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "a weight as a value";
+  let description = [{
+    A read-only value.
+
+    ```mlir
+    %0 = rt.parameter @scale : tensor<2xf32>
+    ```
+
+    **Constraints:**
+    - (C1) the symbol is an `rt.weight` without `linear`, of the same shape and element type.
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$weight);
+  let results = (outs AnyTypeOf<[AnyRankedTensor, AnyMemRef]>:$result);
+  let assemblyFormat = "$weight attr-dict `:` type($result)";
+}
+
+def RT_DimOp : RT_Op<"dim", [Pure]> {
+  let summary = "a named dimension of the program's interface";
+  let description = [{
+    ```mlir
+    %batch = rt.dim "batch"
+    ```
+  }];
+  let arguments = (ins StrAttr:$name);
+  let results = (outs Index:$result);
+  let assemblyFormat = "$name attr-dict";
+}
+
+def RT_BufferOp : RT_Op<"buffer", [Pure]> {
+  let summary = "an input, cache or output of the program's interface";
+  let description = [{
+    The dense buffer at a position of the manifest's order, with the sizes of its dynamic dimensions.
+
+    ```mlir
+    %ids = rt.buffer 0 [%batch, %seq] : memref<?x?xi64>
+    ```
+
+    **Constraints:**
+    - (C1) one size for each dynamic dimension, and the identity layout.
+  }];
+  let arguments = (ins ConfinedAttr<I64Attr, [IntNonNegative]>:$position, Variadic<Index>:$sizes);
+  let results = (outs AnyMemRef:$result);
+  let assemblyFormat = "$position `[` $sizes `]` attr-dict `:` type($result)";
+  let hasVerifier = 1;
+}
+
+def RT_WorkspaceOp : RT_Op<"workspace", [Pure]> {
+  let summary = "the arena that holds the intermediate values";
+  let results = (outs AnyMemRef:$result);
+  let assemblyFormat = "attr-dict `:` type($result)";
+}
+
+def RT_LinearOp : RT_Product<"linear", [DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "product with a weight: y = x W, or y += x W with accumulate";
+  let description = [{
+    x is [..., K], y is [..., N]; leading dimensions are equal. The old value of y counts only with `accumulate`.
+
+    ```mlir
+    %y = rt.linear @w ins(%x : tensor<?x4xf32>) outs(%init : tensor<?x8xf32>) -> tensor<?x8xf32>
+    ```
+
+    **Constraints:**
+    - (C1) tensors with one result of y's type, or memrefs without result.
+    - (C2) x and y have the same element type and the same leading dimensions.
+    - (C3) the symbol is a linear `rt.weight`; its K and N are the last dimensions of x and y.
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$weight, AnyTypeOf<[AnyRankedTensor, AnyMemRef]>:$x,
+                       AnyTypeOf<[AnyRankedTensor, AnyMemRef]>:$init, UnitAttr:$accumulate);
+  let assemblyFormat = [{
+    $weight (`accumulate` $accumulate^)? `ins` `(` $x `:` type($x) `)` `outs` `(` $init `:` type($init) `)` attr-dict
+    (`->` type($results)^)?
+  }];
+  let builders = [OpBuilder<(ins "::llvm::StringRef":$weight, "::mlir::Value":$x, "::mlir::Value":$init)>];
+  let extraClassDeclaration = declareDestination;
+}
+
+def RT_MatmulOp : RT_Product<"matmul"> {
+  let summary = "batched product: c = alpha a b + beta c";
+  let description = [{
+    a is [batch..., m, k] ([batch..., k, m] with `transpose_a`), b is [batch..., k, n] ([batch..., n, k] with
+    `transpose_b`), c is [batch..., m, n]. A batch dimension of a or b may be 1 and is then repeated. On memrefs any
+    strides are allowed, but the columns of c are contiguous. The old value of c counts only where beta is not 0.
+
+    ```mlir
+    %c = rt.matmul ins(%a, %b : tensor<?x?x8xf32>, tensor<?x?x8xf32>) outs(%init : tensor<?x?x?xf32>)
+           {transpose_b} -> tensor<?x?x?xf32>
+    ```
+
+    **Constraints:**
+    - (C1) tensors with one result of c's type, or memrefs without result.
+    - (C2) equal element types, equal ranks of at least 2.
+    - (C3) static m, n, k agree, and static batch dimensions are equal, or 1 in a or b.
+  }];
+  let arguments = (ins AnyTypeOf<[AnyRankedTensor, AnyMemRef]>:$a, AnyTypeOf<[AnyRankedTensor, AnyMemRef]>:$b,
+                       AnyTypeOf<[AnyRankedTensor, AnyMemRef]>:$init, UnitAttr:$transpose_a, UnitAttr:$transpose_b,
+                       DefaultValuedAttr<F32Attr, "1.0f">:$alpha, DefaultValuedAttr<F32Attr, "0.0f">:$beta);
+  let assemblyFormat = [{
+    `ins` `(` $a `,` $b `:` type($a) `,` type($b) `)` `outs` `(` $init `:` type($init) `)` attr-dict
+    (`->` type($results)^)?
+  }];
+  let builders = [OpBuilder<(ins "::mlir::Value":$a, "::mlir::Value":$b, "::mlir::Value":$init,
+                                 CArg<"bool", "false">:$transposeA, CArg<"bool", "false">:$transposeB,
+                                 CArg<"float", "1.0f">:$alpha, CArg<"float", "0.0f">:$beta)>];
+  let extraClassDeclaration = declareDestination;
+}
+
+def RT_LaunchOp : RT_Op<"launch", [AttrSizedOperandSegments, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "runs the rows [0, grid) of a generated kernel";
+  let description = [{
+    The runtime may divide the rows among threads.
+
+    ```mlir
+    rt.launch @k grid(%rows) buffers(%x, %y : memref<?x8xf32>, memref<?x8xf32>) dims(%rows)
+    ```
+
+    **Constraints:**
+    - (C1) every buffer has the identity layout (it is passed as a pointer).
+    - (C2) the symbol is a function.
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$kernel, Index:$grid, Variadic<AnyMemRef>:$buffers, Variadic<Index>:$dims);
+  let assemblyFormat = [{
+    $kernel `grid` `(` $grid `)` `buffers` `(` ($buffers^ `:` type($buffers))? `)` `dims` `(` ($dims^)? `)` attr-dict
+  }];
+  let hasVerifier = 1;
+}
+
+def RT_CopyOp : RT_Op<"copy", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "copies one dense buffer onto another of the same size";
+  let arguments = (ins AnyMemRef:$source, AnyMemRef:$target);
+  let assemblyFormat = "$source `to` $target attr-dict `:` type($source) `to` type($target)";
+  let hasVerifier = 1;
+}
+
+def RT_CheckOp : RT_Op<"check"> {
+  let summary = "fails the run with a message where a condition is false";
+  let description = [{
+    ```mlir
+    rt.check %fits, "the sequence is longer than max_length"
+    ```
+  }];
+  let arguments = (ins I1:$condition, StrAttr:$message);
+  let assemblyFormat = "$condition `,` $message attr-dict";
+}
+
+#endif // CAAT_DIALECTS_RT_TD

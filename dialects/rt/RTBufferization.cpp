@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "dialects/rt/RT.h"
+#include "mlir/Dialect/Bufferization/IR/BufferizableOpInterface.h"
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
+#include "mlir/Dialect/Bufferization/IR/DstBufferizableOpInterfaceImpl.h"
+
+using namespace mlir;
+using namespace mlir::bufferization;
+using namespace caat::rt;
+
+namespace {
+
+/// rt.linear and rt.matmul: the result is the destination; its old value is read only where it counts.
+template <typename OpTy>
+struct ProductModel : DstBufferizableOpInterfaceExternalModel<ProductModel<OpTy>, OpTy> {
+  static bool readsInit(OpTy op) {
+    if constexpr (std::is_same_v<OpTy, LinearOp>)
+      return op.getAccumulate();
+    else
+      return !op.getBeta().isZero();
+  }
+
+  bool bufferizesToMemoryRead(Operation *op, OpOperand &operand, const AnalysisState &) const {
+    return !cast<DestinationStyleOpInterface>(op).isDpsInit(&operand) || readsInit(cast<OpTy>(op));
+  }
+
+  LogicalResult bufferize(Operation *op, RewriterBase &rewriter, const BufferizationOptions &options,
+                          BufferizationState &state) const {
+    SmallVector<Value> buffers;
+    for (Value operand : op->getOperands()) {
+      FailureOr<Value> buffer = getBuffer(rewriter, operand, options, state);
+      if (failed(buffer))
+        return failure();
+      buffers.push_back(*buffer);
+    }
+    OperationState memrefs(op->getLoc(), op->getName(), buffers, TypeRange(), op->getAttrs());
+    rewriter.create(memrefs);
+    replaceOpWithBufferizedValues(rewriter, op, buffers.back());
+    return success();
+  }
+};
+
+/// rt.parameter: a buffer that nobody may write.
+struct ParameterModel : BufferizableOpInterface::ExternalModel<ParameterModel, ParameterOp> {
+  bool isWritable(Operation *, Value, const AnalysisState &) const { return false; }
+  AliasingValueList getAliasingValues(Operation *, OpOperand &, const AnalysisState &) const { return {}; }
+
+  LogicalResult bufferize(Operation *op, RewriterBase &rewriter, const BufferizationOptions &,
+                          BufferizationState &) const {
+    auto parameter = cast<ParameterOp>(op);
+    auto type = cast<RankedTensorType>(parameter.getType());
+    Value buffer = ParameterOp::create(rewriter, op->getLoc(), MemRefType::get(type.getShape(), type.getElementType()),
+                                       parameter.getWeightAttr());
+    replaceOpWithBufferizedValues(rewriter, op, buffer);
+    return success();
+  }
+};
+
+} // namespace
+
+void caat::rt::registerBufferizationModels(DialectRegistry &registry) {
+  registry.addExtension(+[](MLIRContext *context, RTDialect *) {
+    LinearOp::attachInterface<ProductModel<LinearOp>>(*context);
+    MatmulOp::attachInterface<ProductModel<MatmulOp>>(*context);
+    ParameterOp::attachInterface<ParameterModel>(*context);
+  });
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "dialects/rt/RT.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/DialectImplementation.h"
+
+using namespace mlir;
+using namespace caat::rt;
+
+#include "dialects/rt/RTDialect.cpp.inc"
+
+#define GET_OP_CLASSES
+#include "dialects/rt/RTOps.cpp.inc"
+
+void RTDialect::initialize() {
+  addOperations<
+#define GET_OP_LIST
+#include "dialects/rt/RTOps.cpp.inc"
+      >();
+}
+
+/// Results of a destination-style op: the destination's type where it is a tensor, none where it is a memref.
+static void addResults(OperationState &state, Value init) {
+  if (isa<RankedTensorType>(init.getType()))
+    state.addTypes(init.getType());
+}
+
+void LinearOp::build(OpBuilder &builder, OperationState &state, StringRef weight, Value x, Value init) {
+  state.addOperands({x, init});
+  state.getOrAddProperties<Properties>().weight = FlatSymbolRefAttr::get(builder.getContext(), weight);
+  addResults(state, init);
+}
+
+void MatmulOp::build(OpBuilder &builder, OperationState &state, Value a, Value b, Value init, bool transposeA,
+                     bool transposeB, float alpha, float beta) {
+  state.addOperands({a, b, init});
+  Properties &properties = state.getOrAddProperties<Properties>();
+  if (transposeA)
+    properties.transpose_a = builder.getUnitAttr();
+  if (transposeB)
+    properties.transpose_b = builder.getUnitAttr();
+  properties.alpha = builder.getF32FloatAttr(alpha);
+  properties.beta = builder.getF32FloatAttr(beta);
+  addResults(state, init);
+}
+
+Value WeightOp::getYielded() { return cast<YieldOp>(getBody().front().back()).getValue(); }
+
+using Effects = SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>>;
+
+/// On memrefs: reads the inputs (and the destination, where its old value counts), writes the destination.
+static void addEffects(Effects &effects, MutableArrayRef<OpOperand> inputs, OpOperand &init, bool readsInit) {
+  if (!isa<BaseMemRefType>(init.get().getType()))
+    return;
+  for (OpOperand &input : inputs)
+    effects.emplace_back(MemoryEffects::Read::get(), &input);
+  if (readsInit)
+    effects.emplace_back(MemoryEffects::Read::get(), &init);
+  effects.emplace_back(MemoryEffects::Write::get(), &init);
+}
+
+void LinearOp::getEffects(Effects &effects) {
+  addEffects(effects, getOperation()->getOpOperands().take_front(1), getInitMutable(), getAccumulate());
+}
+
+void MatmulOp::getEffects(Effects &effects) {
+  addEffects(effects, getOperation()->getOpOperands().take_front(2), getInitMutable(), !getBeta().isZero());
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "dialects/rt/RT.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
+
+using namespace mlir;
+using namespace caat::rt;
+
+static bool sizesAgree(int64_t a, int64_t b) { return ShapedType::isDynamic(a) || ShapedType::isDynamic(b) || a == b; }
+
+/// Tensors with one result of the destination's type, or memrefs without.
+static LogicalResult verifyForm(Operation *op, Value init) {
+  bool tensors = isa<RankedTensorType>(init.getType());
+  for (Value operand : op->getOperands())
+    if (isa<RankedTensorType>(operand.getType()) != tensors)
+      return op->emitOpError("mixes tensors and memrefs");
+  if (tensors && (op->getNumResults() != 1 || op->getResult(0).getType() != init.getType()))
+    return op->emitOpError("on tensors has one result of type ") << init.getType();
+  if (!tensors && op->getNumResults() != 0)
+    return op->emitOpError("on memrefs has no result");
+  Type element = cast<ShapedType>(init.getType()).getElementType();
+  for (Value operand : op->getOperands())
+    if (cast<ShapedType>(operand.getType()).getElementType() != element)
+      return op->emitOpError("has operands of element types ")
+             << cast<ShapedType>(operand.getType()).getElementType() << " and " << element;
+  return success();
+}
+
+LogicalResult WeightOp::verifyRegions() {
+  Block &block = getBody().front();
+  auto yield = block.empty() ? YieldOp() : dyn_cast<YieldOp>(block.back());
+  if (!yield)
+    return emitOpError("must end in rt.yield");
+  if (yield.getValue().getType() != getType())
+    return emitOpError("yields ") << yield.getValue().getType() << ", but is declared as " << getType();
+  if (getLinear() && getTensorType().getRank() != 2)
+    return emitOpError("is linear and has ") << getTensorType().getRank() << " dimensions, not 2";
+  if (getTransposed() && !getLinear())
+    return emitOpError("is transposed, which only linear weights can be");
+  return success();
+}
+
+LogicalResult ParameterOp::verifySymbolUses(SymbolTableCollection &tables) {
+  auto weight = tables.lookupNearestSymbolFrom<WeightOp>(*this, getWeightAttr());
+  if (!weight)
+    return emitOpError("no rt.weight named ") << getWeightAttr();
+  if (weight.getLinear())
+    return emitOpError("the weight ") << getWeightAttr() << " is linear: only rt.linear can use it";
+  auto type = cast<ShapedType>(getType());
+  if (type.getShape() != weight.getTensorType().getShape() ||
+      type.getElementType() != weight.getTensorType().getElementType())
+    return emitOpError("is ") << type << ", but the weight is " << weight.getTensorType();
+  return success();
+}
+
+LogicalResult BufferOp::verify() {
+  auto type = cast<MemRefType>(getType());
+  if (getSizes().size() != static_cast<size_t>(type.getNumDynamicDims()))
+    return emitOpError("has ") << getSizes().size() << " sizes for " << type.getNumDynamicDims()
+                               << " dynamic dimensions";
+  if (!type.getLayout().isIdentity())
+    return emitOpError("must have the identity layout");
+  return success();
+}
+
+LogicalResult LinearOp::verify() {
+  if (failed(verifyForm(*this, getInit())))
+    return failure();
+  auto x = cast<ShapedType>(getX().getType()), y = cast<ShapedType>(getInit().getType());
+  if (x.getRank() != y.getRank() || x.getRank() < 1)
+    return emitOpError("x has ") << x.getRank() << " dimensions and y " << y.getRank() << "; both need the same, at least 1";
+  for (int64_t i = 0; i + 1 < x.getRank(); ++i)
+    if (!sizesAgree(x.getDimSize(i), y.getDimSize(i)))
+      return emitOpError("dimension ") << i << " is " << x.getDimSize(i) << " in x and " << y.getDimSize(i) << " in y";
+  return success();
+}
+
+LogicalResult LinearOp::verifySymbolUses(SymbolTableCollection &tables) {
+  auto weight = tables.lookupNearestSymbolFrom<WeightOp>(*this, getWeightAttr());
+  if (!weight || !weight.getLinear())
+    return emitOpError("no linear rt.weight named ") << getWeightAttr();
+  int64_t k = cast<ShapedType>(getX().getType()).getShape().back();
+  int64_t n = cast<ShapedType>(getInit().getType()).getShape().back();
+  if (!sizesAgree(k, weight.getK()) || !sizesAgree(n, weight.getN()))
+    return emitOpError("x has ") << k << " columns and y " << n << ", but the weight is " << weight.getK() << " by "
+                                 << weight.getN();
+  return success();
+}
+
+LogicalResult MatmulOp::verify() {
+  if (failed(verifyForm(*this, getInit())))
+    return failure();
+  ArrayRef<int64_t> a = cast<ShapedType>(getA().getType()).getShape(), b = cast<ShapedType>(getB().getType()).getShape(),
+                    c = cast<ShapedType>(getInit().getType()).getShape();
+  size_t rank = c.size();
+  if (a.size() != rank || b.size() != rank || rank < 2)
+    return emitOpError("operands have ") << a.size() << ", " << b.size() << " and " << rank
+                                         << " dimensions; all need the same, at least 2";
+  for (size_t i = 0; i + 2 < rank; ++i)
+    for (int64_t size : {a[i], b[i]})
+      if (size != 1 && !sizesAgree(size, c[i]))
+        return emitOpError("batch dimension ") << i << " is " << size << " in an input and " << c[i] << " in c";
+  int64_t am = a[rank - 2], ak = a[rank - 1], bk = b[rank - 2], bn = b[rank - 1];
+  if (getTransposeA())
+    std::swap(am, ak);
+  if (getTransposeB())
+    std::swap(bk, bn);
+  if (!sizesAgree(am, c[rank - 2]) || !sizesAgree(bn, c[rank - 1]) || !sizesAgree(ak, bk))
+    return emitOpError("sizes do not fit: a is ") << am << " by " << ak << ", b " << bk << " by " << bn << ", c "
+                                                  << c[rank - 2] << " by " << c[rank - 1];
+  return success();
+}
+
+LogicalResult LaunchOp::verify() {
+  for (Value buffer : getBuffers())
+    if (!cast<MemRefType>(buffer.getType()).getLayout().isIdentity())
+      return emitOpError("buffers need the identity layout, but one is ") << buffer.getType();
+  return success();
+}
+
+LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &tables) {
+  if (!tables.lookupNearestSymbolFrom<FunctionOpInterface>(*this, getKernelAttr()))
+    return emitOpError("no kernel function named ") << getKernelAttr();
+  return success();
+}
+
+LogicalResult CopyOp::verify() {
+  auto source = cast<MemRefType>(getSource().getType()), target = cast<MemRefType>(getTarget().getType());
+  if (!source.getLayout().isIdentity() || !target.getLayout().isIdentity())
+    return emitOpError("needs the identity layout on both sides");
+  if (source.getElementType() != target.getElementType())
+    return emitOpError("copies ") << source.getElementType() << " to " << target.getElementType();
+  return success();
+}
