@@ -56,6 +56,7 @@ class Plan:
         self.default = data.get("default", {"sync": "full"})
         self.sites = data.get("sites", {})
         self.hidden, self.ranks, self.folder = hidden, ranks, Path(folder)
+        self.policies = {}
 
     @classmethod
     def load(cls, path, hidden: int, ranks: int):
@@ -63,4 +64,7 @@ class Plan:
         return cls(json.loads(path.read_text()), hidden, ranks, path.parent)
 
     def __getitem__(self, site: str) -> Policy:
-        return policy(self.sites.get(site, self.default), site, self.hidden, self.ranks, self.folder)
+        if site not in self.policies:
+            entry = self.sites.get(site, self.default)
+            self.policies[site] = policy(entry, site, self.hidden, self.ranks, self.folder)
+        return self.policies[site]

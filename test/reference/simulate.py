@@ -98,7 +98,7 @@ class Stream:
         """Joins the partials [r, B, S, h] of a row-parallel product to the stream."""
         bias = self.base.dtype.type(0) if bias is None else bias.astype(self.base.dtype)
         if self.observer:
-            self.observer(site, partials, self.pending)
+            self.observer(site, policy, partials, self.pending)
         self.estimate = None
         if policy.rest == "private" and policy.shared < len(policy.order):
             kept = policy.kept
@@ -268,11 +268,3 @@ class Simulator:
         for i, pair in enumerate(cache or []):
             outputs |= {f"present.{i}.{kind}": t for kind, t in zip(("key", "value"), pair)}
         return outputs
-
-
-def losses(logits: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Negative log-likelihood [B, S - 1] of each token but the first of a row; logits [B, S, vocab]."""
-    logits, wanted = logits[:, :-1], ids[:, 1:]
-    top = logits.max(-1)
-    total = np.log(np.exp(logits - top[..., None]).sum(-1, dtype=np.float64)) + top
-    return total - np.take_along_axis(logits, wanted[..., None], -1)[..., 0]
