@@ -29,9 +29,11 @@ function(caat_library name)
   target_compile_options(${name} PRIVATE -fno-exceptions -fpch-instantiate-templates)
   caat_compile_options(${name})
   target_precompile_headers(${name} REUSE_FROM CaatPCH)
-  if(ARG_DEPENDS)
-    add_dependencies(${name} ${ARG_DEPENDS})
-  endif()
+  foreach(dependency ${ARG_DEPENDS})
+    if(TARGET ${dependency})   # a stage may have no Passes.td
+      add_dependencies(${name} ${dependency})
+    endif()
+  endforeach()
 endfunction()
 
 # caat_passes(STAGE td-file target): Passes.h.inc beside its td file in the build tree.
