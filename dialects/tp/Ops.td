@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#ifndef CAAT_DIALECTS_TP_OPS_TD
+#define CAAT_DIALECTS_TP_OPS_TD
+
+include "dialects/tp/Attributes.td"
+include "dialects/tp/Interfaces.td"
+include "mlir/IR/OpAsmInterface.td"
+include "mlir/IR/SymbolInterfaces.td"
+include "mlir/Interfaces/InferTypeOpInterface.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+
+class TP_Op<string mnemonic, list<Trait> traits = []> : Op<TP_Dialect, mnemonic, traits>;
+
+def TP_Data : AnyTypeOf<[AnyRankedTensor, AnyStridedMemRef]>;
+
+//===-- Meshes and shards -----------------------------------------------------------------------------------------===//
+
+def TP_MeshOp : TP_Op<"mesh", [Symbol]> {
+  let summary = "names the axes that ranks are numbered by";
+  let description = [{
+    ```mlir
+    tp.mesh @mesh <["tp" = 4]>
+    ```
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, TP_AxesAttr:$axes);
+  let assemblyFormat = "$sym_name $axes attr-dict";
+  let extraClassDeclaration = [{
+    /// Size of an axis; nothing for a name that the mesh does not have.
+    std::optional<int64_t> getAxisSize(::llvm::StringRef axis);
+    /// Number of ranks of the whole mesh.
+    int64_t getNumRanks();
+  }];
+}
+
+def TP_RankOp : TP_Op<"rank", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "number of this rank in its mesh";
+  let description = [{
+    ```mlir
+    %r = tp.rank on @mesh : index
+    ```
+
+    **Constraints:**
+    - `mesh` names a `tp.mesh`.
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$mesh);
+  let results = (outs Index:$result);
+  let assemblyFormat = "`on` $mesh attr-dict `:` type($result)";
+}
+
+def TP_ShardOp : TP_Op<"shard", [Pure]> {
+  let summary = "this rank's slice of a value that all ranks hold";
+  let description = [{
+    The concatenation of this rank's `[start, length]` pieces along `dim`, padded with zeros at the end to `size`.
+    ```mlir
+    %l = tp.shard %w dim 1 pieces [[[0, 192]], [[192, 192]]] size 192 : tensor<576x384xf32> -> tensor<576x192xf32>
+    ```
+
+    **Constraints:**
+    - `dim` is a dimension of the operand.
+    - Pieces are pairs that lie inside the dimension; there is at least one rank.
+    - No rank's pieces are longer than `size`.
+    - The result is the operand's type with `size` as the extent of `dim`.
+  }];
+  let arguments = (ins AnyRankedTensor:$input, I64Attr:$dim, TP_PiecesAttr:$pieces, I64Attr:$size);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = [{
+    $input `dim` custom<Int>($dim) `pieces` custom<Pieces>($pieces) `size` custom<Int>($size) attr-dict
+    `:` type($input) `->` type($result)
+  }];
+  let hasVerifier = 1;
+}
+
+//===-- Collectives -----------------------------------------------------------------------------------------------===//
+
+/// Collectives are ordered among themselves by an effect on the network, so that none is dropped, doubled or moved
+/// into a branch: every rank has to run the same sequence.
+class TP_CollectiveOp<string mnemonic, list<Trait> traits = []>
+    : TP_Op<mnemonic, !listconcat([DeclareOpInterfaceMethods<MemoryEffectsOpInterface>], traits,
+                                  [TP_CollectiveOpInterface])> {
+  code inPlaceDeclarations = [{
+    bool worksInPlace() { return true; }
+    ::mlir::Value getDestination() { return {}; }
+  }];
+  code outDeclarations = [{
+    bool worksInPlace() { return false; }
+    ::mlir::Value getDestination() { return getOut(); }
+  }];
+}
+
+/// A collective that overwrites its buffer.
+class TP_InPlaceCollective<string mnemonic> : TP_CollectiveOp<mnemonic> {
+  dag collective = (ins FlatSymbolRefAttr:$mesh, TP_AxisNamesAttr:$axes, OptionalAttr<StrAttr>:$site);
+  let results = (outs Optional<AnyRankedTensor>:$result);
+  let extraClassDeclaration = inPlaceDeclarations;
+}
+
+/// A collective whose result has a buffer of its own.
+class TP_OutCollective<string mnemonic> : TP_CollectiveOp<mnemonic> {
+  dag collective = (ins FlatSymbolRefAttr:$mesh, TP_AxisNamesAttr:$axes, OptionalAttr<StrAttr>:$site);
+  let results = (outs Optional<AnyRankedTensor>:$result);
+  let extraClassDeclaration = outDeclarations;
+  let hasVerifier = 1;
+}
+
+def TP_AllReduceOp : TP_InPlaceCollective<"all_reduce"> {
+  let summary = "sum over the ranks of a group, known to all of them";
+  let description = [{
+    ```mlir
+    %y = tp.all_reduce %x on @mesh ["tp"] {site = "layers.0.attn"} : tensor<?x?x576xf32>
+    tp.all_reduce %m on @mesh ["tp"] : memref<?x?x576xf32>
+    ```
+
+    **Constraints:** those of all collectives, and
+    - the result has the operand's type.
+  }];
+  let arguments = !con((ins TP_Data:$input), collective);
+  let assemblyFormat = "$input `on` $mesh custom<Names>($axes) attr-dict `:` custom<SameType>(type($input), type($result))";
+  let hasVerifier = 1;
+}
+
+def TP_BroadcastOp : TP_InPlaceCollective<"broadcast"> {
+  let summary = "one rank's value for all ranks of a group";
+  let description = [{
+    ```mlir
+    %y = tp.broadcast %x root 0 on @mesh ["tp"] : tensor<?x64xf32>
+    ```
+
+    **Constraints:** those of all collectives, and
+    - the result has the operand's type;
+    - `root` is a rank of the group.
+  }];
+  let arguments = !con((ins TP_Data:$input, I64Attr:$root), collective);
+  let assemblyFormat = [{
+    $input `root` custom<Int>($root) `on` $mesh custom<Names>($axes) attr-dict `:` custom<SameType>(type($input), type($result))
+  }];
+  let hasVerifier = 1;
+}
+
+def TP_PermuteOp : TP_OutCollective<"permute"> {
+  let summary = "sends this rank's value round the ring, to rank + shift";
+  let description = [{
+    ```mlir
+    %y = tp.permute %x shift 1 on @mesh ["tp"] : tensor<576x192xf32> -> tensor<576x192xf32>
+    tp.permute %m into %o shift -1 on @mesh ["tp"] : memref<4xf32> into memref<4xf32>
+    ```
+
+    **Constraints:** those of all collectives, and
+    - result or `out` have the operand's shape and element type.
+  }];
+  let arguments = !con((ins TP_Data:$input, Optional<AnyStridedMemRef>:$out, I64Attr:$shift), collective);
+  let assemblyFormat = [{
+    $input (`into` $out^)? `shift` custom<Int>($shift) `on` $mesh custom<Names>($axes) attr-dict
+    `:` custom<OutTypes>(type($input), type($out), type($result))
+  }];
+}
+
+def TP_AllGatherOp : TP_OutCollective<"all_gather"> {
+  let summary = "the ranks' values one behind the other along a dimension";
+  let description = [{
+    ```mlir
+    %y = tp.all_gather %x dim 2 on @mesh ["tp"] : tensor<?x?x192xf32> -> tensor<?x?x768xf32>
+    tp.all_gather %m into %o dim 0 on @mesh ["tp"] : memref<4xf32> into memref<16xf32>
+    ```
+
+    **Constraints:** those of all collectives, and
+    - `dim` is a dimension of the operand;
+    - result or `out` is the operand's shape with `dim` times the group's size.
+  }];
+  let arguments = !con((ins TP_Data:$input, Optional<AnyStridedMemRef>:$out, I64Attr:$dim), collective);
+  let assemblyFormat = [{
+    $input (`into` $out^)? `dim` custom<Int>($dim) `on` $mesh custom<Names>($axes) attr-dict
+    `:` custom<OutTypes>(type($input), type($out), type($result))
+  }];
+}
+
+def TP_ReduceScatterOp : TP_OutCollective<"reduce_scatter"> {
+  let summary = "sum over the ranks, of which each keeps one part along a dimension";
+  let description = [{
+    ```mlir
+    %y = tp.reduce_scatter %x dim 1 on @mesh ["tp"] : tensor<?x64x576xf32> -> tensor<?x16x576xf32>
+    ```
+
+    **Constraints:** those of all collectives, and
+    - `dim` is a dimension of the operand, and its extent, where known, a multiple of the group's size;
+    - result or `out` is the operand's shape with `dim` divided by the group's size.
+  }];
+  let arguments = !con((ins TP_Data:$input, Optional<AnyStridedMemRef>:$out, I64Attr:$dim), collective);
+  let assemblyFormat = [{
+    $input (`into` $out^)? `dim` custom<Int>($dim) `on` $mesh custom<Names>($axes) attr-dict
+    `:` custom<OutTypes>(type($input), type($out), type($result))
+  }];
+}
+
+def TP_AllToAllOp : TP_OutCollective<"all_to_all"> {
+  let summary = "part j of the leading dimension goes to rank j, and parts come back in the order of their senders";
+  let description = [{
+    ```mlir
+    %y = tp.all_to_all %x on @mesh ["tp"] : tensor<8x576xf32> -> tensor<8x576xf32>
+    ```
+
+    **Constraints:** those of all collectives, and
+    - the operand has at least one dimension; the extent of the first, where known, is a multiple of the group's size;
+    - result or `out` have the operand's shape and element type.
+  }];
+  let arguments = !con((ins TP_Data:$input, Optional<AnyStridedMemRef>:$out), collective);
+  let assemblyFormat = [{
+    $input (`into` $out^)? `on` $mesh custom<Names>($axes) attr-dict
+    `:` custom<OutTypes>(type($input), type($out), type($result))
+  }];
+}
+
+//===-- The residual stream ---------------------------------------------------------------------------------------===//
+
+def TP_SyncPointOp : TP_Op<"sync_point", [AttrSizedOperandSegments, DeclareOpInterfaceMethods<MemoryEffectsOpInterface>,
+                                          DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "a partial sum joins the residual stream";
+  let description = [{
+    On every rank the stream is `base + pending`: base is equal on all ranks, pending is what this rank has computed
+    and not summed yet. With `t = pending + partial`, the policy's choice Q(t) is reduced into base and the rest stays
+    pending. The bias is added once, to base. The stream is read through `tp.read_stream`.
+    ```mlir
+    %base2, %pending2 = tp.sync_point base(%base) pending(%pending) partial(%p) bias(%b) on @mesh ["tp"]
+        {site = "layers.0.attn", policy = #tp.policy<partial, shared = 144, rest = deferred>}
+        : tensor<?x?x576xf32>, tensor<576xf32>
+    ```
+    Where a norm stands between the sum and the stream, base may be missing (the norm reads the partial's sum) and
+    `not_deferrable` holds the reason: such a site can be full or private only.
+
+    **Constraints:**
+    - `mesh` names a `tp.mesh` and `axes` its axes.
+    - Base, pending, partial and results have one type.
+    - The channels are the last dimension; its extent is known.
+    - The bias, where given, has one extent that is not 1: the channels, in its last dimension.
+    - `shared` is at most the number of channels, and `order` is as long.
+    - A site that is not deferrable does not defer.
+    - A site without base has nothing pending.
+    - `site` is not empty.
+  }];
+  let arguments = (ins Optional<AnyRankedTensor>:$base, Optional<AnyRankedTensor>:$pending, AnyRankedTensor:$partial,
+                       Optional<AnyRankedTensor>:$bias, FlatSymbolRefAttr:$mesh, TP_AxisNamesAttr:$axes, StrAttr:$site,
+                       TP_PolicyAttr:$policy, OptionalAttr<StrAttr>:$not_deferrable);
+  let results = (outs AnyRankedTensor:$new_base, AnyRankedTensor:$new_pending);
+  let assemblyFormat = [{
+    (`base` `(` $base^ `)`)? (`pending` `(` $pending^ `)`)? `partial` `(` $partial `)` (`bias` `(` $bias^ `)`)?
+    `on` $mesh custom<Names>($axes) attr-dict
+    `:` custom<StreamTypes>(type($base), type($pending), type($partial), type($bias), type($new_base), type($new_pending),
+                            ref($base), ref($pending), ref($bias))
+  }];
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// Width of the stream.
+    int64_t getNumChannels() {
+      return ::llvm::cast<::mlir::RankedTensorType>(getPartial().getType()).getShape().back();
+    }
+  }];
+}
+
+def TP_ReadStreamOp : TP_Op<"read_stream", [Pure, SameOperandsAndResultType]> {
+  let summary = "what a norm or product sees of the residual stream";
+  let description = [{
+    `base + pending`, or base plus the estimate that the policy of the last site gives.
+    ```mlir
+    %x = tp.read_stream %base, %pending : tensor<?x?x576xf32>
+    ```
+  }];
+  let arguments = (ins AnyRankedTensor:$base, AnyRankedTensor:$pending);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$base `,` $pending attr-dict `:` type($base)";
+}
+
+#endif // CAAT_DIALECTS_TP_OPS_TD
