@@ -1,0 +1,141 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Compiled plans against the r-copy simulation, and plans that must change nothing, bit for bit.
+
+    plans.py [MODEL ...] [--tp 2,3,4] [--tolerance 1e-4]
+"""
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+import programs
+import model as reference
+from plan import Plan
+from simulate import Simulator
+
+MODELS = ("llama-gqa-genai", "gpt2-op", "opt-d18")
+
+
+def make_plans(folder: Path, hidden: int, layers: int, tp: int) -> dict[str, dict]:
+    """The lossy plans to test; writes the estimates they name to `folder`."""
+    random = np.random.default_rng(1)
+    attention = [f"layers.{i}.attn" for i in range(layers)]
+    last = layers - 1
+
+    def order():
+        return random.permutation(hidden).tolist()
+
+    estimates = {}
+    for site in attention:
+        estimates[f"{site}.a"] = random.normal(1.5, 0.3, (tp, hidden)).astype(np.float32)
+        estimates[f"{site}.b"] = random.normal(0, 0.1, (tp, hidden)).astype(np.float32)
+    deferred = {}
+    for site in attention:
+        deferred[site] = {"sync": "partial", "shared": 0.25, "rest": "deferred", "order": order(),
+                          "estimate": "estimate.safetensors"}
+        reduced = deferred[site]["order"][:int(0.25 * hidden)]
+        estimates[f"{site}.a"][:, reduced], estimates[f"{site}.b"][:, reduced] = 1, 0
+    save_file(estimates, folder / "estimate.safetensors")
+    sites = {
+        "drop-attention": {site: {"sync": "drop"} for site in attention},
+        "deferred-estimate": deferred,
+        "mix": {"layers.0.attn": {"sync": "drop"},
+                "layers.0.mlp": {"sync": "partial", "shared": 0.4, "rest": "deferred", "order": order()},
+                f"layers.{last}.attn": {"sync": "partial", "shared": 0.33, "rest": "private", "scale": 0.7,
+                                        "order": order()},
+                f"layers.{last}.mlp": {"sync": "partial", "shared": 0.5, "rest": "deferred"}},
+    }
+    plans = {name: {"version": 1, "tp": tp, "default": {"sync": "full"}, "sites": s} for name, s in sites.items()}
+    plans["private-sqrt"] = {"version": 1, "tp": tp, "default":
+                             {"sync": "partial", "shared": 0.5, "rest": "private", "scale": "sqrt"}, "sites": {}}
+    return plans
+
+
+NEUTRAL = {
+    "full": {"version": 1, "default": {"sync": "full"}},
+    "all-deferred": {"version": 1, "default": {"sync": "partial", "shared": 1.0, "rest": "deferred"}},
+    "all-private": {"version": 1, "default": {"sync": "partial", "shared": 1.0, "rest": "private", "scale": "sqrt"}},
+}
+
+
+class Check:
+    """Counts and prints what differs."""
+
+    def __init__(self):
+        self.total = self.failed = 0
+
+    def report(self, name: str, problem: str = ""):
+        self.total += 1
+        if problem:
+            self.failed += 1
+            print(f"{name}: {problem}", flush=True)
+
+
+def same_bits(first: dict, second: dict) -> str:
+    different = [k for k in first if k not in second or first[k].tobytes() != second[k].tobytes()]
+    return f"not the same bits: {', '.join(different)}" if different else ""
+
+
+def check_lossy(check: Check, model: Path, loaded, tp: int, folder: Path, tolerance: float):
+    simulator = Simulator(loaded, tp)
+    exact = {inputs: simulator.run(programs.load(inputs)) for inputs, _ in programs.cases(model)}
+    for name, plan in make_plans(folder, loaded.hidden, len(loaded.layers), tp).items():
+        title = f"{model.name} N={tp} {name}"
+        try:
+            program = programs.compile_model(model, folder / name, tp, plan)
+            for inputs, _ in programs.cases(model):
+                arrays = programs.load(inputs)
+                want = simulator.run(arrays, Plan(plan, loaded.hidden, tp, folder))
+                got = programs.infer(program, inputs)
+                difference, where = programs.worst_difference(arrays, want, got)
+                check.report(f"{title} {inputs.stem}",
+                             f"off by {difference:.2g}: {where}" if not difference <= tolerance else "")
+                # A plan that the compiler ignored would pass if it cost nothing: make sure that it does.
+                cost, _ = programs.worst_difference(arrays, exact[inputs], want)
+                check.report(f"{title} {inputs.stem}", "" if cost > 10 * tolerance else "the plan changes nothing")
+        except programs.Failed as failure:
+            check.report(title, str(failure))
+
+
+def check_neutral(check: Check, model: Path, tp: int, folder: Path):
+    plain = {}
+    try:
+        program = programs.compile_model(model, folder / "plain", tp)
+        plain = {inputs: programs.infer(program, inputs) for inputs, _ in programs.cases(model)}
+        for inputs in plain:
+            check.report(f"{model.name} N={tp} {inputs.stem} twice", same_bits(plain[inputs],
+                                                                             programs.infer(program, inputs)))
+        for name, plan in NEUTRAL.items():
+            program = programs.compile_model(model, folder / name, tp, plan)
+            for inputs in plain:
+                check.report(f"{model.name} N={tp} {name} {inputs.stem}",
+                             same_bits(plain[inputs], programs.infer(program, inputs)))
+    except programs.Failed as failure:
+        check.report(f"{model.name} N={tp} neutral plans", str(failure))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="*", default=MODELS)
+    parser.add_argument("--tp", default="2,3,4")
+    parser.add_argument("--tolerance", type=float, default=1e-4)
+    arguments = parser.parse_args()
+    check = Check()
+    for name in arguments.models:
+        model = programs.MODELS / name
+        loaded = reference.load(model / "model.onnx")
+        for tp in map(int, arguments.tp.split(",")):
+            with tempfile.TemporaryDirectory() as folder:
+                check_lossy(check, model, loaded, tp, Path(folder), arguments.tolerance)
+                check_neutral(check, model, tp, Path(folder))
+        print(f"{name}: done", flush=True)
+    print(f"{check.total - check.failed} of {check.total} agree")
+    sys.exit(check.failed != 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,302 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""What the tools must refuse: exit 1 or 2, a message that names the trouble, no crash, no hang, no half-written program."""
+import json
+import os
+import shutil
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+import programs
+
+MLP = programs.MODELS / "mlp-block"
+LLAMA = programs.MODELS / "llama-gqa-genai"
+
+
+class Refusals(unittest.TestCase):
+    def setUp(self):
+        holder = tempfile.TemporaryDirectory()
+        self.addCleanup(holder.cleanup)
+        self.folder = Path(holder.name)
+
+    def refused(self, tool, *arguments, names=(), environment=None):
+        """Runs the tool, expects exit 1 or 2 and an error that contains each of `names`; returns the error."""
+        done = programs.run(tool, *arguments, environment=environment)
+        self.assertIn(done.returncode, (1, 2), f"exit {done.returncode}\n{done.stdout[-500:]}\n{done.stderr[-1500:]}")
+        self.assertTrue(done.stderr.strip(), "refused without a word")
+        self.assertNotIn("Stack dump", done.stderr)
+        for name in names:
+            self.assertIn(str(name).lower(), done.stderr.lower())
+        return done.stderr
+
+    def compile_refused(self, model, *flags, tp=2, names=()):
+        out = self.folder / "out"
+        error = self.refused("caat-compile", model, f"--tp={tp}", *flags, "-o", out, names=names)
+        self.assertFalse((out / "manifest.json").exists(), "a refused compilation left a program")
+        return error
+
+    def plan_refused(self, plan, *names, tp=2):
+        file = self.folder / "plan.json"
+        file.write_text(plan if isinstance(plan, str) else json.dumps(plan))
+        self.compile_refused(LLAMA / "model.onnx", f"--plan={file}", tp=tp, names=names)
+
+
+class Files(Refusals):
+    def test_missing(self):
+        self.compile_refused(self.folder / "absent.onnx", names=["absent.onnx"])
+
+    def test_empty(self):
+        (self.folder / "model.onnx").touch()
+        self.compile_refused(self.folder / "model.onnx", names=["model.onnx"])
+
+    def test_truncated(self):
+        data = (LLAMA / "model.onnx").read_bytes()
+        for part in (0.1, 0.5, 0.9, 0.999):
+            with self.subTest(part=part):
+                (self.folder / "model.onnx").write_bytes(data[:int(len(data) * part)])
+                self.compile_refused(self.folder / "model.onnx", names=["model.onnx"])
+
+    def test_random(self):
+        random = np.random.default_rng(3)
+        for size in (1, 100, 10000):
+            with self.subTest(size=size):
+                (self.folder / "model.onnx").write_bytes(random.bytes(size))
+                self.compile_refused(self.folder / "model.onnx", names=["model.onnx"])
+
+    def test_flipped_bytes(self):
+        """Damaged files may be refused or compile, but never crash."""
+        data = bytearray((MLP / "model.onnx").read_bytes())
+        random = np.random.default_rng(5)
+        for i in range(12):
+            damaged = bytearray(data)
+            for position in random.integers(0, 400, 3):
+                damaged[position] = random.integers(256)
+            (self.folder / "model.onnx").write_bytes(damaged)
+            done = programs.run("caat-compile", self.folder / "model.onnx", "--tp=2", "-o", self.folder / "out")
+            self.assertIn(done.returncode, (0, 1, 2), f"round {i}: {done.stderr[-800:]}")
+
+
+class ExternalData(Refusals):
+    def model(self, location, offset=0, length=None, size=48 * 144 * 4):
+        """The block with its first weight in another file of `size` bytes."""
+        model = onnx.load(MLP / "model.onnx")
+        weight = model.graph.initializer[0]
+        (self.folder / "inside").mkdir(exist_ok=True)
+        (self.folder / "outside.bin").write_bytes(weight.raw_data)
+        (self.folder / "inside" / "weights.bin").write_bytes(weight.raw_data[:size])
+        length = len(weight.raw_data) if length is None else length
+        weight.ClearField("raw_data")
+        weight.data_location = TensorProto.EXTERNAL
+        for key, value in (("location", location), ("offset", offset), ("length", length)):
+            weight.external_data.add(key=key, value=str(value))
+        (self.folder / "inside" / "model.onnx").write_bytes(model.SerializeToString())
+        return self.folder / "inside" / "model.onnx", weight.name
+
+    def test_good(self):
+        path, _ = self.model("weights.bin")
+        programs.must("caat-compile", path, "--tp=2", "-o", self.folder / "good")
+
+    def test_outside(self):
+        for location in ("../outside.bin", str(self.folder / "outside.bin"), "", "a/../../outside.bin"):
+            with self.subTest(location=location):
+                path, name = self.model(location)
+                self.compile_refused(path, names=[name])
+
+    def test_symbolic_link(self):
+        path, name = self.model("link.bin")
+        os.symlink("../outside.bin", self.folder / "inside" / "link.bin")
+        self.compile_refused(path, names=["link.bin"])
+
+    def test_past_the_end(self):
+        for settings in ({"offset": 8}, {"size": 100}, {"offset": 1 << 62}, {"offset": -4}, {"length": 12}):
+            with self.subTest(**settings):
+                path, name = self.model("weights.bin", **settings)
+                self.compile_refused(path, names=[name])
+
+    def test_missing(self):
+        path, _ = self.model("absent.bin")
+        self.compile_refused(path, names=["absent.bin"])
+
+
+class Graphs(Refusals):
+    def save(self, nodes, inputs, outputs, initializers=(), opsets=(("", 20),)):
+        graph = helper.make_graph(nodes, "g", inputs, outputs, list(initializers))
+        model = helper.make_model(graph, ir_version=9, opset_imports=[helper.make_opsetid(*o) for o in opsets])
+        (self.folder / "model.onnx").write_bytes(model.SerializeToString())
+        return self.folder / "model.onnx"
+
+    def value(self, name, *shape):
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+    def test_unknown_operator(self):
+        for domain, opsets in (("", [("", 20)]), ("org.example", [("", 20), ("org.example", 1)])):
+            with self.subTest(domain=domain):
+                node = helper.make_node("Frobnicate", ["x"], ["y"], "the_node", domain=domain)
+                path = self.save([node], [self.value("x", 4, 8)], [self.value("y", 4, 8)], opsets=opsets)
+                self.compile_refused(path, names=["Frobnicate", "the_node"])
+
+    def test_undefined_value(self):
+        node = helper.make_node("Add", ["x", "ghost"], ["y"], "adder")
+        path = self.save([node], [self.value("x", 4, 8)], [self.value("y", 4, 8)])
+        self.compile_refused(path, names=["ghost"])
+
+    def test_shapes_that_do_not_fit(self):
+        node = helper.make_node("MatMul", ["x", "w"], ["y"], "product")
+        weight = helper.make_tensor("w", TensorProto.FLOAT, [9, 8], np.zeros(72, np.float32))
+        path = self.save([node], [self.value("x", 4, 8)], [self.value("y", 4, 8)], [weight])
+        self.compile_refused(path, names=["product"])
+
+    def test_weight_of_wrong_size(self):
+        model = onnx.load(MLP / "model.onnx")
+        model.graph.initializer[0].dims[0] = 49
+        (self.folder / "model.onnx").write_bytes(model.SerializeToString())
+        self.compile_refused(self.folder / "model.onnx", names=[model.graph.initializer[0].name])
+
+
+class Plans(Refusals):
+    def test_not_json(self):
+        self.plan_refused("{ not json", "plan.json")
+
+    def test_version(self):
+        self.plan_refused({"version": 2}, "version")
+
+    def test_unknown_site(self):
+        self.plan_refused({"version": 1, "sites": {"layers.99.attn": {"sync": "drop"}}}, "layers.99.attn")
+
+    def test_unknown_sync(self):
+        self.plan_refused({"version": 1, "sites": {"layers.0.attn": {"sync": "sometimes"}}}, "sometimes")
+
+    def test_fraction(self):
+        for p in (1.5, -0.1, "half"):
+            with self.subTest(shared=p):
+                self.plan_refused({"version": 1, "sites": {"layers.0.attn": {"sync": "partial", "shared": p}}},
+                                  "layers.0.attn")
+
+    def test_order(self):
+        for order in ([0, 1, 2], [0] * 48, list(range(1, 49)), list(range(49))):
+            with self.subTest(order=order[:3], length=len(order)):
+                self.plan_refused({"version": 1, "sites": {"layers.0.attn": {"sync": "partial", "shared": 0.5,
+                                                                            "order": order}}}, "layers.0.attn")
+
+    def test_other_size(self):
+        self.plan_refused({"version": 1, "tp": 3}, "3", "2")
+
+    def test_missing_estimate(self):
+        self.plan_refused({"version": 1, "sites": {"layers.0.attn": {
+            "sync": "partial", "shared": 0.5, "rest": "deferred", "estimate": "absent.safetensors"}}},
+            "absent.safetensors")
+
+    def test_missing_file(self):
+        self.compile_refused(LLAMA / "model.onnx", "--plan=" + str(self.folder / "absent.json"),
+                             names=["absent.json"])
+
+
+class Sizes(Refusals):
+    def test_tensor_parallel_size(self):
+        for tp in (0, -1, 100000, "many"):
+            with self.subTest(tp=tp):
+                self.compile_refused(LLAMA / "model.onnx", tp=tp)
+
+    def test_unknown_target(self):
+        self.compile_refused(LLAMA / "model.onnx", "--target=abacus", names=["abacus"])
+
+
+class Programs(Refusals):
+    """Programs that were damaged, and inputs that do not fit."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.holder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(cls.holder.cleanup)
+        cls.good = Path(cls.holder.name, "good")
+        programs.compile_model(LLAMA, cls.good, 2, flags=["--max-length=16"])
+        cls.inputs = LLAMA / "inputs_prefill.npz"
+
+    def setUp(self):
+        super().setUp()
+        self.program = self.folder / "program"
+        shutil.copytree(self.good, self.program)
+
+    def run_refused(self, inputs=None, names=()):
+        return self.refused("caat-run", "infer", self.program, f"--inputs={inputs or self.inputs}",
+                            f"--outputs={self.folder / 'out.npz'}", names=names)
+
+    def with_inputs(self, **changes):
+        arrays = programs.load(self.inputs)
+        arrays = {k: changes.get(k, v) for k, v in arrays.items() if changes.get(k, v) is not None}
+        np.savez(self.folder / "in.npz", **arrays)
+        return self.folder / "in.npz"
+
+    def test_weights(self):
+        weights = self.program / "weights-1.safetensors"
+        data = weights.read_bytes()
+        for name, damaged in (("missing", None), ("empty", b""), ("short", data[:-100]), ("half", data[:len(data) // 2]),
+                              ("header", b"\xff" * 8 + data[8:]), ("not JSON", data[:8] + b"x" + data[9:])):
+            with self.subTest(name):
+                weights.unlink() if damaged is None else weights.write_bytes(damaged)
+                self.run_refused(names=["weights-1.safetensors"])
+
+    def test_code(self):
+        (self.program / "code.so").unlink()
+        self.run_refused(names=["code.so"])
+        (self.program / "code.so").write_bytes(b"no code")
+        self.run_refused(names=["code.so"])
+
+    def test_manifest(self):
+        manifest = self.program / "manifest.json"
+        text = manifest.read_text()
+        manifest.write_text(text[:len(text) // 2])
+        self.run_refused(names=["manifest.json"])
+        other = json.loads(text)
+        other["format"] = 99
+        manifest.write_text(json.dumps(other))
+        self.run_refused(names=["format"])
+        manifest.unlink()
+        self.run_refused(names=["manifest.json"])
+
+    def test_token_ids(self):
+        ids = programs.load(self.inputs)["input_ids"]
+        for token in (336, -1, 1 << 40):
+            with self.subTest(token=token):
+                changed = ids.copy()
+                changed[0, 3] = token
+                self.run_refused(self.with_inputs(input_ids=changed), names=[token])
+
+    def test_missing_input(self):
+        self.run_refused(self.with_inputs(input_ids=None), names=["input_ids"])
+
+    def test_type(self):
+        ids = programs.load(self.inputs)["input_ids"]
+        self.run_refused(self.with_inputs(input_ids=ids.astype(np.float32)), names=["input_ids"])
+
+    def test_shape(self):
+        self.run_refused(self.with_inputs(input_ids=np.zeros((2, 7, 1), np.int64)), names=["input_ids"])
+        self.run_refused(self.with_inputs(attention_mask=np.ones((3, 7), np.int64)), names=["attention_mask"])
+
+    def test_too_long(self):
+        self.run_refused(self.with_inputs(input_ids=np.zeros((2, 40), np.int64),
+                                          attention_mask=np.ones((2, 40), np.int64)), names=["16"])
+
+    def test_missing_file(self):
+        self.run_refused(self.folder / "absent.npz", names=["absent.npz"])
+
+    def test_tokens_to_generate_from(self):
+        np.save(self.folder / "tokens.npy", np.array([1, 2, 336], np.int64))
+        self.refused("caat-run", "generate", self.program, f"--tokens={self.folder / 'tokens.npy'}",
+                     "--max-new-tokens=2", "-o", self.folder / "out.npy", names=["336"])
+
+    def test_usage(self):
+        for arguments in ([], ["frobnicate"], ["infer"], ["infer", self.program, "--nonsense"]):
+            with self.subTest(arguments=arguments):
+                done = programs.run("caat-run", *arguments)
+                self.assertEqual(done.returncode, 2, done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=[sys.argv[0], *sys.argv[1:]])
