@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Passes of the Raise stage: onnx in, onnx in canonical form out.
+#ifndef CAAT_RAISE_PASSES_TD
+#define CAAT_RAISE_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def ONNXFoldShapesPass : Pass<"onnx-fold-shapes", "::mlir::func::FuncOp"> {
+  let summary = "Fold shape arithmetic and refine all types";
+  let description = [{
+    Infers every dimension as an expression over the named dimensions of the arguments and every element of the small integer
+    tensors that shapes are computed with. Then
+    - gives every value its most precise type, and the function's arguments and results theirs, with `onnx.dims` texts;
+    - replaces shape operands by constants (of Reshape with 0 for a copied and -1 for one remaining dimension), else by index
+      arithmetic on `tensor.dim` of arguments;
+    - evaluates ops whose operands are constants, where the result has at most `max-elements` elements;
+    - removes ops that do nothing: Identity, Cast to the same type, Reshape, Expand and Slice to the same shape.
+
+    ```mlir
+    // in
+    %s = onnx.Shape(%x) : (tensor<?x?x48xf32>) -> tensor<3xi64>
+    %b = onnx.Gather(%s, %zero) : …
+    %t = onnx.Concat(%b, %minus_one, %heads) …
+    %r = onnx.Reshape(%y, %t) : (tensor<?x?x48xf32>, tensor<4xi64>) -> tensor<?x?x?x?xf32>
+    // out
+    %t = onnx.Constant dense<[0, 0, 3, 16]> : tensor<4xi64>
+    %r = onnx.Reshape(%y, %t) : (tensor<?x?x48xf32>, tensor<4xi64>) -> tensor<?x?x3x16xf32>
+    ```
+  }];
+  let options = [Option<"maxElements", "max-elements", "int64_t", /*default=*/"65536",
+                        "Evaluate constants of at most this many elements">];
+  let dependentDialects = ["::caat::onnx::ONNXDialect", "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
+}
+
+def ONNXConvertContribPass : Pass<"onnx-convert-contrib", "::mlir::func::FuncOp"> {
+  let summary = "Convert operators of ONNX Runtime's own domain to standard ones";
+  let description = [{
+    Replaces `onnx.Custom` of domain com.microsoft (and SimplifiedLayerNormalization in the default domain, as
+    onnxruntime-genai writes it): SimplifiedLayerNormalization, SkipSimplifiedLayerNormalization,
+    SkipLayerNormalization (with the sum as a result), GroupQueryAttention, RotaryEmbedding, FastGelu, BiasGelu, Gelu, QuickGelu,
+    FusedMatMul, MultiHeadAttention. Results that are not produced must be unused. An op that cannot be converted stays, with a remark that
+    says why.
+  }];
+  let dependentDialects = ["::caat::onnx::ONNXDialect", "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
+}
+
+def ONNXDecomposeGemmPass : Pass<"onnx-decompose-gemm", "::mlir::func::FuncOp"> {
+  let summary = "Turn Gemm into MatMul and Add, and products of flattened batches into batched ones";
+  let description = [{
+    `Gemm` becomes `MatMul(A, B)` with `B` as [K, N] (an `onnx.Transpose` of the weight where `transB` is set), `alpha` and `beta` as
+    multiplications, the bias as an `onnx.Add`. Then a Reshape that merges or splits leading dimensions moves past products,
+    element-wise ops and normalisations of the last dimension, so that pairs of them cancel: GPT-2's Reshape, Gemm, Reshape
+    becomes one MatMul on [B, S, K].
+  }];
+  let dependentDialects = ["::caat::onnx::ONNXDialect"];
+}
+
+def ONNXRaiseActivationsPass : Pass<"onnx-raise-activations", "::mlir::func::FuncOp"> {
+  let summary = "Raise decomposed activations to Gelu and Swish";
+  let description = [{
+    - `x * 0.5 * (1 + erf(x / sqrt(2)))`, in any order of the factors: `onnx.Gelu`;
+    - `x * 0.5 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3)))`: `onnx.Gelu` with `approximate = "tanh"`;
+    - `x * sigmoid(alpha * x)`: `onnx.Swish`.
+  }];
+  let dependentDialects = ["::caat::onnx::ONNXDialect"];
+}
+
+def ONNXRaiseNormsPass : Pass<"onnx-raise-norms", "::mlir::func::FuncOp"> {
+  let summary = "Raise decomposed normalisations to RMSNormalization and LayerNormalization";
+  let description = [{
+    - `x * (1 / sqrt(mean(x^2) + epsilon)) * scale`, the scale on either side: `onnx.RMSNormalization`;
+    - `(x - mean(x)) / sqrt(mean((x - mean(x))^2) + epsilon) * scale + bias`: `onnx.LayerNormalization`.
+    The mean must go over the last dimension.
+  }];
+  let dependentDialects = ["::caat::onnx::ONNXDialect"];
+}
+
+def ONNXRaiseRotaryPass : Pass<"onnx-raise-rotary", "::mlir::func::FuncOp"> {
+  let summary = "Raise decomposed rotary position embeddings to RotaryEmbedding";
+  let description = [{
+    `x * cos + concat(-x[half:], x[:half]) * sin` on x [B, H, S, D] becomes `onnx.RotaryEmbedding` whose caches are cos and sin as
+    [B, S, D / 2]. The angles must be a concatenation of two equal halves, which is seen through Cos, Sin, Cast, Mul by a scalar and
+    Unsqueeze.
+  }];
+  let dependentDialects = ["::caat::onnx::ONNXDialect"];
+}
+
+def ONNXRaiseAttentionPass : Pass<"onnx-raise-attention", "::mlir::func::FuncOp"> {
+  let summary = "Raise decomposed attention to Attention, in the form that sharding expects";
+  let description = [{
+    `softmax(q k^T * scale + mask) v` becomes `onnx.Attention` with q, k, v of rank 4. Scales on q, on k or on the product are
+    joined; a guard that turns the NaN of fully masked rows into 0 is dropped (lowering keeps such rows finite); keys and values that are
+    repeated for grouped heads (Unsqueeze, Expand, Reshape) are taken as they were; Concat(past, new) becomes the cache operands.
+    Attention ops of rank 3 become rank 4, those on repeated keys lose the repetition.
+  }];
+  let dependentDialects = ["::caat::onnx::ONNXDialect"];
+}
+
+def ONNXRaiseMasksPass : Pass<"onnx-raise-masks", "::mlir::func::FuncOp"> {
+  let summary = "Recognise causal and padding masks of Attention";
+  let description = [{
+    Evaluates a mask symbolically, element by element: what is computed from Range, comparisons, And, Gather and GatherND is a
+    conjunction of `key <= query + past` and `padding[batch, key]`. The first becomes `is_causal`, the second remains as a mask of
+    shape [B, 1, 1, T]. Any other mask stays as it is.
+  }];
+  let dependentDialects = ["::caat::onnx::ONNXDialect"];
+}
+
+#endif // CAAT_RAISE_PASSES_TD

@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// onnx-fold-shapes: see Passes.td.
+#include "caat/Raise/ConstantFolding.h"
+#include "caat/Raise/Passes.h"
+#include "caat/Raise/SymbolicShapes.h"
+#include "mlir/IR/Remarks.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+namespace caat {
+#define GEN_PASS_DEF_ONNXFOLDSHAPESPASS
+#include "caat/Raise/Passes.h.inc"
+} // namespace caat
+
+using namespace mlir;
+using namespace caat;
+
+/// Ops that repeat elements are only folded to tensors of at most this many.
+static constexpr int64_t maxRepeated = 4096;
+
+static void refineResultTypes(Operation *op, const SymbolicShapes &shapes) {
+  if (!isa<onnx::ONNXDialect>(op->getDialect()) || isa<onnx::ConstantOp, onnx::GetInitializerOp>(op))
+    return;
+  for (Value result : op->getResults())
+    if (isa<TensorType>(result.getType()))
+      result.setType(shapes.refinedType(result));
+}
+
+/// Whether `value` is a constant whose elements are all `number`.
+static bool isSplat(Value value, double number) {
+  auto constant = value.getDefiningOp<onnx::ConstantOp>();
+  auto dense = constant ? dyn_cast<DenseElementsAttr>(constant.getValue()) : DenseElementsAttr();
+  if (!dense || !dense.isSplat() || dense.getNumElements() == 0)
+    return false;
+  if (isa<FloatType>(dense.getElementType()))
+    return dense.getSplatValue<APFloat>().isExactlyValue(number);
+  APInt element = dense.getSplatValue<APInt>();
+  return dense.getElementType().isInteger(1) ? element.getBoolValue() == (number != 0)
+                                             : element.getSExtValue() == static_cast<int64_t>(number);
+}
+
+/// The operand that `op` returns unchanged, if it is such an op.
+static Value forwardedOperand(Operation *op, const SymbolicShapes &shapes) {
+  auto other = [&](double neutral) -> Value {
+    for (unsigned i : {0, 1})
+      if (isSplat(op->getOperand(i), neutral) && shapes.sameShape(op->getOperand(1 - i), op->getResult(0)))
+        return op->getOperand(1 - i);
+    return {};
+  };
+  return TypeSwitch<Operation *, Value>(op)
+      .Case([](onnx::IdentityOp op) { return op.getInput(); })
+      .Case([](onnx::CastOp op) {
+        return op.getTo() == getElementTypeOrSelf(op.getInput().getType()) ? op.getInput() : Value();
+      })
+      .Case([](onnx::CastLikeOp op) {
+        return getElementTypeOrSelf(op.getTargetType()) == getElementTypeOrSelf(op.getInput()) ? op.getInput() : Value();
+      })
+      .Case<onnx::ReshapeOp, onnx::ExpandOp, onnx::SqueezeOp, onnx::UnsqueezeOp>([&](auto op) {
+        return shapes.sameShape(op->getOperand(0), op->getResult(0)) ? op->getOperand(0) : Value();
+      })
+      .Case([&](onnx::SliceOp op) -> Value {
+        if (op.getSteps()) {
+          auto steps = shapes.getConstants(op.getSteps());
+          if (!steps || llvm::any_of(*steps, [](int64_t step) { return step != 1; }))
+            return {};
+        }
+        return shapes.sameShape(op.getData(), op.getOutput()) ? op.getData() : Value();
+      })
+      .Case([](onnx::TransposeOp op) -> Value {
+        if (!op.getPerm())
+          return {};
+        for (auto [i, axis] : llvm::enumerate(*op.getPerm()))
+          if (static_cast<int64_t>(i) != axis)
+            return {};
+        return op.getData();
+      })
+      .Case([](onnx::ConcatOp op) { return op.getInputs().size() == 1 ? op.getInputs().front() : Value(); })
+      .Case([&](onnx::MulOp) { return other(1.0); })
+      .Case([&](onnx::AndOp) { return other(1.0); })
+      .Case([&](onnx::DivOp op) {
+        return isSplat(op.getB(), 1.0) && shapes.sameShape(op.getA(), op.getC()) ? op.getA() : Value();
+      })
+      .Case([](onnx::CustomOp op) -> Value {
+        bool isDropout = op.getOpType() == "Dropout" && op.getDomain().empty() && op.getOutputs().size() >= 1;
+        return isDropout && llvm::all_of(op.getOutputs().drop_front(), [](Value v) { return v.use_empty(); })
+                   ? op.getInputs().front()
+                   : Value();
+      })
+      .Default(Value());
+}
+
+/// The shape operand of a Reshape as constants: 0 copies, one -1 takes the rest. Null if two dims would need it.
+static Value constantReshapeTarget(OpBuilder &builder, onnx::ReshapeOp op, const SymbolicShapes &shapes) {
+  auto from = shapes.getDims(op.getData()), to = shapes.getDims(op.getReshaped());
+  if (!from || !to)
+    return {};
+  SmallVector<int64_t> entries;
+  bool inferred = false;
+  for (auto [axis, dim] : llvm::enumerate(*to)) {
+    auto size = constantDim(dim);
+    if (size == 0)
+      return {};
+    if (size) {
+      entries.push_back(*size);
+    } else if (axis < from->size() && (*from)[axis] == dim) {
+      entries.push_back(0);
+    } else if (!inferred) {
+      entries.push_back(-1);
+      inferred = true;
+    } else {
+      return {};
+    }
+  }
+  return onnx::createInts(builder, op.getLoc(), entries);
+}
+
+/// The shape operand of an Expand as constants: 1 keeps a dimension.
+static Value constantExpandTarget(OpBuilder &builder, onnx::ExpandOp op, const SymbolicShapes &shapes) {
+  auto from = shapes.getDims(op.getInput()), to = shapes.getDims(op.getOutput());
+  if (!from || !to || from->size() > to->size())
+    return {};
+  size_t offset = to->size() - from->size();
+  SmallVector<int64_t> entries;
+  for (auto [axis, dim] : llvm::enumerate(*to)) {
+    if (axis >= offset && (*from)[axis - offset] == dim)
+      entries.push_back(1);
+    else if (auto size = constantDim(dim))
+      entries.push_back(*size);
+    else
+      return {};
+  }
+  return onnx::createInts(builder, op.getLoc(), entries);
+}
+
+/// The ends of a Slice as constants, where a symbolic one is the size of the dimension.
+static Value constantSliceEnds(OpBuilder &builder, onnx::SliceOp op, const SymbolicShapes &shapes) {
+  auto ends = shapes.getElements(op.getEnds());
+  auto rank = shapes.getRank(op.getData());
+  auto axes = op.getAxes() ? shapes.getConstants(op.getAxes())
+                           : llvm::to_vector(llvm::seq<int64_t>(0, ends ? ends->size() : 0));
+  if (!ends || !rank || !axes || axes->size() != ends->size())
+    return {};
+  SmallVector<int64_t> entries;
+  for (auto [axis, end] : llvm::zip(*axes, *ends)) {
+    if (auto number = constantDim(end))
+      entries.push_back(*number);
+    else if (end && end == shapes.getDim(op.getData(), axis))
+      entries.push_back(std::numeric_limits<int64_t>::max());
+    else
+      return {};
+  }
+  return onnx::createInts(builder, op.getLoc(), entries);
+}
+
+static void simplifyShapeOperand(OpBuilder &builder, Operation *op, const SymbolicShapes &shapes) {
+  auto isConstant = [](Value value) { return static_cast<bool>(value.getDefiningOp<onnx::ConstantOp>()); };
+  if (auto reshape = dyn_cast<onnx::ReshapeOp>(op)) {
+    if (Value target = constantReshapeTarget(builder, reshape, shapes)) {
+      reshape.getShapeMutable().assign(target);
+      reshape.setAllowzero(0);
+    }
+  } else if (auto expand = dyn_cast<onnx::ExpandOp>(op); expand && !isConstant(expand.getShape())) {
+    if (Value target = constantExpandTarget(builder, expand, shapes))
+      expand.getShapeMutable().assign(target);
+  } else if (auto slice = dyn_cast<onnx::SliceOp>(op); slice && !isConstant(slice.getEnds())) {
+    if (Value ends = constantSliceEnds(builder, slice, shapes))
+      slice.getEndsMutable().assign(ends);
+  }
+}
+
+/// The tensor of known elements: a constant, or index arithmetic.
+static Value materializeElements(OpBuilder &builder, Value value, const SymbolicShapes &shapes, bool onlyConstants) {
+  auto type = dyn_cast<RankedTensorType>(shapes.refinedType(value));
+  auto elements = shapes.getElements(value);
+  if (!type || !type.hasStaticShape() || !elements ||
+      type.getNumElements() != static_cast<int64_t>(elements->size()) ||
+      llvm::any_of(*elements, [](AffineExpr e) { return !e; }))
+    return {};
+  unsigned width = type.getElementTypeBitWidth();
+  if (llvm::all_of(*elements, [](AffineExpr e) { return constantDim(e).has_value(); })) {
+    SmallVector<APInt> numbers;
+    for (AffineExpr element : *elements)
+      numbers.push_back(APInt(64, *constantDim(element)).sextOrTrunc(width));
+    return onnx::ConstantOp::create(builder, value.getLoc(), DenseElementsAttr::get(type, numbers));
+  }
+  if (onlyConstants || width < 32 || !type.getElementType().isSignlessInteger() ||
+      !llvm::all_of(*elements, [&](AffineExpr e) { return shapes.canMaterialize(e); }))
+    return {};
+  SmallVector<Value> scalars;
+  for (AffineExpr element : *elements) {
+    Value index = shapes.materialize(builder, value.getLoc(), element);
+    scalars.push_back(arith::IndexCastOp::create(builder, value.getLoc(), type.getElementType(), index));
+  }
+  return tensor::FromElementsOp::create(builder, value.getLoc(), type, scalars);
+}
+
+namespace {
+
+class FoldShapes : public caat::impl::ONNXFoldShapesPassBase<FoldShapes> {
+public:
+  using ONNXFoldShapesPassBase::ONNXFoldShapesPassBase;
+
+  void runOnOperation() override {
+    func::FuncOp function = getOperation();
+    if (function.isExternal())
+      return;
+    SymbolicShapes shapes(function);
+    Block &body = function.getBody().front();
+    int64_t before = body.getOperations().size();
+    forward(body, shapes);
+    backward(body, shapes);
+    updateSignature(function, shapes);
+    remark::analysis(function.getLoc(), remark::RemarkOpts::name("fold-shapes").category("caat"))
+        << (std::to_string(before) + " ops before, " + std::to_string(body.getOperations().size()) + " after");
+  }
+
+private:
+  /// Types, constants and forwarded values. Nothing is erased, since the analysis refers to values.
+  void forward(Block &body, SymbolicShapes &shapes) {
+    for (Operation &op : llvm::make_early_inc_range(body)) {
+      if (op.hasTrait<OpTrait::IsTerminator>())
+        continue;
+      refineResultTypes(&op, shapes);
+      OpBuilder builder(&op);
+      if (isa<onnx::ConstantOp>(op) || op.getNumResults() == 0)
+        continue;
+      auto replace = [&](Value by) {
+        if (by.getDefiningOp<onnx::ConstantOp>())
+          shapes.visit(by.getDefiningOp());
+        op.getResult(0).replaceAllUsesWith(by);
+      };
+      if (isa<onnx::ONNXDialect>(op.getDialect()) && op.getNumResults() == 1) {
+        if (Value known = materializeElements(builder, op.getResult(0), shapes, /*onlyConstants=*/true)) {
+          replace(known);
+          continue;
+        }
+        bool repeats = isa<onnx::ExpandOp>(op);
+        if (DenseElementsAttr value = foldConstantOp(&op, repeats ? std::min<int64_t>(maxRepeated, maxElements) : maxElements)) {
+          replace(onnx::ConstantOp::create(builder, op.getLoc(), value));
+          continue;
+        }
+      }
+      if (Value same = forwardedOperand(&op, shapes)) {
+        op.getResult(0).replaceAllUsesWith(same);
+        continue;
+      }
+      simplifyShapeOperand(builder, &op, shapes);
+    }
+  }
+
+  /// Erases what is dead and computes what is left of the shape arithmetic from dimensions.
+  void backward(Block &body, SymbolicShapes &shapes) {
+    for (Operation &op : llvm::make_early_inc_range(llvm::reverse(body))) {
+      bool mayErase = isMemoryEffectFree(&op) || isa<onnx::CustomOp>(op);
+      if (op.use_empty() && mayErase && !op.hasTrait<OpTrait::IsTerminator>()) {
+        op.erase();
+        continue;
+      }
+      if (!isa<onnx::ONNXDialect>(op.getDialect()) || op.getNumResults() != 1 || isa<onnx::ConstantOp>(op))
+        continue;
+      OpBuilder builder(&op);
+      if (Value known = materializeElements(builder, op.getResult(0), shapes, /*onlyConstants=*/false)) {
+        op.getResult(0).replaceAllUsesWith(known);
+        op.erase();
+      }
+    }
+  }
+
+  static void updateSignature(func::FuncOp function, const SymbolicShapes &shapes) {
+    Builder builder(function.getContext());
+    auto texts = [&](Value value, ArrayAttr old) -> ArrayAttr {
+      auto dims = shapes.getDims(value);
+      if (!dims)
+        return old;
+      SmallVector<Attribute> names;
+      for (auto [axis, dim] : llvm::enumerate(*dims)) {
+        std::string text = constantDim(dim) ? std::string() : shapes.print(dim);
+        if (text.empty() && !constantDim(dim) && old && axis < old.size())
+          text = cast<StringAttr>(old[axis]).str();
+        names.push_back(builder.getStringAttr(text));
+      }
+      return builder.getArrayAttr(names);
+    };
+    SmallVector<Type> inputs, results;
+    for (BlockArgument argument : function.getArguments()) {
+      argument.setType(shapes.refinedType(argument));
+      inputs.push_back(argument.getType());
+      unsigned number = argument.getArgNumber();
+      if (auto old = function.getArgAttrOfType<ArrayAttr>(number, "onnx.dims"))
+        function.setArgAttr(number, "onnx.dims", texts(argument, old));
+    }
+    Operation *terminator = function.getBody().front().getTerminator();
+    for (auto [number, operand] : llvm::enumerate(terminator->getOperands())) {
+      results.push_back(operand.getType());
+      if (auto old = function.getResultAttrOfType<ArrayAttr>(number, "onnx.dims"))
+        function.setResultAttr(number, "onnx.dims", texts(operand, old));
+    }
+    function.setType(FunctionType::get(function.getContext(), inputs, results));
+  }
+};
+
+} // namespace

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "caat/Raise/Passes.h"
+
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Pass/PassRegistry.h"
+#include "mlir/Transforms/Passes.h"
+
+using namespace mlir;
+
+namespace caat {
+
+void buildRaisePipeline(OpPassManager &pm, const RaiseOptions &options) {
+  auto foldShapes = [&] {
+    ONNXFoldShapesPassOptions fold;
+    fold.maxElements = options.maxElements;
+    pm.addNestedPass<func::FuncOp>(createONNXFoldShapesPass(fold));
+    pm.addPass(createCSEPass());
+  };
+  foldShapes();
+}
+
+void registerRaisePipelines() {
+  PassPipelineRegistration<RaiseOptions>("onnx-raise-pipeline", "Imported ONNX to the canonical form of the onnx dialect",
+                                         buildRaisePipeline);
+}
+
+} // namespace caat
