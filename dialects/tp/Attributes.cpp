@@ -260,7 +260,7 @@ Attribute PolicyAttr::parse(AsmParser &parser, Type) {
   Rest rest = Rest::Deferred;
   double scale = 1.0;
   DenseI64ArrayAttr order;
-  FlatSymbolRefAttr estimateScale, estimateOffset;
+  DenseElementsAttr estimateScale, estimateOffset;
   StringRef keyword;
   llvm::SMLoc location = parser.getCurrentLocation();
   if (parser.parseLess() || parser.parseKeyword(&keyword))
@@ -331,8 +331,8 @@ void PolicyAttr::print(AsmPrinter &printer) const {
 }
 
 LogicalResult PolicyAttr::verify(EmitError emitError, SyncKind kind, int64_t shared, Rest rest, FloatAttr scale,
-                                 DenseI64ArrayAttr order, FlatSymbolRefAttr estimateScale,
-                                 FlatSymbolRefAttr estimateOffset) {
+                                 DenseI64ArrayAttr order, DenseElementsAttr estimateScale,
+                                 DenseElementsAttr estimateOffset) {
   double value = scale.getValueAsDouble();
   if (kind == SyncKind::Full && (shared != 0 || rest != Rest::Deferred || value != 1.0 || order || estimateScale))
     return emitError() << "a full policy has no other parameter";
@@ -342,8 +342,12 @@ LogicalResult PolicyAttr::verify(EmitError emitError, SyncKind kind, int64_t sha
     return emitError() << "scale must be finite";
   if (value != 1.0 && rest != Rest::Private)
     return emitError() << "scale " << value << " needs private channels: deferred ones are not scaled";
-  if (bool(estimateScale) != bool(estimateOffset) || (estimateScale && rest != Rest::Deferred))
-    return emitError() << "an estimate needs deferred channels and two initializers";
+  if (estimateScale && rest != Rest::Deferred)
+    return emitError() << "an estimate needs deferred channels";
+  if (bool(estimateScale) != bool(estimateOffset) ||
+      (estimateScale && (estimateScale.getType() != estimateOffset.getType() || estimateScale.getType().getRank() != 2 ||
+                         !isa<FloatType>(estimateScale.getElementType()))))
+    return emitError() << "an estimate needs two matrices of one floating-point type";
   if (order) {
     SmallVector<bool> seen(order.size());
     for (int64_t channel : order.asArrayRef()) {

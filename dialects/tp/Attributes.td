@@ -83,12 +83,12 @@ def TP_PolicyAttr : TP_Attr<"Policy", "policy"> {
   let description = [{
     `shared` channels, the first of `order` (default 0, 1, 2, …), are reduced. The rest is `deferred` (stays pending
     and is summed at a later site) or `private` (added to this rank's stream times `scale` and never summed).
-    `estimate` names two initializers [ranks, channels]: readers see `base + (a * pending + b)`.
+    `estimate` holds a and b, [ranks, channels] each: readers see `base + (a * pending + b)` with their rank's row.
     ```mlir
     #tp.policy<full>
     #tp.policy<partial, shared = 144, rest = deferred>
     #tp.policy<partial, shared = 2, rest = private, scale = 1.5, order = [3, 1, 0, 2]>
-    #tp.policy<partial, shared = 0, rest = deferred, estimate = [@a, @b]>
+    #tp.policy<partial, shared = 0, rest = deferred, estimate = [dense<1.0> : tensor<2x4xf32>, dense<0.0> : tensor<2x4xf32>]>
     ```
 
     **Constraints:**
@@ -96,12 +96,12 @@ def TP_PolicyAttr : TP_Attr<"Policy", "policy"> {
     - `shared` is not negative.
     - `order` lists each channel 0 … n-1 once.
     - A `scale` other than 1 needs private channels, and is finite.
-    - An `estimate` needs deferred channels.
+    - An `estimate` needs deferred channels, and two matrices of one floating-point type.
   }];
   let parameters = (ins "::caat::tp::SyncKind":$kind, "int64_t":$shared, "::caat::tp::Rest":$rest,
                         "::mlir::FloatAttr":$scale, OptionalParameter<"::mlir::DenseI64ArrayAttr">:$order,
-                        OptionalParameter<"::mlir::FlatSymbolRefAttr">:$estimateScale,
-                        OptionalParameter<"::mlir::FlatSymbolRefAttr">:$estimateOffset);
+                        OptionalParameter<"::mlir::DenseElementsAttr">:$estimateScale,
+                        OptionalParameter<"::mlir::DenseElementsAttr">:$estimateOffset);
   let hasCustomAssemblyFormat = 1;
   let extraClassDeclaration = [{
     static PolicyAttr getFull(::mlir::MLIRContext *context);

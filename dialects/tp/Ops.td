@@ -232,6 +232,7 @@ def TP_SyncPointOp : TP_Op<"sync_point", [AttrSizedOperandSegments, DeclareOpInt
     - The channels are the last dimension; its extent is known.
     - The bias, where given, has one extent that is not 1: the channels, in its last dimension.
     - `shared` is at most the number of channels, and `order` is as long.
+    - An estimate has a row per rank of the group and a column per channel.
     - A site that is not deferrable does not defer.
     - A site without base has nothing pending.
     - `site` is not empty.

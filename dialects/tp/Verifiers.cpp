@@ -143,7 +143,14 @@ LogicalResult ShardOp::verify() {
 }
 
 LogicalResult SyncPointOp::verifySymbolUses(SymbolTableCollection &) {
-  return caat::tp::detail::verifyGroup(*this, getMeshAttr(), getAxesAttr());
+  if (failed(caat::tp::detail::verifyGroup(*this, getMeshAttr(), getAxesAttr())))
+    return failure();
+  int64_t ranks = caat::tp::detail::getGroupSize(*this, getMeshAttr(), getAxesAttr());
+  DenseElementsAttr estimate = getPolicy().getEstimateScale();
+  if (estimate && estimate.getType().getShape() != ArrayRef({ranks, getNumChannels()}))
+    return emitOpError() << "has an estimate of " << estimate.getType() << " for " << ranks << " ranks and "
+                         << getNumChannels() << " channels";
+  return success();
 }
 
 LogicalResult SyncPointOp::verify() {
