@@ -4,7 +4,7 @@
 
     corpus.py TOKENIZER.json OUT.npy [FILE.html ...]
 
-Without files, gets the package debian-handbook by apt-get and reads its English pages. OUT.npy is int64, about 206,000
+Without files, reads the English pages of the package debian-handbook, which apt-get downloads where it is not installed. OUT.npy is int64, about 206,000
 tokens of SmolLM2's tokenizer.
 """
 import argparse
@@ -26,14 +26,19 @@ def paragraphs(page: str) -> list[str]:
     return [re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", "", p))).strip() for p in found]
 
 
+PAGES = "usr/share/doc/debian-handbook/html/en-US"
+
+
 def handbook(folder: str) -> list[str]:
-    """Unpacks the package into `folder`, without installing it; returns its English pages."""
+    """The package's English pages, installed or unpacked into `folder`."""
+    if installed := list(Path("/", PAGES).glob("*.html")):
+        return [str(p) for p in installed]
     print("downloading the package debian-handbook", file=sys.stderr)
     subprocess.run(["apt-get", "download", "-qq", "debian-handbook"], cwd=folder, check=True,
                    stderr=subprocess.DEVNULL)
     package = next(Path(folder).glob("debian-handbook_*.deb"))
     subprocess.run(["dpkg", "-x", package, folder], check=True)
-    return [str(p) for p in Path(folder, "usr/share/doc/debian-handbook/html/en-US").glob("*.html")]
+    return [str(p) for p in Path(folder, PAGES).glob("*.html")]
 
 
 def main():
