@@ -126,8 +126,10 @@ std::optional<StringRef> onnx::unsafePath(StringRef path) {
     return "is empty";
   if (path.contains('\0'))
     return "contains a zero byte";
-  if (path.contains('\\') || path.contains(':'))
-    return "contains a backslash or colon";
+  if (path.contains('\\'))
+    return "contains a backslash";
+  if (path.contains("://") || (path.size() > 1 && path[1] == ':'))
+    return "is a URL or names a drive";
   if (path.starts_with("/"))
     return "is absolute";
   SmallVector<StringRef> parts;

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// One node: attributes, operands, result types, and the operation.
+#include "GraphImporter.h"
+
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/IR/Verifier.h"
+
+using namespace mlir;
+using namespace caat;
+using namespace caat::importer;
+using ::onnx::AttributeProto;
+
+static llvm::Error invalid(const Twine &message) { return llvm::createStringError(message); }
+
+static Location nodeLocation(const ::onnx::NodeProto &proto, Builder &builder) {
+  std::string name = !proto.name().empty() ? proto.name() : proto.output_size() ? proto.output(0) : proto.op_type();
+  return NameLoc::get(builder.getStringAttr(name));
+}
+
+llvm::Expected<Attribute> GraphImporter::readAttribute(int node, int index, const AttributeProto &proto) {
+  if (!proto.ref_attr_name().empty())
+    return invalid("attribute '" + Twine(proto.name()) + "' refers to a function's, but this is no function");
+  switch (proto.type()) {
+  case AttributeProto::INT:
+    return builder.getI64IntegerAttr(proto.i());
+  case AttributeProto::FLOAT:
+    return builder.getF32FloatAttr(proto.f());
+  case AttributeProto::STRING:
+    return builder.getStringAttr(proto.s());
+  case AttributeProto::INTS:
+    return builder.getDenseI64ArrayAttr(SmallVector<int64_t>(proto.ints().begin(), proto.ints().end()));
+  case AttributeProto::FLOATS:
+    return builder.getDenseF32ArrayAttr(SmallVector<float>(proto.floats().begin(), proto.floats().end()));
+  case AttributeProto::STRINGS:
+    return builder.getStrArrayAttr(SmallVector<StringRef>(proto.strings().begin(), proto.strings().end()));
+  case AttributeProto::TENSOR: {
+    auto raw = file.attributeData.find({node, index});
+    llvm::Expected<StoredTensor> stored = tensors.read(
+        proto.t(), raw == file.attributeData.end() ? std::nullopt : std::optional(raw->second), /*alwaysValue=*/true);
+    if (!stored)
+      return invalid("attribute '" + Twine(proto.name()) + "': " + toString(stored.takeError()));
+    return stored->value;
+  }
+  case AttributeProto::GRAPH:
+  case AttributeProto::GRAPHS:
+    return invalid("attribute '" + Twine(proto.name()) + "' is a graph; control flow is not supported");
+  default:
+    return invalid("attribute '" + Twine(proto.name()) + "' has the type " + Twine(int(proto.type())) + ", which is not supported");
+  }
+}
+
+/// A Constant node's value, whichever of its attributes holds it.
+llvm::Error GraphImporter::importConstant(int index, const ::onnx::NodeProto &proto, Location loc) {
+  if (proto.attribute_size() != 1 || proto.output_size() != 1 || proto.input_size() != 0)
+    return invalid("it has " + Twine(proto.attribute_size()) + " attributes and " + Twine(proto.output_size()) + " outputs, not one each");
+  const AttributeProto &attribute = proto.attribute(0);
+  StringRef name = attribute.name();
+  StoredTensor stored;
+  auto list = [&](int64_t size, Type element) { return RankedTensorType::get({size}, element); };
+  auto scalar = [&](Type element) { return RankedTensorType::get({}, element); };
+  if (name == "value" && attribute.type() == AttributeProto::TENSOR) {
+    auto raw = file.attributeData.find({index, 0});
+    llvm::Expected<StoredTensor> read =
+        tensors.read(attribute.t(), raw == file.attributeData.end() ? std::nullopt : std::optional(raw->second));
+    if (!read)
+      return read.takeError();
+    stored = *read;
+  } else if (name == "value_int") {
+    stored.value = DenseElementsAttr::get(scalar(builder.getI64Type()), attribute.i());
+  } else if (name == "value_float") {
+    stored.value = DenseElementsAttr::get(scalar(builder.getF32Type()), attribute.f());
+  } else if (name == "value_ints") {
+    SmallVector<int64_t> values(attribute.ints().begin(), attribute.ints().end());
+    stored.value = DenseElementsAttr::get(list(values.size(), builder.getI64Type()), ArrayRef(values));
+  } else if (name == "value_floats") {
+    SmallVector<float> values(attribute.floats().begin(), attribute.floats().end());
+    stored.value = DenseElementsAttr::get(list(values.size(), builder.getF32Type()), ArrayRef(values));
+  } else {
+    return invalid("its attribute '" + name + "' is not supported");
+  }
+  llvm::Expected<Value> value = materialize(stored, proto.output(0), loc);
+  if (!value)
+    return value.takeError();
+  return define(proto.output(0), *value);
+}
+
+llvm::Expected<Node> GraphImporter::readNode(int index, const ::onnx::NodeProto &proto, int64_t version) {
+  Node node{proto.op_type(), proto.domain() == "ai.onnx" ? "" : proto.domain(), version, nodeLocation(proto, builder), {}, {}, {}};
+  for (auto [i, attribute] : llvm::enumerate(proto.attribute())) {
+    llvm::Expected<Attribute> value = readAttribute(index, i, attribute);
+    if (!value)
+      return value.takeError();
+    if (node.attributes.get(attribute.name()))
+      return invalid("attribute '" + Twine(attribute.name()) + "' stands twice");
+    node.attributes.append(attribute.name(), *value);
+  }
+  for (const std::string &input : proto.input())
+    node.inputs.push_back(input.empty() ? Value() : values.lookup(input));
+  node.outputs.assign(proto.output().begin(), proto.output().end());
+  return node;
+}
+
+/// Runs the verifier of `op` and returns what it says, without printing it; nothing where `op` is valid.
+static std::optional<std::string> verifierMessage(Operation *op) {
+  std::string message;
+  ScopedDiagnosticHandler handler(op->getContext(), [&](Diagnostic &diagnostic) {
+    if (message.empty())
+      message = diagnostic.str();
+    return success();
+  });
+  if (succeeded(verify(op, /*verifyRecursively=*/false)))
+    return std::nullopt;
+  return message;
+}
+
+llvm::Expected<Operation *> GraphImporter::createTyped(Node &node, const OperatorInfo &info) {
+  while (!node.inputs.empty() && !node.inputs.back())
+    node.inputs.pop_back();
+  int given = node.inputs.size();
+  if (given < info.required || (info.inputs >= 0 && given > info.inputs))
+    return invalid("it has " + Twine(given) + " inputs, not " + Twine(info.required) +
+                   (info.inputs < 0 ? " or more" : info.inputs > info.required ? " to " + Twine(info.inputs) : ""));
+  for (int i = 0; i < (info.inputs < 0 ? given : info.required); ++i)
+    if (!node.inputs[i])
+      return invalid("input " + Twine(i) + " is missing");
+  int wanted = node.outputs.size();
+  if (wanted == 0 || (info.outputs >= 0 && wanted > info.outputs))
+    return invalid("it has " + Twine(wanted) + " outputs");
+
+  if (node.opType == "Cast")
+    if (auto to = dyn_cast_or_null<IntegerAttr>(node.attributes.get("to"))) {
+      Type element = elementType(to.getInt(), builder.getContext());
+      if (!element)
+        return invalid("the element type " + Twine(to.getInt()) + " is not supported");
+      node.attributes.set("to", TypeAttr::get(element));
+    }
+
+  OperationState state(node.loc, "onnx." + node.opType);
+  auto registered = *state.name.getRegisteredInfo();
+  for (NamedAttribute attribute : node.attributes)
+    if (!llvm::is_contained(registered.getAttributeNames(), attribute.getName()) || attribute.getName().strref().ends_with("SegmentSizes"))
+      return invalid("it has no attribute '" + attribute.getName().strref() + "'");
+  state.addAttributes(node.attributes.getAttrs());
+
+  if (registered.hasTrait<OpTrait::AttrSizedOperandSegments>()) {
+    SmallVector<int32_t> segments(info.inputs, 0);
+    for (int i = 0; i < given; ++i)
+      segments[i] = node.inputs[i] != nullptr;
+    state.addAttribute("operandSegmentSizes", builder.getDenseI32ArrayAttr(segments));
+  }
+  for (Value input : node.inputs)
+    if (input)
+      state.addOperands(input);
+
+  bool optionalResults = registered.hasTrait<OpTrait::AttrSizedResultSegments>();
+  int results = info.outputs < 0 || optionalResults ? wanted : info.outputs;
+  SmallVector<int32_t> segments(std::max(info.outputs, 0), 0);
+  for (int i = 0; i < results; ++i) {
+    StringRef name = i < wanted ? StringRef(node.outputs[i]) : StringRef();
+    if (optionalResults && name.empty() && i > 0)
+      continue;
+    Type element = resultElementType(node, i);
+    if (!element)
+      return invalid("the element type of its result cannot be told");
+    TensorType hint = name.empty() ? TensorType() : hints.lookup(name);
+    state.addTypes(hint && hint.hasRank() ? Type(hint.clone(element)) : UnrankedTensorType::get(element));
+    if (optionalResults)
+      segments[i] = 1;
+  }
+  if (optionalResults)
+    state.addAttribute("resultSegmentSizes", builder.getDenseI32ArrayAttr(segments));
+
+  Operation *op = builder.create(state);
+  for (NamedAttribute attribute : node.attributes)
+    if (op->getInherentAttr(attribute.getName()) != attribute.getValue())
+      return invalid("attribute '" + attribute.getName().strref() + "' has another type than the operator's");
+  std::optional<std::string> message = verifierMessage(op);
+  if (message) {
+    // A shape that the file states may be wrong: shapes are inferred later.
+    for (Value result : op->getResults())
+      result.setType(UnrankedTensorType::get(cast<TensorType>(result.getType()).getElementType()));
+    message = verifierMessage(op);
+  }
+  if (message)
+    return invalid(*message);
+  return op;
+}
+
+llvm::Expected<Operation *> GraphImporter::createCustom(Node &node) {
+  if (node.domain.empty() && (StringRef(node.opType).contains("Sequence") || StringRef(node.opType).starts_with("Optional")))
+    return invalid("sequences and optionals are not supported");
+  SmallVector<Type> types;
+  for (auto [i, name] : llvm::enumerate(node.outputs)) {
+    TensorType hint = hints.lookup(name);
+    Type element = hint ? hint.getElementType() : customElementType(node, i);
+    if (!name.empty() && !element)
+      return invalid("the element type of its result cannot be told");
+    if (name.empty())
+      types.push_back(builder.getNoneType());
+    else
+      types.push_back(hint ? Type(hint) : UnrankedTensorType::get(element));
+  }
+  for (Value &input : node.inputs)
+    if (!input)
+      input = onnx::NoValueOp::create(builder, node.loc);
+  return onnx::CustomOp::create(builder, node.loc, types, node.inputs, node.domain, node.opType, node.version,
+                                node.attributes.getDictionary(builder.getContext()));
+}
+
+llvm::Error GraphImporter::importNode(int index) {
+  const ::onnx::NodeProto &proto = graph.node(index);
+  auto opset = opsets.find(proto.domain() == "ai.onnx" ? "" : proto.domain());
+  int64_t version = opset == opsets.end() ? 0 : opset->second;
+  auto fail = [&](llvm::Error error) { return invalid(describeNode(proto, version) + ": " + toString(std::move(error))); };
+  if (opset == opsets.end())
+    return fail(invalid("the model imports no opset of domain '" + Twine(proto.domain()) + "'"));
+  for (const auto &local : file.model.functions())
+    if (local.name() == proto.op_type() && local.domain() == proto.domain())
+      return fail(invalid("it calls a function of the model, which is not supported: inline the functions first"));
+
+  if (proto.op_type() == "Constant" && opset->first().empty()) {
+    llvm::Error error = importConstant(index, proto, nodeLocation(proto, builder));
+    return error ? fail(std::move(error)) : llvm::Error::success();
+  }
+  llvm::Expected<Node> node = readNode(index, proto, version);
+  if (!node)
+    return fail(node.takeError());
+
+  SmallVector<Value> results;
+  if (node->domain.empty()) {
+    llvm::Expected<SmallVector<Value>> upgraded = upgradeNode(*node, builder);
+    if (!upgraded)
+      return fail(upgraded.takeError());
+    results = *upgraded;
+  }
+  if (results.empty()) {
+    std::optional<OperatorInfo> info = node->domain.empty() ? lookupOperator(node->opType) : std::nullopt;
+    llvm::Expected<Operation *> op = info ? createTyped(*node, *info) : createCustom(*node);
+    if (!op)
+      return fail(op.takeError());
+    bool skipsEmpty = (*op)->hasTrait<OpTrait::AttrSizedResultSegments>();
+    auto made = (*op)->result_begin();
+    for (auto [i, name] : llvm::enumerate(node->outputs))
+      results.push_back(skipsEmpty && name.empty() && i > 0 ? Value() : *made++);
+  }
+  for (auto [name, result] : llvm::zip(node->outputs, results))
+    if (!name.empty())
+      if (llvm::Error error = define(name, result))
+        return fail(std::move(error));
+  return llvm::Error::success();
+}

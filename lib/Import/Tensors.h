@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// TensorProto to types, constants and places in files. Every tensor of a model goes through TensorReader, which checks it.
+#ifndef CAAT_LIB_IMPORT_TENSORS_H
+#define CAAT_LIB_IMPORT_TENSORS_H
+
+#include "ModelFile.h"
+#include "caat/Import/WeightFile.h"
+
+namespace caat::importer {
+
+/// Tensors of a higher rank are refused.
+constexpr int maxRank = 64;
+
+/// The element type for a TensorProto.DataType; null for UNDEFINED, STRING and what MLIR has no type for.
+mlir::Type elementType(int dataType, mlir::MLIRContext *context);
+
+/// A stored tensor: either its value, or where its bytes are.
+struct StoredTensor {
+  mlir::RankedTensorType type;
+  mlir::DenseElementsAttr value;
+  std::string file;
+  int64_t offset = 0, length = 0;
+};
+
+class TensorReader {
+public:
+  TensorReader(mlir::MLIRContext *context, WeightFiles &files, llvm::StringRef modelFile, int64_t maxConstantElements)
+      : context(context), files(files), modelFile(modelFile), maxConstantElements(maxConstantElements) {}
+
+  /// Checks type, sizes and place of `tensor`, whose raw_data is at `raw` of the model file where it has any. The value is set for small tensors, for data
+  /// that is not stored as bytes, and for every tensor where `alwaysValue`.
+  llvm::Expected<StoredTensor> read(const ::onnx::TensorProto &tensor, std::optional<ByteRange> raw, bool alwaysValue = false);
+
+private:
+  llvm::Error locate(const ::onnx::TensorProto &tensor, StoredTensor &stored);
+
+  mlir::MLIRContext *context;
+  WeightFiles &files;
+  llvm::StringRef modelFile;
+  int64_t maxConstantElements;
+};
+
+} // namespace caat::importer
+
+#endif // CAAT_LIB_IMPORT_TENSORS_H

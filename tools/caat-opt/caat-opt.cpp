@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// mlir-opt with caat's dialects, passes and pipelines, which also reads .onnx files.
+#include "caat/Import/Import.h"
+#ifdef CAAT_WITH_RAISE
+#include "caat/Raise/Passes.h"
+#endif
+#ifdef CAAT_WITH_SHARD
+#include "caat/Shard/Passes.h"
+#endif
+#ifdef CAAT_WITH_SYNC
+#include "caat/Sync/Passes.h"
+#endif
+#ifdef CAAT_WITH_LOWER
+#include "caat/Lower/Passes.h"
+#endif
+
+#include "mlir/Bytecode/BytecodeWriter.h"
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/InitAllDialects.h"
+#include "mlir/InitAllExtensions.h"
+#include "mlir/InitAllPasses.h"
+#include "mlir/Support/FileUtilities.h"
+#include "mlir/Tools/mlir-opt/MlirOptMain.h"
+#include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/SourceMgr.h"
+#include "llvm/Support/ToolOutputFile.h"
+
+using namespace mlir;
+
+static void registerStages(DialectRegistry &registry) {
+  caat::registerImportDialects(registry);
+#ifdef CAAT_WITH_RAISE
+  caat::registerRaisePasses();
+  caat::registerRaisePipelines();
+#endif
+#ifdef CAAT_WITH_SHARD
+  caat::registerShardPipelines();
+#endif
+#ifdef CAAT_WITH_SYNC
+  caat::registerSyncPasses();
+#endif
+#ifdef CAAT_WITH_LOWER
+  caat::registerLowerPasses();
+  caat::registerLowerPipelines();
+  caat::registerLowerDialects(registry);
+#endif
+}
+
+/// The imported model as MLIR bytecode, which keeps nodes' names; null after an error.
+static std::unique_ptr<llvm::MemoryBuffer> importModel(StringRef path) {
+  DialectRegistry registry;
+  caat::registerImportDialects(registry);
+  MLIRContext context(registry, MLIRContext::Threading::DISABLED);
+  llvm::SourceMgr sources;
+  SourceMgrDiagnosticHandler handler(sources, &context);
+  FailureOr<OwningOpRef<ModuleOp>> module = caat::importONNX(path, &context);
+  std::string bytecode;
+  llvm::raw_string_ostream stream(bytecode);
+  if (failed(module) || failed(writeBytecodeToFile(**module, stream)))
+    return nullptr;
+  return llvm::MemoryBuffer::getMemBufferCopy(bytecode, path);
+}
+
+static LogicalResult run(int argc, char **argv) {
+  DialectRegistry registry;
+  registerAllDialects(registry);
+  registerAllExtensions(registry);
+  registerAllPasses();
+  registerStages(registry);
+  auto [input, output] =
+      registerAndParseCLIOptions(argc, argv, "caat-opt: MLIR or ONNX in, passes, MLIR out\n", registry);
+
+  if (!StringRef(input).ends_with(".onnx"))
+    return MlirOptMain(argc, argv, input, output, registry);
+  std::unique_ptr<llvm::MemoryBuffer> model = importModel(input);
+  if (!model)
+    return failure();
+  std::string error;
+  std::unique_ptr<llvm::ToolOutputFile> file = openOutputFile(output, &error);
+  if (!file) {
+    llvm::errs() << error << "\n";
+    return failure();
+  }
+  if (failed(MlirOptMain(file->os(), std::move(model), registry, MlirOptMainConfig::createFromCLOptions())))
+    return failure();
+  file->keep();
+  return success();
+}
+
+int main(int argc, char **argv) {
+  llvm::InitLLVM init(argc, argv);
+  return asMainReturnCode(run(argc, argv));
+}
