@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#ifndef CAAT_SHARD_PASSES_TD
+#define CAAT_SHARD_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def TpAutoShard : Pass<"tp-auto-shard", "::mlir::ModuleOp"> {
+  let summary = "chooses the dimensions that are split over the ranks";
+  let description = [{
+    Every op's factor rule says which dimensions go together. Classes of dimensions that split weights are chosen by the
+    bytes of weights that a rank saves against the bytes that it sends: the columns of one product with the rows of the
+    next (Megatron's pair), attention by KV head with its group of query heads, the vocabulary. Adds `tp.mesh @mesh` and
+    annotates ops and arguments with `tp.operand_shardings`, `tp.result_shardings` and `tp.sharding`; `tp-partition`
+    carries them out. The annotations can be written by hand too.
+
+    ```mlir
+    %0 = onnx.MatMul(%x, %w1) : (tensor<4x48xf32>, tensor<48x144xf32>) -> tensor<4x144xf32>
+    %1 = onnx.Relu(%0) : (tensor<4x144xf32>) -> tensor<4x144xf32>
+    %2 = onnx.MatMul(%1, %w2) : (tensor<4x144xf32>, tensor<144x48xf32>) -> tensor<4x48xf32>
+    ```
+    With size 2, `%0` and `%1` are split in dimension 1 and `%2` is unreduced.
+
+    Units that do not divide are padded with zeros, and KV heads that are fewer than the ranks are repeated where the
+    number of ranks is a multiple of them; both are reported.
+  }];
+  let dependentDialects = ["::caat::tp::TPDialect"];
+  let options = [
+    Option<"size", "size", "int64_t", "1", "number of ranks">,
+    Option<"pad", "pad", "bool", "true", "pad what does not divide; if not, such a size is an error">,
+    Option<"lookupShare", "lookup-share", "double", "0.25",
+           "smallest table whose rows are split, as a share of the largest one that is looked up">];
+}
+
+def TpPartition : Pass<"tp-partition", "::mlir::ModuleOp"> {
+  let summary = "rewrites the program to what one rank computes";
+  let description = [{
+    Carries out the annotations of `tp-auto-shard`: weights become `tp.shard`s, types and sizes local ones, partial sums
+    end in `tp.all_reduce`, and a value that an op without a factor rule needs whole is gathered first. Arguments and
+    results that stay split carry `tp.shard = #tp.shard<…>`. Where padding stands between segments of a weight, a piece
+    that starts at -1 stands for zeros. The mesh of size 1 leaves the program as it is.
+
+    ```mlir
+    %0 = tp.shard %w1 dim 1 pieces [[[0, 72]], [[72, 72]]] size 72 : tensor<48x144xf32> -> tensor<48x72xf32>
+    %1 = onnx.MatMul(%x, %0) : (tensor<4x48xf32>, tensor<48x72xf32>) -> tensor<4x72xf32>
+    ```
+  }];
+  let dependentDialects = ["::caat::tp::TPDialect", "::caat::onnx::ONNXDialect", "::mlir::arith::ArithDialect",
+                           "::mlir::tensor::TensorDialect"];
+}
+
+def TpReportSharding : Pass<"tp-report-sharding", "::mlir::ModuleOp"> {
+  let summary = "prints how every op is sharded, why, and what it sends";
+  let description = [{
+    Before `tp-partition`: one line per op with the split dimensions of operands and results, the reason, and the partial
+    sums and gathers that will be needed. After it: the collectives with the bytes of their operands. Dimensions of
+    unknown size count as one, so bytes are those of one token.
+  }];
+  let dependentDialects = ["::caat::tp::TPDialect"];
+}
+
+#endif // CAAT_SHARD_PASSES_TD

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// How tp-auto-shard hands its choice to tp-partition: discardable attributes that say which dimensions are split.
+#ifndef CAAT_LIB_SHARD_ANNOTATIONS_H
+#define CAAT_LIB_SHARD_ANNOTATIONS_H
+
+#include "caat/Shard/ShardingChoice.h"
+
+namespace caat::shard {
+
+inline constexpr llvm::StringLiteral operandShardings = "tp.operand_shardings";
+inline constexpr llvm::StringLiteral resultShardings = "tp.result_shardings";
+inline constexpr llvm::StringLiteral argumentSharding = "tp.sharding";
+inline constexpr llvm::StringLiteral meshName = "mesh";
+inline constexpr llvm::StringLiteral axisName = "tp";
+
+void annotate(ShardingAnalysis &analysis, const Split &split);
+/// The annotated choice. Fails, with an error, where it would split a value twice or a dimension that cannot be.
+llvm::FailureOr<Split> readAnnotations(ShardingAnalysis &analysis, int64_t size);
+void clearAnnotations(mlir::func::FuncOp function);
+
+} // namespace caat::shard
+
+#endif // CAAT_LIB_SHARD_ANNOTATIONS_H

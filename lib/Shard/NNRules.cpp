@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Normalisations, softmax and reductions need their axis whole; attention and rotary embedding pass heads through.
+#include "caat/Shard/LocalShapes.h"
+#include "caat/Shard/ShardingRule.h"
+#include "dialects/onnx/ONNX.h"
+
+using namespace mlir;
+
+namespace caat::shard {
+
+static void linkAllDims(FactorBuilder &factors, unsigned operand, unsigned result) {
+  for (int64_t dim = 0; dim < factors.operandType(operand).getRank(); ++dim)
+    factors.same(factors.operand(operand, dim), factors.result(result, dim));
+}
+
+static LogicalResult normFactors(FactorBuilder &factors, int64_t axis) {
+  int64_t rank = factors.operandType(0).getRank();
+  std::optional<int64_t> first = onnx::normalizeAxis(axis, rank);
+  if (!first)
+    return failure();
+  linkAllDims(factors, 0, 0);
+  for (int64_t dim = *first; dim < rank; ++dim)
+    factors.replicate(factors.operand(0, dim), "is normalised over");
+  for (unsigned operand = 1; operand < factors.getOperation()->getNumOperands(); ++operand)
+    factors.replicateOperand(operand, "is normalised over");
+  for (unsigned result = 1; result < factors.getOperation()->getNumResults(); ++result)
+    factors.replicateResult(result, "is normalised over");
+  return success();
+}
+
+static LogicalResult alongAxis(FactorBuilder &factors, int64_t axis) {
+  std::optional<int64_t> dim = onnx::normalizeAxis(axis, factors.operandType(0).getRank());
+  if (!dim)
+    return failure();
+  linkAllDims(factors, 0, 0);
+  factors.replicate(factors.operand(0, *dim), "is the axis of a softmax or scan");
+  return success();
+}
+
+/// Reduced dimensions are needed whole, the others pass through.
+static LogicalResult reduceFactors(FactorBuilder &factors, ArrayRef<int64_t> axes, bool keepDims) {
+  int64_t rank = factors.operandType(0).getRank();
+  llvm::SmallBitVector reduced(rank);
+  for (int64_t axis : axes) {
+    std::optional<int64_t> dim = onnx::normalizeAxis(axis, rank);
+    if (!dim)
+      return failure();
+    reduced.set(*dim);
+  }
+  int64_t to = 0;
+  for (int64_t dim = 0; dim < rank; ++dim) {
+    if (reduced.test(dim)) {
+      factors.replicate(factors.operand(0, dim), "is reduced");
+      to += keepDims;
+    } else {
+      factors.same(factors.operand(0, dim), factors.result(0, to++));
+    }
+  }
+  return success();
+}
+
+template <typename Reduce>
+static LogicalResult reduceOp(Operation *op, FactorBuilder &factors) {
+  auto reduce = cast<Reduce>(op);
+  SmallVector<int64_t> axes;
+  if (reduce.getAxes()) {
+    std::optional<SmallVector<int64_t>> values = onnx::constantInts(reduce.getAxes());
+    if (!values)
+      return failure();
+    axes = *values;
+  }
+  if (axes.empty() && !reduce.getNoopWithEmptyAxes())
+    axes = llvm::to_vector(llvm::seq<int64_t>(0, factors.operandType(0).getRank()));
+  return reduceFactors(factors, axes, reduce.getKeepdims());
+}
+
+/// Q [B, Hq, S, D], K and V [B, Hkv, T, D]: one unit is a KV head with its group of query heads.
+static LogicalResult attentionFactors(Operation *op, FactorBuilder &factors) {
+  auto attention = cast<onnx::AttentionOp>(op);
+  auto indexOf = [&](Value value) -> std::optional<unsigned> {
+    if (!value)
+      return std::nullopt;
+    for (OpOperand &operand : op->getOpOperands())
+      if (operand.get() == value)
+        return operand.getOperandNumber();
+    return std::nullopt;
+  };
+  RankedTensorType q = factors.operandType(0), k = factors.operandType(1);
+  bool fourD = q.getRank() == 4;
+  if (attention.getQkMatmulOutput() || (!fourD && (!attention.getQNumHeads() || !attention.getKvNumHeads())))
+    return failure();
+  int64_t queryHeads = fourD ? q.getDimSize(1) : *attention.getQNumHeads();
+  int64_t keyHeads = fourD ? k.getDimSize(1) : *attention.getKvNumHeads();
+  if (queryHeads <= 0 || keyHeads <= 0 || queryHeads % keyHeads != 0)
+    return failure();
+  int64_t group = queryHeads / keyHeads;
+
+  DimSpace &space = factors.space();
+  DimLayout kv = fourD ? factors.operand(1, 1) : space.fresh(keyHeads);
+  auto link = [&](DimLayout dim, RankedTensorType type, bool query) {
+    DimLayout heads = query ? space.grouped(kv, group) : kv;
+    int64_t size = type.getDimSize(type.getRank() == 4 ? 1 : 2);
+    int64_t count = query ? queryHeads : keyHeads;
+    if (size > 0 && size % count == 0 && !heads.empty())
+      factors.same(dim, space.scaled(heads, size / count));
+    else
+      factors.replicate(dim, "has a single head");
+  };
+  int64_t headDim = fourD ? 1 : 2;
+  link(factors.operand(1, headDim), k, false);
+  link(factors.operand(2, headDim), factors.operandType(2), false);
+  link(factors.operand(0, headDim), q, true);
+  link(factors.result(0, headDim), factors.resultType(0), true);
+  space.markHeads(kv, group);
+  for (Value past : {attention.getPastKey(), attention.getPastValue()})
+    if (std::optional<unsigned> index = indexOf(past))
+      link(factors.operand(*index, 1), factors.operandType(*index), false);
+  for (Value present : {attention.getPresentKey(), attention.getPresentValue()})
+    if (present) {
+      unsigned number = cast<OpResult>(present).getResultNumber();
+      link(factors.result(number, 1), factors.resultType(number), false);
+      for (int64_t dim : {2, 3})
+        factors.replicate(factors.result(number, dim), "is summed over by attention");
+    }
+
+  // Batch passes through; positions and channels of a head are needed whole.
+  for (unsigned index : {0u, 1u, 2u}) {
+    factors.same(factors.operand(index, 0), factors.result(0, 0));
+    for (int64_t dim = 1; dim < factors.operandType(index).getRank(); ++dim)
+      if (dim != headDim)
+        factors.replicate(factors.operand(index, dim), "is summed over by attention");
+  }
+  for (int64_t dim = 1; dim < factors.resultType(0).getRank(); ++dim)
+    if (dim != headDim)
+      factors.replicate(factors.result(0, dim), "is summed over by attention");
+  if (std::optional<unsigned> mask = indexOf(attention.getAttnMask())) {
+    RankedTensorType type = factors.operandType(*mask);
+    for (int64_t dim = 1; dim <= type.getRank(); ++dim) {
+      bool perHead = dim == 3 && type.getDimSize(type.getRank() - 3) == queryHeads && queryHeads > 1;
+      if (perHead)
+        factors.same(factors.operand(*mask, -3), space.grouped(kv, group));
+      else
+        factors.replicate(factors.operand(*mask, -dim), "is the mask of an attention");
+    }
+  }
+  for (Value other : {attention.getPastKey(), attention.getPastValue(), attention.getNonpadKvSeqlen()})
+    if (std::optional<unsigned> index = indexOf(other))
+      for (int64_t dim = 0; dim < factors.operandType(*index).getRank(); ++dim)
+        if (dim != 1)
+          factors.replicate(factors.operand(*index, dim), "is summed over by attention");
+  return success();
+}
+
+static LogicalResult attentionLocal(Operation *op, LocalShapes &local) {
+  auto attention = cast<onnx::AttentionOp>(op);
+  int64_t dim = local.operandSplit(op, 0);
+  if (dim < 0)
+    return success();
+  auto localHeads = [&](unsigned operand, int64_t heads) {
+    DimLayout layout = local.operandLayout(op, operand)[dim];
+    int64_t size = 0;
+    for (const Term &term : layout)
+      size += local.getSpace().getInfo(term.atom).units * term.width();
+    return local.localSize(layout) / (size / heads);
+  };
+  // The default scale and the 3-D form know the heads by attribute.
+  if (std::optional<int64_t> heads = attention.getQNumHeads())
+    attention.setQNumHeads(localHeads(0, *heads));
+  if (std::optional<int64_t> heads = attention.getKvNumHeads())
+    attention.setKvNumHeads(localHeads(1, *heads));
+  return success();
+}
+
+/// X [B, H, S, D] or [B, S, H * D]: heads pass through, angles are the same for all.
+static LogicalResult rotaryFactors(Operation *op, FactorBuilder &factors) {
+  auto rotary = cast<onnx::RotaryEmbeddingOp>(op);
+  RankedTensorType type = factors.operandType(0);
+  if (type.getRank() != 4 && (type.getRank() != 3 || rotary.getNumHeads() <= 0))
+    return failure();
+  linkAllDims(factors, 0, 0);
+  if (type.getRank() == 4) {
+    factors.replicate(factors.operand(0, 3), "is rotated in pairs");
+  } else {
+    int64_t heads = rotary.getNumHeads(), size = type.getDimSize(2);
+    DimLayout units = factors.space().fresh(heads);
+    if (units.empty() || size <= 0 || size % heads != 0)
+      factors.replicate(factors.operand(0, 2), "is rotated in pairs");
+    else
+      factors.same(factors.operand(0, 2), factors.space().scaled(units, size / heads));
+  }
+  for (unsigned operand = 1; operand < op->getNumOperands(); ++operand)
+    factors.replicateOperand(operand, "holds angles");
+  return success();
+}
+
+static LogicalResult rotaryLocal(Operation *op, LocalShapes &local) {
+  auto rotary = cast<onnx::RotaryEmbeddingOp>(op);
+  int64_t dim = local.resultSplit(op, 0), heads = rotary.getNumHeads();
+  if (dim < 1 || heads <= 0)
+    return success();
+  DimLayout layout = local.resultLayout(op, 0)[dim];
+  int64_t size = 0;
+  for (const Term &term : layout)
+    size += local.getSpace().getInfo(term.atom).units * term.width();
+  if (dim == (cast<RankedTensorType>(rotary.getX().getType()).getRank() == 4 ? 1 : 2))
+    rotary.setNumHeads(local.localSize(layout) / (size / heads));
+  return success();
+}
+
+void populateNNRules(ShardingRules &rules) {
+  rules.add<onnx::RMSNormalizationOp>([](Operation *op, FactorBuilder &factors) {
+    return normFactors(factors, cast<onnx::RMSNormalizationOp>(op).getAxis());
+  });
+  rules.add<onnx::LayerNormalizationOp>([](Operation *op, FactorBuilder &factors) {
+    return normFactors(factors, cast<onnx::LayerNormalizationOp>(op).getAxis());
+  });
+  rules.add<onnx::SoftmaxOp>([](Operation *op, FactorBuilder &factors) {
+    return alongAxis(factors, cast<onnx::SoftmaxOp>(op).getAxis());
+  });
+  rules.add<onnx::LogSoftmaxOp>([](Operation *op, FactorBuilder &factors) {
+    return alongAxis(factors, cast<onnx::LogSoftmaxOp>(op).getAxis());
+  });
+  rules.add<onnx::ReduceSumOp>(reduceOp<onnx::ReduceSumOp>);
+  rules.add<onnx::ReduceMeanOp>(reduceOp<onnx::ReduceMeanOp>);
+  rules.add<onnx::ReduceMaxOp>(reduceOp<onnx::ReduceMaxOp>);
+  rules.add<onnx::ReduceMinOp>(reduceOp<onnx::ReduceMinOp>);
+  rules.add<onnx::ReduceProdOp>(reduceOp<onnx::ReduceProdOp>);
+  rules.add<onnx::ReduceL1Op>(reduceOp<onnx::ReduceL1Op>);
+  rules.add<onnx::ReduceL2Op>(reduceOp<onnx::ReduceL2Op>);
+  rules.add<onnx::ReduceSumSquareOp>(reduceOp<onnx::ReduceSumSquareOp>);
+  rules.add<onnx::ReduceLogSumOp>(reduceOp<onnx::ReduceLogSumOp>);
+  rules.add<onnx::ReduceLogSumExpOp>(reduceOp<onnx::ReduceLogSumExpOp>);
+  rules.add<onnx::ArgMaxOp>([](Operation *op, FactorBuilder &factors) {
+    auto arg = cast<onnx::ArgMaxOp>(op);
+    return reduceFactors(factors, {arg.getAxis()}, arg.getKeepdims());
+  });
+  rules.add<onnx::ArgMinOp>([](Operation *op, FactorBuilder &factors) {
+    auto arg = cast<onnx::ArgMinOp>(op);
+    return reduceFactors(factors, {arg.getAxis()}, arg.getKeepdims());
+  });
+  rules.add<onnx::AttentionOp>(attentionFactors, attentionLocal);
+  rules.add<onnx::RotaryEmbeddingOp>(rotaryFactors, rotaryLocal);
+}
+
+} // namespace caat::shard

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "caat/Shard/Passes.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Pass/PassRegistry.h"
+#include "mlir/Transforms/Passes.h"
+
+using namespace mlir;
+
+namespace caat {
+
+void buildShardPipeline(OpPassManager &manager, const ShardOptions &options) {
+  manager.addPass(createTpAutoShard({options.size, options.pad}));
+  if (options.report)
+    manager.addPass(createTpReportSharding());
+  manager.addPass(createTpPartition());
+  if (options.size > 1) {
+    // Slices of one weight, and shapes that several reshapes share.
+    manager.addPass(createCSEPass());
+    manager.addPass(createCanonicalizerPass());
+  }
+  if (options.report)
+    manager.addPass(createTpReportSharding());
+}
+
+void registerShardPipelines() {
+  PassPipelineRegistration<ShardOptions>("tp-shard-pipeline", "chooses a sharding and makes one program for every rank", buildShardPipeline);
+}
+
+} // namespace caat

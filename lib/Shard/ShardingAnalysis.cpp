@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "caat/Shard/ShardingAnalysis.h"
+#include "dialects/onnx/ONNX.h"
+
+using namespace mlir;
+
+namespace caat::shard {
+
+ShardingAnalysis::ShardingAnalysis(func::FuncOp function, const ShardingRules &rules) : function(function) {
+  findWeights();
+  for (BlockArgument argument : function.getArguments())
+    addLayout(argument);
+  for (Operation &op : function.getBody().front())
+    if (op.getNumResults() == 0 || !isWeight(op.getResult(0))) {
+      ops.push_back(&op);
+      visit(&op, rules);
+    }
+  resolveMerges();
+  // A KV head that is repeated on several ranks must not be summed over: each copy would count.
+  for (Operation *op : ops)
+    for (const Contraction &contraction : factors[op].contractions)
+      for (const Term &term : space.resolve(contraction.layout))
+        if (term.group == 1)
+          space.forbidRepeats(term);
+}
+
+void ShardingAnalysis::findWeights() {
+  for (Operation &op : function.getBody().front()) {
+    if (!isa_and_nonnull<onnx::ONNXDialect>(op.getDialect()) || op.getNumRegions() != 0)
+      continue;
+    bool leaf = isa<onnx::GetInitializerOp, onnx::ConstantOp, onnx::NoValueOp>(op);
+    bool derived = op.getNumOperands() != 0 && isMemoryEffectFree(&op) &&
+                   llvm::all_of(op.getOperands(), [&](Value value) { return weights.contains(value); });
+    if (leaf || derived)
+      weights.insert(op.result_begin(), op.result_end());
+  }
+}
+
+static ValueLayout freshLayout(DimSpace &space, Type type) {
+  ValueLayout layout;
+  if (auto tensor = dyn_cast<RankedTensorType>(type))
+    for (int64_t size : tensor.getShape())
+      layout.push_back(ShapedType::isDynamic(size) ? DimLayout() : space.fresh(size));
+  return layout;
+}
+
+void ShardingAnalysis::addLayout(Value value) { values[value] = freshLayout(space, value.getType()); }
+
+ValueLayout ShardingAnalysis::resolved(const ValueLayout *layout) {
+  ValueLayout result;
+  if (layout)
+    for (const DimLayout &dim : *layout)
+      result.push_back(space.resolve(dim));
+  return result;
+}
+
+ValueLayout ShardingAnalysis::getLayout(Value value) {
+  auto it = values.find(value);
+  return resolved(it == values.end() ? nullptr : &it->second);
+}
+
+ValueLayout ShardingAnalysis::getLayout(OpOperand &operand) {
+  auto it = operands.find(&operand);
+  return it == operands.end() ? getLayout(operand.get()) : resolved(&it->second);
+}
+
+void ShardingAnalysis::copyLayout(Value from, Value to) {
+  ValueLayout layout = getLayout(from);
+  values[to] = std::move(layout);
+}
+
+const OpFactors &ShardingAnalysis::getFactors(Operation *op) const {
+  static const OpFactors none;
+  auto it = factors.find(op);
+  return it == factors.end() ? none : it->second;
+}
+
+void ShardingAnalysis::visit(Operation *op, const ShardingRules &rules) {
+  if (isa<func::ReturnOp>(op))
+    return;
+  for (Value result : op->getResults())
+    addLayout(result);
+  for (OpOperand &operand : op->getOpOperands())
+    if (isWeight(operand.get()))
+      operands[&operand] = freshLayout(space, operand.get().getType());
+
+  bool ranked = llvm::all_of(op->getOperandTypes(), [](Type type) { return !isa<UnrankedTensorType>(type); }) &&
+                llvm::all_of(op->getResultTypes(), [](Type type) { return !isa<UnrankedTensorType>(type); });
+  const ShardingRules::Rule *rule = ranked ? rules.lookup(op) : nullptr;
+  FactorBuilder builder(*this, op);
+  OpFactors &entry = factors[op];
+  if (rule && succeeded(rule->factors(op, builder))) {
+    factors[op].rule = rule;
+    return;
+  }
+  entry.contractions.clear();
+  entry.replicated = rule ? "has a form that its rule does not cover" : "has no rule";
+  // Every operand is wanted whole; the results' dimensions are new ones that later ops may slice.
+  for (OpOperand &operand : op->getOpOperands()) {
+    size_t rank = 0;
+    if (auto type = dyn_cast<RankedTensorType>(operand.get().getType()))
+      rank = type.getRank();
+    operands[&operand] = ValueLayout(rank);
+  }
+}
+
+/// Reshapes of several dimensions into one: heads first, as they carry the decision of an attention; then the outermost
+/// dimension that may be split, which is what a plain reshape keeps in order.
+void ShardingAnalysis::resolveMerges() {
+  SmallVector<Merge> pending = std::move(merges);
+  while (!pending.empty()) {
+    auto *it = llvm::find_if(pending, [&](const Merge &merge) {
+      return space.isHeads(merge.merged) || llvm::any_of(merge.factors, [&](const DimLayout &dim) { return space.isHeads(dim); });
+    });
+    if (it == pending.end())
+      it = pending.begin();
+    Merge merge = *it;
+    pending.erase(it);
+    resolveMerge(merge);
+  }
+}
+
+void ShardingAnalysis::resolveMerge(const Merge &merge) {
+  constexpr int64_t maxSegments = 64;
+  std::optional<size_t> chosen;
+  for (auto [index, dim] : llvm::enumerate(merge.factors))
+    if (!dim.empty() && space.isHeads(dim))
+      chosen = index;
+  int64_t outer = 1;
+  for (auto [index, dim] : llvm::enumerate(merge.factors)) {
+    if (!chosen && !dim.empty() && outer <= maxSegments && !space.isRefused(dim))
+      chosen = index;
+    outer *= merge.sizes[index];
+  }
+  if (!chosen || space.isRefused(merge.merged))
+    chosen = std::nullopt;
+  outer = 1;
+  int64_t inner = 1;
+  for (auto [index, dim] : llvm::enumerate(merge.factors)) {
+    if (chosen && index < *chosen)
+      outer *= merge.sizes[index];
+    if (chosen && index > *chosen)
+      inner *= merge.sizes[index];
+    if (chosen != index)
+      space.refuse(dim, "is merged with another dimension by a reshape");
+  }
+  if (!chosen)
+    return space.refuse(merge.merged, "merges dimensions that are not split");
+  space.unify(merge.merged, space.repeated(space.scaled(merge.factors[*chosen], inner), outer));
+}
+
+} // namespace caat::shard
