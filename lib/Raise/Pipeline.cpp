@@ -17,6 +17,10 @@ void buildRaisePipeline(OpPassManager &pm, const RaiseOptions &options) {
     pm.addPass(createCSEPass());
   };
   foldShapes();
+  pm.addNestedPass<func::FuncOp>(createONNXConvertContribPass());
+  foldShapes();
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createSymbolDCEPass());
 }
 
 void registerRaisePipelines() {

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// onnx-convert-contrib: see Passes.td. Semantics: docs/ContribOperators.md of ONNX Runtime.
+#include "Contrib.h"
+#include "caat/Raise/Passes.h"
+
+namespace caat {
+#define GEN_PASS_DEF_ONNXCONVERTCONTRIBPASS
+#include "caat/Raise/Passes.h.inc"
+} // namespace caat
+
+using namespace mlir;
+using namespace caat;
+
+Value ContribOp::input(unsigned i) const {
+  if (i >= op.getInputs().size() || isa<NoneType>(op.getInputs()[i].getType()))
+    return {};
+  return op.getInputs()[i];
+}
+
+bool ContribOp::hasUsedOutput(unsigned i) const {
+  return i < op.getOutputs().size() && !op.getOutputs()[i].use_empty();
+}
+
+int64_t ContribOp::integer(StringRef name, int64_t fallback) const {
+  auto value = op.getNodeAttributes().getAs<IntegerAttr>(name);
+  return value ? value.getValue().getSExtValue() : fallback;
+}
+
+float ContribOp::number(StringRef name, float fallback) const {
+  auto value = op.getNodeAttributes().getAs<FloatAttr>(name);
+  return value ? static_cast<float>(value.getValueAsDouble()) : fallback;
+}
+
+LogicalResult ContribOp::missed(const Twine &reason) const {
+  remarkMissed(op, "convert-contrib", op.getOpType() + " stays: " + reason);
+  return failure();
+}
+
+void ContribOp::replace(unsigned i, Value value) const {
+  if (i < op.getOutputs().size() && value)
+    op.getOutputs()[i].replaceAllUsesWith(value);
+}
+
+static LogicalResult convertSimplifiedLayerNormalization(const ContribOp &c) {
+  if (c.hasUsedOutput(1))
+    return c.missed("the inverse standard deviation is used");
+  if (!c.input(0) || !c.input(1))
+    return c.missed("an operand is missing");
+  OnnxBuilder &b = c.b;
+  c.replace(0, b.make<onnx::RMSNormalizationOp>(c.input(0), c.input(1), b.getI64IntegerAttr(c.integer("axis", -1)),
+                                                b.getF32FloatAttr(c.number("epsilon", 1e-5f)),
+                                                b.getI64IntegerAttr(c.integer("stash_type", 1))));
+  return success();
+}
+
+/// output = norm(input + skip + bias), with the sum as result 3.
+static LogicalResult convertSkipNormalization(const ContribOp &c) {
+  if (c.hasUsedOutput(1) || c.hasUsedOutput(2))
+    return c.missed("mean or inverse standard deviation is used");
+  bool simplified = c.op.getOpType() == "SkipSimplifiedLayerNormalization";
+  Value input = c.input(0), skip = c.input(1), gamma = c.input(2);
+  Value beta = simplified ? Value() : c.input(3), bias = c.input(simplified ? 3 : 4);
+  if (!input || !skip || !gamma)
+    return c.missed("an operand is missing");
+  OnnxBuilder &b = c.b;
+  // The bias belongs to the product before the residual add, which is `skip` in what the exporters write.
+  if (bias)
+    skip = b.make<onnx::AddOp>(skip, bias);
+  Value sum = b.make<onnx::AddOp>(input, skip);
+  FloatAttr epsilon = b.getF32FloatAttr(c.number("epsilon", 1e-12f));
+  if (simplified)
+    c.replace(0, b.make<onnx::RMSNormalizationOp>(sum, gamma, b.getI64IntegerAttr(-1), epsilon, b.getI64IntegerAttr(1)));
+  else
+    c.replace(0, b.learn(onnx::LayerNormalizationOp::create(b, b.getLocation(), sum, gamma, beta, -1, epsilon).getY()));
+  c.replace(3, sum);
+  return success();
+}
+
+/// Gelu of the input and an optional bias, in the three forms.
+static LogicalResult convertGelu(const ContribOp &c) {
+  Value x = c.input(0);
+  if (!x)
+    return c.missed("an operand is missing");
+  OnnxBuilder &b = c.b;
+  if (Value bias = c.input(1))
+    x = b.make<onnx::AddOp>(x, bias);
+  c.replace(0, b.make<onnx::GeluOp>(x, b.getStringAttr(c.op.getOpType() == "FastGelu" ? "tanh" : "none")));
+  return success();
+}
+
+static LogicalResult convertQuickGelu(const ContribOp &c) {
+  if (!c.input(0))
+    return c.missed("an operand is missing");
+  c.replace(0, c.b.make<onnx::SwishOp>(c.input(0), c.b.getF32FloatAttr(c.number("alpha", 1.702f))));
+  return success();
+}
+
+static LogicalResult convertFusedMatMul(const ContribOp &c) {
+  if (c.integer("transBatchA", 0) || c.integer("transBatchB", 0))
+    return c.missed("transBatchA and transBatchB are not supported");
+  if (!c.input(0) || !c.input(1))
+    return c.missed("an operand is missing");
+  OnnxBuilder &b = c.b;
+  SmallVector<Value> operands{c.input(0), c.input(1)};
+  for (auto [operand, name] : llvm::zip(operands, ArrayRef<StringRef>{"transA", "transB"})) {
+    auto rank = c.shapes.getRank(operand);
+    if (!c.integer(name, 0) || rank == 1) // a vector is not transposed
+      continue;
+    if (!rank)
+      return c.missed("the rank of a transposed operand is not known");
+    SmallVector<int64_t> perm = llvm::to_vector(llvm::seq<int64_t>(0, *rank));
+    std::swap(perm[*rank - 1], perm[*rank - 2]);
+    operand = b.transpose(operand, perm);
+  }
+  Value result = b.make<onnx::MatMulOp>(operands[0], operands[1]);
+  if (float alpha = c.number("alpha", 1.0f); alpha != 1.0f)
+    result = b.make<onnx::MulOp>(result, b.scalar(alpha, getElementTypeOrSelf(result)));
+  c.replace(0, result);
+  return success();
+}
+
+static ContribConverter findConverter(onnx::CustomOp op) {
+  // onnxruntime-genai writes it in the default domain, where ONNX has no such operator.
+  if (op.getDomain().empty() && op.getOpType() == "SimplifiedLayerNormalization")
+    return convertSimplifiedLayerNormalization;
+  if (op.getDomain() != "com.microsoft")
+    return nullptr;
+  static const llvm::StringMap<ContribConverter> converters = {
+      {"SimplifiedLayerNormalization", convertSimplifiedLayerNormalization},
+      {"SkipSimplifiedLayerNormalization", convertSkipNormalization},
+      {"SkipLayerNormalization", convertSkipNormalization},
+      {"Gelu", convertGelu},
+      {"BiasGelu", convertGelu},
+      {"FastGelu", convertGelu},
+      {"QuickGelu", convertQuickGelu},
+      {"FusedMatMul", convertFusedMatMul},
+      {"GroupQueryAttention", convertGroupQueryAttention},
+      {"MultiHeadAttention", convertMultiHeadAttention},
+      {"RotaryEmbedding", convertRotaryEmbedding},
+  };
+  return converters.lookup(op.getOpType());
+}
+
+namespace {
+
+class ConvertContrib : public caat::impl::ONNXConvertContribPassBase<ConvertContrib> {
+  void runOnOperation() override {
+    func::FuncOp function = getOperation();
+    if (function.isExternal())
+      return;
+    // In order, so that each op sees the shapes of what the ops before it became.
+    SymbolicShapes shapes = SymbolicShapes::ofArguments(function);
+    Block &body = function.getBody().front();
+    for (Operation &op : llvm::make_early_inc_range(body)) {
+      auto custom = dyn_cast<onnx::CustomOp>(op);
+      ContribConverter converter = custom ? findConverter(custom) : nullptr;
+      OnnxBuilder builder(&op, shapes);
+      if (!converter) {
+        if (isa<onnx::ONNXDialect>(op.getDialect()) && op.getNumResults() > 0 && !isa<onnx::ConstantOp, onnx::GetInitializerOp>(op))
+          builder.learn(op.getResult(0));
+        else
+          shapes.visit(&op);
+        continue;
+      }
+      if (succeeded(converter({custom, builder, shapes}))) {
+        remarkPassed(&op, "convert-contrib", custom.getOpType() + " converted");
+        continue;
+      }
+      shapes.visit(&op);
+    }
+    eraseDeadOps(body);
+    // Results of converted ops may have more precise types than the function said.
+    Operation *terminator = body.getTerminator();
+    function.setType(FunctionType::get(&getContext(), function.getArgumentTypes(), terminator->getOperandTypes()));
+  }
+};
+
+} // namespace
