@@ -97,6 +97,18 @@ Value OnnxBuilder::splitHeads(Value x, int64_t heads, int64_t headSize) {
 
 Value OnnxBuilder::joinHeads(Value x, int64_t width) { return reshape(transpose(x, {0, 2, 1, 3}), {0, 0, width}); }
 
+void rewriteInOrder(func::FuncOp function, llvm::function_ref<void(Operation *, OnnxBuilder &)> rewrite) {
+  if (function.isExternal())
+    return;
+  SymbolicShapes shapes(function.getOperation());
+  Block &body = function.getBody().front();
+  for (Operation &op : llvm::make_early_inc_range(body)) {
+    OnnxBuilder builder(&op, shapes);
+    rewrite(&op, builder);
+  }
+  eraseDeadOps(body);
+}
+
 void eraseDeadOps(Block &block) {
   for (Operation &op : llvm::make_early_inc_range(llvm::reverse(block)))
     if (op.use_empty() && !op.hasTrait<OpTrait::IsTerminator>() &&

@@ -19,6 +19,13 @@ void buildRaisePipeline(OpPassManager &pm, const RaiseOptions &options) {
   foldShapes();
   pm.addNestedPass<func::FuncOp>(createONNXConvertContribPass());
   foldShapes();
+  pm.addNestedPass<func::FuncOp>(createONNXDecomposeGemmPass());
+  pm.addNestedPass<func::FuncOp>(createONNXRaiseActivationsPass());
+  pm.addNestedPass<func::FuncOp>(createONNXRaiseNormsPass());
+  pm.addNestedPass<func::FuncOp>(createONNXRaiseRotaryPass());
+  pm.addNestedPass<func::FuncOp>(createONNXRaiseAttentionPass());
+  pm.addNestedPass<func::FuncOp>(createONNXRaiseMasksPass());
+  foldShapes();
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createSymbolDCEPass());
 }
