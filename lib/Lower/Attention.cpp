@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// onnx.Attention: operands brought to one form, keys and values appended to the cache, and the choice at run time between
+// the generated kernel for few tokens and library products for many.
+#include "lib/Lower/Attention.h"
+
+using namespace mlir;
+using namespace caat::lower;
+
+namespace caat {
+
+namespace lower {
+
+std::pair<Value, Value> visibleKeys(ScalarBuilder &s, const AttentionProblem &p, Value batch, Value token) {
+  Value begin, end = s.value(p.total);
+  Value position = s.value(s.add(p.past, OpFoldResult(token)));
+  if (p.lengths)
+    end = s.min(end, s.cast(extract(s, p.lengths, batch), s.b.getIndexType()));
+  if (p.causal)
+    end = s.min(end, s.add(position, s.index(1)));
+  if (p.right >= 0)
+    end = s.min(end, s.add(position, s.index(p.right + 1)));
+  if (p.left >= 0) {
+    begin = arith::MaxSIOp::create(s.b, s.loc, s.index(0), s.sub(position, s.index(p.left)));
+    begin = s.min(begin, end);
+  }
+  return {begin, end};
+}
+
+Value finishScore(ScalarBuilder &s, const AttentionProblem &p, Value score, ValueRange at) {
+  Type type = score.getType();
+  if (p.softcap > 0) {
+    Value cap = s.constant(type, p.softcap);
+    score = s.mul(cap, math::TanhOp::create(s.b, s.loc, s.mul(score, s.constant(type, 1 / p.softcap)), kFastMath));
+  }
+  if (!p.mask)
+    return score;
+  Value mask = extract(s, p.mask, at.drop_front(4 - tensorType(p.mask).getRank()));
+  if (mask.getType().isInteger(1))
+    return s.select(mask, score, s.constant(type, -std::numeric_limits<double>::infinity()));
+  return s.add(score, s.cast(mask, type));
+}
+
+int64_t decodeTokens(const AttentionProblem &p) { return std::max<int64_t>(1, 16 / p.group()); }
+
+} // namespace lower
+
+/// [B, H, S, D] or [B, S, H * D] as [B, S, H, D].
+static Value tokenMajor(ScalarBuilder &s, Value x, std::optional<int64_t> heads) {
+  auto type = tensorType(x);
+  if (type.getRank() == 4)
+    return transposed(s, x, {0, 2, 1, 3});
+  return expanded(s, x, 2, {s.b.getIndexAttr(*heads), s.b.getIndexAttr(type.getDimSize(2) / *heads)});
+}
+
+/// [B, H, S, D], as caches are.
+static Value headMajor(ScalarBuilder &s, Value x, std::optional<int64_t> heads) {
+  return tensorType(x).getRank() == 4 ? x : transposed(s, tokenMajor(s, x, heads), {0, 2, 1, 3});
+}
+
+static Value chooseForm(ScalarBuilder s, const AttentionProblem &p) {
+  Type element = tensorType(p.query).getElementType();
+  OpFoldResult heads = s.b.getIndexAttr(p.heads), valueSize = s.b.getIndexAttr(p.valueSize);
+  Value out = empty(s, {p.batch, p.tokens, heads, valueSize}, element);
+  int64_t most = decodeTokens(p);
+  std::optional<int64_t> tokens = getConstantIntValue(p.tokens);
+
+  auto decodeBuffers = [&]() {
+    OpFoldResult rows = s.mul(p.batch, s.b.getIndexAttr(p.kvHeads * most * p.group()));
+    return DecodeBuffers{out, empty(s, {rows, p.total}, computeType(element))};
+  };
+  auto prefillBuffers = [&]() {
+    OpFoldResult rows = s.b.getIndexAttr(prefillRows(p));
+    return PrefillBuffers{out, empty(s, {rows, s.b.getIndexAttr(p.size)}, element), empty(s, {rows, p.total}, element),
+                          empty(s, {rows, valueSize}, element)};
+  };
+  if (tokens && *tokens <= most)
+    return attentionDecode(s, p, decodeBuffers());
+  if (tokens)
+    return attentionPrefill(s, p, prefillBuffers());
+
+  DecodeBuffers decode = decodeBuffers();
+  PrefillBuffers prefill = prefillBuffers();
+  Value few = arith::CmpIOp::create(s.b, s.loc, arith::CmpIPredicate::ule, s.value(p.tokens), s.index(most));
+  auto branch = scf::IfOp::create(
+      s.b, s.loc, few,
+      [&](OpBuilder &b, Location loc) { scf::YieldOp::create(b, loc, attentionDecode({b, loc}, p, decode)); },
+      [&](OpBuilder &b, Location loc) { scf::YieldOp::create(b, loc, attentionPrefill({b, loc}, p, prefill)); });
+  return branch.getResult(0);
+}
+
+namespace {
+
+struct AttentionPattern : OpRewritePattern<onnx::AttentionOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(onnx::AttentionOp op, PatternRewriter &rewriter) const override {
+    if (op.getQkMatmulOutput() && !op.getQkMatmulOutput().use_empty())
+      return rewriter.notifyMatchFailure(op, "the output qk_matmul_output is used");
+    ScalarBuilder s{rewriter, op.getLoc()};
+    AttentionProblem p;
+    p.query = tokenMajor(s, op.getQ(), op.getQNumHeads());
+    Value keys = headMajor(s, op.getK(), op.getKvNumHeads()), values = headMajor(s, op.getV(), op.getKvNumHeads());
+    auto queryType = tensorType(p.query), keyType = tensorType(keys), valueType = tensorType(values);
+    for (int64_t size : {queryType.getDimSize(2), queryType.getDimSize(3), keyType.getDimSize(1), valueType.getDimSize(3)})
+      if (ShapedType::isDynamic(size))
+        return rewriter.notifyMatchFailure(op, "the number of heads or the head size is not static");
+    p.heads = queryType.getDimSize(2);
+    p.kvHeads = keyType.getDimSize(1);
+    p.size = queryType.getDimSize(3);
+    p.valueSize = valueType.getDimSize(3);
+    p.batch = dimOf(s, p.query, 0);
+    p.tokens = dimOf(s, p.query, 1);
+    p.mask = op.getAttnMask();
+    p.lengths = op.getNonpadKvSeqlen();
+    p.causal = op.getIsCausal();
+    p.left = op.getLeftWindowSize();
+    p.right = op.getRightWindowSize();
+    p.scale = op.getScale() ? op.getScale()->convertToDouble() : 1 / std::sqrt(static_cast<double>(p.size));
+    p.softcap = op.getSoftcap().convertToDouble();
+
+    Value presentKeys = keys, presentValues = values;
+    p.past = rewriter.getIndexAttr(0);
+    p.keys = keys;
+    p.values = values;
+    if (op.getPastKey()) {
+      p.past = dimOf(s, op.getPastKey(), 2);
+      presentKeys = concatenated(s, {op.getPastKey(), keys}, 2, &p.keys);
+      presentValues = concatenated(s, {op.getPastValue(), values}, 2, &p.values);
+    }
+    p.total = dimOf(s, presentKeys, 2);
+
+    Value y = chooseForm(s, p);
+    y = tensorType(op.getQ()).getRank() == 4 ? transposed(s, y, {0, 2, 1, 3}) : collapsed(s, y, 2, 4);
+    SmallVector<Value> results = {castTo(s, y, op.getY().getType())};
+    if (op.getPresentKey())
+      results.push_back(castTo(s, presentKeys, op.getPresentKey().getType()));
+    if (op.getPresentValue())
+      results.push_back(castTo(s, presentValues, op.getPresentValue().getType()));
+    if (op.getQkMatmulOutput()) // unused
+      results.push_back(empty(s, refine(tensorType(op.getQkMatmulOutput()),
+                                        {p.batch, rewriter.getIndexAttr(p.heads), p.tokens, p.total}, rewriter),
+                              queryType.getElementType()));
+    rewriter.replaceOp(op, results);
+    return success();
+  }
+};
+
+} // namespace
+
+void populateOnnxAttentionToLinalgPatterns(RewritePatternSet &patterns) {
+  patterns.add<AttentionPattern>(patterns.getContext());
+}
+
+} // namespace caat

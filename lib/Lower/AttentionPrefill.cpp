@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Attention of many tokens: blocks of query rows small enough that their scores stay in the L2 cache. The query heads of
+// a group are rows of one product. Where tokens are few, several KV heads are one batched product.
+#include "lib/Lower/Attention.h"
+
+using namespace mlir;
+
+namespace caat::lower {
+
+/// Rows of a block at about 1 MiB of scores for 1024 keys, and a multiple of the products' tiles.
+static constexpr int64_t kBlockRows = 192;
+
+/// Query tokens of a block.
+static int64_t blockTokens(const AttentionProblem &p) { return std::max<int64_t>(16, kBlockRows / p.group() / 16 * 16); }
+
+int64_t prefillRows(const AttentionProblem &p) { return std::max(kBlockRows, blockTokens(p) * p.group()); }
+
+namespace {
+
+/// `pairs` (batch row, KV head) pairs from `firstPair` on, `tokens` query tokens from `firstToken` on, keys [0, keys).
+struct Block {
+  OpFoldResult firstPair, pairs, firstToken, tokens, keys;
+};
+
+/// The indices of row `row` of a block.
+struct BlockRow {
+  Value pair, group, token;       // in the block
+  Value batch, head, globalToken; // in the problem
+};
+
+} // namespace
+
+static BlockRow placeRow(ScalarBuilder &s, const AttentionProblem &p, const Block &block, Value row) {
+  auto index = delinearize(s, row, {block.pairs, s.b.getIndexAttr(p.group()), block.tokens});
+  Value pair = s.add(s.value(block.firstPair), index[0]);
+  auto heads = delinearize(s, pair, {p.batch, s.b.getIndexAttr(p.kvHeads)});
+  Value head = s.add(s.mul(heads[1], s.index(p.group())), index[1]);
+  return {index[0], index[1], index[2], heads[0], head, s.add(s.value(block.firstToken), index[2])};
+}
+
+/// The first rows of a scratch tensor [rows, columns] as [pairs, G * tokens, columns].
+static Value takeRows(ScalarBuilder &s, const AttentionProblem &p, const Block &block, Value scratch, OpFoldResult columns) {
+  OpFoldResult rows = s.mul(s.b.getIndexAttr(p.group()), block.tokens), zero = s.b.getIndexAttr(0);
+  Value part = slice(s, scratch, {zero, zero}, {s.mul(block.pairs, rows), columns});
+  return expanded(s, part, 0, {block.pairs, rows});
+}
+
+/// Rows [pairs, G * tokens, D] of the block's queries.
+static Value gatherQueries(ScalarBuilder &s, const AttentionProblem &p, const Block &block, Value dest) {
+  OpFoldResult one = s.b.getIndexAttr(1), zero = s.b.getIndexAttr(0), size = s.b.getIndexAttr(p.size);
+  OpFoldResult rows = s.mul(s.b.getIndexAttr(p.group()), block.tokens);
+  return forEachRow(s, s.mul(block.pairs, rows), dest, [&](ScalarBuilder &in, Value row, ValueRange outs) {
+    BlockRow at = placeRow(in, p, block, row);
+    Value source = slice(in, p.query, {at.batch, at.globalToken, at.head, zero}, {one, one, one, size}, 3);
+    Value inPair = in.add(in.mul(at.group, in.value(block.tokens)), at.token);
+    Dims offsets = {at.pair, inPair, zero}, sizes = {one, one, size};
+    Value copy = linalg::CopyOp::create(in.b, in.loc, source, slice(in, outs[0], offsets, sizes, 2)).getResult(0);
+    return SmallVector<RowPiece>{{copy, offsets, sizes}};
+  })[0];
+}
+
+static Value softmaxBlock(ScalarBuilder &s, const AttentionProblem &p, const Block &block, Value scores) {
+  OpFoldResult one = s.b.getIndexAttr(1), zero = s.b.getIndexAttr(0);
+  OpFoldResult rows = s.mul(s.b.getIndexAttr(p.group()), block.tokens);
+  return forEachRow(s, s.mul(block.pairs, rows), scores, [&](ScalarBuilder &in, Value row, ValueRange outs) {
+    BlockRow at = placeRow(in, p, block, row);
+    Value inPair = in.add(in.mul(at.group, in.value(block.tokens)), at.token);
+    Dims offsets = {at.pair, inPair, zero}, sizes = {one, one, block.keys};
+    auto finish = [&](ScalarBuilder &inner, Value x, Value j) {
+      return finishScore(inner, p, x, {at.batch, at.head, at.globalToken, j});
+    };
+    SoftmaxRow options;
+    std::tie(options.begin, options.end) = visibleKeys(in, p, at.batch, at.globalToken);
+    if (p.mask || p.softcap > 0)
+      options.score = finish;
+    Value line = softmaxRow(in, Value(), slice(in, outs[0], offsets, sizes, 2), options);
+    return SmallVector<RowPiece>{{line, offsets, sizes}};
+  })[0];
+}
+
+/// The block's result rows [pairs, G * tokens, Dv] to their places in `out` [B, S, H, Dv].
+static Value scatterResults(ScalarBuilder &s, const AttentionProblem &p, const Block &block, Value result, Value out) {
+  OpFoldResult one = s.b.getIndexAttr(1), zero = s.b.getIndexAttr(0), size = s.b.getIndexAttr(p.valueSize);
+  OpFoldResult rows = s.mul(s.b.getIndexAttr(p.group()), block.tokens);
+  return forEachRow(s, s.mul(block.pairs, rows), out, [&](ScalarBuilder &in, Value row, ValueRange outs) {
+    BlockRow at = placeRow(in, p, block, row);
+    Value inPair = in.add(in.mul(at.group, in.value(block.tokens)), at.token);
+    Value source = slice(in, result, {at.pair, inPair, zero}, {one, one, size}, 2);
+    Dims offsets = {at.batch, at.globalToken, at.head, zero}, sizes = {one, one, one, size};
+    Value copy = linalg::CopyOp::create(in.b, in.loc, source, slice(in, outs[0], offsets, sizes, 3)).getResult(0);
+    return SmallVector<RowPiece>{{copy, offsets, sizes}};
+  })[0];
+}
+
+/// Keys or values [B, KV, max, size] of the block: [pairs, keys, size].
+static Value takeKeys(ScalarBuilder &s, const Block &block, Value flat, int64_t size) {
+  OpFoldResult zero = s.b.getIndexAttr(0);
+  return slice(s, flat, {block.firstPair, zero, zero}, {block.pairs, block.keys, s.b.getIndexAttr(size)});
+}
+
+Value attentionPrefill(ScalarBuilder s, const AttentionProblem &p, PrefillBuffers buffers) {
+  Value keys = collapsed(s, p.keys, 0, 2), values = collapsed(s, p.values, 0, 2);
+  Value pairCount = s.value(s.mul(p.batch, s.b.getIndexAttr(p.kvHeads))), tokenCount = s.value(p.tokens);
+  Value zero = s.index(0), blockSize = s.index(blockTokens(p));
+  // As many pairs at a time as fill the block's rows; always at least one.
+  Value widest = s.mul(s.min(tokenCount, blockSize), s.index(p.group()));
+  Value fitting = arith::DivUIOp::create(s.b, s.loc, s.index(prefillRows(p)),
+                                         arith::MaxUIOp::create(s.b, s.loc, widest, s.index(1)));
+
+  auto step = [&](ScalarBuilder in, Value firstPair, Value firstToken, Value out) {
+    Block block;
+    block.firstPair = firstPair;
+    block.pairs = in.min(fitting, in.sub(pairCount, firstPair));
+    block.firstToken = firstToken;
+    block.tokens = in.min(blockSize, in.sub(tokenCount, firstToken));
+    block.keys = p.total;
+    if (p.causal && !p.lengths) { // no key after the block's last token counts
+      OpFoldResult last = in.add(in.add(p.past, block.firstToken), block.tokens);
+      block.keys = in.min(p.total, last);
+    }
+    Value queries = gatherQueries(in, p, block, takeRows(in, p, block, buffers.query, in.b.getIndexAttr(p.size)));
+    Value scores = takeRows(in, p, block, buffers.scores, block.keys);
+    scores = batchMatmul(in, queries, takeKeys(in, block, keys, p.size), scores, /*transposeB=*/true, p.scale);
+    scores = softmaxBlock(in, p, block, scores);
+    Value result = takeRows(in, p, block, buffers.result, in.b.getIndexAttr(p.valueSize));
+    result = batchMatmul(in, scores, takeKeys(in, block, values, p.valueSize), result, /*transposeB=*/false);
+    return scatterResults(in, p, block, result, out);
+  };
+  auto loop = scf::ForOp::create(
+      s.b, s.loc, zero, pairCount, fitting, buffers.out, [&](OpBuilder &b, Location loc, Value pair, ValueRange outer) {
+        auto inner = scf::ForOp::create(b, loc, zero, tokenCount, blockSize, outer,
+                                        [&](OpBuilder &b2, Location loc2, Value token, ValueRange state) {
+                                          scf::YieldOp::create(b2, loc2, step({b2, loc2}, pair, token, state[0]));
+                                        });
+        scf::YieldOp::create(b, loc, inner.getResults());
+      });
+  return loop.getResult(0);
+}
+
+} // namespace caat::lower

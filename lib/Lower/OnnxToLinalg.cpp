@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// onnx-to-linalg: lowers the executed onnx ops of a function in order, then tidies up: constants, transposes that cancel,
+// and sizes that refer to computed tensors where arguments give them.
+#include "caat/Lower/Conversions.h"
+#include "dialects/rt/RT.h"
+#include "lib/Lower/OnnxLowering.h"
+#include "lib/Lower/ShapeFacts.h"
+#include "mlir/Dialect/Linalg/Transforms/Transforms.h"
+#include "mlir/Dialect/MemRef/Transforms/Transforms.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/Rewrite/PatternApplicator.h"
+#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
+
+using namespace mlir;
+
+namespace caat {
+
+#define GEN_PASS_DEF_ONNXTOLINALGPASS
+#include "caat/Lower/ConversionPasses.h.inc"
+
+/// Ops that the artifact writer evaluates at compile time.
+static bool isEvaluated(Operation *op) {
+  return isa<onnx::TransposeOp, onnx::ReshapeOp, onnx::FlattenOp, onnx::SqueezeOp, onnx::UnsqueezeOp, onnx::SliceOp,
+             onnx::SplitOp, onnx::ConcatOp, onnx::PadOp, onnx::GatherOp, onnx::CastOp, onnx::IdentityOp, onnx::ExpandOp,
+             onnx::AddOp, onnx::SubOp, onnx::MulOp, onnx::DivOp, onnx::NegOp, onnx::SqrtOp, onnx::ExpOp>(op) ||
+         op->getName().getStringRef() == "tp.shard";
+}
+
+/// Whether `value` is constant, and in `weight` whether an initializer is part of it.
+static bool isConstant(Value value, bool &weight, llvm::SmallDenseMap<Value, bool> &seen) {
+  if (auto it = seen.find(value); it != seen.end())
+    return it->second;
+  Operation *op = value.getDefiningOp();
+  bool result = false;
+  if (op && isa<onnx::GetInitializerOp>(op)) {
+    weight = true;
+    result = true;
+  } else if (op && isa<onnx::ConstantOp>(op)) {
+    result = true;
+  } else if (op && isEvaluated(op)) {
+    result = llvm::all_of(op->getOperands(), [&](Value operand) { return isConstant(operand, weight, seen); });
+  }
+  return seen[value] = result;
+}
+
+bool isWeightExpression(Value value) {
+  bool weight = false;
+  llvm::SmallDenseMap<Value, bool> seen;
+  return isConstant(value, weight, seen) && weight;
+}
+
+void populateOnnxToLinalgPatterns(RewritePatternSet &patterns, const ShapeFacts *facts) {
+  populateOnnxElementwiseToLinalgPatterns(patterns);
+  populateOnnxReductionToLinalgPatterns(patterns);
+  populateOnnxNormalizationToLinalgPatterns(patterns);
+  populateOnnxReshapeToLinalgPatterns(patterns, facts);
+  populateOnnxDataMovementToLinalgPatterns(patterns, facts);
+  populateOnnxGatherToLinalgPatterns(patterns);
+  populateOnnxMatMulToLinalgPatterns(patterns);
+  populateOnnxRotaryToLinalgPatterns(patterns);
+  populateOnnxAttentionToLinalgPatterns(patterns);
+}
+
+/// Whether `op` has to run: an onnx op that is no constant, weight, weight expression or product by one.
+static bool isExecuted(Operation *op) {
+  if (!isa_and_present<onnx::ONNXDialect>(op->getDialect()) || op->getNumResults() == 0)
+    return false;
+  if (isa<onnx::ConstantOp, onnx::GetInitializerOp>(op) || isWeightProduct(op))
+    return false;
+  return !isWeightExpression(op->getResult(0));
+}
+
+static InFlightDiagnostic reportUnlowered(Operation *op, StringRef reason) {
+  std::string name = op->getName().stripDialect().str();
+  if (auto custom = dyn_cast<onnx::CustomOp>(op))
+    name = (custom.getDomain().empty() ? "" : custom.getDomain().str() + ".") + custom.getOpType().str();
+  std::string node;
+  if (auto named = dyn_cast<NameLoc>(op->getLoc()))
+    node = "node '" + named.getName().str() + "' ";
+  InFlightDiagnostic diagnostic = op->emitError() << node << "(" << name;
+  if (auto custom = dyn_cast<onnx::CustomOp>(op))
+    diagnostic << ", version " << custom.getVersion();
+  else if (auto module = op->getParentOfType<ModuleOp>())
+    if (auto opset = module->getAttrOfType<IntegerAttr>("onnx.opset"))
+      diagnostic << ", opset " << opset.getInt();
+  diagnostic << ") must be executed but has no lowering";
+  if (!reason.empty())
+    diagnostic << ": " << reason;
+  return diagnostic;
+}
+
+namespace {
+
+/// Keeps what a pattern said when it did not match.
+struct ReasonListener : RewriterBase::Listener {
+  void notifyMatchFailure(Location, function_ref<void(Diagnostic &)> callback) override {
+    Diagnostic diagnostic(UnknownLoc(), DiagnosticSeverity::Remark);
+    callback(diagnostic);
+    reason = diagnostic.str();
+  }
+  std::string reason;
+};
+
+struct OnnxToLinalgPass : impl::OnnxToLinalgPassBase<OnnxToLinalgPass> {
+  void runOnOperation() override {
+    func::FuncOp func = getOperation();
+    if (func.isExternal())
+      return;
+    if (failed(lowerOps(func)) || failed(lowerConstants(func)) || failed(tidy(func)))
+      signalPassFailure();
+  }
+
+  LogicalResult lowerOps(func::FuncOp func) {
+    ShapeFacts facts(func);
+    RewritePatternSet patterns(&getContext());
+    populateOnnxToLinalgPatterns(patterns, &facts);
+    FrozenRewritePatternSet frozen(std::move(patterns));
+    PatternApplicator applicator(frozen);
+    applicator.applyDefaultCostModel();
+    SmallVector<Operation *> ops;
+    func.walk([&](Operation *op) {
+      if (isExecuted(op) && !op->getParentOfType<rt::WeightOp>())
+        ops.push_back(op);
+    });
+    ReasonListener listener;
+    PatternRewriter rewriter(&getContext());
+    rewriter.setListener(&listener);
+    bool ok = true;
+    for (Operation *op : ops) {
+      listener.reason.clear();
+      if (op->use_empty() && isMemoryEffectFree(op)) {
+        rewriter.eraseOp(op);
+        continue;
+      }
+      rewriter.setInsertionPoint(op);
+      if (failed(applicator.matchAndRewrite(op, rewriter))) {
+        reportUnlowered(op, listener.reason);
+        ok = false;
+      }
+    }
+    return success(ok);
+  }
+
+  /// Constants that lowered ops use become arith.constant; the others belong to weight expressions.
+  static LogicalResult lowerConstants(func::FuncOp func) {
+    SmallVector<onnx::ConstantOp> constants;
+    func.walk([&](onnx::ConstantOp op) { constants.push_back(op); });
+    for (onnx::ConstantOp op : constants) {
+      auto runs = [](OpOperand &use) { return !isa<onnx::ONNXDialect>(use.getOwner()->getDialect()) &&
+                                              !isa<rt::YieldOp>(use.getOwner()) &&
+                                              use.getOwner()->getName().getStringRef() != "tp.shard"; };
+      if (llvm::any_of(op->getUses(), runs)) {
+        OpBuilder builder(op);
+        auto value = dyn_cast<TypedAttr>(op.getValue());
+        if (!value || !arith::ConstantOp::isBuildableWith(value, value.getType()))
+          return op.emitError("constant of type ") << op.getOutput().getType() << " cannot be used at run time";
+        Value constant = arith::ConstantOp::create(builder, op.getLoc(), value);
+        op.getOutput().replaceUsesWithIf(constant, runs);
+      }
+      if (op->use_empty())
+        op.erase();
+    }
+    return success();
+  }
+
+  static LogicalResult tidy(func::FuncOp func) {
+    MLIRContext *context = func.getContext();
+    // Sizes of what was not lowered yet when they were taken.
+    SmallVector<tensor::DimOp> dims;
+    func.walk([&](tensor::DimOp op) { dims.push_back(op); });
+    for (tensor::DimOp op : dims) {
+      auto index = op.getConstantIndex();
+      if (!index || !isa<RankedTensorType>(op.getSource().getType()))
+        continue;
+      OpBuilder builder(op);
+      lower::ScalarBuilder s{builder, op.getLoc()};
+      Value size = s.value(lower::dimOf(s, op.getSource(), *index));
+      if (size != op.getResult()) {
+        op.getResult().replaceAllUsesWith(size);
+        op.erase();
+      }
+    }
+    RewritePatternSet patterns(context);
+    linalg::TransposeOp::getCanonicalizationPatterns(patterns, context);
+    tensor::DimOp::getCanonicalizationPatterns(patterns, context);
+    tensor::CastOp::getCanonicalizationPatterns(patterns, context);
+    tensor::ExpandShapeOp::getCanonicalizationPatterns(patterns, context);
+    tensor::CollapseShapeOp::getCanonicalizationPatterns(patterns, context);
+    if (failed(applyPatternsGreedily(func, std::move(patterns))))
+      return failure();
+    // What is left of them: loops like all others.
+    IRRewriter rewriter(context);
+    SmallVector<linalg::TransposeOp> transposes;
+    func.walk([&](linalg::TransposeOp op) { transposes.push_back(op); });
+    for (linalg::TransposeOp op : transposes) {
+      rewriter.setInsertionPoint(op);
+      if (failed(linalg::generalizeNamedOp(rewriter, op)))
+        return failure();
+    }
+    return success();
+  }
+};
+
+} // namespace
+
+} // namespace caat

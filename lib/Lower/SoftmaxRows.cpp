@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "lib/Lower/SoftmaxRows.h"
+
+using namespace mlir;
+
+namespace caat::lower {
+
+using LoopFn = llvm::function_ref<SmallVector<Value>(ScalarBuilder &, Value j, ValueRange state)>;
+
+static SmallVector<Value> loop(ScalarBuilder &s, Value begin, Value end, ValueRange init, LoopFn body) {
+  auto forOp = scf::ForOp::create(s.b, s.loc, begin, end, s.index(1), init,
+                                  [&](OpBuilder &b, Location loc, Value j, ValueRange state) {
+                                    ScalarBuilder in{b, loc};
+                                    scf::YieldOp::create(b, loc, body(in, j, state));
+                                  });
+  return SmallVector<Value>(forOp.getResults());
+}
+
+static Value load(ScalarBuilder &s, Value row, Value j) {
+  Value x = tensor::ExtractOp::create(s.b, s.loc, row, j);
+  return s.cast(x, computeType(x.getType()));
+}
+
+static Value store(ScalarBuilder &s, Value x, Value row, Value j) {
+  return tensor::InsertOp::create(s.b, s.loc, s.cast(x, tensorType(row).getElementType()), row, j);
+}
+
+namespace {
+/// The row after its first sweep: where to read scores from, and their maximum.
+struct Scored {
+  Value begin, end, source, dest, maximum;
+};
+} // namespace
+
+/// Scores into `dest` if there is something to do to them, and their maximum. The lowest finite number is its start:
+/// exp(-inf - maximum) is then 0 even where everything is -inf.
+static Scored scoreRow(ScalarBuilder &s, Value source, Value dest, const SoftmaxRow &options) {
+  Value begin = options.begin ? options.begin : s.index(0);
+  Value end = options.end ? options.end : s.value(dimOf(s, dest, 0));
+  Type compute = computeType(tensorType(dest).getElementType());
+  Value lowest = arith::ConstantOp::create(
+      s.b, s.loc,
+      FloatAttr::get(compute, APFloat::getLargest(cast<FloatType>(compute).getFloatSemantics(), /*Negative=*/true)));
+  auto maximum = [](ScalarBuilder &in, Value x, Value y) -> Value {
+    return arith::MaxNumFOp::create(in.b, in.loc, x, y, kMaxFastMath);
+  };
+  if (!options.score) {
+    Value from = source ? source : dest;
+    auto state = loop(s, begin, end, lowest, [&](ScalarBuilder &in, Value j, ValueRange state) {
+      return SmallVector<Value>{maximum(in, load(in, from, j), state[0])};
+    });
+    return {begin, end, source, dest, state[0]};
+  }
+  auto state = loop(s, begin, end, {dest, lowest}, [&](ScalarBuilder &in, Value j, ValueRange state) {
+    Value x = options.score(in, load(in, source ? source : state[0], j), j);
+    return SmallVector<Value>{store(in, x, state[0], j), maximum(in, x, state[1])};
+  });
+  return {begin, end, Value(), state[0], state[1]};
+}
+
+std::pair<Value, Value> exponentialRow(ScalarBuilder &s, Value source, Value dest, const SoftmaxRow &options) {
+  Scored row = scoreRow(s, source, dest, options);
+  Type compute = row.maximum.getType();
+  Value zero = s.constant(compute, 0);
+  auto state = loop(s, row.begin, row.end, {row.dest, zero}, [&](ScalarBuilder &in, Value j, ValueRange state) {
+    Value x = load(in, row.source ? row.source : state[0], j);
+    Value e = in.exp(in.sub(x, row.maximum));
+    return SmallVector<Value>{store(in, e, state[0], j), in.add(state[1], e)};
+  });
+  Value inverse = s.select(s.equal(state[1], zero), zero, s.div(s.constant(compute, 1), state[1]));
+  return {state[0], inverse};
+}
+
+static Value logRow(ScalarBuilder &s, Value source, Value dest, const SoftmaxRow &options) {
+  Scored row = scoreRow(s, source, dest, options);
+  Value zero = s.constant(row.maximum.getType(), 0), from = row.source ? row.source : row.dest;
+  auto sum = loop(s, row.begin, row.end, zero, [&](ScalarBuilder &in, Value j, ValueRange state) {
+    return SmallVector<Value>{in.add(state[0], in.exp(in.sub(load(in, from, j), row.maximum)))};
+  });
+  Value shift = s.add(row.maximum, math::LogOp::create(s.b, s.loc, sum[0], kFastMath));
+  return loop(s, row.begin, row.end, row.dest, [&](ScalarBuilder &in, Value j, ValueRange state) {
+    Value x = load(in, row.source ? row.source : state[0], j);
+    return SmallVector<Value>{store(in, in.sub(x, shift), state[0], j)};
+  })[0];
+}
+
+Value softmaxRow(ScalarBuilder &s, Value source, Value dest, const SoftmaxRow &options) {
+  if (options.isLog)
+    return logRow(s, source, dest, options);
+  auto [row, inverse] = exponentialRow(s, source, dest, options);
+  Value begin = options.begin ? options.begin : s.index(0), length = s.value(dimOf(s, dest, 0));
+  Value end = options.end ? options.end : length;
+  auto scale = [&](ScalarBuilder &in, Value j, ValueRange state) {
+    return SmallVector<Value>{store(in, in.mul(load(in, state[0], j), inverse), state[0], j)};
+  };
+  auto clear = [&](ScalarBuilder &in, Value j, ValueRange state) {
+    return SmallVector<Value>{store(in, in.constant(inverse.getType(), 0), state[0], j)};
+  };
+  row = loop(s, begin, end, row, scale)[0];
+  if (options.begin)
+    row = loop(s, s.index(0), begin, row, clear)[0];
+  if (options.end)
+    row = loop(s, end, length, row, clear)[0];
+  return row;
+}
+
+} // namespace caat::lower
