@@ -50,14 +50,15 @@ def TP_RankOp : TP_Op<"rank", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInter
 def TP_ShardOp : TP_Op<"shard", [Pure]> {
   let summary = "this rank's slice of a value that all ranks hold";
   let description = [{
-    The concatenation of this rank's `[start, length]` pieces along `dim`, padded with zeros at the end to `size`.
+    The concatenation of this rank's `[start, length]` pieces along `dim`, padded with zeros at the end to `size`. A piece
+    `[-1, length]` is that many zeros: padding of a segment that others follow.
     ```mlir
     %l = tp.shard %w dim 1 pieces [[[0, 192]], [[192, 192]]] size 192 : tensor<576x384xf32> -> tensor<576x192xf32>
     ```
 
     **Constraints:**
     - `dim` is a dimension of the operand.
-    - Pieces are pairs that lie inside the dimension; there is at least one rank.
+    - Pieces are pairs that lie inside the dimension, or start at -1; there is at least one rank.
     - No rank's pieces are longer than `size`.
     - The result is the operand's type with `size` as the extent of `dim`.
   }];

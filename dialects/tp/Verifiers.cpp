@@ -119,13 +119,28 @@ LogicalResult RankOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
   return success();
 }
 
+/// The pieces that name elements, without those at -1, which stand for zeros.
+static ArrayAttr withoutZeros(ArrayAttr pieces) {
+  SmallVector<Attribute> ranks;
+  for (auto flat : pieces.getAsRange<DenseI64ArrayAttr>()) {
+    SmallVector<int64_t> kept;
+    ArrayRef<int64_t> rest = flat.asArrayRef();
+    for (; rest.size() >= 2; rest = rest.drop_front(2))
+      if (rest[0] != -1 || rest[1] < 0)
+        kept.append({rest[0], rest[1]});
+    kept.append(rest.begin(), rest.end());
+    ranks.push_back(DenseI64ArrayAttr::get(pieces.getContext(), kept));
+  }
+  return ArrayAttr::get(pieces.getContext(), ranks);
+}
+
 LogicalResult ShardOp::verify() {
   auto input = cast<RankedTensorType>(getInput().getType());
   int64_t dim = getDim(), size = getSize();
   if (dim < 0 || dim >= input.getRank())
     return emitOpError() << "has dim " << dim << ", outside [0, " << input.getRank() << ")";
   int64_t extent = input.isDynamicDim(dim) ? std::numeric_limits<int64_t>::max() : input.getDimSize(dim);
-  if (failed(caat::tp::detail::verifyPieces(getPieces(), extent, [&] { return emitOpError(); })))
+  if (failed(caat::tp::detail::verifyPieces(withoutZeros(getPieces()), extent, [&] { return emitOpError(); })))
     return failure();
   for (int64_t rank = 0, ranks = getPieces().size(); rank < ranks; ++rank) {
     int64_t length = 0;
