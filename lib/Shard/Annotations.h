@@ -8,9 +8,9 @@
 
 namespace caat::shard {
 
-inline constexpr llvm::StringLiteral operandShardings = "tp.operand_shardings";
-inline constexpr llvm::StringLiteral resultShardings = "tp.result_shardings";
-inline constexpr llvm::StringLiteral argumentSharding = "tp.sharding";
+inline constexpr llvm::StringLiteral operandShardings = "caat.operand_shardings";
+inline constexpr llvm::StringLiteral resultShardings = "caat.result_shardings";
+inline constexpr llvm::StringLiteral argumentSharding = "caat.sharding";
 inline constexpr llvm::StringLiteral meshName = "mesh";
 inline constexpr llvm::StringLiteral axisName = "tp";
 

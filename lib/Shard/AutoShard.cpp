@@ -68,7 +68,7 @@ static void report(ShardingAnalysis &analysis, ShardingChoice &choice) {
     }
   }
   for (const auto &[padding, count] : paddings)
-    analysis.getFunction().emitWarning(padding) << " (" << count << (count == 1 ? " place)" : " places)");
+    emitWarning(loc) << padding << " (" << count << (count == 1 ? " place)" : " places)");
 }
 
 namespace {
@@ -93,14 +93,14 @@ struct TpAutoShard : impl::TpAutoShardBase<TpAutoShard> {
     ShardingChoice choice(analysis, {size, pad, lookupShare});
     int64_t largest = choice.getLargestSize();
     if (largest == 1)
-      function.emitWarning("nothing can be split: every rank computes everything");
+      emitWarning(function.getLoc()) << "nothing can be split: every rank computes everything";
     else if (size > largest)
-      return function.emitError("cannot be split over ") << size << " ranks: the widest dimension has " << largest
+      return emitError(function.getLoc()) << "cannot be split over " << size << " ranks: the widest dimension has " << largest
                                                          << " parts; sizes that can: 1 to " << largest;
     if (!pad) {
       SmallVector<int64_t> sizes = choice.getUnpaddedSizes(std::min<int64_t>(largest, 1024));
       if (!llvm::is_contained(sizes, size))
-        return function.emitError("needs padding on ") << size << " ranks; sizes that need none: " << join(sizes);
+        return emitError(function.getLoc()) << "needs padding on " << size << " ranks; sizes that need none: " << join(sizes);
     }
     report(analysis, choice);
     annotate(analysis, choice.getSplit());

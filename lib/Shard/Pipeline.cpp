@@ -23,6 +23,7 @@ void buildShardPipeline(OpPassManager &manager, const ShardOptions &options) {
 }
 
 void registerShardPipelines() {
+  registerShardPasses();
   PassPipelineRegistration<ShardOptions>("tp-shard-pipeline", "chooses a sharding and makes one program for every rank", buildShardPipeline);
 }
 

@@ -10,7 +10,7 @@ def TpAutoShard : Pass<"tp-auto-shard", "::mlir::ModuleOp"> {
     Every op's factor rule says which dimensions go together. Classes of dimensions that split weights are chosen by the
     bytes of weights that a rank saves against the bytes that it sends: the columns of one product with the rows of the
     next (Megatron's pair), attention by KV head with its group of query heads, the vocabulary. Adds `tp.mesh @mesh` and
-    annotates ops and arguments with `tp.operand_shardings`, `tp.result_shardings` and `tp.sharding`; `tp-partition`
+    annotates ops and arguments with `caat.operand_shardings`, `caat.result_shardings` and `caat.sharding`; `tp-partition`
     carries them out. The annotations can be written by hand too.
 
     ```mlir
