@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The Sync stage: finds the sync points of an SPMD program, applies a plan, verifies and reports.
+#ifndef CAAT_SYNC_PASSES_H
+#define CAAT_SYNC_PASSES_H
+
+#include "dialects/onnx/ONNX.h"
+#include "dialects/tp/TP.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Pass/Pass.h"
+#include "mlir/Pass/PassManager.h"
+#include <string>
+
+namespace caat {
+
+#define GEN_PASS_DECL
+#include "caat/Sync/Passes.h.inc"
+
+struct SyncOptions {
+  /// File of a plan; empty for full synchronisation everywhere.
+  std::string plan;
+  /// Number of ranks; 0 takes the mesh's.
+  int64_t size = 0;
+};
+
+/// onnx + tp after partitioning -> onnx + tp with the plan applied and replication verified. On modules.
+void buildSyncPipeline(mlir::OpPassManager &pm, const SyncOptions &options);
+
+#define GEN_PASS_REGISTRATION
+#include "caat/Sync/Passes.h.inc"
+
+} // namespace caat
+
+#endif // CAAT_SYNC_PASSES_H

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Builds onnx operations on the channels (the last dimension) of the stream.
+#ifndef CAAT_LIB_SYNC_CHANNELOPS_H
+#define CAAT_LIB_SYNC_CHANNELOPS_H
+
+#include "dialects/onnx/ONNX.h"
+#include "dialects/tp/TP.h"
+#include "mlir/IR/Builders.h"
+
+namespace caat {
+
+/// A choice of channels: the first `shared` of an order are reduced, the others are not.
+struct ChannelSplit {
+  int64_t channels;
+  int64_t shared;
+  /// Empty for 0, 1, 2, ….
+  llvm::ArrayRef<int64_t> order;
+
+  int64_t getRest() const { return channels - shared; }
+};
+
+class ChannelBuilder {
+public:
+  ChannelBuilder(mlir::OpBuilder &builder, mlir::Location loc) : builder(builder), loc(loc) {}
+
+  /// The addition that the stream's values have; a missing operand counts as zero.
+  mlir::Value add(mlir::Value lhs, mlir::Value rhs);
+  mlir::Value scale(mlir::Value value, double factor);
+  /// The shared channels of `value` (any rank), in the split's order; or the others.
+  mlir::Value takeShared(mlir::Value value, const ChannelSplit &split);
+  mlir::Value takeRest(mlir::Value value, const ChannelSplit &split);
+  /// Puts what takeShared and takeRest have taken back in place.
+  mlir::Value join(mlir::Value shared, mlir::Value rest, const ChannelSplit &split);
+  /// `value` with zeros in the shared channels.
+  mlir::Value clearShared(mlir::Value value, const ChannelSplit &split);
+  /// This rank's row of a matrix [ranks, channels], as [channels] of the given element type.
+  mlir::Value takeRow(mlir::DenseElementsAttr matrix, mlir::Type elementType);
+
+private:
+  mlir::Value take(mlir::Value value, const ChannelSplit &split, int64_t first, int64_t count);
+
+  mlir::OpBuilder &builder;
+  mlir::Location loc;
+};
+
+} // namespace caat
+
+#endif // CAAT_LIB_SYNC_CHANNELOPS_H

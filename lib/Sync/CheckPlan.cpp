@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Checks a plan against a program's sync points, before anything is compiled.
+#include "caat/Sync/Plan.h"
+#include "dialects/tp/TP.h"
+#include "llvm/ADT/StringExtras.h"
+
+using namespace caat;
+using namespace mlir;
+
+using EmitError = llvm::function_ref<InFlightDiagnostic()>;
+
+SmallVector<SiteInfo> caat::collectSites(ModuleOp module) {
+  SmallVector<SiteInfo> sites;
+  module.walk([&](tp::SyncPointOp op) {
+    sites.push_back({op.getSite().str(), op.getNumChannels(), op.getNotDeferrable().value_or("").str()});
+  });
+  return sites;
+}
+
+/// The sites a message lists: all of them, or both ends of a long list.
+static std::string listSites(ArrayRef<SiteInfo> sites) {
+  constexpr size_t kMost = 12;
+  SmallVector<StringRef> names;
+  for (const SiteInfo &site : sites)
+    names.push_back(site.name);
+  if (names.empty())
+    return "none";
+  if (names.size() <= kMost)
+    return llvm::join(names, ", ");
+  return llvm::join(ArrayRef(names).take_front(kMost / 2), ", ") + ", …, " +
+         llvm::join(ArrayRef(names).take_back(kMost / 2), ", ") + " (" + std::to_string(names.size()) + " sites)";
+}
+
+LogicalResult caat::checkPlan(const Plan &plan, int64_t size, EmitError emitError) {
+  if (plan.tp != size)
+    return emitError() << plan.file << ": tp: the plan is for " << plan.tp << " ranks, the program for " << size;
+  return success();
+}
+
+static LogicalResult checkSite(const Plan &plan, const PlanEntry &entry, const SiteInfo &site, int64_t size,
+                               EmitError emitError) {
+  if (entry.isFull)
+    return success();
+  if (!entry.order.empty() && int64_t(entry.order.size()) != site.channels)
+    return emitError() << plan.file << ": " << entry.path << ".order: lists " << entry.order.size()
+                       << " channels, site " << site.name << " has " << site.channels;
+  bool isExact = entry.getShared(site.channels) == site.channels;
+  if (!site.notDeferrable.empty() && !entry.isPrivate && !isExact)
+    return emitError() << plan.file << ": " << entry.path << ": site " << site.name << " cannot defer: "
+                       << site.notDeferrable << "; it can be full, or partial with rest 'private'";
+  if (!entry.estimate.empty()) {
+    llvm::Expected<SiteEstimate> estimate = readEstimate(plan, entry, site.name, size, site.channels);
+    if (!estimate)
+      return emitError() << llvm::toString(estimate.takeError());
+  }
+  return success();
+}
+
+LogicalResult caat::checkPlan(const Plan &plan, ArrayRef<SiteInfo> sites, int64_t size, EmitError emitError) {
+  if (failed(checkPlan(plan, size, emitError)))
+    return failure();
+  for (const auto &[name, entry] : plan.sites)
+    if (llvm::none_of(sites, [&, &name = name](const SiteInfo &site) { return site.name == name; }))
+      return emitError() << plan.file << ": " << entry.path << ": there is no such site; the program has "
+                         << listSites(sites);
+  for (const SiteInfo &site : sites)
+    if (failed(checkSite(plan, plan.lookup(site.name), site, size, emitError)))
+      return failure();
+  return success();
+}

@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// tp-form-sync-points: residual + (all_reduce(partial) + bias) -> tp.sync_point.
+#include "WeightExpressions.h"
+#include "caat/Sync/Passes.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/IRMapping.h"
+#include "mlir/IR/Remarks.h"
+#include "llvm/ADT/SetVector.h"
+#include "llvm/Support/FormatVariadic.h"
+
+namespace caat {
+#define GEN_PASS_DEF_TPFORMSYNCPOINTS
+#include "caat/Sync/Passes.h.inc"
+} // namespace caat
+
+using namespace caat;
+using namespace mlir;
+
+namespace {
+
+/// How an all-reduce joins the stream.
+struct Join {
+  tp::AllReduceOp reduce;
+  /// Linear ops between the reduction and the sum (reshapes, constant factors), which move in front of the reduction.
+  SmallVector<Operation *> chain;
+  /// Added after the reduction; null for none.
+  Value bias;
+  /// The stream before the site; null where a norm reads the reduction's result.
+  Value residual;
+  /// What the site replaces.
+  Value sum;
+};
+
+enum class Kind { Attention, Mlp, Block };
+
+class Former {
+public:
+  explicit Former(func::FuncOp function) : function(function) {}
+  void run();
+
+private:
+  std::optional<Join> match(tp::AllReduceOp reduce);
+  bool isBias(Value value, int64_t channels);
+  bool isScalarWeight(Value value);
+  void form(const Join &join);
+  Kind classify(Value partial);
+  std::string nextName(Kind kind);
+  void markNotDeferrable();
+
+  func::FuncOp function;
+  WeightExpressions weights;
+  SmallVector<tp::SyncPointOp> sites;
+  int64_t layer = -1;
+  std::optional<Kind> last;
+};
+
+} // namespace
+
+static bool isNorm(Operation *op) { return isa<onnx::RMSNormalizationOp, onnx::LayerNormalizationOp>(op); }
+
+static bool isAttention(Operation *op) {
+  if (auto custom = dyn_cast<onnx::CustomOp>(op))
+    return custom.getOpType().contains("Attention");
+  return isa<onnx::AttentionOp, onnx::SoftmaxOp>(op);
+}
+
+/// True where `value` is a product with a weight, perhaps reshaped, scaled or added to another: an embedding's lookup, which is
+/// reduced too, is not.
+static bool isProduct(Value value) {
+  Operation *op = value.getDefiningOp();
+  if (!op)
+    return false;
+  if (isa<onnx::MatMulOp, onnx::GemmOp, onnx::ConvOp, onnx::EinsumOp>(op))
+    return true;
+  if (isa<onnx::ReshapeOp, onnx::TransposeOp, onnx::CastOp, onnx::SqueezeOp, onnx::UnsqueezeOp>(op))
+    return isProduct(op->getOperand(0));
+  if (isa<onnx::AddOp, onnx::MulOp, onnx::DivOp>(op))
+    return isProduct(op->getOperand(0)) || isProduct(op->getOperand(1));
+  return false;
+}
+
+/// True where `value` depends on an attention behind the last read of the stream.
+static bool dependsOnAttention(Value value) {
+  SmallVector<Value> worklist = {value};
+  llvm::SmallPtrSet<Operation *, 32> seen;
+  while (!worklist.empty()) {
+    Operation *op = worklist.pop_back_val().getDefiningOp();
+    if (!op || isa<tp::ReadStreamOp, tp::SyncPointOp>(op) || !seen.insert(op).second)
+      continue;
+    if (isAttention(op))
+      return true;
+    llvm::append_range(worklist, op->getOperands());
+  }
+  return false;
+}
+
+static int64_t getChannels(Value value) {
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  return type && type.getRank() > 0 ? type.getShape().back() : ShapedType::kDynamic;
+}
+
+bool Former::isBias(Value value, int64_t channels) {
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  return type && type.getRank() > 0 && type.getShape().back() == channels &&
+         llvm::all_of(type.getShape().drop_back(), [](int64_t extent) { return extent == 1; }) &&
+         weights.contains(value);
+}
+
+bool Former::isScalarWeight(Value value) {
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  return type && type.hasStaticShape() && type.getNumElements() == 1 && weights.contains(value);
+}
+
+std::optional<Join> Former::match(tp::AllReduceOp reduce) {
+  Join join{reduce, {}, {}, {}, {}};
+  Value value = reduce.getResult();
+  int64_t channels = getChannels(value);
+  if (ShapedType::isDynamic(channels) || !isProduct(reduce.getInput()))
+    return std::nullopt;
+  while (true) {
+    if (llvm::all_of(value.getUsers(), isNorm) && !value.use_empty()) {
+      join.sum = value; // the norm, not the stream, reads the sum
+      return join;
+    }
+    if (!value.hasOneUse())
+      return std::nullopt;
+    Operation *user = *value.user_begin();
+    Value result = user->getNumResults() == 1 ? user->getResult(0) : Value();
+    if (!result || getChannels(result) != channels)
+      return std::nullopt;
+    if (isa<onnx::ReshapeOp, onnx::SqueezeOp, onnx::UnsqueezeOp>(user) && user->getOperand(0) == value) {
+      join.chain.push_back(user);
+    } else if (isa<onnx::MulOp, onnx::DivOp, onnx::AddOp>(user)) {
+      bool isFirst = user->getOperand(0) == value;
+      Value other = user->getOperand(isFirst ? 1 : 0);
+      if (result.getType() != value.getType())
+        return std::nullopt;
+      if (!isa<onnx::AddOp>(user)) {
+        if (!isScalarWeight(other) || (isa<onnx::DivOp>(user) && !isFirst))
+          return std::nullopt;
+        join.chain.push_back(user);
+      } else if (!join.bias && isBias(other, channels)) {
+        join.bias = other;
+        join.chain.push_back(user); // its place among the factors matters
+      } else if (other.getType() == value.getType() && other != value) {
+        join.residual = other;
+        join.sum = result;
+        break;
+      } else {
+        return std::nullopt;
+      }
+    } else {
+      return std::nullopt;
+    }
+    value = result;
+  }
+  // (residual + all_reduce) + bias
+  if (!join.bias && join.sum.hasOneUse())
+    if (auto add = dyn_cast<onnx::AddOp>(*join.sum.user_begin()); add && add.getType() == join.sum.getType()) {
+      Value other = add.getA() == join.sum ? add.getB() : add.getA();
+      if (isBias(other, channels)) {
+        join.bias = other;
+        join.sum = add.getResult();
+      }
+    }
+  return join;
+}
+
+Kind Former::classify(Value partial) {
+  if (auto add = partial.getDefiningOp<onnx::AddOp>()) {
+    bool a = dependsOnAttention(add.getA()), b = dependsOnAttention(add.getB());
+    if (a != b)
+      return Kind::Block;
+  }
+  return dependsOnAttention(partial) ? Kind::Attention : Kind::Mlp;
+}
+
+std::string Former::nextName(Kind kind) {
+  bool opensLayer = kind != Kind::Mlp || last != Kind::Attention;
+  if (opensLayer)
+    ++layer;
+  last = kind;
+  StringRef suffix = kind == Kind::Attention ? "attn" : kind == Kind::Mlp ? "mlp" : "block";
+  return llvm::formatv("layers.{0}.{1}", layer, suffix).str();
+}
+
+void Former::form(const Join &join) {
+  tp::AllReduceOp reduce = join.reduce;
+  OpBuilder builder(join.sum.getDefiningOp());
+  builder.setInsertionPointAfter(join.sum.getDefiningOp());
+  Location loc = join.sum.getLoc();
+
+  // all_reduce(P) * c + b = all_reduce(P * c) + b, and the same for reshapes; a factor behind the bias applies to it too.
+  Value partial = reduce.getInput(), bias;
+  for (Operation *op : join.chain) {
+    if (isa<onnx::AddOp>(op)) {
+      bias = join.bias;
+      continue;
+    }
+    auto cloneOn = [&](Value value, Type type) {
+      Operation *clone = builder.clone(*op);
+      for (OpOperand &operand : clone->getOpOperands()) {
+        bool isData = isa<onnx::MulOp, onnx::DivOp>(op) ? !isScalarWeight(operand.get()) : operand.getOperandNumber() == 0;
+        if (isData)
+          operand.set(value);
+      }
+      clone->getResult(0).setType(type);
+      return clone->getResult(0);
+    };
+    partial = cloneOn(partial, op->getResult(0).getType());
+    if (bias && isa<onnx::MulOp, onnx::DivOp>(op))
+      bias = cloneOn(bias, bias.getType());
+  }
+  if (!bias)
+    bias = join.bias;
+
+  std::string name = nextName(classify(reduce.getInput()));
+  Value base = join.residual, pending;
+  if (base)
+    if (auto read = base.getDefiningOp<tp::ReadStreamOp>()) {
+      pending = read.getPending();
+      base = read.getBase();
+    }
+  Type type = join.sum.getType();
+  StringAttr reason;
+  if (!base)
+    reason = builder.getStringAttr("its partial sum is normalised before it joins the stream");
+  auto site = tp::SyncPointOp::create(builder, loc, type, type, base, pending, partial, bias, reduce.getMeshAttr(),
+                                      reduce.getAxesAttr(), builder.getStringAttr(name),
+                                      tp::PolicyAttr::getFull(builder.getContext()), reason);
+  auto read = tp::ReadStreamOp::create(builder, loc, type, site.getNewBase(), site.getNewPending());
+  Value(join.sum).replaceAllUsesWith(read.getResult());
+  sites.push_back(site);
+
+  // What the site replaces, from the sum back to the reduction.
+  SmallVector<Operation *> dead = {join.sum.getDefiningOp()};
+  while (!dead.empty()) {
+    Operation *op = dead.pop_back_val();
+    if (!op->use_empty() || !isa<onnx::AddOp, onnx::MulOp, onnx::DivOp, onnx::ReshapeOp, onnx::SqueezeOp,
+                                 onnx::UnsqueezeOp, tp::AllReduceOp, tp::ReadStreamOp>(op))
+      continue;
+    bool isReduce = op == reduce.getOperation();
+    SmallVector<Value> operands(op->getOperands());
+    op->erase();
+    if (isReduce)
+      continue;
+    for (Value operand : operands)
+      if (Operation *producer = operand.getDefiningOp())
+        if (!llvm::is_contained(dead, producer))
+          dead.push_back(producer);
+  }
+}
+
+/// A sum that reaches the base of a later site through anything but the chain of sites is normalised (or changed
+/// otherwise) before it is the stream again: what is pending there could not be summed later.
+void Former::markNotDeferrable() {
+  for (tp::SyncPointOp site : sites) {
+    if (site.getNotDeferrable())
+      continue;
+    SmallVector<Operation *> worklist;
+    for (Operation *user : site.getNewBase().getUsers())
+      if (isa<tp::ReadStreamOp>(user))
+        worklist.push_back(user);
+    llvm::SmallPtrSet<Operation *, 32> seen;
+    while (!worklist.empty()) {
+      Operation *op = worklist.pop_back_val();
+      if (!seen.insert(op).second)
+        continue;
+      for (OpOperand &use : op->getUses()) {
+        auto next = dyn_cast<tp::SyncPointOp>(use.getOwner());
+        if (!next) {
+          worklist.push_back(use.getOwner());
+        } else if (use.get() == next.getBase()) {
+          site.setNotDeferrable("its sum is normalised before it becomes the stream");
+          worklist.clear();
+          break;
+        }
+      }
+    }
+  }
+}
+
+void Former::run() {
+  SmallVector<tp::AllReduceOp> reduces;
+  function.walk([&](tp::AllReduceOp op) {
+    // The vocabulary's collectives are named by partitioning and never join the stream.
+    if (op.hasTensorForm() && op.getSite() != "embed" && op.getSite() != "logits")
+      reduces.push_back(op);
+  });
+  for (tp::AllReduceOp reduce : reduces)
+    if (std::optional<Join> join = match(reduce))
+      form(*join);
+  markNotDeferrable();
+  for (tp::SyncPointOp site : sites)
+    remark::analysis(site.getLoc(), remark::RemarkOpts::name("sync-point").category("caat"))
+        << llvm::formatv("site {0}{1}", site.getSite(),
+                         site.getNotDeferrable() ? ", full or private only: " + site.getNotDeferrable()->str() : "")
+               .str();
+  int64_t unnamed = 0;
+  function.walk([&](tp::CollectiveOpInterface op) {
+    if (op.getSiteAttr())
+      return;
+    std::string name = llvm::formatv("reduce.{0}", unnamed++).str();
+    op.setSiteAttr(StringAttr::get(op->getContext(), name));
+    remark::missed(op.getLoc(), remark::RemarkOpts::name("no-sync-point").category("caat"))
+        << llvm::formatv("{0} {1} does not join the residual stream and stays as it is", op->getName(), name).str();
+  });
+}
+
+namespace {
+struct FormSyncPoints : caat::impl::TPFormSyncPointsBase<FormSyncPoints> {
+  void runOnOperation() override { Former(getOperation()).run(); }
+};
+} // namespace

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "caat/Sync/Passes.h"
+
+using namespace caat;
+using namespace mlir;
+
+void caat::buildSyncPipeline(OpPassManager &pm, const SyncOptions &options) {
+  pm.addNestedPass<func::FuncOp>(createTPMergeAllReduces());
+  pm.addNestedPass<func::FuncOp>(createTPFormSyncPoints());
+  TPApplyPlanOptions plan;
+  plan.plan = options.plan;
+  plan.size = options.size;
+  pm.addPass(createTPApplyPlan(plan));
+  pm.addPass(createTPExpandSyncPoints());
+  pm.addNestedPass<func::FuncOp>(createTPVerifyReplication());
+}

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#ifndef CAAT_LIB_SYNC_STREAMREADS_H
+#define CAAT_LIB_SYNC_STREAMREADS_H
+
+#include "dialects/tp/TP.h"
+
+namespace caat {
+
+/// True where the stream behind a site must be equal on all ranks: something reads it that is no input of a later
+/// sync point's partial (the final norm), or that also reaches a function result without `tp.shard`, or a branch.
+bool mustBeReplicated(tp::SyncPointOp site);
+
+} // namespace caat
+
+#endif // CAAT_LIB_SYNC_STREAMREADS_H

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// tp-verify-replication: what must be equal on all ranks is.
+#include "caat/Sync/Passes.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/IR/Remarks.h"
+#include "mlir/Interfaces/ControlFlowInterfaces.h"
+#include "llvm/ADT/SetVector.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/FormatVariadic.h"
+
+namespace caat {
+#define GEN_PASS_DEF_TPVERIFYREPLICATION
+#include "caat/Sync/Passes.h.inc"
+} // namespace caat
+
+using namespace caat;
+using namespace mlir;
+
+namespace {
+
+/// From equal everywhere to arbitrary; the join of two states is the larger.
+enum class State { Replicated, Private, Sharded };
+
+/// What is known of a value, and the operation or argument because of which it is not replicated.
+struct Fact {
+  State state = State::Replicated;
+  Value origin;
+};
+
+class Analysis {
+public:
+  explicit Analysis(func::FuncOp function) : function(function) {}
+  /// Follows states to a fixed point, then checks.
+  LogicalResult run();
+
+private:
+  Fact get(Value value) const { return facts.lookup(value); }
+  bool raise(Value value, Fact fact);
+  bool visit(Operation *op);
+  Fact joinOperands(Operation *op) const;
+  LogicalResult check(Operation *op) const;
+  LogicalResult requireReplicated(Operation *op, Value value, const Twine &what) const;
+
+  mutable func::FuncOp function; // operations are handles: their accessors are not const
+  llvm::DenseMap<Value, Fact> facts;
+};
+
+} // namespace
+
+bool Analysis::raise(Value value, Fact fact) {
+  Fact &known = facts[value];
+  if (fact.state <= known.state)
+    return false;
+  known = fact;
+  return true;
+}
+
+Fact Analysis::joinOperands(Operation *op) const {
+  Fact joined;
+  for (Value operand : op->getOperands())
+    if (Fact fact = get(operand); fact.state > joined.state)
+      joined = fact;
+  return joined;
+}
+
+/// Propagates through one operation; true where something is new.
+bool Analysis::visit(Operation *op) {
+  bool changed = false;
+  if (op->getNumRegions() > 0) {
+    // A region's arguments may be any operand, and the operation's results anything that it yields.
+    Fact joined = joinOperands(op);
+    for (Region &region : op->getRegions())
+      for (Block &block : region)
+        for (BlockArgument argument : block.getArguments())
+          changed |= raise(argument, joined);
+    for (Region &region : op->getRegions())
+      for (Block &block : region)
+        if (!block.empty() && block.back().hasTrait<OpTrait::IsTerminator>())
+          if (Fact yielded = joinOperands(&block.back()); yielded.state > joined.state)
+            joined = yielded;
+    for (Value result : op->getResults())
+      changed |= raise(result, joined);
+    return changed;
+  }
+  if (auto branch = dyn_cast<BranchOpInterface>(op))
+    for (Block *successor : op->getSuccessors())
+      for (BlockArgument argument : successor->getArguments())
+        changed |= raise(argument, joinOperands(branch));
+  for (Value result : op->getResults()) {
+    Fact fact;
+    if (op->hasAttr(tp::kPrivateAttrName))
+      fact = {State::Private, result};
+    else if (isa<tp::ShardOp, tp::RankOp, tp::PermuteOp, tp::ReduceScatterOp, tp::AllToAllOp>(op))
+      fact = {State::Sharded, result};
+    else if (isa<tp::AllReduceOp, tp::AllGatherOp, tp::BroadcastOp>(op))
+      fact = {};
+    else if (auto site = dyn_cast<tp::SyncPointOp>(op)) {
+      bool isPrivate = site.getPolicy().isPrivate() && !site.getPolicy().isExact(site.getNumChannels());
+      if (result == site.getNewBase())
+        fact = isPrivate ? Fact{State::Private, result} : site.getBase() ? get(site.getBase()) : Fact{};
+      else
+        fact = {State::Private, result}; // read only as far as policies allow
+    } else
+      fact = joinOperands(op);
+    changed |= raise(result, fact);
+  }
+  return changed;
+}
+
+LogicalResult Analysis::requireReplicated(Operation *op, Value value, const Twine &what) const {
+  Fact fact = get(value);
+  if (fact.state == State::Replicated)
+    return success();
+  Operation *origin = fact.origin ? fact.origin.getDefiningOp() : nullptr;
+  std::string why;
+  if (fact.state == State::Private) {
+    auto site = origin ? origin->getAttrOfType<StringAttr>(tp::kPrivateAttrName) : StringAttr();
+    if (auto point = dyn_cast_or_null<tp::SyncPointOp>(origin))
+      site = point.getSiteAttr();
+    why = "it depends on what the policy of site " + (site ? site.str() : "unknown") + " keeps on each rank";
+  } else if (origin) {
+    why = "it depends on '" + origin->getName().getStringRef().str() + "' without a collective in between";
+  } else {
+    why = "it depends on a sharded argument without a collective in between";
+  }
+  InFlightDiagnostic diagnostic = op->emitError() << what << " must be equal on all ranks, but " << why;
+  if (fact.origin)
+    diagnostic.attachNote(fact.origin.getLoc()) << "this value differs from rank to rank";
+  return diagnostic;
+}
+
+/// Operands by number that decide shapes, so that buffers and messages of different size would follow.
+static SmallVector<unsigned> getShapeOperands(Operation *op) {
+  if (isa<onnx::ReshapeOp, onnx::ExpandOp, onnx::TileOp>(op))
+    return {1};
+  if (isa<onnx::ConstantOfShapeOp>(op))
+    return {0};
+  if (isa<onnx::RangeOp>(op))
+    return {0, 1, 2};
+  return {};
+}
+
+LogicalResult Analysis::check(Operation *op) const {
+  if (auto ret = dyn_cast<func::ReturnOp>(op)) {
+    for (OpOperand &operand : ret->getOpOperands())
+      if (!function.getResultAttr(operand.getOperandNumber(), tp::kShardAttrName))
+        if (failed(requireReplicated(op, operand.get(),
+                                     "result " + Twine(operand.getOperandNumber()) + " of @" + function.getName() +
+                                         " has no 'tp.shard' and")))
+          return failure();
+    return success();
+  }
+  if (auto reduce = dyn_cast<tp::AllReduceOp>(op)) {
+    if (reduce.hasTensorForm() && reduce.getGroupSize() > 1 && get(reduce.getInput()).state == State::Replicated)
+      return op->emitError() << "site " << reduce.getSiteName() << " sums a value that is equal on all ranks: it would count "
+                             << reduce.getGroupSize() << " times";
+    return success();
+  }
+  if (auto loop = dyn_cast<scf::ForOp>(op)) {
+    for (Value bound : {loop.getLowerBound(), loop.getUpperBound(), loop.getStep()})
+      if (failed(requireReplicated(op, bound, "a bound of '" + op->getName().getStringRef() + "'")))
+        return failure();
+    return success();
+  }
+  bool branches = isa<scf::IfOp, scf::ConditionOp, scf::IndexSwitchOp, cf::CondBranchOp, cf::SwitchOp>(op);
+  if (auto custom = dyn_cast<onnx::CustomOp>(op))
+    branches = custom.getOpType() == "If" || custom.getOpType() == "Loop";
+  if (branches && op->getNumOperands() > 0)
+    return requireReplicated(op, op->getOperand(0), "the condition of '" + op->getName().getStringRef() + "'");
+  for (unsigned number : getShapeOperands(op))
+    if (number < op->getNumOperands())
+      if (failed(requireReplicated(op, op->getOperand(number), "the shape that '" + op->getName().getStringRef() + "' takes")))
+        return failure();
+  return success();
+}
+
+LogicalResult Analysis::run() {
+  for (BlockArgument argument : function.getArguments())
+    if (function.getArgAttr(argument.getArgNumber(), tp::kShardAttrName))
+      raise(argument, {State::Sharded, argument});
+  bool changed = true;
+  while (changed) {
+    changed = false;
+    function.getBody().walk([&](Operation *op) { changed |= visit(op); });
+  }
+  LogicalResult result = success();
+  function.getBody().walk([&](Operation *op) {
+    if (failed(check(op)))
+      result = failure();
+  });
+  return result;
+}
+
+namespace {
+struct VerifyReplication : caat::impl::TPVerifyReplicationBase<VerifyReplication> {
+  void runOnOperation() override {
+    func::FuncOp function = getOperation();
+    if (function.isDeclaration())
+      return;
+    if (failed(Analysis(function).run()))
+      return signalPassFailure();
+    llvm::SetVector<StringRef> sites;
+    function.walk([&](Operation *op) {
+      if (auto site = op->getAttrOfType<StringAttr>(tp::kPrivateAttrName))
+        sites.insert(site.getValue());
+    });
+    if (!sites.empty())
+      remark::analysis(function.getLoc(), remark::RemarkOpts::name("private").category("caat"))
+          << ("values differ per rank by the policies of " + llvm::join(sites, ", "));
+  }
+};
+} // namespace
