@@ -3,6 +3,7 @@
 #define CAAT_DIALECTS_RT_RT_H
 
 #include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/Dialect/SCF/IR/DeviceMappingInterface.h"
 #include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/Dialect.h"
 #include "mlir/IR/OpDefinition.h"
@@ -12,6 +13,9 @@
 
 #include "dialects/rt/RTDialect.h.inc"
 
+#define GET_ATTRDEF_CLASSES
+#include "dialects/rt/RTAttributes.h.inc"
+
 #define GET_OP_CLASSES
 #include "dialects/rt/RTOps.h.inc"
 
@@ -19,6 +23,9 @@ namespace caat::rt {
 
 /// Lets one-shot bufferization turn rt ops on tensors into rt ops on memrefs.
 void registerBufferizationModels(mlir::DialectRegistry &registry);
+
+/// Whether the elements of a buffer of this type are known to lie side by side in row-major order (at any offset).
+bool isDense(mlir::MemRefType type);
 
 } // namespace caat::rt
 

@@ -2,6 +2,8 @@
 #ifndef CAAT_DIALECTS_RT_TD
 #define CAAT_DIALECTS_RT_TD
 
+include "mlir/Dialect/SCF/IR/DeviceMappingInterface.td"
+include "mlir/IR/AttrTypeBase.td"
 include "mlir/IR/OpBase.td"
 include "mlir/IR/SymbolInterfaces.td"
 include "mlir/Interfaces/DestinationStyleOpInterface.td"
@@ -15,6 +17,19 @@ def RT_Dialect : Dialect {
     The host program of an artifact: weights, named dimensions, buffers of the interface, and calls of the runtime's
     entry points (`runtime/include/caat/runtime/Entrypoints.def`). `rt.linear` and `rt.matmul` exist on tensors, in
     destination style, and on memrefs, without results; one-shot bufferization turns the one into the other.
+  }];
+  let useDefaultAttributePrinterParser = 1;
+}
+
+def RT_RowsAttr : AttrDef<RT_Dialect, "Rows", [DeclareAttrInterfaceMethods<DeviceMappingAttrInterface>]> {
+  let mnemonic = "rows";
+  let summary = "marks an scf.forall as a kernel, launched over its rows";
+  let description = [{
+    Keeps canonicalization from inlining a kernel whose number of rows is 1.
+
+    ```mlir
+    scf.forall (%row) in (%n) { … } {mapping = [#rt.rows]}
+    ```
   }];
 }
 
@@ -98,6 +113,7 @@ def RT_DimOp : RT_Op<"dim", [Pure]> {
   let arguments = (ins StrAttr:$name);
   let results = (outs Index:$result);
   let assemblyFormat = "$name attr-dict";
+  let builders = [OpBuilder<(ins "::mlir::StringAttr":$name), [{ build($_builder, $_state, $_builder.getIndexType(), name); }]>];
 }
 
 def RT_BufferOp : RT_Op<"buffer", [Pure]> {

@@ -20,7 +20,7 @@ struct ProductModel : DstBufferizableOpInterfaceExternalModel<ProductModel<OpTy>
       return !op.getBeta().isZero();
   }
 
-  bool bufferizesToMemoryRead(Operation *op, OpOperand &operand, const AnalysisState &) const {
+  bool bufferizesToMemoryRead(Operation *op, OpOperand &operand, const bufferization::AnalysisState &) const {
     return !cast<DestinationStyleOpInterface>(op).isDpsInit(&operand) || readsInit(cast<OpTy>(op));
   }
 
@@ -42,8 +42,8 @@ struct ProductModel : DstBufferizableOpInterfaceExternalModel<ProductModel<OpTy>
 
 /// rt.parameter: a buffer that nobody may write.
 struct ParameterModel : BufferizableOpInterface::ExternalModel<ParameterModel, ParameterOp> {
-  bool isWritable(Operation *, Value, const AnalysisState &) const { return false; }
-  AliasingValueList getAliasingValues(Operation *, OpOperand &, const AnalysisState &) const { return {}; }
+  bool isWritable(Operation *, Value, const bufferization::AnalysisState &) const { return false; }
+  AliasingValueList getAliasingValues(Operation *, OpOperand &, const bufferization::AnalysisState &) const { return {}; }
 
   LogicalResult bufferize(Operation *op, RewriterBase &rewriter, const BufferizationOptions &,
                           BufferizationState &) const {

@@ -2,21 +2,33 @@
 #include "dialects/rt/RT.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
 using namespace caat::rt;
 
 #include "dialects/rt/RTDialect.cpp.inc"
 
+#define GET_ATTRDEF_CLASSES
+#include "dialects/rt/RTAttributes.cpp.inc"
+
 #define GET_OP_CLASSES
 #include "dialects/rt/RTOps.cpp.inc"
 
 void RTDialect::initialize() {
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "dialects/rt/RTAttributes.cpp.inc"
+      >();
   addOperations<
 #define GET_OP_LIST
 #include "dialects/rt/RTOps.cpp.inc"
       >();
 }
+
+int64_t RowsAttr::getMappingId() const { return 0; }
+bool RowsAttr::isLinearMapping() const { return true; }
+int64_t RowsAttr::getRelativeIndex() const { return 0; }
 
 /// Results of a destination-style op: the destination's type where it is a tensor, none where it is a memref.
 static void addResults(OperationState &state, Value init) {

@@ -123,10 +123,31 @@ LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &tables) {
   return success();
 }
 
+bool caat::rt::isDense(MemRefType type) {
+  int64_t offset, expected = 1;
+  SmallVector<int64_t> strides;
+  if (failed(type.getStridesAndOffset(strides, offset)))
+    return false;
+  for (int64_t d = type.getRank(); d-- > 0;) {
+    if (type.getDimSize(d) == 1)
+      continue;
+    // Behind a dynamic size only the identity layout says that strides are products of sizes.
+    if (strides[d] != expected && !(ShapedType::isDynamic(expected) && type.getLayout().isIdentity()))
+      return false;
+    expected = type.isDynamicDim(d) || ShapedType::isDynamic(expected) ? ShapedType::kDynamic
+                                                                        : expected * type.getDimSize(d);
+    if (ShapedType::isDynamic(expected) && !type.getLayout().isIdentity()) {
+      // Nothing but sizes of 1 may stand before it.
+      return llvm::all_of(type.getShape().take_front(d), [](int64_t size) { return size == 1; });
+    }
+  }
+  return true;
+}
+
 LogicalResult CopyOp::verify() {
   auto source = cast<MemRefType>(getSource().getType()), target = cast<MemRefType>(getTarget().getType());
-  if (!source.getLayout().isIdentity() || !target.getLayout().isIdentity())
-    return emitOpError("needs the identity layout on both sides");
+  if (!isDense(source) || !isDense(target))
+    return emitOpError("copies dense buffers only");
   if (source.getElementType() != target.getElementType())
     return emitOpError("copies ") << source.getElementType() << " to " << target.getElementType();
   return success();
