@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// From the SPMD program (onnx + tp) to LLVM: the passes and the pipeline of the Lower stage.
+#ifndef CAAT_LOWER_PASSES_H
+#define CAAT_LOWER_PASSES_H
+
+#include "caat/Lower/Conversions.h"
+#include "dialects/rt/RT.h"
+#include "mlir/Pass/Pass.h"
+#include "mlir/Pass/PassManager.h"
+
+namespace caat {
+
+#define GEN_PASS_DECL
+#define GEN_PASS_REGISTRATION
+#include "caat/Lower/Passes.h.inc"
+
+/// The part of the Lower stage that works on tensors: onnx + tp -> linalg in scf.forall kernels, rt and tp.
+void buildTensorPipeline(mlir::OpPassManager &pm);
+
+/// Bufferization, outlining of kernels and the memory plan: tensors -> memrefs.
+void buildBufferPipeline(mlir::OpPassManager &pm);
+
+/// memrefs -> the LLVM dialect.
+void buildCodePipeline(mlir::OpPassManager &pm);
+
+/// All three.
+void buildLowerPipeline(mlir::OpPassManager &pm);
+
+/// Registers `lower-pipeline`.
+void registerLowerPipelines();
+
+/// Dialects of the Lower stage and their interfaces for bufferization and for translation to LLVM IR.
+void registerLowerDialects(mlir::DialectRegistry &registry);
+
+} // namespace caat
+
+#endif // CAAT_LOWER_PASSES_H

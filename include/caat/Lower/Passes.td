@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#ifndef CAAT_LOWER_PASSES
+#define CAAT_LOWER_PASSES
+
+include "mlir/Pass/PassBase.td"
+
+def RTFormCachesPass : Pass<"rt-form-caches", "::mlir::func::FuncOp"> {
+  let summary = "Turn past/present pairs of the graph into caches written in place";
+  let description = [{
+    An argument whose only data use is the past key or value of one `onnx.Attention` (or the first operand of one
+    `onnx.Concat` along dimension 2), while the matching result is returned, becomes a cache [batch, heads, max_length,
+    head_dim] that the runtime owns: the argument gets `rt.cache`, its length the name "max_length", and the past is
+    a slice of it.
+
+    ```mlir
+    func.func @main(%past: tensor<?x3x?x64xf32> {onnx.dims = ["batch", "", "past", ""]}) …
+    // becomes
+    func.func @main(%cache: tensor<?x3x?x64xf32> {onnx.dims = ["batch", "", "max_length", ""], rt.cache = "present"}) … {
+      %past = tensor.extract_slice %cache[0, 0, 0, 0] [%batch, 3, %length, 64] [1, 1, 1, 1] : …
+    ```
+  }];
+  let dependentDialects = ["::caat::rt::RTDialect", "::mlir::tensor::TensorDialect"];
+}
+
+def RTExtractParametersPass : Pass<"rt-extract-parameters", "::mlir::ModuleOp"> {
+  let summary = "Move weight expressions into rt.weight and products by them to rt.linear";
+  let description = [{
+    A value that depends on initializers and constants only is a weight expression. Each one that a run-time op uses is
+    cloned into the region of an `rt.weight` (equal expressions once) and read by `rt.parameter`. `onnx.MatMul` by a
+    rank-2 weight expression becomes `rt.linear`; where the expression ends in a transposition, the weight is stored
+    as it stands before it.
+
+    ```mlir
+    %w = onnx.get_initializer @w : tensor<4x8xf32>
+    %y = onnx.MatMul(%x, %w) : …
+    // becomes
+    rt.weight @w linear : tensor<4x8xf32> { … rt.yield … }
+    %y = rt.linear @w ins(%x : tensor<?x4xf32>) outs(%e : tensor<?x8xf32>) -> tensor<?x8xf32>
+    ```
+  }];
+  let options = [Option<"constants", "constants", "bool", "false",
+                        "also move dense constants that are not splats (after onnx-to-linalg)">];
+  let dependentDialects = ["::caat::rt::RTDialect", "::mlir::tensor::TensorDialect", "::mlir::arith::ArithDialect"];
+}
+
+def RTFormEntryPass : Pass<"rt-form-entry", "::mlir::ModuleOp"> {
+  let summary = "Turn @main on tensors into @caat_forward on the artifact's buffers";
+  let description = [{
+    Arguments become `rt.buffer`s, returned values are written to further ones, and every dimension that follows from
+    the arguments becomes arithmetic on `rt.dim`. What the manifest says about the interface is kept in the module's
+    attribute `rt.interface`.
+  }];
+  let dependentDialects = ["::caat::rt::RTDialect", "::mlir::tensor::TensorDialect", "::mlir::arith::ArithDialect",
+                           "::mlir::bufferization::BufferizationDialect", "::mlir::affine::AffineDialect"];
+}
+
+def RTFormKernelsPass : Pass<"rt-form-kernels", "::mlir::func::FuncOp"> {
+  let summary = "Fuse linalg ops and gather those that share rows into scf.forall";
+  let description = [{
+    Element-wise ops are fused into their only consumer. Then linalg ops that follow each other row by row (a residual
+    sum and the norm behind it, for instance) form one cluster. A cluster becomes one `scf.forall` over its rows; what
+    stays inside a row lives in a row buffer.
+  }];
+  let dependentDialects = ["::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect", "::mlir::arith::ArithDialect",
+                           "::mlir::linalg::LinalgDialect", "::mlir::affine::AffineDialect"];
+}
+
+def RTNormalizeBuffersPass : Pass<"rt-normalize-buffers", "::mlir::func::FuncOp"> {
+  let summary = "Make buffers dense where the runtime needs it, copies explicit, and row buffers static";
+  let description = [{
+    After bufferization:
+    - a strided buffer given to `rt.linear` or a collective is replaced by a dense temporary;
+    - `memref.copy` becomes `rt.copy` between dense buffers, and a kernel otherwise;
+    - a row buffer of dynamic size inside a kernel becomes a row of one buffer outside of it.
+  }];
+  let dependentDialects = ["::caat::rt::RTDialect", "::mlir::scf::SCFDialect", "::mlir::memref::MemRefDialect",
+                           "::mlir::linalg::LinalgDialect", "::mlir::arith::ArithDialect"];
+}
+
+def RTOutlineKernelsPass : Pass<"rt-outline-kernels", "::mlir::ModuleOp"> {
+  let summary = "Move every top-level scf.forall into a function, equal ones once";
+  let description = [{
+    A kernel gets the range of rows, the buffers that it touches as rank-0 memrefs (bare pointers) and the index values
+    that it needs. `rt.launch` runs it.
+  }];
+  let dependentDialects = ["::caat::rt::RTDialect", "::mlir::scf::SCFDialect", "::mlir::memref::MemRefDialect",
+                           "::mlir::func::FuncDialect", "::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect"];
+}
+
+def RTPlanMemoryPass : Pass<"rt-plan-memory", "::mlir::ModuleOp"> {
+  let summary = "Give every buffer a place in the workspace";
+  let description = [{
+    Buffers whose live ranges do not overlap share a slot; a slot is as large as the largest of them, computed from the
+    dims at entry, and starts at a multiple of 64. A function `caat_workspace_bytes` computes the total.
+  }];
+  let dependentDialects = ["::caat::rt::RTDialect", "::mlir::memref::MemRefDialect", "::mlir::arith::ArithDialect",
+                           "::mlir::func::FuncDialect"];
+}
+
+def RTApproximateMathPass : Pass<"rt-approximate-math", "::mlir::func::FuncOp"> {
+  let summary = "Expand transcendental functions into arithmetic that vectorizes";
+  let description = [{
+    `math.exp` on f32 becomes a polynomial of degree 6 with range reduction (at most 1 ulp; NaN stays NaN); tanh, erf,
+    log and others take the upstream polynomials. Sines and cosines stay calls: the polynomials are wrong for large
+    arguments.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect", "::mlir::vector::VectorDialect"];
+}
+
+def RTToLLVMPass : Pass<"rt-to-llvm", "::mlir::ModuleOp"> {
+  let summary = "Lower host and kernels to the LLVM dialect and the artifact's C interface";
+  let description = [{
+    Calls of the runtime go through the `api` table (Entrypoints.def). Each kernel gets a wrapper with the interface
+    `void(int64_t begin, int64_t end, void *const *buffers, const int64_t *dims)` that unpacks its arguments.
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
+}
+
+#endif // CAAT_LOWER_PASSES

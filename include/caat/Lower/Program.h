@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// What the host program refers to by number: the order of kernels, weights, collectives and messages, which code and
+// manifest must agree on.
+#ifndef CAAT_LOWER_PROGRAM_H
+#define CAAT_LOWER_PROGRAM_H
+
+#include "dialects/rt/RT.h"
+#include "dialects/tp/TP.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "llvm/ADT/SetVector.h"
+#include <optional>
+#include <string>
+
+namespace caat {
+
+/// Element types as the runtime numbers them (caat_dtype in Abi.h).
+std::optional<int64_t> dtypeCode(mlir::Type element);
+/// "f32", "bf16", …
+std::optional<llvm::StringRef> dtypeName(mlir::Type element);
+
+struct Program {
+  static mlir::FailureOr<Program> get(mlir::ModuleOp module);
+
+  mlir::func::FuncOp host;
+  mlir::DictionaryAttr interface;                             // rt.interface
+  llvm::SmallVector<mlir::func::FuncOp> kernels;
+  llvm::SmallVector<rt::WeightOp> weights;
+  llvm::SmallVector<tp::CollectiveOpInterface> collectives;
+  llvm::SetVector<mlir::StringAttr> messages;
+
+  mlir::ArrayAttr dims() const { return interface.getAs<mlir::ArrayAttr>("dims"); }
+  size_t numBuffers(llvm::StringRef kind) const { return interface.getAs<mlir::ArrayAttr>(kind).size(); }
+  /// Position among the buffers of the first weight.
+  size_t firstWeight() const { return numBuffers("inputs") + numBuffers("caches") + numBuffers("outputs"); }
+};
+
+/// The text of an index value in terms of rt.dim: "past + seq". Nothing where it depends on anything else.
+std::optional<std::string> dimText(mlir::Value index);
+
+/// The sizes of a host-level buffer, each a number or a text. Nothing where one cannot be expressed.
+std::optional<llvm::SmallVector<std::string>> sizeTexts(mlir::Value memref);
+
+} // namespace caat
+
+#endif // CAAT_LOWER_PROGRAM_H

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "caat/Lower/Passes.h"
+#include "dialects/onnx/ONNX.h"
+#include "dialects/tp/TP.h"
+#include "mlir/Analysis/SliceAnalysis.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/IRMapping.h"
+#include "mlir/IR/Remarks.h"
+
+namespace caat {
+#define GEN_PASS_DEF_RTEXTRACTPARAMETERSPASS
+#include "caat/Lower/Passes.h.inc"
+} // namespace caat
+
+using namespace mlir;
+using namespace caat;
+
+/// `b` without a final exchange of its two dimensions: the matrix as stored [N, K], or null. A shard of a transposed
+/// matrix is a transposed shard.
+static Value withoutTransposition(Value b) {
+  Operation *op = b.getDefiningOp();
+  if (auto transpose = dyn_cast_or_null<onnx::TransposeOp>(op)) {
+    std::optional<ArrayRef<int64_t>> perm = transpose.getPerm();
+    return !perm || *perm == ArrayRef<int64_t>{1, 0} ? transpose.getData() : Value();
+  }
+  auto shard = dyn_cast_or_null<tp::ShardOp>(op);
+  if (!shard || shard.getDim() > 1)
+    return {};
+  Value stored = withoutTransposition(shard.getInput());
+  if (!stored)
+    return {};
+  OpBuilder builder(op);
+  auto type = cast<RankedTensorType>(b.getType());
+  auto flipped = RankedTensorType::get({type.getDimSize(1), type.getDimSize(0)}, type.getElementType());
+  return tp::ShardOp::create(builder, op->getLoc(), flipped, stored,
+                             builder.getI64IntegerAttr(1 - static_cast<int64_t>(shard.getDim())),
+                             shard.getPiecesAttr(), shard.getSizeAttr());
+}
+
+namespace {
+
+/// Makes one rt.weight for each expression and form.
+class WeightTable {
+public:
+  explicit WeightTable(ModuleOp module) : symbols(module), builder(module.getBodyRegion()) {
+    for (auto weight : module.getOps<rt::WeightOp>())
+      table.try_emplace(key(weight), weight.getSymNameAttr());
+  }
+
+  StringAttr get(Value value, bool linear, bool transposed) {
+    SetVector<Operation *> ops;
+    BackwardSliceOptions options;
+    options.inclusive = true;
+    (void)getBackwardSlice(value, &ops, options);
+
+    auto weight = rt::WeightOp::create(builder, value.getLoc(), builder.getStringAttr(name(ops)), TypeAttr::get(value.getType()),
+                                       linear ? builder.getUnitAttr() : UnitAttr(),
+                                       transposed ? builder.getUnitAttr() : UnitAttr());
+    OpBuilder inside = OpBuilder::atBlockEnd(&weight.getBody().emplaceBlock());
+    IRMapping mapping;
+    for (Operation *op : ops)
+      inside.clone(*op, mapping);
+    rt::YieldOp::create(inside, value.getLoc(), mapping.lookup(value));
+    auto [entry, isNew] = table.try_emplace(key(weight), weight.getSymNameAttr());
+    if (!isNew) {
+      weight.erase();
+      return entry->second;
+    }
+    entry->second = symbols.insert(weight);
+    return entry->second;
+  }
+
+private:
+  /// The weight's text without its name.
+  static std::string key(rt::WeightOp weight) {
+    std::string text = llvm::formatv("{0}{1}", weight.getLinear(), weight.getTransposed()).str();
+    llvm::raw_string_ostream os(text);
+    for (Operation &op : weight.getBody().front())
+      op.print(os, OpPrintingFlags().useLocalScope());
+    return text;
+  }
+
+  /// The only initializer's name, or the first one's.
+  static std::string name(const SetVector<Operation *> &ops) {
+    for (Operation *op : ops)
+      if (auto get = dyn_cast<onnx::GetInitializerOp>(op))
+        return get.getName().str();
+    return "constant";
+  }
+
+  SymbolTable symbols;
+  OpBuilder builder;
+  llvm::StringMap<StringAttr> table;
+};
+
+struct ExtractParametersPass : caat::impl::RTExtractParametersPassBase<ExtractParametersPass> {
+  using Base::Base;
+
+  /// onnx.MatMul by a weight -> rt.linear.
+  void extractProduct(onnx::MatMulOp op, WeightTable &weights) {
+    OpBuilder builder(op);
+    Value b = op.getB(), stored = withoutTransposition(b);
+    StringAttr weight = weights.get(stored ? stored : b, /*linear=*/true, /*transposed=*/bool(stored));
+    auto type = cast<RankedTensorType>(op.getResult().getType());
+    SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(builder, op.getLoc(), op.getA());
+    sizes.back() = builder.getIndexAttr(cast<RankedTensorType>(b.getType()).getDimSize(1));
+    Value init = tensor::EmptyOp::create(builder, op.getLoc(), sizes, type.getElementType());
+    Value y = rt::LinearOp::create(builder, op.getLoc(), weight, op.getA(), init)->getResult(0);
+    if (y.getType() != type)
+      y = tensor::CastOp::create(builder, op.getLoc(), type, y);
+    op.getResult().replaceAllUsesWith(y);
+    op.erase();
+    remark::passed(y.getLoc(), remark::RemarkOpts::name("ExtractParameters").category("caat"))
+        << "product by weight '" << weight.getValue() << "'" << (stored ? ", stored transposed" : "");
+  }
+
+  /// Every use of a weight expression by an op that runs -> rt.parameter.
+  void extractUses(Operation *op, WeightTable &weights) {
+    for (OpOperand &operand : op->getOpOperands()) {
+      Value value = operand.get();
+      auto type = dyn_cast<RankedTensorType>(value.getType());
+      auto constant = constants ? value.getDefiningOp<arith::ConstantOp>() : arith::ConstantOp();
+      bool dense = constant && type && !cast<ElementsAttr>(constant.getValue()).isSplat();
+      if (!type || !type.hasStaticShape() || !(dense || isWeightExpression(value)))
+        continue;
+      OpBuilder builder(op);
+      StringAttr weight = weights.get(value, /*linear=*/false, /*transposed=*/false);
+      operand.set(rt::ParameterOp::create(builder, value.getLoc(), type, FlatSymbolRefAttr::get(weight)));
+    }
+  }
+
+  void runOnOperation() override {
+    WeightTable weights(getOperation());
+    for (auto func : getOperation().getOps<func::FuncOp>()) {
+      SmallVector<onnx::MatMulOp> products;
+      func.walk([&](onnx::MatMulOp op) {
+        if (isWeightProduct(op) && cast<RankedTensorType>(op.getA().getType()).getRank() >= 2)
+          products.push_back(op);
+      });
+      for (onnx::MatMulOp op : products)
+        extractProduct(op, weights);
+
+      SmallVector<Operation *> running;
+      func.walk([&](Operation *op) {
+        bool expression = op->getNumResults() == 1 && isWeightExpression(op->getResult(0));
+        if (!expression && !isa<arith::ConstantOp>(op))
+          running.push_back(op);
+      });
+      for (Operation *op : running)
+        extractUses(op, weights);
+    }
+  }
+};
+} // namespace

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "caat/Lower/Passes.h"
+#include "caat/Raise/DimExpr.h"
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/Affine/Utils.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
+
+namespace caat {
+#define GEN_PASS_DEF_RTFORMENTRYPASS
+#include "caat/Lower/Passes.h.inc"
+} // namespace caat
+
+using namespace mlir;
+using namespace caat;
+
+namespace {
+
+/// The dimensions of an interface: names in the order in which they appear, values as arithmetic on rt.dim.
+class NamedDims {
+public:
+  explicit NamedDims(OpBuilder &builder) : builder(builder) {}
+
+  /// The value of a dimension's text, or null where it is no expression.
+  Value get(Location loc, StringRef text) {
+    AffineExpr expr = parseDim(text, builder.getContext(), [&](StringRef name) {
+      return getAffineSymbolExpr(position(name), builder.getContext());
+    });
+    if (!expr)
+      return {};
+    SmallVector<Value> symbols;
+    for (StringAttr name : names)
+      symbols.push_back(rt::DimOp::create(builder, loc, name));
+    return affine::expandAffineExpr(builder, loc, expr, {}, symbols);
+  }
+
+  void add(StringRef name) { (void)position(name); }
+  ArrayAttr getNames() { return builder.getArrayAttr(SmallVector<Attribute>(names.begin(), names.end())); }
+
+private:
+  unsigned position(StringRef name) {
+    StringAttr attr = builder.getStringAttr(name);
+    auto it = llvm::find(names, attr);
+    if (it == names.end())
+      return names.push_back(attr), names.size() - 1;
+    return it - names.begin();
+  }
+
+  OpBuilder &builder;
+  SmallVector<StringAttr> names;
+};
+
+/// tensor.dim of a collective that keeps its operand's type.
+struct ForwardDim : OpRewritePattern<tensor::DimOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(tensor::DimOp dim, PatternRewriter &rewriter) const override {
+    Operation *op = dim.getSource().getDefiningOp();
+    if (!op || op->getName().getDialectNamespace() != "tp" || op->getNumOperands() != 1 ||
+        op->getOperand(0).getType() != dim.getSource().getType())
+      return failure();
+    rewriter.modifyOpInPlace(dim, [&] { dim.getSourceMutable().assign(op->getOperand(0)); });
+    return success();
+  }
+};
+
+struct FormEntryPass : caat::impl::RTFormEntryPassBase<FormEntryPass> {
+  /// Moves index arithmetic that follows from rt.dim alone to the front of the block, in order.
+  static void hoistDims(Block &block) {
+    DenseSet<Operation *> hoisted;
+    Operation *last = nullptr;
+    for (Operation &op : llvm::make_early_inc_range(block)) {
+      bool scalar = isa<rt::DimOp, rt::BufferOp>(op) ||
+                    (isMemoryEffectFree(&op) && op.getNumRegions() == 0 && op.getNumResults() == 1 &&
+                     isa<IndexType, IntegerType>(op.getResult(0).getType()));
+      if (!scalar || !llvm::all_of(op.getOperands(), [&](Value v) { return hoisted.contains(v.getDefiningOp()); }))
+        continue;
+      last ? op.moveAfter(last) : op.moveBefore(&block, block.begin());
+      hoisted.insert(&op);
+      last = &op;
+    }
+  }
+
+  static void resolveDims(Operation *op) {
+    RewritePatternSet patterns(op->getContext());
+    patterns.add<ForwardDim>(op->getContext());
+    tensor::DimOp::getCanonicalizationPatterns(patterns, op->getContext());
+    tensor::CastOp::getCanonicalizationPatterns(patterns, op->getContext());
+    (void)applyPatternsGreedily(op, std::move(patterns));
+  }
+
+  DictionaryAttr describe(Builder &b, StringAttr name, Type type, ArrayAttr dims, Attribute shard,
+                          ArrayRef<NamedAttribute> more = {}) {
+    SmallVector<NamedAttribute> attrs(more);
+    attrs.push_back(b.getNamedAttr("name", name ? name : b.getStringAttr("")));
+    attrs.push_back(b.getNamedAttr("type", TypeAttr::get(type)));
+    if (dims)
+      attrs.push_back(b.getNamedAttr("dims", dims));
+    if (shard)
+      attrs.push_back(b.getNamedAttr("shard", shard));
+    return b.getDictionaryAttr(attrs);
+  }
+
+  /// The tensor of argument `arg`: rt.buffer `position` with the sizes that its dims name.
+  LogicalResult bindArgument(OpBuilder &b, BlockArgument arg, ArrayAttr dims, unsigned position, NamedDims &named,
+                                Value &buffer) {
+    auto type = cast<RankedTensorType>(arg.getType());
+    SmallVector<Value> sizes, all;
+    for (int64_t d = 0; d < type.getRank(); ++d) {
+      if (!type.isDynamicDim(d)) {
+        all.push_back(nullptr);
+        continue;
+      }
+      StringRef text = dims && d < static_cast<int64_t>(dims.size()) ? cast<StringAttr>(dims[d]).getValue() : "";
+      Value size = text.empty() ? Value() : named.get(arg.getLoc(), text);
+      if (!size)
+        return emitError(arg.getLoc(), "argument ") << arg.getArgNumber() << ": dimension " << d << " is unknown and has no name";
+      sizes.push_back(size);
+      all.push_back(size);
+    }
+    buffer = rt::BufferOp::create(b, arg.getLoc(), MemRefType::get(type.getShape(), type.getElementType()),
+                                  b.getI64IntegerAttr(position), sizes);
+    for (OpOperand &use : llvm::make_early_inc_range(arg.getUses()))
+      if (auto dim = dyn_cast<tensor::DimOp>(use.getOwner()))
+        if (std::optional<int64_t> index = dim.getConstantIndex(); index && all[*index]) {
+          dim.replaceAllUsesWith(all[*index]);
+          dim.erase();
+        }
+    return success();
+  }
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    auto func = module.lookupSymbol<func::FuncOp>("main");
+    if (!func || func.isExternal() || !func.getBody().hasOneBlock()) {
+      module.emitError("no function @main with one block");
+      return signalPassFailure();
+    }
+    Block &block = func.getBody().front();
+    OpBuilder b(&block, block.begin());
+    NamedDims named(b);
+    unsigned numArgs = func.getNumArguments(), numCaches = 0;
+    for (unsigned i = 0; i < numArgs; ++i) {
+      numCaches += bool(func.getArgAttr(i, kCacheArgAttr));
+      if (auto dims = func.getArgAttrOfType<ArrayAttr>(i, "onnx.dims"))
+        for (auto text : dims.getAsRange<StringAttr>())
+          if (!text.getValue().empty() && text.getValue() != "max_length" &&
+              parseDim(text.getValue(), &getContext(), [&](StringRef name) -> AffineExpr {
+                return name == text.getValue() ? getAffineConstantExpr(0, &getContext()) : AffineExpr();
+              }))
+            named.add(text.getValue());
+    }
+    for (unsigned i = 0; i < numArgs; ++i)
+      if (auto length = func.getArgAttrOfType<StringAttr>(i, "rt.past_length"))
+        named.add(length.getValue());
+    if (numCaches)
+      named.add("max_length");
+
+    // Buffers are numbered: inputs, caches, outputs.
+    SmallVector<Attribute> inputs, caches, outputs;
+    SmallVector<Value> buffers(numArgs);
+    unsigned nextInput = 0, nextCache = numArgs - numCaches;
+    SmallVector<Value> tensors(numArgs);
+    for (BlockArgument arg : block.getArguments()) {
+      unsigned i = arg.getArgNumber();
+      auto present = func.getArgAttrOfType<StringAttr>(i, kCacheArgAttr);
+      auto dims = func.getArgAttrOfType<ArrayAttr>(i, "onnx.dims");
+      if (failed(bindArgument(b, arg, dims, present ? nextCache++ : nextInput++, named, buffers[i])))
+        return signalPassFailure();
+      tensors[i] = bufferization::ToTensorOp::create(b, arg.getLoc(), arg.getType(), buffers[i], /*restrict=*/true,
+                                                     /*writable=*/bool(present));
+      SmallVector<NamedAttribute> more;
+      if (present) {
+        more.push_back(b.getNamedAttr("present", present));
+        more.push_back(b.getNamedAttr("past_length", func.getArgAttr(i, "rt.past_length")));
+      }
+      (present ? caches : inputs)
+          .push_back(describe(b, func.getArgAttrOfType<StringAttr>(i, "onnx.name"), arg.getType(), dims,
+                              func.getArgAttr(i, "tp.shard"), more));
+    }
+    for (auto [arg, tensor] : llvm::zip_equal(block.getArguments(), tensors))
+      arg.replaceAllUsesWith(tensor);
+
+    // Results: a cache is written in place; any other value has a buffer of its own.
+    auto ret = cast<func::ReturnOp>(block.getTerminator());
+    b.setInsertionPoint(ret);
+    for (auto [i, value] : llvm::enumerate(ret.getOperands())) {
+      Location loc = value.getLoc();
+      Value source = value, buffer;
+      if (auto cache = func.getResultAttrOfType<IntegerAttr>(i, kCacheArgAttr)) {
+        if (auto cast = source.getDefiningOp<tensor::CastOp>())
+          source = cast.getSource();
+        auto slice = source.getDefiningOp<tensor::ExtractSliceOp>();
+        if (!slice) {
+          ret.emitError("result ") << i << " should be a slice of a cache";
+          return signalPassFailure();
+        }
+        source = slice.getSource();
+        buffer = buffers[cache.getInt()];
+      } else {
+        auto type = cast<RankedTensorType>(value.getType());
+        SmallVector<Value> sizes;
+        for (int64_t d = 0; d < type.getRank(); ++d)
+          if (type.isDynamicDim(d))
+            sizes.push_back(tensor::DimOp::create(b, loc, value, d));
+        buffer = rt::BufferOp::create(b, loc, MemRefType::get(type.getShape(), type.getElementType()),
+                                      b.getI64IntegerAttr(numArgs + outputs.size()), sizes);
+        outputs.push_back(describe(b, func.getResultAttrOfType<StringAttr>(i, "onnx.name"), type, {},
+                                   func.getResultAttr(i, "tp.shard")));
+      }
+      bufferization::MaterializeInDestinationOp::create(b, loc, Type(), source, buffer, /*restrict=*/true,
+                                                        /*writable=*/true);
+    }
+    func::ReturnOp::create(b, ret.getLoc());
+    ret.erase();
+    block.eraseArguments(0, numArgs);
+    func->removeAttr("arg_attrs");
+    func->removeAttr("res_attrs");
+    func.setFunctionType(b.getFunctionType({}, {}));
+    func.setSymName("caat_forward");
+
+    resolveDims(func);
+    hoistDims(block);
+    module->setAttr("rt.interface", b.getDictionaryAttr({b.getNamedAttr("dims", named.getNames()),
+                                                         b.getNamedAttr("inputs", b.getArrayAttr(inputs)),
+                                                         b.getNamedAttr("caches", b.getArrayAttr(caches)),
+                                                         b.getNamedAttr("outputs", b.getArrayAttr(outputs))}));
+  }
+};
+} // namespace

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "caat/Lower/Passes.h"
+#include "dialects/tp/TP.h"
+#include "mlir/Analysis/SliceAnalysis.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/MemRef/Utils/MemRefUtils.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/IR/IRMapping.h"
+
+namespace caat {
+#define GEN_PASS_DEF_RTNORMALIZEBUFFERSPASS
+#include "caat/Lower/Passes.h.inc"
+} // namespace caat
+
+using namespace mlir;
+using namespace caat;
+
+/// The largest buffer that a kernel keeps on its stack, in bytes.
+static constexpr int64_t kMaxStackBytes = 32 * 1024;
+
+static SmallVector<Value> dynamicSizes(OpBuilder &b, Location loc, Value memref) {
+  SmallVector<Value> sizes;
+  auto type = cast<MemRefType>(memref.getType());
+  for (int64_t d = 0; d < type.getRank(); ++d)
+    if (type.isDynamicDim(d))
+      sizes.push_back(memref::DimOp::create(b, loc, memref, d));
+  return sizes;
+}
+
+/// Gives `op` a dense temporary instead of a strided buffer; copies go in and, where the op writes it, back.
+static void makeDense(OpOperand &operand, bool reads, bool writes) {
+  auto type = dyn_cast<MemRefType>(operand.get().getType());
+  if (!type || rt::isDense(type))
+    return;
+  Operation *op = operand.getOwner();
+  OpBuilder b(op);
+  Value strided = operand.get();
+  Value dense = memref::AllocOp::create(b, op->getLoc(), MemRefType::get(type.getShape(), type.getElementType()),
+                                        dynamicSizes(b, op->getLoc(), strided));
+  if (reads)
+    memref::CopyOp::create(b, op->getLoc(), strided, dense);
+  operand.set(dense);
+  b.setInsertionPointAfter(op);
+  if (writes)
+    memref::CopyOp::create(b, op->getLoc(), dense, strided);
+}
+
+static void makeOperandsDense(Operation *op) {
+  if (auto linear = dyn_cast<rt::LinearOp>(op)) {
+    makeDense(op->getOpOperand(0), /*reads=*/true, /*writes=*/false);
+    makeDense(linear.getInitMutable(), linear.getAccumulate(), /*writes=*/true);
+  } else if (auto collective = dyn_cast<tp::CollectiveOpInterface>(op)) {
+    for (OpOperand &operand : op->getOpOperands()) {
+      bool isOut = operand.get() == collective.getDestination();
+      makeDense(operand, !isOut, isOut || collective.worksInPlace());
+    }
+  }
+}
+
+static scf::ForallOp createKernel(OpBuilder &b, Location loc, OpFoldResult grid) {
+  auto mapping = b.getArrayAttr({rt::RowsAttr::get(b.getContext())});
+  return scf::ForallOp::create(b, loc, ArrayRef<OpFoldResult>{grid}, ValueRange(), mapping);
+}
+
+/// rt.copy between dense buffers; otherwise a kernel that copies one row of the last dimension at a time.
+static void lowerCopy(memref::CopyOp copy) {
+  OpBuilder b(copy);
+  Location loc = copy.getLoc();
+  Value source = copy.getSource(), target = copy.getTarget();
+  auto type = cast<MemRefType>(source.getType());
+  if (source != target && rt::isDense(type) && rt::isDense(cast<MemRefType>(target.getType()))) {
+    rt::CopyOp::create(b, loc, source, target);
+  } else if (source != target) {
+    SmallVector<Value> sizes;
+    for (int64_t d = 0; d < type.getRank(); ++d)
+      sizes.push_back(memref::DimOp::create(b, loc, target, d));
+    Value grid = arith::ConstantIndexOp::create(b, loc, 1);
+    for (Value size : ArrayRef(sizes).drop_back(sizes.empty() ? 0 : 1))
+      grid = arith::MulIOp::create(b, loc, grid, size);
+    scf::ForallOp kernel = createKernel(b, loc, grid);
+    b.setInsertionPoint(kernel.getTerminator());
+    SmallVector<Value> indices(sizes.size());
+    Value row = kernel.getInductionVar(0);
+    for (size_t d = sizes.size(); d-- > 1;) {
+      if (d + 1 == sizes.size())
+        continue;
+      indices[d] = arith::RemUIOp::create(b, loc, row, sizes[d]);
+      row = arith::DivUIOp::create(b, loc, row, sizes[d]);
+    }
+    if (sizes.size() > 1)
+      indices[0] = row;
+    auto element = [&](OpBuilder &b) {
+      memref::StoreOp::create(b, loc, memref::LoadOp::create(b, loc, source, indices), target, indices);
+    };
+    if (sizes.empty()) {
+      element(b);
+    } else {
+      Value zero = arith::ConstantIndexOp::create(b, loc, 0), one = arith::ConstantIndexOp::create(b, loc, 1);
+      auto loop = scf::ForOp::create(b, loc, zero, sizes.back(), one);
+      indices.back() = loop.getInductionVar();
+      OpBuilder inside = OpBuilder::atBlockTerminator(loop.getBody());
+      element(inside);
+    }
+  }
+  copy.erase();
+}
+
+/// A linalg op that is in no kernel becomes one of a single row.
+static void wrap(Operation *op) {
+  OpBuilder b(op);
+  scf::ForallOp kernel = createKernel(b, op->getLoc(), b.getIndexAttr(1));
+  op->moveBefore(kernel.getTerminator());
+}
+
+/// Moves a large or dynamic row buffer out of its kernel: one row of bytes for each row of the grid.
+static LogicalResult hoistRowBuffer(memref::AllocOp alloc, scf::ForallOp kernel) {
+  OpBuilder b(kernel);
+  Location loc = alloc.getLoc();
+  SetVector<Operation *> slice;
+  BackwardSliceOptions options;
+  options.inclusive = true;
+  options.filter = [&](Operation *op) { return kernel->isProperAncestor(op); };
+  for (Value size : alloc.getDynamicSizes())
+    (void)getBackwardSlice(size, &slice, options);
+  IRMapping mapping;
+  for (Operation *op : slice) {
+    if (!kernel->isProperAncestor(op))
+      continue;
+    bool varies = llvm::any_of(op->getOperands(), [&](Value v) {
+      return isa<BlockArgument>(v) && kernel->isAncestor(v.getParentRegion()->getParentOp());
+    });
+    if (varies || !isMemoryEffectFree(op) || op->getNumRegions())
+      return alloc.emitOpError("has a size that differs from row to row of a kernel");
+    b.clone(*op, mapping);
+  }
+  MemRefType type = alloc.getType();
+  Value bytes = arith::ConstantIndexOp::create(
+      b, loc, std::max<int64_t>(1, (type.getElementTypeBitWidth() + 7) / 8));
+  for (int64_t size : type.getShape())
+    if (!ShapedType::isDynamic(size))
+      bytes = arith::MulIOp::create(b, loc, bytes, arith::ConstantIndexOp::create(b, loc, size));
+  for (Value size : alloc.getDynamicSizes())
+    bytes = arith::MulIOp::create(b, loc, bytes, mapping.lookupOrDefault(size));
+  Value line = arith::ConstantIndexOp::create(b, loc, 64), rest = arith::ConstantIndexOp::create(b, loc, 63);
+  bytes = arith::MulIOp::create(b, loc, arith::DivUIOp::create(b, loc, arith::AddIOp::create(b, loc, bytes, rest), line), line);
+  Value grid = kernel.getUpperBound(b).front();
+  Value rows = memref::AllocOp::create(b, loc, MemRefType::get({ShapedType::kDynamic}, b.getI8Type()),
+                                       ValueRange{arith::MulIOp::create(b, loc, bytes, grid)});
+  b.setInsertionPoint(alloc);
+  Value offset = arith::MulIOp::create(b, loc, kernel.getInductionVar(0), bytes);
+  Value view = memref::ViewOp::create(b, loc, type, rows, offset, alloc.getDynamicSizes());
+  alloc.replaceAllUsesWith(view);
+  alloc.erase();
+  return success();
+}
+
+namespace {
+struct NormalizeBuffersPass : caat::impl::RTNormalizeBuffersPassBase<NormalizeBuffersPass> {
+  void runOnOperation() override {
+    SmallVector<Operation *> host;
+    SmallVector<scf::ForallOp> kernels;
+    getOperation().walk<WalkOrder::PreOrder>([&](Operation *op) {
+      if (auto kernel = dyn_cast<scf::ForallOp>(op)) {
+        kernels.push_back(kernel);
+        return WalkResult::skip();
+      }
+      host.push_back(op);
+      return isa<linalg::LinalgOp>(op) ? WalkResult::skip() : WalkResult::advance();
+    });
+    llvm::for_each(host, makeOperandsDense);
+    for (Operation *op : host)
+      if (isa<linalg::LinalgOp>(op))
+        wrap(op);
+    SmallVector<memref::CopyOp> copies;
+    getOperation().walk<WalkOrder::PreOrder>([&](Operation *op) {
+      if (auto copy = dyn_cast<memref::CopyOp>(op))
+        copies.push_back(copy);
+      return isa<scf::ForallOp>(op) ? WalkResult::skip() : WalkResult::advance();
+    });
+    llvm::for_each(copies, lowerCopy);
+
+    // Inside of kernels: copies are loops, small buffers go on the stack, others out.
+    for (scf::ForallOp kernel : kernels) {
+      SmallVector<memref::AllocOp> allocs;
+      SmallVector<memref::CopyOp> inner;
+      kernel.walk([&](memref::AllocOp alloc) { allocs.push_back(alloc); });
+      kernel.walk([&](memref::CopyOp copy) { inner.push_back(copy); });
+      for (memref::CopyOp copy : inner) {
+        OpBuilder b(copy);
+        if (copy.getSource() != copy.getTarget())
+          linalg::CopyOp::create(b, copy.getLoc(), copy.getSource(), copy.getTarget());
+        copy.erase();
+      }
+      for (memref::AllocOp alloc : allocs) {
+        MemRefType type = alloc.getType();
+        if (type.hasStaticShape() && type.getNumElements() * type.getElementTypeBitWidth() / 8 <= kMaxStackBytes) {
+          OpBuilder b = OpBuilder::atBlockBegin(kernel.getBody());
+          Value local = memref::AllocaOp::create(b, alloc.getLoc(), type, b.getI64IntegerAttr(64));
+          alloc.replaceAllUsesWith(local);
+          alloc.erase();
+        } else if (failed(hoistRowBuffer(alloc, kernel))) {
+          return signalPassFailure();
+        }
+      }
+    }
+  }
+};
+} // namespace

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "caat/Lower/Passes.h"
+#include "mlir/Analysis/SliceAnalysis.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/IR/IRMapping.h"
+#include "mlir/IR/Remarks.h"
+#include "mlir/Interfaces/ViewLikeInterface.h"
+
+namespace caat {
+#define GEN_PASS_DEF_RTPLANMEMORYPASS
+#include "caat/Lower/Passes.h.inc"
+} // namespace caat
+
+using namespace mlir;
+using namespace caat;
+
+static constexpr int64_t kAlignment = 64;
+/// What dims are taken for when slots are chosen; any value gives a correct plan.
+static constexpr int64_t kTypicalDim = 128;
+
+namespace {
+
+/// One allocation: the ops of the entry block between which it is used, and its size.
+struct Lifetime {
+  memref::AllocOp alloc;
+  unsigned first = ~0u, last = 0;
+  Value bytes;          // at the front of the host function
+  int64_t typical = 0;  // its size with typical dims
+  unsigned number = 0;  // in the order of the program
+};
+
+struct Slot {
+  SetVector<Value> sizes;
+  unsigned busyUntil = 0;
+  int64_t typical = 0;
+  Value offset;
+};
+
+/// The value of index arithmetic when every dim is typical.
+int64_t estimate(Value value, DenseMap<Value, int64_t> &known) {
+  if (std::optional<int64_t> constant = getConstantIntValue(value))
+    return *constant;
+  Operation *op = value.getDefiningOp();
+  if (!op || isa<rt::DimOp>(op) || op->getNumOperands() == 0)
+    return kTypicalDim;
+  if (auto it = known.find(value); it != known.end())
+    return it->second;
+  int64_t a = estimate(op->getOperand(0), known);
+  int64_t b = op->getNumOperands() > 1 ? estimate(op->getOperand(1), known) : 0;
+  int64_t result = a;
+  if (isa<arith::AddIOp>(op))
+    result = a + b;
+  else if (isa<arith::SubIOp>(op))
+    result = a - b;
+  else if (isa<arith::MulIOp>(op))
+    result = a * b;
+  else if (isa<arith::DivUIOp, arith::DivSIOp, arith::FloorDivSIOp, arith::CeilDivSIOp>(op))
+    result = b ? a / b : a;
+  else if (isa<arith::MaxSIOp, arith::MaxUIOp>(op))
+    result = std::max(a, b);
+  else if (isa<arith::MinSIOp, arith::MinUIOp>(op))
+    result = std::min(a, b);
+  known[value] = result;
+  return result;
+}
+
+struct PlanMemoryPass : caat::impl::RTPlanMemoryPassBase<PlanMemoryPass> {
+  /// Clones the arithmetic that makes `value` from rt.dim to the end of `b`'s place.
+  static FailureOr<Value> recompute(OpBuilder &b, Value value, IRMapping &mapping) {
+    if (Value done = mapping.lookupOrNull(value))
+      return done;
+    Operation *op = value.getDefiningOp();
+    if (!op || !isMemoryEffectFree(op) || op->getNumRegions() ||
+        llvm::any_of(op->getOperandTypes(), [](Type type) { return !type.isIntOrIndex(); }))
+      return emitError(value.getLoc(), "the size of a buffer does not follow from the dims");
+    for (Value operand : op->getOperands())
+      if (failed(recompute(b, operand, mapping)))
+        return failure();
+    b.clone(*op, mapping);
+    return mapping.lookup(value);
+  }
+
+  /// The range of entry-block ops over which the buffer, under any name, is used.
+  static void measure(Lifetime &life, Block &entry, DenseMap<Operation *, unsigned> &position) {
+    SmallVector<Value> names{life.alloc.getResult()};
+    DenseSet<Value> seen(names.begin(), names.end());
+    auto add = [&](Value value) {
+      if (seen.insert(value).second)
+        names.push_back(value);
+    };
+    while (!names.empty())
+      for (OpOperand &use : names.pop_back_val().getUses()) {
+        Operation *user = use.getOwner();
+        unsigned at = position.lookup(entry.findAncestorOpInBlock(*user));
+        life.first = std::min(life.first, at);
+        life.last = std::max(life.last, at);
+        // Views, and whatever a region hands on.
+        if (isa<ViewLikeOpInterface>(user) || isa<arith::SelectOp>(user))
+          llvm::for_each(user->getResults(), add);
+        if (user->hasTrait<OpTrait::IsTerminator>() && user->getBlock() != &entry)
+          llvm::for_each(user->getParentOp()->getResults(), add);
+        if (user->getNumRegions()) {
+          llvm::for_each(user->getResults(), add);
+          for (Region &region : user->getRegions())
+            if (!region.empty())
+              for (BlockArgument arg : region.getArguments())
+                if (isa<MemRefType>(arg.getType()))
+                  add(arg);
+        }
+      }
+  }
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    auto host = module.lookupSymbol<func::FuncOp>("caat_forward");
+    if (!host)
+      return;
+    Block &entry = host.getBody().front();
+    DenseMap<Operation *, unsigned> position;
+    for (Operation &op : entry)
+      position[&op] = position.size();
+
+    SmallVector<Lifetime> lives;
+    SmallVector<memref::DeallocOp> deallocs;
+    host.walk([&](memref::DeallocOp op) { deallocs.push_back(op); });
+    for (memref::DeallocOp op : deallocs)
+      op.erase();
+    host.walk([&](memref::AllocOp alloc) {
+      Lifetime life;
+      life.alloc = alloc;
+      measure(life, entry, position);
+      if (life.first == ~0u)
+        life.first = life.last = position.lookup(entry.findAncestorOpInBlock(*alloc));
+      life.number = lives.size();
+      lives.push_back(life);
+    });
+
+    // All sizes, at the front.
+    OpBuilder b(&entry, entry.begin());
+    Location loc = host.getLoc();
+    IRMapping front;
+    DenseMap<Value, int64_t> known;
+    auto constant = [&](int64_t value) { return arith::ConstantIndexOp::create(b, loc, value).getResult(); };
+    for (Lifetime &life : lives) {
+      MemRefType type = life.alloc.getType();
+      int64_t factor = std::max<int64_t>(1, (type.getElementTypeBitWidth() + 7) / 8);
+      for (int64_t size : type.getShape())
+        factor *= ShapedType::isDynamic(size) ? 1 : size;
+      Value count;
+      for (Value size : life.alloc.getDynamicSizes()) {
+        FailureOr<Value> moved = recompute(b, size, front);
+        if (failed(moved))
+          return signalPassFailure();
+        count = count ? arith::MulIOp::create(b, loc, count, *moved).getResult() : *moved;
+      }
+      if (!count)
+        count = constant(1);
+      Value bytes = arith::MulIOp::create(b, loc, count, constant(factor));
+      bytes = arith::AddIOp::create(b, loc, bytes, constant(kAlignment - 1));
+      bytes = arith::MulIOp::create(b, loc, arith::DivUIOp::create(b, loc, bytes, constant(kAlignment)), constant(kAlignment));
+      life.bytes = bytes;
+      life.typical = estimate(bytes, known);
+    }
+
+    // Slots, in the order of first use: the free one that fits best.
+    llvm::sort(lives, [](const Lifetime &x, const Lifetime &y) {
+      return std::tie(x.first, x.number) < std::tie(y.first, y.number);
+    });
+    SmallVector<Slot> slots;
+    SmallVector<unsigned> slotOf;
+    for (Lifetime &life : lives) {
+      Slot *best = nullptr;
+      for (Slot &slot : slots)
+        if (slot.busyUntil < life.first &&
+            (!best || std::abs(slot.typical - life.typical) < std::abs(best->typical - life.typical)))
+          best = &slot;
+      if (!best)
+        best = &slots.emplace_back();
+      best->busyUntil = life.last;
+      best->typical = std::max(best->typical, life.typical);
+      best->sizes.insert(life.bytes);
+      slotOf.push_back(best - slots.data());
+    }
+    Value total = constant(0);
+    for (Slot &slot : slots) {
+      slot.offset = total;
+      Value size = slot.sizes.front();
+      for (Value other : llvm::drop_begin(slot.sizes))
+        size = arith::MaxUIOp::create(b, loc, size, other);
+      total = arith::AddIOp::create(b, loc, total, size);
+    }
+    Value arena = rt::WorkspaceOp::create(b, loc, MemRefType::get({ShapedType::kDynamic}, b.getI8Type()));
+    for (auto [life, slot] : llvm::zip_equal(lives, slotOf)) {
+      b.setInsertionPoint(life.alloc);
+      Value view = memref::ViewOp::create(b, life.alloc.getLoc(), life.alloc.getType(), arena, slots[slot].offset,
+                                          life.alloc.getDynamicSizes());
+      life.alloc.replaceAllUsesWith(view);
+      life.alloc.erase();
+    }
+
+    // The total once more, as a function of its own.
+    OpBuilder top(module.getBodyRegion());
+    auto function = func::FuncOp::create(top, loc, "caat_workspace_bytes",
+                                         top.getFunctionType({LLVM::LLVMPointerType::get(&getContext())}, {top.getI64Type()}));
+    OpBuilder inside = OpBuilder::atBlockBegin(function.addEntryBlock());
+    IRMapping copy;
+    FailureOr<Value> bytes = recompute(inside, total, copy);
+    if (failed(bytes))
+      return signalPassFailure();
+    func::ReturnOp::create(inside, loc, arith::IndexCastOp::create(inside, loc, inside.getI64Type(), *bytes).getResult());
+    remark::passed(loc, remark::RemarkOpts::name("PlanMemory").category("caat"))
+        << std::to_string(lives.size()) << " buffers in " << std::to_string(slots.size()) << " slots";
+  }
+};
+} // namespace

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "caat/Lower/Program.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
+
+using namespace mlir;
+using namespace caat;
+
+/// The names, at the position of their code.
+static constexpr llvm::StringLiteral kDtypeNames[] = {"f32", "bf16", "f16", "i64", "i32", "i8", "bool", "f64", "ui8"};
+
+std::optional<int64_t> caat::dtypeCode(Type element) {
+  if (element.isF32())
+    return 0;
+  if (element.isBF16())
+    return 1;
+  if (element.isF16())
+    return 2;
+  if (element.isInteger(64) || element.isIndex())
+    return 3;
+  if (element.isInteger(32))
+    return 4;
+  if (element.isUnsignedInteger(8))
+    return 8;
+  if (element.isInteger(8))
+    return 5;
+  if (element.isInteger(1))
+    return 6;
+  if (element.isF64())
+    return 7;
+  return std::nullopt;
+}
+
+std::optional<StringRef> caat::dtypeName(Type element) {
+  std::optional<int64_t> code = dtypeCode(element);
+  return code ? std::optional<StringRef>(kDtypeNames[*code]) : std::nullopt;
+}
+
+FailureOr<Program> Program::get(ModuleOp module) {
+  Program program;
+  program.host = module.lookupSymbol<func::FuncOp>("caat_forward");
+  program.interface = module->getAttrOfType<DictionaryAttr>("rt.interface");
+  if (!program.host || !program.interface)
+    return module.emitError("no program: run rt-form-entry first"), failure();
+  llvm::append_range(program.weights, module.getOps<rt::WeightOp>());
+  llvm::SmallSetVector<Operation *, 32> kernels;
+  program.host.walk([&](Operation *op) {
+    if (auto launch = dyn_cast<rt::LaunchOp>(op))
+      kernels.insert(module.lookupSymbol(launch.getKernel()));
+    else if (auto collective = dyn_cast<tp::CollectiveOpInterface>(op))
+      program.collectives.push_back(collective);
+    else if (auto check = dyn_cast<rt::CheckOp>(op))
+      program.messages.insert(check.getMessageAttr());
+  });
+  for (Operation *kernel : kernels)
+    program.kernels.push_back(cast<func::FuncOp>(kernel));
+  return program;
+}
+
+/// Operators of dim texts bind as in C; operands that are sums are put in parentheses.
+static std::optional<std::string> binaryText(Operation *op, StringRef sign) {
+  std::optional<std::string> a = dimText(op->getOperand(0)), b = dimText(op->getOperand(1));
+  if (!a || !b)
+    return std::nullopt;
+  auto wrapped = [](const std::string &text) { return text.find(' ') == std::string::npos ? text : "(" + text + ")"; };
+  if (sign == "+")
+    return *a + " + " + wrapped(*b);
+  return wrapped(*a) + " " + sign.str() + " " + wrapped(*b);
+}
+
+std::optional<std::string> caat::dimText(Value index) {
+  if (std::optional<int64_t> constant = getConstantIntValue(index))
+    return std::to_string(*constant);
+  Operation *op = index.getDefiningOp();
+  if (!op)
+    return std::nullopt;
+  if (auto dim = dyn_cast<rt::DimOp>(op))
+    return dim.getName().str();
+  if (isa<arith::AddIOp>(op))
+    return binaryText(op, "+");
+  if (isa<arith::SubIOp>(op))
+    return binaryText(op, "-");
+  if (isa<arith::MulIOp>(op))
+    return binaryText(op, "*");
+  if (isa<arith::DivUIOp, arith::DivSIOp, arith::FloorDivSIOp>(op))
+    return binaryText(op, "floordiv");
+  if (isa<arith::IndexCastOp, arith::IndexCastUIOp>(op))
+    return dimText(op->getOperand(0));
+  return std::nullopt;
+}
+
+static std::optional<SmallVector<std::string>> texts(ArrayRef<OpFoldResult> sizes) {
+  SmallVector<std::string> result;
+  for (OpFoldResult size : sizes) {
+    std::optional<int64_t> constant = getConstantIntValue(size);
+    std::optional<std::string> text = constant ? std::to_string(*constant) : dimText(cast<Value>(size));
+    if (!text)
+      return std::nullopt;
+    result.push_back(*text);
+  }
+  return result;
+}
+
+std::optional<SmallVector<std::string>> caat::sizeTexts(Value memref) {
+  auto type = cast<MemRefType>(memref.getType());
+  Operation *op = memref.getDefiningOp();
+  Builder b(memref.getContext());
+  auto mixed = [&](ValueRange dynamic) { return texts(getMixedValues(type.getShape(), dynamic, b)); };
+  if (type.hasStaticShape())
+    return mixed({});
+  if (auto buffer = dyn_cast_or_null<rt::BufferOp>(op))
+    return mixed(buffer.getSizes());
+  if (auto alloc = dyn_cast_or_null<memref::AllocOp>(op))
+    return mixed(alloc.getDynamicSizes());
+  if (auto view = dyn_cast_or_null<memref::ViewOp>(op))
+    return mixed(view.getSizes());
+  if (auto view = dyn_cast_or_null<memref::SubViewOp>(op); view && view.getSourceType().getRank() == type.getRank())
+    return texts(view.getMixedSizes());
+  if (auto cast = dyn_cast_or_null<memref::ReinterpretCastOp>(op))
+    return texts(cast.getMixedSizes());
+  if (auto cast = dyn_cast_or_null<memref::CastOp>(op))
+    return sizeTexts(cast.getSource());
+  if (auto expand = dyn_cast_or_null<memref::ExpandShapeOp>(op))
+    return texts(expand.getMixedOutputShape());
+  if (auto collapse = dyn_cast_or_null<memref::CollapseShapeOp>(op)) {
+    std::optional<SmallVector<std::string>> source = sizeTexts(collapse.getSrc());
+    if (!source)
+      return std::nullopt;
+    SmallVector<std::string> result;
+    for (auto group : collapse.getReassociationIndices()) {
+      std::string product;
+      for (int64_t d : group)
+        product += (product.empty() ? "(" : " * (") + (*source)[d] + ")";
+      result.push_back(product);
+    }
+    return result;
+  }
+  return std::nullopt;
+}

@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// First rt and tp ops become calls in the LLVM dialect, tied to memrefs by casts; then upstream's conversions run (see
+// buildCodePipeline), and the casts cancel.
+#include "caat/Lower/Passes.h"
+#include "caat/Lower/Program.h"
+#include "caat/runtime/Abi.h"
+#include "dialects/onnx/ONNX.h"
+#include "mlir/Conversion/LLVMCommon/MemRefBuilder.h"
+#include "mlir/Conversion/LLVMCommon/TypeConverter.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+
+namespace caat {
+#define GEN_PASS_DEF_RTTOLLVMPASS
+#include "caat/Lower/Passes.h.inc"
+} // namespace caat
+
+using namespace mlir;
+using namespace caat;
+
+namespace {
+
+/// Arguments of caat_forward, in order.
+enum HostArgument { Api, Context, Buffers, Dims, Workspace };
+
+/// The pieces of a memref as i64 and pointer.
+struct Pieces {
+  Value pointer; // to the first element
+  SmallVector<Value> sizes, strides;
+};
+
+class HostLowering {
+public:
+  HostLowering(Program &program, OpBuilder &builder)
+      : program(program), b(builder), converter(builder.getContext()), loc(program.host.getLoc()) {
+    pointer = LLVM::LLVMPointerType::get(b.getContext());
+    i64 = b.getI64Type();
+    for (auto [i, weight] : llvm::enumerate(program.weights))
+      weightIndex[weight.getSymName()] = i;
+    for (auto [i, kernel] : llvm::enumerate(program.kernels))
+      kernelIndex[kernel.getSymName()] = i;
+    for (auto [i, collective] : llvm::enumerate(program.collectives))
+      collectiveIndex[collective] = i;
+  }
+
+  LogicalResult run() {
+    // caat_forward(api, ctx, buffers, dims, workspace)
+    Block &entry = program.host.getBody().front();
+    SmallVector<Type> arguments(5, pointer);
+    for (Type type : arguments)
+      entry.addArgument(type, loc);
+    program.host.setFunctionType(b.getFunctionType(arguments, {}));
+
+    // One list of buffers and one of dims serve every launch: calls return when their arguments are read.
+    size_t maxBuffers = 1, maxDims = 1;
+    SmallVector<Operation *> ops;
+    program.host.walk([&](Operation *op) {
+      if (auto launch = dyn_cast<rt::LaunchOp>(op)) {
+        maxBuffers = std::max(maxBuffers, launch.getBuffers().size());
+        maxDims = std::max(maxDims, launch.getDims().size());
+      }
+      if (isa<rt::RTDialect, tp::TPDialect>(op->getDialect()))
+        ops.push_back(op);
+    });
+    b.setInsertionPointToStart(&entry);
+    launchBuffers = LLVM::AllocaOp::create(b, loc, pointer, pointer, constant(maxBuffers), 8);
+    launchDims = LLVM::AllocaOp::create(b, loc, pointer, i64, constant(maxDims), 8);
+    for (Operation *op : ops) {
+      b.setInsertionPoint(op);
+      loc = op->getLoc();
+      if (failed(lower(op)))
+        return failure();
+      op->erase();
+    }
+    return success();
+  }
+
+  /// Dims of the function that computes the workspace's size.
+  void lowerDims(func::FuncOp function) {
+    SmallVector<rt::DimOp> dims;
+    function.walk([&](rt::DimOp dim) { dims.push_back(dim); });
+    for (rt::DimOp dim : dims) {
+      b.setInsertionPoint(dim);
+      loc = dim.getLoc();
+      dim.replaceAllUsesWith(loadDim(function.getArgument(0), dim.getNameAttr()));
+      dim.erase();
+    }
+  }
+
+  /// void kernel(i64 begin, i64 end, ptr buffers, ptr dims), which calls what is now kernel's body.
+  void wrapKernel(func::FuncOp kernel, SymbolTable &symbols) {
+    loc = kernel.getLoc();
+    StringAttr name = kernel.getSymNameAttr();
+    (void)symbols.rename(kernel, b.getStringAttr(name.getValue() + "_rows"));
+    b.setInsertionPoint(kernel);
+    auto wrapper = func::FuncOp::create(b, loc, name, b.getFunctionType({i64, i64, pointer, pointer}, {}));
+    b.setInsertionPointToStart(wrapper.addEntryBlock());
+    SmallVector<Value> operands{toIndex(wrapper.getArgument(0)), toIndex(wrapper.getArgument(1))};
+    int64_t nextBuffer = 0, nextDim = 0;
+    for (Type type : ArrayRef(kernel.getArgumentTypes()).drop_front(2)) {
+      if (auto memref = dyn_cast<MemRefType>(type))
+        operands.push_back(toMemRef(load(pointer, wrapper.getArgument(2), nextBuffer++), memref, {}));
+      else
+        operands.push_back(toIndex(load(i64, wrapper.getArgument(3), nextDim++)));
+    }
+    func::CallOp::create(b, loc, kernel, operands);
+    func::ReturnOp::create(b, loc);
+  }
+
+private:
+  Value constant(int64_t value) { return LLVM::ConstantOp::create(b, loc, i64, b.getI64IntegerAttr(value)); }
+  Value toIndex(Value value) { return arith::IndexCastOp::create(b, loc, b.getIndexType(), value); }
+  Value toI64(Value value) {
+    return value.getType() == i64 ? value : arith::IndexCastOp::create(b, loc, i64, value).getResult();
+  }
+  Value host(HostArgument which) { return program.host.getArgument(which); }
+  Value load(Type type, Value array, int64_t index) {
+    Value address = LLVM::GEPOp::create(b, loc, pointer, type, array, ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(index)});
+    return LLVM::LoadOp::create(b, loc, type, address);
+  }
+  Value loadDim(Value dims, StringAttr name) {
+    auto names = program.dims().getValue();
+    return toIndex(load(i64, dims, llvm::find(names, name) - names.begin()));
+  }
+
+  /// A dense memref at `address`.
+  Value toMemRef(Value address, MemRefType type, ValueRange dynamic) {
+    auto descriptor = MemRefDescriptor::poison(b, loc, converter.convertType(type));
+    descriptor.setAllocatedPtr(b, loc, address);
+    descriptor.setAlignedPtr(b, loc, address);
+    descriptor.setConstantOffset(b, loc, 0);
+    SmallVector<Value> sizes;
+    for (int64_t size : type.getShape()) {
+      sizes.push_back(ShapedType::isDynamic(size) ? toI64(dynamic.front()) : constant(size));
+      if (ShapedType::isDynamic(size))
+        dynamic = dynamic.drop_front();
+    }
+    Value stride = constant(1);
+    for (int64_t d = type.getRank(); d-- > 0;) {
+      descriptor.setSize(b, loc, d, sizes[d]);
+      descriptor.setStride(b, loc, d, stride);
+      if (d > 0)
+        stride = LLVM::MulOp::create(b, loc, stride, sizes[d]);
+    }
+    return UnrealizedConversionCastOp::create(b, loc, TypeRange(type), ValueRange(Value(descriptor))).getResult(0);
+  }
+
+  Pieces fromMemRef(Value memref) {
+    auto type = cast<MemRefType>(memref.getType());
+    Value cast = UnrealizedConversionCastOp::create(b, loc, TypeRange(converter.convertType(type)), memref).getResult(0);
+    MemRefDescriptor descriptor(cast);
+    Pieces pieces;
+    pieces.pointer = LLVM::GEPOp::create(b, loc, pointer, converter.convertType(type.getElementType()),
+                                         descriptor.alignedPtr(b, loc), ValueRange(descriptor.offset(b, loc)));
+    for (int64_t d = 0; d < type.getRank(); ++d) {
+      pieces.sizes.push_back(descriptor.size(b, loc, d));
+      pieces.strides.push_back(descriptor.stride(b, loc, d));
+    }
+    return pieces;
+  }
+
+  Value product(ArrayRef<Value> factors) {
+    Value result = constant(1);
+    for (Value factor : factors)
+      result = LLVM::MulOp::create(b, loc, result, factor);
+    return result;
+  }
+
+  /// Calls an entry point of the runtime; the context comes first.
+  Value call(caat_api_index entry, ArrayRef<Value> arguments, Type result = {}) {
+    SmallVector<Value> operands{load(pointer, host(Api), entry), host(Context)};
+    llvm::append_range(operands, arguments);
+    SmallVector<Type> types(llvm::drop_begin(ValueRange(operands).getTypes()));
+    auto type = LLVM::LLVMFunctionType::get(result ? result : LLVM::LLVMVoidType::get(b.getContext()), types);
+    auto op = LLVM::CallOp::create(b, loc, type, operands);
+    return result ? op.getResult() : Value();
+  }
+
+  LogicalResult lower(Operation *op) {
+    if (auto dim = dyn_cast<rt::DimOp>(op))
+      return dim.replaceAllUsesWith(loadDim(host(Dims), dim.getNameAttr())), success();
+    if (auto buffer = dyn_cast<rt::BufferOp>(op))
+      return buffer.replaceAllUsesWith(toMemRef(load(pointer, host(Buffers), buffer.getPosition()),
+                                                cast<MemRefType>(buffer.getType()), buffer.getSizes())),
+             success();
+    if (auto parameter = dyn_cast<rt::ParameterOp>(op)) {
+      int64_t position = program.firstWeight() + weightIndex.at(parameter.getWeight());
+      parameter.replaceAllUsesWith(toMemRef(load(pointer, host(Buffers), position), cast<MemRefType>(parameter.getType()), {}));
+      return success();
+    }
+    if (auto workspace = dyn_cast<rt::WorkspaceOp>(op)) {
+      Value size = arith::ConstantIndexOp::create(b, loc, std::numeric_limits<int64_t>::max());
+      workspace.replaceAllUsesWith(toMemRef(host(Workspace), cast<MemRefType>(workspace.getType()), size));
+      return success();
+    }
+    if (auto copy = dyn_cast<rt::CopyOp>(op)) {
+      Pieces from = fromMemRef(copy.getSource()), to = fromMemRef(copy.getTarget());
+      int64_t bytes = std::max<int64_t>(1, cast<MemRefType>(copy.getTarget().getType()).getElementTypeBitWidth() / 8);
+      to.sizes.push_back(constant(bytes));
+      return call(CAAT_API_copy, {to.pointer, from.pointer, product(to.sizes)}), success();
+    }
+    if (auto check = dyn_cast<rt::CheckOp>(op)) {
+      Value condition = arith::ExtUIOp::create(b, loc, i64, check.getCondition());
+      int64_t message = llvm::find(program.messages, check.getMessageAttr()) - program.messages.begin();
+      return call(CAAT_API_check, {condition, constant(message)}), success();
+    }
+    if (auto linear = dyn_cast<rt::LinearOp>(op)) {
+      Pieces x = fromMemRef(linear.getX()), y = fromMemRef(linear.getInit());
+      call(CAAT_API_linear, {constant(weightIndex.at(linear.getWeight())), x.pointer,
+                             product(ArrayRef(x.sizes).drop_back()), y.pointer, constant(linear.getAccumulate())});
+      return success();
+    }
+    if (auto launch = dyn_cast<rt::LaunchOp>(op))
+      return lowerLaunch(launch), success();
+    if (auto matmul = dyn_cast<rt::MatmulOp>(op))
+      return lowerMatmul(matmul);
+    if (auto collective = dyn_cast<tp::CollectiveOpInterface>(op))
+      return lowerCollective(collective);
+    if (auto rank = dyn_cast<tp::RankOp>(op))
+      return rank.getResult().replaceAllUsesWith(toIndex(call(CAAT_API_rank, {}, i64))), success();
+    return op->emitOpError("cannot be lowered to a call of the runtime");
+  }
+
+  void lowerLaunch(rt::LaunchOp launch) {
+    for (auto [i, buffer] : llvm::enumerate(launch.getBuffers()))
+      LLVM::StoreOp::create(b, loc, fromMemRef(buffer).pointer,
+                            LLVM::GEPOp::create(b, loc, pointer, pointer, launchBuffers,
+                                                ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(i)}));
+    for (auto [i, dim] : llvm::enumerate(launch.getDims()))
+      LLVM::StoreOp::create(
+          b, loc, toI64(dim),
+          LLVM::GEPOp::create(b, loc, pointer, i64, launchDims, ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(i)}));
+    call(CAAT_API_launch, {constant(kernelIndex.at(launch.getKernel())), toI64(launch.getGrid()), launchBuffers,
+                           constant(launch.getBuffers().size()), launchDims, constant(launch.getDims().size())});
+  }
+
+  /// Batch dimensions before the last become loops.
+  LogicalResult lowerMatmul(rt::MatmulOp op) {
+    auto type = cast<MemRefType>(op.getInit().getType());
+    std::optional<int64_t> dtype = dtypeCode(type.getElementType());
+    if (!dtype)
+      return op.emitOpError("no product of ") << type.getElementType();
+    Pieces pieces[3] = {fromMemRef(op.getA()), fromMemRef(op.getB()), fromMemRef(op.getInit())};
+    unsigned rank = type.getRank(), batchRank = rank - 2;
+    auto repeated = [&](unsigned which, unsigned d) {
+      auto shape = cast<MemRefType>(op->getOperand(which).getType()).getShape();
+      return shape[d] == 1 && type.getDimSize(d) != 1;
+    };
+    OpBuilder::InsertionGuard guard(b);
+    Type element = converter.convertType(type.getElementType());
+    for (unsigned d = 0; d + 1 < batchRank; ++d) {
+      Value zero = arith::ConstantIndexOp::create(b, loc, 0), one = arith::ConstantIndexOp::create(b, loc, 1);
+      auto loop = scf::ForOp::create(b, loc, zero, toIndex(pieces[2].sizes[d]), one);
+      b.setInsertionPoint(loop.getBody()->getTerminator());
+      Value at = toI64(loop.getInductionVar());
+      for (unsigned which = 0; which < 3; ++which)
+        if (!repeated(which, d))
+          pieces[which].pointer = LLVM::GEPOp::create(
+              b, loc, pointer, element, pieces[which].pointer,
+              ValueRange(LLVM::MulOp::create(b, loc, at, pieces[which].strides[d]).getResult()));
+    }
+    auto batchStride = [&](unsigned which) {
+      return batchRank == 0 || repeated(which, batchRank - 1) ? constant(0) : pieces[which].strides[batchRank - 1];
+    };
+    auto rows = [&](unsigned which, bool transposed) { return pieces[which].strides[transposed ? rank - 1 : rank - 2]; };
+    auto columns = [&](unsigned which, bool transposed) { return pieces[which].strides[transposed ? rank - 2 : rank - 1]; };
+    auto f32 = [&](const APFloat &value) {
+      return LLVM::ConstantOp::create(b, loc, b.getF32Type(), b.getF32FloatAttr(value.convertToFloat())).getResult();
+    };
+    Value k = pieces[0].sizes[op.getTransposeA() ? rank - 2 : rank - 1];
+    call(CAAT_API_matmul,
+         {constant(*dtype), batchRank ? pieces[2].sizes[batchRank - 1] : constant(1), pieces[2].sizes[rank - 2],
+          pieces[2].sizes[rank - 1], k, pieces[0].pointer, batchStride(0), rows(0, op.getTransposeA()),
+          columns(0, op.getTransposeA()), pieces[1].pointer, batchStride(1), rows(1, op.getTransposeB()),
+          columns(1, op.getTransposeB()), pieces[2].pointer, batchStride(2), pieces[2].strides[rank - 2],
+          f32(op.getAlpha()), f32(op.getBeta())});
+    return success();
+  }
+
+  LogicalResult lowerCollective(tp::CollectiveOpInterface op) {
+    Value number = constant(collectiveIndex.at(op));
+    Pieces in = fromMemRef(op.getInput());
+    Value count = product(in.sizes);
+    if (isa<tp::AllReduceOp>(op))
+      return call(CAAT_API_all_reduce, {number, in.pointer, count}), success();
+    if (auto broadcast = dyn_cast<tp::BroadcastOp>(*op))
+      return call(CAAT_API_broadcast, {number, in.pointer, count, constant(broadcast.getRoot())}), success();
+    Pieces out = fromMemRef(op.getDestination());
+    if (auto permute = dyn_cast<tp::PermuteOp>(*op))
+      return call(CAAT_API_permute, {number, in.pointer, out.pointer, count, constant(permute.getShift())}), success();
+    if (isa<tp::AllToAllOp>(op)) {
+      Value peers = constant(op.getGroupSize());
+      return call(CAAT_API_all_to_all, {number, in.pointer, out.pointer, LLVM::UDivOp::create(b, loc, count, peers)}), success();
+    }
+    auto gather = dyn_cast<tp::AllGatherOp>(*op);
+    auto scatter = dyn_cast<tp::ReduceScatterOp>(*op);
+    if (!gather && !scatter)
+      return op.emitOpError("has no entry point in the runtime");
+    // The local part is [outer, inner], with the split dimension the first of inner.
+    int64_t dim = gather ? gather.getDim() : scatter.getDim();
+    ArrayRef<Value> local = gather ? in.sizes : out.sizes;
+    call(gather ? CAAT_API_all_gather : CAAT_API_reduce_scatter,
+         {number, in.pointer, out.pointer, product(local.take_front(dim)), product(local.drop_front(dim))});
+    return success();
+  }
+
+  Program &program;
+  OpBuilder &b;
+  LLVMTypeConverter converter;
+  Location loc;
+  Type pointer, i64;
+  Value launchBuffers, launchDims;
+  llvm::StringMap<int64_t> weightIndex, kernelIndex;
+  DenseMap<Operation *, int64_t> collectiveIndex;
+};
+
+struct ToLLVMPass : caat::impl::RTToLLVMPassBase<ToLLVMPass> {
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    FailureOr<Program> program = Program::get(module);
+    if (failed(program))
+      return signalPassFailure();
+    OpBuilder b(&getContext());
+    HostLowering lowering(*program, b);
+    if (failed(lowering.run()))
+      return signalPassFailure();
+    if (auto workspace = module.lookupSymbol<func::FuncOp>("caat_workspace_bytes"))
+      lowering.lowerDims(workspace);
+    SymbolTable symbols(module);
+    for (func::FuncOp kernel : program->kernels)
+      lowering.wrapKernel(kernel, symbols);
+    // What remains describes the program and is no code.
+    for (Operation &op : llvm::make_early_inc_range(*module.getBody()))
+      if (isa<rt::WeightOp, tp::MeshOp, onnx::InitializerOp>(op))
+        op.erase();
+    for (NamedAttribute attr : llvm::to_vector(module->getDiscardableAttrs()))
+      module->removeDiscardableAttr(attr.getName());
+  }
+};
+} // namespace
