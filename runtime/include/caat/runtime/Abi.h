@@ -2,8 +2,9 @@
 /* The boundary between compiled code and the runtime, in plain C. An artifact's code.so exports
  *
  *   int64_t caat_workspace_bytes(const int64_t *dims);
- *   void    caat_forward(const void *const *api, void *ctx, void *const *buffers, const int64_t *dims, void *workspace);
- *   void    KERNEL(int64_t begin, int64_t end, void *const *buffers, const int64_t *dims);      for each kernel
+ *   void    caat_forward(const void *const *api, void *ctx, void *const *buffers, const int64_t *dims, void
+ * *workspace); void    KERNEL(int64_t begin, int64_t end, void *const *buffers, const int64_t *dims);      for each
+ * kernel
  *
  * It has no writable globals and is re-entrant: every rank thread calls caat_forward once per step. `buffers` are the
  * program's inputs, caches, outputs and parameters, in the manifest's order, all dense and row-major; a cache is

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Collectives between the threads of one process. Each rank publishes where its data is, all meet at a barrier, check
+// that they called the same thing, and read each other's memory directly.
+//
+// - Small messages go through a staging buffer, so that one barrier is enough: two buffers alternate, and a rank can
+//   only write the same one again after a barrier that the others reach when they have read it.
+// - Large all-reduces: rank r sums slice r of all arrays and writes it into all arrays, between two barriers. That is
+//   reduce-scatter and all-gather in one pass.
+#include "Barrier.h"
+#include "Reduce.h"
+#include "caat/runtime/Communicator.h"
+#include "caat/runtime/Error.h"
+#include <cstring>
+#include <sched.h>
+
+namespace caat::runtime {
+
+namespace {
+
+constexpr size_t stagingBytes = 16 << 10;
+constexpr int longSpin = 20000, shortSpin = 50; // turns of about 20 ns
+
+int availableCores() {
+  cpu_set_t set;
+  return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
+int chooseSpin(int size, int spin) { return spin >= 0 ? spin : size <= availableCores() ? longSpin : shortSpin; }
+
+std::string describe(const CollectiveCall &call) {
+  std::string text = std::string(nameOf(call.kind)) + " '" + call.name + "'";
+  return call.index < 0 ? text : text + " (collective " + std::to_string(call.index) + ")";
+}
+
+bool sameCall(const CollectiveCall &a, const CollectiveCall &b) {
+  return a.index == b.index && a.kind == b.kind && a.dtype == b.dtype && a.count == b.count && a.extra == b.extra;
+}
+
+/// What a rank tells the others about its current call.
+struct Posted {
+  CollectiveCall call;
+  const void *in = nullptr;
+  void *out = nullptr;
+};
+
+struct alignas(128) Slot {
+  Posted posted[2];                            // by parity of the round
+  std::unique_ptr<std::byte[]> staging[2];     // the same
+  std::atomic<const char *> lastCall{nullptr}; // for the text of a timeout
+};
+
+} // namespace
+
+struct ThreadGroup::State {
+  State(int size, CommunicatorOptions options)
+      : size(size), timeout(options.timeout), barrier(size, chooseSpin(size, options.spin), options.timeout),
+        slots(new Slot[static_cast<size_t>(size)]) {
+    for (int rank = 0; rank < size; ++rank)
+      for (auto &staging : slots[rank].staging)
+        staging.reset(new std::byte[stagingBytes]);
+  }
+  int size;
+  std::chrono::milliseconds timeout;
+  Barrier barrier;
+  std::unique_ptr<Slot[]> slots;
+};
+
+class ThreadGroup::Rank : public Communicator {
+public:
+  Rank(int rank, State &state) : Communicator(rank, state.size), state(state), mine(state.slots[rank]) {}
+
+  void allReduce(const CollectiveCall &call, void *data) override {
+    size_t bytes = static_cast<size_t>(call.count) * sizeOf(call.dtype);
+    std::vector<const void *> sources(static_cast<size_t>(size()));
+    if (bytes <= stagingBytes) {
+      int parity = stage(call, data, bytes);
+      for (int r = 0; r < size(); ++r)
+        sources[r] = state.slots[r].staging[parity].get();
+      sumInOrder(call.dtype, sources, std::span(&data, 1), 0, call.count);
+      return;
+    }
+    int parity = enter({call, data, data});
+    std::vector<void *> destinations(sources.size());
+    for (int r = 0; r < size(); ++r)
+      sources[r] = destinations[r] = posted(r, parity).out;
+    constexpr int64_t line = 64; // elements: slices do not share cache lines
+    int64_t lines = (call.count + line - 1) / line;
+    int64_t begin = std::min(call.count, lines * rank() / size() * line);
+    int64_t end = std::min(call.count, lines * (rank() + 1) / size() * line);
+    sumInOrder(call.dtype, sources, destinations, begin, end);
+    leave(call);
+  }
+
+  void allGather(const CollectiveCall &call, const void *in, void *out, int64_t outer, int64_t inner) override {
+    size_t row = static_cast<size_t>(inner) * sizeOf(call.dtype), bytes = row * static_cast<size_t>(outer);
+    bool small = bytes <= stagingBytes;
+    int parity = small ? stage(call, in, bytes) : enter({call, in, out});
+    for (int r = 0; r < size(); ++r) {
+      const auto *from =
+          small ? state.slots[r].staging[parity].get() : static_cast<const std::byte *>(posted(r, parity).in);
+      auto *to = static_cast<std::byte *>(out) + row * static_cast<size_t>(r);
+      for (int64_t o = 0; o < outer; ++o, from += row, to += row * static_cast<size_t>(size()))
+        std::memcpy(to, from, row);
+    }
+    if (!small)
+      leave(call);
+  }
+
+  void reduceScatter(const CollectiveCall &call, const void *in, void *out, int64_t outer, int64_t inner) override {
+    int parity = enter({call, in, out});
+    size_t row = static_cast<size_t>(inner) * sizeOf(call.dtype);
+    std::vector<const void *> sources(static_cast<size_t>(size()));
+    for (int64_t o = 0; o < outer; ++o) {
+      size_t offset = (static_cast<size_t>(o) * static_cast<size_t>(size()) + static_cast<size_t>(rank())) * row;
+      for (int r = 0; r < size(); ++r)
+        sources[r] = static_cast<const std::byte *>(posted(r, parity).in) + offset;
+      void *to = static_cast<std::byte *>(out) + static_cast<size_t>(o) * row;
+      sumInOrder(call.dtype, sources, std::span(&to, 1), 0, inner);
+    }
+    leave(call);
+  }
+
+  void allToAll(const CollectiveCall &call, const void *in, void *out, int64_t count) override {
+    int parity = enter({call, in, out});
+    size_t part = static_cast<size_t>(count) * sizeOf(call.dtype);
+    for (int r = 0; r < size(); ++r)
+      std::memcpy(static_cast<std::byte *>(out) + part * static_cast<size_t>(r),
+                  static_cast<const std::byte *>(posted(r, parity).in) + part * static_cast<size_t>(rank()), part);
+    leave(call);
+  }
+
+  void permute(const CollectiveCall &call, const void *in, void *out, int64_t count, int64_t shift) override {
+    int parity = enter({call, in, out});
+    size_t bytes = static_cast<size_t>(count) * sizeOf(call.dtype);
+    int64_t n = size(), from = ((rank() - shift % n) % n + n) % n;
+    const void *source = posted(static_cast<int>(from), parity).in;
+    if (in != out) {
+      std::memcpy(out, source, bytes);
+      leave(call);
+      return;
+    }
+    std::vector<std::byte> copy(bytes); // the peer may still be reading what we overwrite
+    std::memcpy(copy.data(), source, bytes);
+    leave(call);
+    std::memcpy(out, copy.data(), bytes);
+  }
+
+  void broadcast(const CollectiveCall &call, void *data, int64_t count, int root) override {
+    if (root < 0 || root >= size())
+      failRun(describe(call), ": root ", root, " is not one of ", size(), " ranks");
+    int parity = enter({call, data, data});
+    if (rank() != root)
+      std::memcpy(data, posted(root, parity).in, static_cast<size_t>(count) * sizeOf(call.dtype));
+    leave(call);
+  }
+
+  void abort(const std::string &reason) override { state.barrier.abort(reason); }
+  bool aborted() const override { return state.barrier.aborted(); }
+  void reset() {
+    round = 0;
+    mine.lastCall.store(nullptr);
+  }
+
+private:
+  const Posted &posted(int rank, int parity) const { return state.slots[rank].posted[parity]; }
+
+  /// Publishes this rank's call, waits for the others and checks that they call the same. Returns the parity under
+  /// which their data is found.
+  int enter(Posted what) {
+    int parity = (round + 1) & 1;
+    mine.posted[parity] = what;
+    meet(what.call);
+    const CollectiveCall &first = posted(0, parity).call;
+    for (int r = 1; r < size(); ++r) {
+      const CollectiveCall &other = posted(r, parity).call;
+      if (sameCall(first, other))
+        continue;
+      auto text = [](const CollectiveCall &c) {
+        return describe(c) + " of " + std::to_string(c.count) + " x " + std::string(nameOf(c.dtype)) +
+               (c.extra ? ", " + std::to_string(c.extra) : "");
+      };
+      std::string reason = "the ranks' collectives disagree: rank 0 calls " + text(first) + ", rank " +
+                           std::to_string(r) + " calls " + text(other);
+      state.barrier.abort(reason);
+      failRun(reason);
+    }
+    mine.lastCall.store(what.call.name, std::memory_order_relaxed);
+    return parity;
+  }
+
+  /// enter() with a copy of the data in the staging buffer.
+  int stage(const CollectiveCall &call, const void *data, size_t bytes) {
+    std::memcpy(mine.staging[(round + 1) & 1].get(), data, bytes);
+    return enter({call, data, nullptr});
+  }
+
+  /// Waits until the others have read this rank's data.
+  void leave(const CollectiveCall &call) { meet(call); }
+
+  void meet(const CollectiveCall &call) {
+    switch (state.barrier.wait(rank(), ++round)) {
+    case Barrier::Result::Passed:
+      return;
+    case Barrier::Result::Aborted:
+      failRun(state.barrier.reason());
+    case Barrier::Result::TimedOut:
+      break;
+    }
+    std::ostringstream reason;
+    reason << describe(call) << " timed out after " << std::chrono::duration<double>(state.timeout).count()
+           << " s on rank " << rank() << ": waiting for";
+    const char *separator = " ";
+    for (int late : state.barrier.late(round)) {
+      const char *last = state.slots[late].lastCall.load(std::memory_order_relaxed);
+      reason << separator << "rank " << late << " (";
+      last ? reason << "last seen in '" << last << "')" : reason << "which has not called a collective yet)";
+      separator = ", ";
+    }
+    state.barrier.abort(reason.str());
+    failRun(state.barrier.reason());
+  }
+
+  State &state;
+  Slot &mine;
+  uint32_t round = 0;
+};
+
+ThreadGroup::ThreadGroup(int size, CommunicatorOptions options) {
+  if (size < 1)
+    failInput("a group of ", size, " ranks");
+  state = std::make_unique<State>(size, options);
+  for (int rank = 0; rank < size; ++rank)
+    ranks.push_back(std::make_unique<Rank>(rank, *state));
+}
+
+ThreadGroup::~ThreadGroup() = default;
+
+Communicator &ThreadGroup::at(int rank) { return *ranks.at(static_cast<size_t>(rank)); }
+
+void ThreadGroup::abort(const std::string &reason) { state->barrier.abort(reason); }
+
+void ThreadGroup::reset() {
+  state->barrier.reset();
+  for (auto &rank : ranks)
+    rank->reset();
+}
+
+} // namespace caat::runtime

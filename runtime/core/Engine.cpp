@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "caat/runtime/Engine.h"
+#include "Dims.h"
+#include "Workers.h"
+#include "caat/runtime/Error.h"
+#include <algorithm>
+#include <cstring>
+
+namespace caat::runtime {
+
+namespace {
+
+std::string listNames(const Manifest &manifest) {
+  std::string text;
+  for (const ArraySpec &input : manifest.inputs)
+    text += (text.empty() ? "'" : ", '") + input.name + "'";
+  for (const CacheSpec &cache : manifest.caches)
+    text += (text.empty() ? "'" : ", '") + cache.array.name + "'";
+  return text.empty() ? "none" : text;
+}
+
+void checkTokens(const Tensor &tokens, const std::string &name, const Manifest &manifest) {
+  if (!manifest.vocabulary)
+    return;
+  const int64_t *ids = tokens.as<int64_t>();
+  for (int64_t i = 0, count = tokens.count(); i < count; ++i)
+    if (ids[i] < 0 || ids[i] >= *manifest.vocabulary)
+      failInput("'", name, "': token ", ids[i], " at position ", i, " is not in [0, ", *manifest.vocabulary, ")");
+}
+
+bool isTokens(const ArraySpec &input) { return input.name == "input_ids" && input.dtype == DType::I64; }
+
+Tensor filled(Shape shape, int64_t start, int64_t step, DType dtype) {
+  Tensor tensor(dtype, std::move(shape));
+  int64_t inner = tensor.shape.back();
+  for (int64_t i = 0, count = tensor.count(); i < count; ++i) {
+    int64_t value = start + step * (i % inner);
+    if (dtype == DType::I64)
+      tensor.as<int64_t>()[i] = value;
+    else if (dtype == DType::I32)
+      tensor.as<int32_t>()[i] = static_cast<int32_t>(value);
+    else if (dtype == DType::Bool)
+      tensor.as<uint8_t>()[i] = value != 0;
+    else if (dtype == DType::F32)
+      tensor.as<float>()[i] = static_cast<float>(value);
+    else
+      failInput("an input of type ", nameOf(dtype), " cannot be filled");
+  }
+  return tensor;
+}
+
+} // namespace
+
+Engine::Engine(const std::string &directory, EngineOptions opts) : options(std::move(opts)), program_(directory) {
+  if (options.threadsPerRank < 1)
+    failInput("threads per rank: ", options.threadsPerRank);
+  if (options.timeout.count() < 1)
+    failInput("timeout: ", options.timeout.count(), " ms");
+  auto say = [&](const std::string &text) {
+    if (options.progress)
+      options.progress(text);
+  };
+  say("loading " + std::to_string(size()) + (size() == 1 ? " rank" : " ranks"));
+  workers = std::make_unique<Workers>(program_, options);
+  onRanks([&](Rank &rank) {
+    rank.load();
+    rank.communicator().checkSchedule(manifest().digest);
+  });
+  say("loaded");
+}
+
+Engine::~Engine() = default;
+
+void Engine::onRanks(const std::function<void(Rank &)> &work) { workers->run(work); }
+
+const Profile &Engine::profile(int rank) const { return workers->ranks.at(static_cast<size_t>(rank))->context.profile; }
+
+void Engine::resetProfile() {
+  for (auto &rank : workers->ranks)
+    rank->context.profile.reset();
+}
+
+size_t Engine::productBytes() const { return workers->ranks[0]->context.linears.bytes(); }
+
+/// The dimension "max_length" holds the room of the caches; checked against what the program was compiled for.
+static void setCapacity(DimSolver &solver, const Manifest &manifest, int64_t capacity) {
+  if (manifest.maxLength && capacity > *manifest.maxLength)
+    failInput(capacity, " positions are needed, the program was compiled for at most ", *manifest.maxLength,
+              " (max-length)");
+  if (std::optional<size_t> dim = manifest.dim("max_length"))
+    solver.set(*dim, capacity, "the caches' room");
+}
+
+TensorMap Engine::infer(const TensorMap &given) {
+  const Manifest &m = manifest();
+  past_ = capacity_ = 0; // ends a session: the caches are used here
+  DimSolver solver(m);
+  std::vector<Tensor> inputs, pasts;
+  size_t used = 0;
+  for (const ArraySpec &spec : m.inputs) {
+    auto found = given.find(spec.name);
+    if (found == given.end())
+      failInput("input '", spec.name, "' is missing; the program takes ", listNames(m));
+    if (found->second.dtype != spec.dtype)
+      failInput("input '", spec.name, "' is ", nameOf(found->second.dtype), ", expected ", nameOf(spec.dtype));
+    solver.match(spec, found->second.shape);
+    if (isTokens(spec))
+      checkTokens(found->second, spec.name, m);
+    inputs.push_back(found->second);
+    ++used;
+  }
+  for (const CacheSpec &cache : m.caches) {
+    auto found = given.find(cache.array.name);
+    if (found == given.end())
+      continue;
+    if (found->second.dtype != cache.array.dtype)
+      failInput("input '", cache.array.name, "' is ", nameOf(found->second.dtype), ", expected ",
+                nameOf(cache.array.dtype));
+    ArraySpec past = cache.array;
+    past.shape[static_cast<size_t>(cache.axis)] = cache.pastLength;
+    solver.match(past, found->second.shape);
+    pasts.push_back(found->second);
+    ++used;
+  }
+  if (!pasts.empty() && pasts.size() != m.caches.size())
+    failInput(pasts.size(), " of ", m.caches.size(), " past arrays are given; give all or none");
+  if (used != given.size())
+    for (const auto &[name, tensor] : given) {
+      auto hasName = [&](const auto &spec) { return spec.name == name; };
+      if (std::none_of(m.inputs.begin(), m.inputs.end(), hasName) &&
+          std::none_of(m.caches.begin(), m.caches.end(), [&](const CacheSpec &c) { return c.array.name == name; }))
+        failInput("the program has no input '", name, "'; it takes ", listNames(m));
+    }
+  if (pasts.empty())
+    for (const CacheSpec &cache : m.caches)
+      solver.set(cache.pastLength, 0, "empty caches");
+
+  std::vector<int64_t> dims;
+  int64_t length = 0;
+  if (std::optional<size_t> room = m.dim("max_length")) {
+    // The room follows from the other dimensions: solve with a stand-in first.
+    DimSolver others = solver;
+    others.set(*room, m.maxLength.value_or(0), "the caches' room");
+    dims = others.solve();
+    for (const CacheSpec &cache : m.caches)
+      length = std::max(length, cache.presentLength.evaluate(dims));
+  }
+  setCapacity(solver, m, length);
+  dims = solver.solve();
+  onRanks([&](Rank &rank) {
+    rank.prepare(inputs, dims);
+    for (size_t i = 0; i < pasts.size(); ++i)
+      rank.setPast(i, pasts[i]);
+    rank.forward();
+  });
+
+  TensorMap result;
+  std::vector<Tensor> outputs, presents;
+  for (const ArraySpec &spec : m.outputs) {
+    Shape shape = spec.evaluate(dims);
+    if (spec.shard)
+      shape[static_cast<size_t>(spec.shard->dim)] = spec.shard->global;
+    outputs.push_back(result.emplace(spec.name, Tensor(spec.dtype, shape)).first->second);
+  }
+  for (const CacheSpec &cache : m.caches) {
+    Shape shape = cache.array.evaluate(dims);
+    shape[static_cast<size_t>(cache.axis)] = cache.presentLength.evaluate(dims);
+    if (cache.array.shard)
+      shape[static_cast<size_t>(cache.array.shard->dim)] = cache.array.shard->global;
+    presents.push_back(result.emplace(cache.present, Tensor(cache.array.dtype, shape)).first->second);
+  }
+  onRanks([&](Rank &rank) {
+    for (size_t i = 0; i < outputs.size(); ++i)
+      rank.collectOutput(i, outputs[i]);
+    for (size_t i = 0; i < presents.size(); ++i)
+      rank.collectPresent(i, presents[i], presents[i].shape[static_cast<size_t>(m.caches[i].axis)]);
+  });
+  return result;
+}
+
+void Engine::start(int64_t capacity) {
+  if (capacity < 1)
+    failInput("room for ", capacity, " positions");
+  DimSolver unused(manifest());
+  setCapacity(unused, manifest(), capacity);
+  past_ = 0;
+  capacity_ = capacity;
+  sequence = Tensor();
+}
+
+void Engine::step(const Tensor &next) {
+  const Manifest &m = manifest();
+  if (next.dtype != DType::I64 || next.shape.size() != 2 || next.count() == 0)
+    failInput("tokens must be a non-empty i64 array [batch, n], not ", nameOf(next.dtype), toString(next.shape));
+  if (past_ + next.shape[1] > capacity_)
+    failInput("a sequence of ", past_ + next.shape[1], " tokens, but room for ", capacity_);
+  checkTokens(next, "tokens", m);
+
+  Tensor ids = next;
+  int64_t past = past_;
+  if (m.caches.empty() && past > 0) { // the whole sequence again
+    if (sequence.shape[0] != next.shape[0])
+      failInput("a batch of ", next.shape[0], " after one of ", sequence.shape[0]);
+    ids = Tensor(DType::I64, {next.shape[0], past + next.shape[1]});
+    copyBox(ids, {0, 0}, sequence, {0, 0}, sequence.shape);
+    copyBox(ids, {0, past}, next, {0, 0}, next.shape);
+    past = 0;
+  }
+  int64_t batch = ids.shape[0], n = ids.shape[1];
+  DimSolver solver(m);
+  std::vector<Tensor> inputs;
+  bool sawTokens = false;
+  for (const ArraySpec &spec : m.inputs) {
+    Tensor value;
+    if (isTokens(spec)) {
+      value = ids;
+      sawTokens = true;
+    } else if (spec.name == "attention_mask" && spec.shape.size() == 2) {
+      value = filled({batch, past + n}, 1, 0, spec.dtype);
+    } else if (spec.name == "position_ids" && spec.shape.size() == 2) {
+      value = filled({batch, n}, past, 1, spec.dtype);
+    } else if (spec.name == "cache_position" && spec.shape.size() == 1) {
+      value = filled({n}, past, 1, spec.dtype);
+    } else {
+      std::string shape;
+      for (const ShapeExpr &dim : spec.shape)
+        shape += (shape.empty() ? "" : ", ") + dim.text();
+      failInput("input '", spec.name, "' (", nameOf(spec.dtype), "[", shape,
+                "]) cannot be filled from tokens; known are input_ids, attention_mask, position_ids and "
+                "cache_position. Use infer and give all inputs");
+    }
+    solver.match(spec, value.shape);
+    inputs.push_back(value);
+  }
+  if (!sawTokens)
+    failInput("the program has no i64 input 'input_ids', so it cannot read tokens; its inputs are ", listNames(m));
+  for (const CacheSpec &cache : m.caches)
+    solver.set(cache.pastLength, past, "the caches");
+  setCapacity(solver, m, capacity_);
+  forward(inputs, solver.solve());
+  past_ += next.shape[1];
+  if (m.caches.empty())
+    sequence = ids;
+}
+
+void Engine::forward(const std::vector<Tensor> &inputs, const std::vector<int64_t> &dims) {
+  onRanks([&](Rank &rank) {
+    rank.prepare(inputs, dims);
+    rank.forward();
+  });
+}
+
+} // namespace caat::runtime

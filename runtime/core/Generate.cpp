@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "Logits.h"
+#include "caat/runtime/Error.h"
+#include "caat/runtime/Tasks.h"
+#include <algorithm>
+#include <cmath>
+
+namespace caat::runtime {
+
+size_t logitsOutput(const Manifest &manifest) {
+  if (manifest.outputs.empty())
+    failInput("the program has no output, so no logits");
+  auto named = std::find_if(manifest.outputs.begin(), manifest.outputs.end(),
+                            [](const ArraySpec &output) { return output.name == "logits"; });
+  size_t index = named == manifest.outputs.end() ? 0 : static_cast<size_t>(named - manifest.outputs.begin());
+  const ArraySpec &spec = manifest.outputs[index];
+  if (spec.dtype != DType::F32 || spec.shape.size() != 3 || (spec.shard && spec.shard->dim != 2))
+    failInput("output '", spec.name, "' is not f32 [batch, n, vocabulary], so it cannot be read as logits");
+  return index;
+}
+
+namespace {
+
+/// The best logit of a rank's columns.
+struct Candidate {
+  float logit;
+  int32_t notFinite;
+  int64_t token;
+};
+
+Candidate best(const float *row, int64_t width, const std::vector<ShardRun> &runs) {
+  Candidate result{-INFINITY, 0, INT64_MAX};
+  for (const ShardRun &run : runs) {
+    int64_t length = std::min(run.length, width - run.local);
+    for (int64_t i = 0; i < length; ++i) {
+      float x = row[run.local + i];
+      if (std::isnan(x) || x == INFINITY)
+        result.notFinite = 1;
+      int64_t token = run.global + i;
+      if (x > result.logit || (x == result.logit && token < result.token))
+        result.logit = x, result.token = token;
+    }
+  }
+  return result;
+}
+
+} // namespace
+
+std::vector<int64_t> argmaxOfLast(Engine &engine) {
+  size_t index = logitsOutput(engine.manifest());
+  const ArraySpec &spec = engine.manifest().outputs[index];
+  std::vector<int64_t> tokens;
+  engine.onRanks([&](Rank &rank) {
+    const Tensor &logits = rank.output(index);
+    size_t batch = static_cast<size_t>(logits.shape[0]), ranks = static_cast<size_t>(engine.size());
+    int64_t length = logits.shape[1], width = logits.shape[2];
+    if (length < 1)
+      failInput("output '", spec.name, "' has no position");
+    std::vector<Candidate> mine, all(batch * ranks);
+    std::vector<ShardRun> runs = vocabularyRuns(spec, rank.rank());
+    for (size_t b = 0; b < batch; ++b)
+      mine.push_back(best(logits.as<float>() + ((static_cast<int64_t>(b) + 1) * length - 1) * width, width, runs));
+    rank.communicator().allGatherBytes("argmax", mine.data(), all.data(), batch * sizeof(Candidate));
+    if (rank.rank() != 0)
+      return;
+    for (size_t b = 0; b < batch; ++b) {
+      Candidate winner = all[b];
+      for (size_t r = 0; r < ranks; ++r) {
+        const Candidate &other = all[r * batch + b];
+        winner.notFinite |= other.notFinite;
+        if (other.logit > winner.logit || (other.logit == winner.logit && other.token < winner.token)) {
+          winner.logit = other.logit;
+          winner.token = other.token;
+        }
+      }
+      if (winner.notFinite || winner.token == INT64_MAX)
+        failRun("the logits of row ", b, " at position ", engine.past() - 1, " contain NaN or infinity");
+      tokens.push_back(winner.token);
+    }
+  });
+  return tokens;
+}
+
+Tensor generate(Engine &engine, const Tensor &prompt, const GenerateOptions &options) {
+  logitsOutput(engine.manifest());
+  if (prompt.dtype != DType::I64 || prompt.shape.empty() || prompt.shape.size() > 2 || prompt.count() == 0)
+    failInput("the prompt must be a non-empty i64 array [n] or [batch, n], not ", nameOf(prompt.dtype),
+              toString(prompt.shape));
+  if (options.maxNewTokens < 1)
+    failInput("max-new-tokens: ", options.maxNewTokens, " is below 1");
+  int64_t batch = prompt.shape.size() == 2 ? prompt.shape[0] : 1, length = prompt.shape.back();
+  if (options.maxNewTokens > INT32_MAX || length > INT32_MAX)
+    failInput("a prompt of ", length, " and ", options.maxNewTokens, " new tokens are too many");
+  Tensor whole(DType::I64, {batch, length + options.maxNewTokens});
+  Tensor rows = prompt;
+  rows.shape = {batch, length};
+  copyBox(whole, {0, 0}, rows, {0, 0}, rows.shape);
+
+  engine.start(length + options.maxNewTokens);
+  std::vector<bool> done(static_cast<size_t>(batch), false);
+  Tensor next = rows;
+  int64_t made = 0;
+  while (made < options.maxNewTokens) {
+    engine.step(next);
+    std::vector<int64_t> tokens = argmaxOfLast(engine);
+    next = Tensor(DType::I64, {batch, 1});
+    for (int64_t b = 0; b < batch; ++b) {
+      auto row = static_cast<size_t>(b);
+      int64_t token = done[row] ? *options.stopToken : tokens[row];
+      done[row] = done[row] || token == options.stopToken;
+      next.as<int64_t>()[b] = token;
+      whole.as<int64_t>()[b * (length + options.maxNewTokens) + length + made] = token;
+    }
+    ++made;
+    if (options.progress)
+      options.progress(std::to_string(made) + " of " + std::to_string(options.maxNewTokens) + " tokens");
+    if (std::find(done.begin(), done.end(), false) == done.end())
+      break;
+  }
+  Tensor result(DType::I64, {batch, length + made});
+  copyBox(result, {0, 0}, whole, {0, 0}, result.shape);
+  return result;
+}
+
+} // namespace caat::runtime

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Reductions over one row of logits.
+#ifndef CAAT_RUNTIME_CORE_LOGITS_H
+#define CAAT_RUNTIME_CORE_LOGITS_H
+
+#include "Rank.h"
+
+namespace caat::runtime {
+
+/// max, and the sum of exp(x - max) in double; the parts of several ranks are joined with add().
+struct LogSumExp {
+  double max, sum; // -infinity and 0 for no element
+  void add(const LogSumExp &other);
+  double value() const;
+};
+LogSumExp logSumExp(const float *x, int64_t count);
+
+/// exp for x <= 0 to about 1e-15 relative, in a form that vectorizes; 0 below -700.
+double expOfNegative(double x);
+
+/// A rank's columns of the vocabulary; the whole [0, n) for an output that is not sharded.
+std::vector<ShardRun> vocabularyRuns(const ArraySpec &logits, int rank);
+
+} // namespace caat::runtime
+
+#endif

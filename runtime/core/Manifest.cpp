@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "caat/runtime/Manifest.h"
+#include "caat/runtime/Error.h"
+#include "caat/runtime/File.h"
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+
+namespace caat::runtime {
+
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr int64_t maxFormat = 1;
+constexpr int64_t maxRanks = 1024;
+constexpr size_t maxTensorRank = 8;
+constexpr size_t maxEntries = 1 << 20;
+constexpr size_t maxManifestBytes = 256 << 20;
+
+constexpr std::string_view kindNames[numCollectiveKinds] = {"all_reduce", "all_gather", "reduce_scatter",
+                                                            "all_to_all", "permute",    "broadcast"};
+
+/// Walks the JSON and knows where it is, so that each message names the entry.
+class Reader {
+public:
+  Reader(const Json &json, std::string where, const std::vector<std::string> &dims)
+      : json(json), where(std::move(where)), dims(dims) {}
+
+  template <typename... Parts> [[noreturn]] void error(const Parts &...parts) const {
+    failArtifact(where, ": ", parts...);
+  }
+
+  bool has(const char *key) const { return json.is_object() && json.contains(key) && !json[key].is_null(); }
+  Reader at(const char *key) const {
+    if (!json.is_object())
+      error("expected an object");
+    if (!has(key))
+      error("'", key, "' is missing");
+    return {json[key], where + "." + key, dims};
+  }
+  /// The elements of the array at `key`, none where it is absent.
+  std::vector<Reader> list(const char *key) const {
+    std::vector<Reader> elements;
+    if (has(key))
+      elements = at(key).elements();
+    return elements;
+  }
+  std::vector<Reader> elements() const {
+    if (!json.is_array())
+      error("expected an array");
+    if (json.size() > maxEntries)
+      error("has ", json.size(), " entries, the limit is ", maxEntries);
+    std::vector<Reader> result;
+    for (size_t i = 0; i < json.size(); ++i)
+      result.emplace_back(json[i], where + "[" + std::to_string(i) + "]", dims);
+    return result;
+  }
+  std::string string() const {
+    if (!json.is_string())
+      error("expected a string");
+    std::string text = json.get<std::string>();
+    if (text.find('\0') != std::string::npos)
+      error("contains a NUL character");
+    return text;
+  }
+  int64_t integer(int64_t low, int64_t high) const {
+    if (!json.is_number_integer() || (json.is_number_unsigned() && json.get<uint64_t>() > INT64_MAX))
+      error("expected an integer");
+    int64_t value = json.get<int64_t>();
+    if (value < low || value > high)
+      error(value, " is not in [", low, ", ", high, "]");
+    return value;
+  }
+  bool boolean() const {
+    if (!json.is_boolean())
+      error("expected true or false");
+    return json.get<bool>();
+  }
+  DType dtype() const {
+    std::string name = string();
+    std::optional<DType> type = dtypeFromName(name);
+    if (!type)
+      error("unknown element type '", name, "'");
+    return *type;
+  }
+  ShapeExpr expression() const {
+    if (json.is_number_integer())
+      return ShapeExpr(integer(0, INT64_MAX));
+    try {
+      return ShapeExpr::parse(string(), dims);
+    } catch (const Error &e) {
+      error(e.what());
+    }
+  }
+  std::vector<ShapeExpr> shape() const {
+    std::vector<ShapeExpr> result;
+    for (const Reader &dim : elements())
+      result.push_back(dim.expression());
+    if (result.size() > maxTensorRank)
+      error("has ", result.size(), " dimensions, the limit is ", maxTensorRank);
+    return result;
+  }
+
+private:
+  const Json &json;
+  std::string where;
+  const std::vector<std::string> &dims;
+};
+
+ShardSpec readShard(const Reader &reader, const std::vector<ShapeExpr> &shape, int tp) {
+  ShardSpec shard;
+  if (shape.empty())
+    reader.error("a scalar cannot be sharded");
+  shard.dim = reader.at("dim").integer(0, static_cast<int64_t>(shape.size()) - 1);
+  shard.global = reader.at("global").integer(0, INT64_MAX / 2);
+  std::optional<int64_t> local = shape[shard.dim].asConstant();
+  if (!local)
+    reader.error("dimension ", shard.dim, " is sharded and must have a known size");
+  std::vector<Reader> ranks = reader.at("pieces").elements();
+  if (ranks.size() != static_cast<size_t>(tp))
+    reader.error("has pieces for ", ranks.size(), " ranks, tp is ", tp);
+  std::vector<std::array<int64_t, 2>> all;
+  for (const Reader &rank : ranks) {
+    int64_t used = 0;
+    auto &pieces = shard.pieces.emplace_back();
+    for (const Reader &piece : rank.elements()) {
+      std::vector<Reader> pair = piece.elements();
+      if (pair.size() != 2)
+        piece.error("expected [start, length]");
+      int64_t start = pair[0].integer(0, shard.global);
+      int64_t length = pair[1].integer(0, shard.global - start);
+      used += length;
+      if (used > *local)
+        rank.error("pieces have more than the local size ", *local);
+      if (length > 0)
+        all.push_back(pieces.emplace_back(std::array{start, length}));
+    }
+  }
+  std::sort(all.begin(), all.end());
+  int64_t covered = 0;
+  for (auto [start, length] : all) {
+    if (start > covered)
+      break;
+    covered = std::max(covered, start + length);
+  }
+  if (covered < shard.global)
+    reader.error("no rank holds index ", covered, " of ", shard.global);
+  return shard;
+}
+
+ArraySpec readArray(const Reader &reader, int tp, const char *nameKey = "name") {
+  ArraySpec array;
+  array.name = reader.at(nameKey).string();
+  array.dtype = reader.at("dtype").dtype();
+  array.shape = reader.at("shape").shape();
+  if (reader.has("shard"))
+    array.shard = readShard(reader.at("shard"), array.shape, tp);
+  return array;
+}
+
+CacheSpec readCache(const Reader &reader, int tp, const Manifest &manifest) {
+  CacheSpec cache;
+  cache.array = readArray(reader, tp, "past");
+  cache.present = reader.at("present").string();
+  cache.axis = reader.at("axis").integer(0, static_cast<int64_t>(cache.array.shape.size()) - 1);
+  cache.pastLength = reader.at("past_length").expression();
+  cache.presentLength = reader.at("present_length").expression();
+  std::optional<size_t> maxLength = manifest.dim("max_length");
+  if (!maxLength)
+    reader.error("there are caches but no dimension 'max_length'");
+  if (cache.array.shape[cache.axis].asSymbol() != static_cast<int64_t>(*maxLength))
+    reader.error("dimension ", cache.axis, " of a cache must be 'max_length'");
+  if (cache.array.shard && cache.array.shard->dim == cache.axis)
+    reader.error("a cache cannot be sharded along its positions");
+  return cache;
+}
+
+ParameterSpec readParameter(const Reader &reader) {
+  ParameterSpec parameter;
+  parameter.name = reader.at("name").string();
+  parameter.dtype = reader.at("dtype").dtype();
+  for (const ShapeExpr &dim : reader.at("shape").shape()) {
+    if (!dim.asConstant())
+      reader.error("a parameter's shape must be integers");
+    parameter.shape.push_back(*dim.asConstant());
+  }
+  try {
+    elementCount(parameter.shape, sizeOf(parameter.dtype));
+  } catch (const Error &e) {
+    reader.error(e.what());
+  }
+  std::string kind = reader.at("kind").string();
+  if (kind != "buffer" && kind != "linear")
+    reader.error("unknown kind '", kind, "'");
+  parameter.linear = kind == "linear";
+  parameter.transposed = reader.has("transposed") && reader.at("transposed").boolean();
+  if (parameter.linear && (parameter.shape.size() != 2 || parameter.shape[0] < 1 || parameter.shape[1] < 1))
+    reader.error("a linear parameter needs two dimensions of at least 1, this has ", toString(parameter.shape));
+  if (parameter.linear && parameter.dtype != DType::F32 && parameter.dtype != DType::BF16)
+    reader.error("a linear parameter must be f32 or bf16, this is ", nameOf(parameter.dtype));
+  return parameter;
+}
+
+CollectiveSpec readCollective(const Reader &reader) {
+  CollectiveSpec collective;
+  collective.name = reader.at("name").string();
+  std::string kind = reader.at("kind").string();
+  auto found = std::find(std::begin(kindNames), std::end(kindNames), kind);
+  if (found == std::end(kindNames))
+    reader.error("unknown kind '", kind, "'");
+  collective.kind = static_cast<CollectiveKind>(found - std::begin(kindNames));
+  collective.dtype = reader.at("dtype").dtype();
+  collective.count = reader.at("count").expression();
+  return collective;
+}
+
+void checkUnique(const std::vector<std::string> &names, const std::string &what) {
+  std::set<std::string> seen;
+  for (const std::string &name : names)
+    if (!seen.insert(name).second)
+      failArtifact(what, ": '", name, "' appears twice");
+}
+
+} // namespace
+
+std::string_view nameOf(CollectiveKind kind) { return kindNames[static_cast<int>(kind)]; }
+
+Shape ArraySpec::evaluate(std::span<const int64_t> dims) const {
+  Shape result;
+  for (const ShapeExpr &dim : shape) {
+    result.push_back(dim.evaluate(dims));
+    if (result.back() < 0)
+      failInput("'", name, "': size '", dim.text(), "' is ", result.back(), " for these inputs");
+  }
+  return result;
+}
+
+std::optional<size_t> Manifest::dim(std::string_view name) const {
+  auto found = std::find(dims.begin(), dims.end(), name);
+  return found == dims.end() ? std::nullopt : std::optional<size_t>(found - dims.begin());
+}
+
+Manifest Manifest::read(const std::string &path) {
+  MappedFile file = MappedFile::open(path);
+  if (file.size() > maxManifestBytes)
+    failArtifact(path, ": ", file.size(), " bytes, the limit is ", maxManifestBytes);
+  return parse({reinterpret_cast<const char *>(file.data()), file.size()}, path);
+}
+
+Manifest Manifest::parse(std::string_view text, const std::string &origin) {
+  Json json;
+  try {
+    json = Json::parse(text);
+  } catch (const Json::exception &e) {
+    failArtifact(origin, ": not valid JSON: ", e.what());
+  }
+  Manifest manifest;
+  Reader root(json, origin, manifest.dims);
+
+  int64_t format = root.at("format").integer(1, INT64_MAX);
+  if (format > maxFormat)
+    failArtifact(origin, ": format ", format, " is newer than this runtime reads (", maxFormat, "); update caat");
+  manifest.tp = static_cast<int>(root.at("tp").integer(1, maxRanks));
+  if (root.has("strategy"))
+    manifest.strategy = root.at("strategy").string();
+  if (root.has("target") && root.at("target").has("device"))
+    manifest.device = root.at("target").at("device").string();
+  if (root.has("target") && root.at("target").has("features"))
+    manifest.features = root.at("target").at("features").string();
+  manifest.code = root.at("code").string();
+  if (manifest.code.empty() || manifest.code.find('/') != std::string::npos || manifest.code == "..")
+    failArtifact(origin, ".code: '", manifest.code, "' is not the name of a file in the artifact's directory");
+
+  for (const Reader &dim : root.list("dims"))
+    manifest.dims.push_back(dim.string());
+  checkUnique(manifest.dims, origin + ".dims");
+  std::vector<std::string> names;
+  for (const Reader &input : root.list("inputs"))
+    names.push_back(manifest.inputs.emplace_back(readArray(input, manifest.tp)).name);
+  for (const Reader &cache : root.list("caches"))
+    names.push_back(manifest.caches.emplace_back(readCache(cache, manifest.tp, manifest)).array.name);
+  checkUnique(names, origin + ".inputs");
+  names.clear();
+  for (const Reader &output : root.list("outputs"))
+    names.push_back(manifest.outputs.emplace_back(readArray(output, manifest.tp)).name);
+  for (const CacheSpec &cache : manifest.caches)
+    names.push_back(cache.present);
+  checkUnique(names, origin + ".outputs");
+  for (const Reader &parameter : root.list("parameters"))
+    manifest.parameters.push_back(readParameter(parameter));
+  for (const Reader &kernel : root.list("kernels"))
+    manifest.kernels.push_back(kernel.string());
+  for (const Reader &message : root.list("messages"))
+    manifest.messages.push_back(message.string());
+  for (const Reader &collective : root.list("collectives"))
+    manifest.collectives.push_back(readCollective(collective));
+  if (root.has("digest"))
+    manifest.digest = root.at("digest").string();
+  if (root.has("vocabulary"))
+    manifest.vocabulary = root.at("vocabulary").integer(1, INT32_MAX);
+  if (root.has("max_length"))
+    manifest.maxLength = root.at("max_length").integer(1, INT32_MAX);
+  return manifest;
+}
+
+} // namespace caat::runtime

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "caat/runtime/Program.h"
+#include "caat/runtime/Error.h"
+#include <dlfcn.h>
+#include <unistd.h>
+
+namespace caat::runtime {
+
+namespace {
+
+/// Whether this processor has an LLVM feature; features that are not known here are taken as present.
+bool processorHas(std::string_view feature) {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+#define CAAT_FEATURE(NAME)                                                                                             \
+  if (feature == NAME)                                                                                                 \
+    return __builtin_cpu_supports(NAME);
+  CAAT_FEATURE("sse4.1")
+  CAAT_FEATURE("sse4.2")
+  CAAT_FEATURE("avx")
+  CAAT_FEATURE("avx2")
+  CAAT_FEATURE("fma")
+  CAAT_FEATURE("bmi2")
+  CAAT_FEATURE("avx512f")
+  CAAT_FEATURE("avx512bw")
+  CAAT_FEATURE("avx512dq")
+  CAAT_FEATURE("avx512vl")
+  CAAT_FEATURE("avx512vnni")
+  CAAT_FEATURE("avx512bf16")
+#undef CAAT_FEATURE
+#endif
+  return true;
+}
+
+void checkProcessor(const std::string &features, const std::string &origin) {
+  for (size_t begin = 0; begin < features.size();) {
+    size_t end = std::min(features.find(',', begin), features.size());
+    std::string_view feature(features.data() + begin, end - begin);
+    if (feature.starts_with('+') && !processorHas(feature.substr(1)))
+      failArtifact(origin, ": compiled for a processor with ", feature.substr(1),
+                   ", which this one lacks; compile for this machine");
+    begin = end + 1;
+  }
+}
+
+} // namespace
+
+Program::Program(const std::string &directory) : directory_(directory) {
+  if (directory_.empty())
+    failInput("the artifact's directory has no name");
+  std::string path = directory_ + "/manifest.json";
+  if (access(path.c_str(), F_OK) != 0)
+    failArtifact("'", directory_, "' is not an artifact: it has no manifest.json");
+  manifest_ = Manifest::read(path);
+  if (!manifest_.device.empty() && manifest_.device != "cpu")
+    failArtifact(path, ": compiled for '", manifest_.device, "', this runtime runs 'cpu'");
+  checkProcessor(manifest_.features, path);
+
+  std::string code = directory_ + "/" + manifest_.code;
+  handle = dlopen(code.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!handle)
+    failArtifact("cannot load ", dlerror());
+  try {
+    workspaceBytes = reinterpret_cast<caat_workspace_bytes_fn>(symbol("caat_workspace_bytes"));
+    forward = reinterpret_cast<caat_forward_fn>(symbol("caat_forward"));
+    for (const std::string &kernel : manifest_.kernels)
+      kernels.push_back(reinterpret_cast<caat_kernel_fn>(symbol(kernel)));
+  } catch (...) {
+    dlclose(handle);
+    throw;
+  }
+}
+
+Program::~Program() { dlclose(handle); }
+
+void *Program::symbol(const std::string &name) const {
+  void *address = dlsym(handle, name.c_str());
+  if (!address)
+    failArtifact(directory_, "/", manifest_.code, " has no function '", name, "'");
+  return address;
+}
+
+std::string Program::weightsPath(int rank) const {
+  return directory_ + "/weights-" + std::to_string(rank) + ".safetensors";
+}
+
+} // namespace caat::runtime

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "RankContext.h"
+#include "caat/runtime/Error.h"
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
+#include <thread>
+
+namespace caat::runtime {
+
+namespace {
+
+class Timer {
+public:
+  explicit Timer(double &sum) : sum(sum) {}
+  ~Timer() { sum += seconds(); }
+  double seconds() const { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+
+private:
+  using Clock = std::chrono::steady_clock;
+  double &sum;
+  Clock::time_point begin = Clock::now();
+};
+
+} // namespace
+
+StopRank StopRank::fromEnvironment() {
+  StopRank stop;
+  const char *value = std::getenv("CAAT_TEST_STOP_RANK");
+  const char *at = value ? std::strchr(value, '@') : nullptr;
+  if (at && std::from_chars(value, at, stop.rank).ptr == at)
+    stop.collective = at + 1;
+  else if (value)
+    failInput("CAAT_TEST_STOP_RANK='", value, "' is not RANK@COLLECTIVE");
+  return stop;
+}
+
+RankContext::RankContext(const Program &program, Communicator &communicator, int threads)
+    : program(program), communicator(communicator), threads(threads), stop(StopRank::fromEnvironment()) {
+  profile.collectives.resize(program.manifest().collectives.size());
+}
+
+void RankContext::fail(const std::string &text) {
+  if (!error.empty())
+    return;
+  error = text.empty() ? "unknown error" : text;
+  communicator.abort(error);
+}
+
+void RankContext::finish() {
+  if (!error.empty())
+    failRun(error);
+}
+
+const CollectiveSpec &RankContext::collective(int64_t index, CollectiveKind kind) {
+  const auto &all = program.manifest().collectives;
+  if (index < 0 || static_cast<size_t>(index) >= all.size())
+    failRun("the code calls collective ", index, ", the manifest has ", all.size());
+  const CollectiveSpec &spec = all[static_cast<size_t>(index)];
+  if (spec.kind != kind)
+    failRun("the code calls collective ", index, " ('", spec.name, "') as ", nameOf(kind), ", the manifest says ",
+            nameOf(spec.kind));
+  return spec;
+}
+
+/// Times and counts a collective, and stops there where a test asks for it.
+template <typename F>
+void RankContext::exchange(int64_t index, CollectiveKind kind, int64_t count, int64_t extra, F &&run) {
+  const CollectiveSpec &spec = collective(index, kind);
+  if (count < 0)
+    failRun(nameOf(kind), " '", spec.name, "' of ", count, " elements");
+  if (communicator.rank() == stop.rank && spec.name == stop.collective)
+    while (!communicator.aborted())
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  CollectiveStats &stats = profile.collectives[static_cast<size_t>(index)];
+  double before = stats.seconds;
+  {
+    Timer timer(stats.seconds);
+    run(CollectiveCall{index, spec.name.c_str(), kind, spec.dtype, count, extra});
+  }
+  profile.communication += stats.seconds - before;
+  ++stats.calls;
+  stats.bytes += count * static_cast<int64_t>(sizeOf(spec.dtype));
+}
+
+/// The functions of the api table. Each is a step of the program that does nothing after an error.
+struct Api {
+  template <typename F> static void step(void *ctx, F &&run) {
+    auto &context = *static_cast<RankContext *>(ctx);
+    if (!context.error.empty())
+      return;
+    try {
+      run(context);
+    } catch (const std::exception &e) {
+      context.fail(e.what());
+    } catch (...) {
+      context.fail("unknown error");
+    }
+  }
+
+  static void launch(void *ctx, int64_t kernel, int64_t grid, void *buffers, int64_t, void *dims, int64_t) {
+    step(ctx, [&](RankContext &c) {
+      if (kernel < 0 || static_cast<size_t>(kernel) >= c.program.kernels.size())
+        failRun("the code launches kernel ", kernel, ", the manifest has ", c.program.kernels.size());
+      Timer timer(c.profile.kernels);
+      runKernel(c.program.kernels[static_cast<size_t>(kernel)], grid, static_cast<void *const *>(buffers),
+                static_cast<const int64_t *>(dims), c.threads);
+    });
+  }
+
+  static void linear(void *ctx, int64_t parameter, void *x, int64_t m, void *y, int64_t accumulate) {
+    step(ctx, [&](RankContext &c) {
+      if (parameter < 0 || static_cast<size_t>(parameter) >= c.linearOfParameter.size() ||
+          c.linearOfParameter[static_cast<size_t>(parameter)] < 0)
+        failRun("the code multiplies with parameter ", parameter, ", which is no linear parameter of the manifest");
+      if (m < 0)
+        failRun("product with ", m, " rows");
+      Timer timer(c.profile.linear);
+      c.linears.run(static_cast<size_t>(c.linearOfParameter[static_cast<size_t>(parameter)]),
+                    static_cast<const float *>(x), m, static_cast<float *>(y), accumulate != 0);
+    });
+  }
+
+  static void matmul(void *ctx, int64_t dtype, int64_t batch, int64_t m, int64_t n, int64_t k, void *a, int64_t aBatch,
+                     int64_t aRow, int64_t aCol, void *b, int64_t bBatch, int64_t bRow, int64_t bCol, void *c,
+                     int64_t cBatch, int64_t cRow, float alpha, float beta) {
+    step(ctx, [&](RankContext &context) {
+      if (dtype < 0 || dtype >= numDTypes)
+        failRun("product of element type ", dtype);
+      Timer timer(context.profile.matmul);
+      runMatMul({static_cast<DType>(dtype), batch, m, n, k, a, aBatch, aRow, aCol, b, bBatch, bRow, bCol, c, cBatch,
+                 cRow, alpha, beta});
+    });
+  }
+
+  static void copy(void *ctx, void *destination, void *source, int64_t bytes) {
+    step(ctx, [&](RankContext &c) {
+      if (bytes < 0)
+        failRun("copy of ", bytes, " bytes");
+      Timer timer(c.profile.kernels);
+      std::memmove(destination, source, static_cast<size_t>(bytes));
+    });
+  }
+
+  static void all_reduce(void *ctx, int64_t collective, void *data, int64_t count) {
+    step(ctx, [&](RankContext &c) {
+      c.exchange(collective, CollectiveKind::AllReduce, count, 0,
+                 [&](const CollectiveCall &call) { c.communicator.allReduce(call, data); });
+    });
+  }
+
+  static void all_gather(void *ctx, int64_t collective, void *in, void *out, int64_t outer, int64_t inner) {
+    step(ctx, [&](RankContext &c) {
+      c.exchange(collective, CollectiveKind::AllGather, outer * inner, inner,
+                 [&](const CollectiveCall &call) { c.communicator.allGather(call, in, out, outer, inner); });
+    });
+  }
+
+  static void reduce_scatter(void *ctx, int64_t collective, void *in, void *out, int64_t outer, int64_t inner) {
+    step(ctx, [&](RankContext &c) {
+      c.exchange(collective, CollectiveKind::ReduceScatter, outer * inner * c.communicator.size(), inner,
+                 [&](const CollectiveCall &call) { c.communicator.reduceScatter(call, in, out, outer, inner); });
+    });
+  }
+
+  static void all_to_all(void *ctx, int64_t collective, void *in, void *out, int64_t count) {
+    step(ctx, [&](RankContext &c) {
+      c.exchange(collective, CollectiveKind::AllToAll, count * c.communicator.size(), 0,
+                 [&](const CollectiveCall &call) { c.communicator.allToAll(call, in, out, count); });
+    });
+  }
+
+  static void permute(void *ctx, int64_t collective, void *in, void *out, int64_t count, int64_t shift) {
+    step(ctx, [&](RankContext &c) {
+      c.exchange(collective, CollectiveKind::Permute, count, shift,
+                 [&](const CollectiveCall &call) { c.communicator.permute(call, in, out, count, shift); });
+    });
+  }
+
+  static void broadcast(void *ctx, int64_t collective, void *data, int64_t count, int64_t root) {
+    step(ctx, [&](RankContext &c) {
+      c.exchange(collective, CollectiveKind::Broadcast, count, root, [&](const CollectiveCall &call) {
+        c.communicator.broadcast(call, data, count, static_cast<int>(root));
+      });
+    });
+  }
+
+  static int64_t rank(void *ctx) { return static_cast<RankContext *>(ctx)->communicator.rank(); }
+
+  static void check(void *ctx, int64_t condition, int64_t message) {
+    if (condition)
+      return;
+    step(ctx, [&](RankContext &c) {
+      const auto &messages = c.program.manifest().messages;
+      bool known = message >= 0 && static_cast<size_t>(message) < messages.size();
+      failRun(known ? messages[static_cast<size_t>(message)] : "check " + std::to_string(message) + " failed");
+    });
+  }
+};
+
+const void *const *RankContext::api() {
+  static const void *const table[CAAT_API_COUNT] = {
+#define CAAT_ENTRYPOINT(INDEX, NAME, RESULT, ...)                                                                      \
+  reinterpret_cast<const void *>(static_cast<caat_api_##NAME##_fn>(&Api::NAME)),
+#include "caat/runtime/Entrypoints.def"
+  };
+  return table;
+}
+
+} // namespace caat::runtime

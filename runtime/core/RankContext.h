@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// What compiled code sees of the runtime: the api table, and behind its `ctx` this object, one per rank.
+#ifndef CAAT_RUNTIME_CORE_RANKCONTEXT_H
+#define CAAT_RUNTIME_CORE_RANKCONTEXT_H
+
+#include "../cpu/Linear.h"
+#include "caat/runtime/Communicator.h"
+#include "caat/runtime/Profile.h"
+#include "caat/runtime/Program.h"
+
+namespace caat::runtime {
+
+/// Stops a rank at a collective, to test that the others end in time: CAAT_TEST_STOP_RANK=RANK@COLLECTIVE.
+struct StopRank {
+  int rank = -1;
+  std::string collective;
+  static StopRank fromEnvironment();
+};
+
+class RankContext {
+public:
+  RankContext(const Program &program, Communicator &communicator, int threads);
+
+  /// The table that caat_forward receives.
+  static const void *const *api();
+
+  /// Forgets the error of the run before.
+  void begin() { error.clear(); }
+  /// Throws the first error of this run, if any.
+  void finish();
+
+  Linears linears;
+  std::vector<int64_t> linearOfParameter; // number in `linears`, -1 where the parameter is no linear one
+  Profile profile;
+
+private:
+  friend struct Api;
+  void fail(const std::string &text);
+  const CollectiveSpec &collective(int64_t index, CollectiveKind kind);
+
+  template <typename F> void exchange(int64_t index, CollectiveKind kind, int64_t count, int64_t extra, F &&run);
+
+  const Program &program;
+  Communicator &communicator;
+  int threads;
+  StopRank stop;
+  std::string error;
+};
+
+/// Runs `rows` of a kernel's grid over `threads` threads of oneDNN's own team.
+void runKernel(caat_kernel_fn kernel, int64_t grid, void *const *buffers, const int64_t *dims, int threads);
+/// Sets the team size of the calling thread, for runKernel and for oneDNN.
+void setThreads(int threads);
+
+} // namespace caat::runtime
+
+#endif

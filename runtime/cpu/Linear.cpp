@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "Linear.h"
+#include "../core/Memory.h"
+#include "caat/runtime/Bf16.h"
+#include "caat/runtime/Error.h"
+#include <algorithm>
+#include <map>
+#include <oneapi/dnnl/dnnl.hpp>
+#include <tuple>
+
+namespace caat::runtime {
+
+namespace {
+
+using dnnl::memory;
+using Type = memory::data_type;
+using Tag = memory::format_tag;
+
+/// The layout is chosen for this many rows; measured to be as good for every other number.
+constexpr int64_t layoutRows = 512;
+/// A run without a cache makes a new primitive at every step: more than this many are thrown away.
+constexpr size_t maxPrimitives = 512;
+
+constexpr size_t align(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+struct Weight {
+  int64_t k, n;
+  Type type;                   // of the product
+  memory::desc stored, layout; // as the file has it, as the product reads it
+  const std::byte *data;       // in `layout` after pack()
+  size_t layoutId = 0;
+};
+
+struct Product {
+  dnnl::matmul primitive;
+  std::string implementation;
+  memory x, w, y, scratch;
+  size_t scratchBytes;
+};
+
+dnnl::matmul::primitive_desc describe(const dnnl::engine &engine, int64_t m, const Weight &weight,
+                                      const memory::desc &layout, bool accumulate) {
+  dnnl::primitive_attr attributes;
+  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user); // the default one is shared between threads
+  if (accumulate) {
+    dnnl::post_ops sum;
+    sum.append_sum(1.0f);
+    attributes.set_post_ops(sum);
+  }
+  memory::desc x({m, weight.k}, weight.type, Tag::ab), y({m, weight.n}, Type::f32, Tag::ab);
+  return {dnnl::matmul::desc(x, layout, y), attributes, engine};
+}
+
+bool isReference(const dnnl::matmul::primitive_desc &description) {
+  return std::string_view(description.impl_info_str()).starts_with("ref");
+}
+
+} // namespace
+
+struct Linears::State {
+  dnnl::engine engine{dnnl::engine::kind::cpu, 0};
+  dnnl::stream stream{engine};
+  std::vector<Weight> weights;
+  LargeBuffer arena, scratch;
+  std::vector<uint16_t> rounded;     // x as bf16
+  std::vector<memory::desc> layouts; // the different ones: weights of one layout share their primitives
+  std::map<std::tuple<size_t, int64_t, bool>, Product> products; // (layout, m, accumulate)
+
+  void chooseLayout(Weight &weight);
+  Product &product(const Weight &weight, int64_t m, bool accumulate);
+};
+
+Linears::Linears() : state(std::make_unique<State>()) {}
+Linears::~Linears() = default;
+
+size_t Linears::add(const ParameterSpec &spec, const std::byte *data) {
+  Type type = spec.dtype == DType::BF16 ? Type::bf16 : Type::f32;
+  memory::desc stored({spec.k(), spec.n()}, type, spec.transposed ? Tag::ba : Tag::ab);
+  state->weights.push_back({spec.k(), spec.n(), type, stored, stored, data});
+  return state->weights.size() - 1;
+}
+
+void Linears::State::chooseLayout(Weight &weight) {
+  memory::desc any({weight.k, weight.n}, weight.type, Tag::any);
+  try {
+    auto best = describe(engine, layoutRows, weight, any, false);
+    if (!isReference(best)) {
+      weight.layout = best.weights_desc();
+      return;
+    }
+  } catch (const dnnl::error &) {
+    // This processor has no bf16 product: run it in fp32 on the same (already rounded) weight.
+  }
+  weight.type = Type::f32;
+  weight.layout = describe(engine, layoutRows, weight, memory::desc({weight.k, weight.n}, Type::f32, Tag::any), false)
+                      .weights_desc();
+}
+
+void Linears::pack(const std::function<void(size_t)> &packed) {
+  try {
+    size_t total = 0;
+    for (Weight &weight : state->weights) {
+      state->chooseLayout(weight);
+      auto known = std::find(state->layouts.begin(), state->layouts.end(), weight.layout);
+      weight.layoutId = static_cast<size_t>(known - state->layouts.begin());
+      if (known == state->layouts.end())
+        state->layouts.push_back(weight.layout);
+      if (weight.layout != weight.stored)
+        total += align(weight.layout.get_size());
+    }
+    state->arena.reserve(total);
+    std::byte *to = state->arena.data();
+    for (size_t i = 0; i < state->weights.size(); ++i) {
+      Weight &weight = state->weights[i];
+      if (weight.layout == weight.stored)
+        continue;
+      memory from(weight.stored, state->engine, const_cast<std::byte *>(weight.data));
+      memory into(weight.layout, state->engine, to);
+      dnnl::reorder(from, into).execute(state->stream, from, into);
+      state->stream.wait();
+      weight.data = to;
+      to += align(weight.layout.get_size());
+      packed(i);
+    }
+  } catch (const dnnl::error &e) {
+    failRun("oneDNN cannot pack a weight: ", e.what());
+  }
+}
+
+Product &Linears::State::product(const Weight &weight, int64_t m, bool accumulate) {
+  auto key = std::tuple(weight.layoutId, m, accumulate);
+  auto found = products.find(key);
+  if (found != products.end())
+    return found->second;
+  if (products.size() >= maxPrimitives)
+    products.clear();
+  auto description = describe(engine, m, weight, weight.layout, accumulate);
+  if (isReference(description))
+    failRun("oneDNN has no fast product for [", m, ", ", weight.k, "] x [", weight.k, ", ", weight.n, "]");
+  Product made{dnnl::matmul(description),
+               description.impl_info_str(),
+               memory(description.src_desc(), engine, nullptr),
+               memory(description.weights_desc(), engine, nullptr),
+               memory(description.dst_desc(), engine, nullptr),
+               memory(description.scratchpad_desc(), engine, nullptr),
+               description.scratchpad_desc().get_size()};
+  return products.emplace(key, std::move(made)).first->second;
+}
+
+void Linears::run(size_t index, const float *x, int64_t m, float *y, bool accumulate) {
+  const Weight &weight = state->weights[index];
+  if (m == 0)
+    return;
+  try {
+    Product &product = state->product(weight, m, accumulate);
+    const void *source = x;
+    if (weight.stored.data_type() == Type::bf16) {
+      // oneDNN reads bf16; where it cannot, the rounded values go in as fp32.
+      size_t count = static_cast<size_t>(m * weight.k);
+      bool wide = weight.type == Type::f32;
+      state->rounded.resize(std::max(state->rounded.size(), count * (wide ? 2 : 1)));
+      for (size_t i = 0; i < count; ++i)
+        if (wide)
+          reinterpret_cast<float *>(state->rounded.data())[i] = bf16ToFloat(floatToBf16(x[i]));
+        else
+          state->rounded[i] = floatToBf16(x[i]);
+      source = state->rounded.data();
+    }
+    state->scratch.reserve(product.scratchBytes);
+    product.x.set_data_handle(const_cast<void *>(source));
+    product.w.set_data_handle(const_cast<std::byte *>(weight.data));
+    product.y.set_data_handle(y);
+    product.scratch.set_data_handle(state->scratch.data());
+    product.primitive.execute(state->stream, {{DNNL_ARG_SRC, product.x},
+                                              {DNNL_ARG_WEIGHTS, product.w},
+                                              {DNNL_ARG_DST, product.y},
+                                              {DNNL_ARG_SCRATCHPAD, product.scratch}});
+  } catch (const dnnl::error &e) {
+    failRun("oneDNN: product [", m, ", ", weight.k, "] x [", weight.k, ", ", weight.n, "]: ", e.what());
+  }
+}
+
+size_t Linears::bytes() const {
+  size_t total = 0;
+  for (const Weight &weight : state->weights)
+    total += weight.layout.get_size();
+  return total;
+}
+
+std::string Linears::implementation(size_t weight, int64_t m) {
+  return state->product(state->weights[weight], m, false).implementation;
+}
+
+} // namespace caat::runtime

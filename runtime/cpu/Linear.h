@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Products with weights by oneDNN: weights packed once, one primitive for each number of rows.
+#ifndef CAAT_RUNTIME_CPU_LINEAR_H
+#define CAAT_RUNTIME_CPU_LINEAR_H
+
+#include "caat/runtime/Manifest.h"
+#include <cstddef>
+#include <functional>
+#include <memory>
+
+namespace caat::runtime {
+
+/// The linear parameters of one rank. Used by that rank's thread only.
+class Linears {
+public:
+  Linears();
+  ~Linears();
+
+  /// Registers the weight of `spec` at `data` (in its stored layout, kept alive by the caller). Returns its number.
+  size_t add(const ParameterSpec &spec, const std::byte *data);
+  /// Packs all, once, after the last add(); `packed(i)` is called when weight i no longer needs its data. Weights that
+  /// run as fast as they are stored stay where they are and are not reported.
+  void pack(const std::function<void(size_t)> &packed);
+
+  /// y[m, N] (+)= x[m, K] * W; x and y are fp32, x is rounded to bf16 for a bf16 weight.
+  void run(size_t weight, const float *x, int64_t m, float *y, bool accumulate);
+
+  /// Bytes of all weights, as a product reads them.
+  size_t bytes() const;
+  /// oneDNN's name of the implementation that `run` uses for m rows.
+  std::string implementation(size_t weight, int64_t m);
+
+private:
+  struct State;
+  std::unique_ptr<State> state;
+};
+
+/// c = alpha * a * b + beta * c for each of the batch; strides in elements. fp32, and plain loops for f64, i64, i32.
+struct MatMul {
+  DType dtype;
+  int64_t batch, m, n, k;
+  const void *a;
+  int64_t aBatch, aRow, aCol;
+  const void *b;
+  int64_t bBatch, bRow, bCol;
+  void *c;
+  int64_t cBatch, cRow;
+  float alpha, beta;
+};
+void runMatMul(const MatMul &matmul);
+
+} // namespace caat::runtime
+
+#endif

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// How the ranks of a program exchange data. One object per rank; its members are called by that rank's thread only,
+// except abort(), which any thread may call.
+#ifndef CAAT_RUNTIME_COMMUNICATOR_H
+#define CAAT_RUNTIME_COMMUNICATOR_H
+
+#include "caat/runtime/Manifest.h"
+#include <chrono>
+#include <memory>
+
+namespace caat::runtime {
+
+/// What a call is, so that messages can name it and the ranks can compare it.
+struct CollectiveCall {
+  int64_t index = 0;     // in the manifest; below 0 for the runtime's own
+  const char *name = ""; // must live as long as the communicator: other ranks may print it later
+  CollectiveKind kind = CollectiveKind::AllReduce;
+  DType dtype = DType::F32;
+  int64_t count = 0; // elements of this rank's input
+  int64_t extra = 0; // root, shift, or inner size: must agree as well
+};
+
+/// What one rank did, summed over its calls.
+struct CollectiveStats {
+  int64_t calls = 0;
+  int64_t bytes = 0;  // of the inputs
+  double seconds = 0; // waiting for late ranks included
+};
+
+class Communicator {
+public:
+  virtual ~Communicator() = default;
+  int rank() const { return rank_; }
+  int size() const { return size_; }
+
+  // All of these throw Error (Run) after a timeout, where the ranks' calls disagree, or when another rank aborted.
+
+  /// data[count] becomes the sum over the ranks: in rank order, in fp32 for 16-bit types, the same bits everywhere.
+  virtual void allReduce(const CollectiveCall &call, void *data) = 0;
+  /// in [outer, inner] of each rank -> out [outer, N, inner].
+  virtual void allGather(const CollectiveCall &call, const void *in, void *out, int64_t outer, int64_t inner) = 0;
+  /// in [outer, N, inner] -> out [outer, inner], this rank's part of the sum.
+  virtual void reduceScatter(const CollectiveCall &call, const void *in, void *out, int64_t outer, int64_t inner) = 0;
+  /// in [N, count] -> out [N, count]: part p of the input goes to rank p.
+  virtual void allToAll(const CollectiveCall &call, const void *in, void *out, int64_t count) = 0;
+  /// To rank + shift, from rank - shift, modulo N. in == out is allowed.
+  virtual void permute(const CollectiveCall &call, const void *in, void *out, int64_t count, int64_t shift) = 0;
+  virtual void broadcast(const CollectiveCall &call, void *data, int64_t count, int root) = 0;
+
+  /// Ends every rank's waiting with this text; the first one counts.
+  virtual void abort(const std::string &reason) = 0;
+  virtual bool aborted() const = 0;
+
+  /// Bytes of every rank, one after another, by allGather.
+  void allGatherBytes(const char *name, const void *in, void *out, size_t bytes);
+  /// Compares the schedule of collectives before the first one. Throws Error (Run) that names the rank that differs.
+  void checkSchedule(std::string_view digest);
+
+protected:
+  Communicator(int rank, int size) : rank_(rank), size_(size) {}
+
+private:
+  int rank_, size_;
+};
+
+struct CommunicatorOptions {
+  std::chrono::milliseconds timeout{30000};
+  /// Turns of the waiting loop before a rank sleeps; below 0: chosen from the number of cores.
+  int spin = -1;
+};
+
+/// Ranks that are threads of this process. reset() on any of them, with all ranks idle, forgets an abort.
+class ThreadGroup {
+public:
+  explicit ThreadGroup(int size, CommunicatorOptions options = {});
+  ~ThreadGroup();
+  Communicator &at(int rank);
+  void abort(const std::string &reason);
+  void reset();
+
+private:
+  struct State;
+  class Rank;
+  std::unique_ptr<State> state;
+  std::vector<std::unique_ptr<Rank>> ranks;
+};
+
+} // namespace caat::runtime
+
+#endif

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Runs an artifact: its ranks are threads of this process.
+#ifndef CAAT_RUNTIME_ENGINE_H
+#define CAAT_RUNTIME_ENGINE_H
+
+#include "caat/runtime/Profile.h"
+#include "caat/runtime/Program.h"
+#include <chrono>
+#include <functional>
+
+namespace caat::runtime {
+
+class Rank;
+
+struct EngineOptions {
+  int threadsPerRank = 1;
+  std::chrono::milliseconds timeout{30000};          // of a collective
+  std::function<void(const std::string &)> progress; // may be empty; called by the loading thread
+};
+
+/// Not thread-safe: one call at a time.
+class Engine {
+public:
+  /// Loads code and weights. Throws Error.
+  explicit Engine(const std::string &directory, EngineOptions options = {});
+  ~Engine();
+
+  const Program &program() const { return program_; }
+  const Manifest &manifest() const { return program_.manifest(); }
+  int size() const { return manifest().tp; }
+
+  /// Runs the program once. `inputs` by the manifest's names; caches may be given as a whole (all "past" names,
+  /// unsharded,
+  /// [.., past length, ..]) or left out (empty). Returns outputs and "present" caches, unsharded.
+  /// Throws Error (Input) that names what does not fit.
+  TensorMap infer(const TensorMap &inputs);
+
+  // A session: the caches stay in the engine and grow.
+
+  /// Forgets the past and makes room for `capacity` positions. Throws Error (Input) above the program's max_length.
+  void start(int64_t capacity);
+  /// Feeds the next tokens [batch, n] i64: fills input_ids, attention_mask, position_ids and cache_position. A program
+  /// without caches runs the whole sequence again. Outputs stay with the ranks (see onRanks).
+  void step(const Tensor &tokens);
+  int64_t past() const { return past_; }
+
+  /// Calls `work` on every rank's thread and waits. The first error is thrown; afterwards the engine can be used again.
+  void onRanks(const std::function<void(Rank &)> &work);
+
+  /// Profile of one rank since the last resetProfile().
+  const Profile &profile(int rank) const;
+  void resetProfile();
+  /// Bytes of the weights that rank 0's products read in one step.
+  size_t productBytes() const;
+
+private:
+  struct Workers;
+  void forward(const std::vector<Tensor> &inputs, const std::vector<int64_t> &dims);
+
+  EngineOptions options;
+  Program program_;
+  std::unique_ptr<Workers> workers;
+  int64_t past_ = 0, capacity_ = 0;
+  Tensor sequence; // all tokens so far, where the program has no cache
+};
+
+} // namespace caat::runtime
+
+#endif

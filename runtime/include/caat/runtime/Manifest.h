@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// What manifest.json of an artifact says, checked. The file is untrusted: every number is bounded and every reference
+// resolved before anything else uses it.
+#ifndef CAAT_RUNTIME_MANIFEST_H
+#define CAAT_RUNTIME_MANIFEST_H
+
+#include "caat/runtime/ShapeExpr.h"
+#include "caat/runtime/Tensor.h"
+#include <array>
+
+namespace caat::runtime {
+
+/// How one dimension of an array is divided over the ranks: rank r holds the concatenation of its [start, length]
+/// pieces, then padding up to the local size.
+struct ShardSpec {
+  int64_t dim = 0;
+  int64_t global = 0;
+  std::vector<std::vector<std::array<int64_t, 2>>> pieces; // per rank
+};
+
+struct ArraySpec {
+  std::string name;
+  DType dtype = DType::F32;
+  std::vector<ShapeExpr> shape; // a rank's local shape
+  std::optional<ShardSpec> shard;
+
+  Shape evaluate(std::span<const int64_t> dims) const;
+};
+
+/// A cache updated in place; its array has max_length positions along `axis`.
+struct CacheSpec {
+  ArraySpec array; // name = past
+  std::string present;
+  int64_t axis = 0;
+  ShapeExpr pastLength, presentLength;
+};
+
+struct ParameterSpec {
+  std::string name;
+  DType dtype = DType::F32;
+  Shape shape; // as stored
+  bool linear = false;
+  bool transposed = false; // linear: stored [N, K]
+
+  int64_t k() const { return shape[transposed ? 1 : 0]; }
+  int64_t n() const { return shape[transposed ? 0 : 1]; }
+};
+
+enum class CollectiveKind { AllReduce, AllGather, ReduceScatter, AllToAll, Permute, Broadcast };
+inline constexpr int numCollectiveKinds = 6;
+std::string_view nameOf(CollectiveKind kind);
+
+struct CollectiveSpec {
+  std::string name;
+  CollectiveKind kind = CollectiveKind::AllReduce;
+  DType dtype = DType::F32;
+  ShapeExpr count;
+};
+
+struct Manifest {
+  int tp = 1;
+  std::string strategy, device, features, code; // features: "+avx512f,..." that the code needs
+  std::vector<std::string> dims;
+  std::vector<ArraySpec> inputs, outputs;
+  std::vector<CacheSpec> caches;
+  std::vector<ParameterSpec> parameters;
+  std::vector<std::string> kernels, messages;
+  std::vector<CollectiveSpec> collectives;
+  std::string digest;
+  std::optional<int64_t> vocabulary, maxLength;
+
+  /// Throws Error (Artifact) that names the file and the entry. `path` is manifest.json.
+  static Manifest read(const std::string &path);
+  /// `origin` is only for messages.
+  static Manifest parse(std::string_view json, const std::string &origin);
+
+  size_t bufferCount() const { return inputs.size() + caches.size() + outputs.size() + parameters.size(); }
+  std::optional<size_t> dim(std::string_view name) const;
+};
+
+} // namespace caat::runtime
+
+#endif

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// An artifact's manifest and its loaded code: what all ranks share.
+#ifndef CAAT_RUNTIME_PROGRAM_H
+#define CAAT_RUNTIME_PROGRAM_H
+
+#include "caat/runtime/Manifest.h"
+
+namespace caat::runtime {
+
+class Program {
+public:
+  /// Reads manifest.json and loads code.so of an artifact directory. The code runs in this process: load only
+  /// artifacts that you trust. Throws Error (Artifact).
+  explicit Program(const std::string &directory);
+  ~Program();
+  Program(const Program &) = delete;
+
+  const std::string &directory() const { return directory_; }
+  const Manifest &manifest() const { return manifest_; }
+  std::string weightsPath(int rank) const;
+
+  caat_workspace_bytes_fn workspaceBytes = nullptr;
+  caat_forward_fn forward = nullptr;
+  std::vector<caat_kernel_fn> kernels; // in the manifest's order
+
+private:
+  void *symbol(const std::string &name) const;
+  std::string directory_;
+  Manifest manifest_;
+  void *handle = nullptr;
+};
+
+} // namespace caat::runtime
+
+#endif

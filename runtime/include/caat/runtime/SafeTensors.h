@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The safetensors format: u64 little-endian header length, JSON header, data without holes.
+#ifndef CAAT_RUNTIME_SAFETENSORS_H
+#define CAAT_RUNTIME_SAFETENSORS_H
+
+#include "caat/runtime/File.h"
+#include "caat/runtime/Tensor.h"
+
+namespace caat::runtime {
+
+/// A mapped file. Every entry was checked when it was opened: known type, bytes equal to the shape's, inside the file,
+/// no overlap, no hole.
+class SafeTensors {
+public:
+  struct Entry {
+    DType dtype;
+    Shape shape;
+    size_t offset, bytes; // in the file
+  };
+
+  /// Throws Error (Artifact).
+  static SafeTensors open(const std::string &path);
+
+  const std::map<std::string, Entry> &entries() const { return entries_; }
+  /// Throws Error (Artifact) that names the file where there is none.
+  const Entry &entry(const std::string &name) const;
+  const std::byte *data(const Entry &entry) const { return file_.data() + entry.offset; }
+  const MappedFile &file() const { return file_; }
+  const std::string &path() const { return path_; }
+
+private:
+  MappedFile file_;
+  std::string path_;
+  std::map<std::string, Entry> entries_;
+};
+
+/// Copies of all arrays of a file.
+TensorMap readSafeTensors(const std::string &path);
+void writeSafeTensors(const std::string &path, const TensorMap &tensors);
+
+} // namespace caat::runtime
+
+#endif

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// What one does with a language model: generate, score.
+#ifndef CAAT_RUNTIME_TASKS_H
+#define CAAT_RUNTIME_TASKS_H
+
+#include "caat/runtime/Engine.h"
+
+namespace caat::runtime {
+
+using ProgressFunction = std::function<void(const std::string &)>;
+
+struct GenerateOptions {
+  int64_t maxNewTokens = 32;
+  std::optional<int64_t> stopToken; // a row is done when it appears; the run ends when all rows are
+  ProgressFunction progress;
+};
+
+/// Greedy decoding. `prompt` is i64 [n] or [batch, n]; returns prompt and new tokens [batch, n + new]. Rows that are
+/// done repeat the stop token. Of equal logits the lowest token wins. Throws Error.
+Tensor generate(Engine &engine, const Tensor &prompt, const GenerateOptions &options);
+
+struct ScoreOptions {
+  int64_t length = 512; // tokens of a window
+  int64_t batch = 1;    // windows run together
+  int64_t windows = 0;  // 0: all
+  ProgressFunction progress;
+};
+
+struct ScoreResult {
+  double nll = 0;        // mean over the predicted tokens, natural logarithm
+  double perplexity = 0; // exp(nll), per token of this vocabulary
+  int64_t tokens = 0;    // predicted
+};
+
+/// Negative log-likelihood of `tokens`, i64 [n], in windows that do not overlap; a shorter rest is left out, unless it
+/// is all there is. The first token of a window is not predicted. Throws Error.
+ScoreResult score(Engine &engine, const Tensor &tokens, const ScoreOptions &options);
+
+/// Which output holds the logits: "logits", else the first one. Throws Error (Input) where it has no shape
+/// [batch, n, vocabulary] of f32.
+size_t logitsOutput(const Manifest &manifest);
+
+/// After a step: the token of the largest logit at the last position of each row.
+std::vector<int64_t> argmaxOfLast(Engine &engine);
+
+} // namespace caat::runtime
+
+#endif

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "Commands.h"
+#include "caat/runtime/Error.h"
+#include "caat/runtime/Tasks.h"
+#include <algorithm>
+#include <iomanip>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <sys/resource.h>
+
+namespace caat::run {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct BenchOptions : Common {
+  int64_t prefill = 512, decode = 64, batch = 1;
+  int repeats = 5;
+};
+
+double median(std::vector<double> values) {
+  size_t middle = values.size() / 2;
+  std::nth_element(values.begin(), values.begin() + middle, values.end());
+  double upper = values[middle];
+  if (values.size() % 2)
+    return upper;
+  return (upper + *std::max_element(values.begin(), values.begin() + middle)) / 2;
+}
+
+/// Where the time of the profiled steps went, as shares of the slowest rank's, and the bytes on the wire.
+Json shares(const runtime::Engine &engine, int64_t tokens) {
+  int slowest = 0;
+  for (int rank = 1; rank < engine.size(); ++rank)
+    if (engine.profile(rank).total > engine.profile(slowest).total)
+      slowest = rank;
+  const runtime::Profile &p = engine.profile(slowest);
+  double total = std::max(p.total, 1e-12), other = p.total - p.linear - p.matmul - p.kernels - p.communication;
+  int64_t bytes = 0, calls = 0;
+  for (const runtime::CollectiveStats &stats : p.collectives) {
+    bytes += stats.bytes;
+    calls += stats.calls;
+  }
+  double count = static_cast<double>(std::max<int64_t>(tokens, 1));
+  return {{"linear", p.linear / total},
+          {"matmul", p.matmul / total},
+          {"kernels", p.kernels / total},
+          {"communication", p.communication / total},
+          {"other", std::max(0.0, other / total)},
+          {"collective_bytes_per_token", static_cast<double>(bytes) / count},
+          {"collectives_per_run", p.runs ? static_cast<double>(calls) / static_cast<double>(p.runs) : 0.0}};
+}
+
+runtime::Tensor someTokens(int64_t batch, int64_t length, int64_t vocabulary) {
+  runtime::Tensor tokens(runtime::DType::I64, {batch, length});
+  uint64_t state = 1; // the same numbers in every run
+  for (int64_t i = 0; i < batch * length; ++i) {
+    state = state * 6364136223846793005 + 1442695040888963407;
+    tokens.as<int64_t>()[i] = static_cast<int64_t>((state >> 33) % static_cast<uint64_t>(vocabulary));
+  }
+  return tokens;
+}
+
+Json measure(runtime::Engine &engine, const BenchOptions &options, Progress &progress) {
+  using Clock = std::chrono::steady_clock;
+  int64_t vocabulary = engine.manifest().vocabulary.value_or(1);
+  runtime::Tensor prompt = someTokens(options.batch, options.prefill, vocabulary);
+  auto timed = [&](const runtime::Tensor &tokens) {
+    auto begin = Clock::now();
+    engine.step(tokens);
+    runtime::argmaxOfLast(engine);
+    return std::chrono::duration<double>(Clock::now() - begin).count();
+  };
+  std::vector<double> prefill, decode;
+  engine.start(options.prefill + options.decode);
+  timed(prompt); // prepares the products for this length
+  engine.resetProfile();
+  for (int i = 0; i < options.repeats; ++i) {
+    progress("prefill " + std::to_string(i + 1) + " of " + std::to_string(options.repeats));
+    engine.start(options.prefill + options.decode);
+    prefill.push_back(timed(prompt));
+  }
+  double tokens = static_cast<double>(options.prefill * options.batch), seconds = median(prefill);
+  Json result;
+  result["prefill"] = {{"tokens", options.prefill},
+                       {"batch", options.batch},
+                       {"seconds", seconds},
+                       {"tokens_per_second", tokens / seconds},
+                       {"share", shares(engine, options.repeats * options.prefill * options.batch)}};
+  if (options.decode > 0) {
+    runtime::Tensor next = someTokens(options.batch, 1, vocabulary);
+    timed(next);
+    engine.resetProfile();
+    for (int64_t i = 1; i < options.decode; ++i) {
+      progress("decode " + std::to_string(i + 1) + " of " + std::to_string(options.decode));
+      decode.push_back(timed(next));
+    }
+    seconds = decode.empty() ? 0 : median(decode);
+    result["decode"] = {{"context", options.prefill},
+                        {"tokens", options.decode},
+                        {"seconds_per_token", seconds},
+                        {"tokens_per_second", seconds > 0 ? static_cast<double>(options.batch) / seconds : 0},
+                        {"weight_bytes_per_token_and_rank", engine.productBytes()},
+                        {"share", shares(engine, (options.decode - 1) * options.batch)}};
+  }
+  return result;
+}
+
+void print(const Json &json) {
+  auto line = [](const char *name, const Json &part, double seconds, const char *unit) {
+    const Json &share = part["share"];
+    auto percent = [&](const char *key) { return share[key].get<double>() * 100; };
+    std::cout << std::fixed << std::setprecision(2) << name << seconds * 1000 << " ms" << unit << ", "
+              << std::setprecision(1) << part["tokens_per_second"].get<double>() << " tokens/s; linear "
+              << percent("linear") << " %, matmul " << percent("matmul") << " %, kernels " << percent("kernels")
+              << " %, communication " << percent("communication") << " %, other " << percent("other") << " %; "
+              << std::setprecision(0) << share["collective_bytes_per_token"].get<double>() << " bytes/token in "
+              << share["collectives_per_run"].get<double>() << " collectives\n";
+  };
+  line("prefill ", json["prefill"], json["prefill"]["seconds"], "");
+  if (json.contains("decode"))
+    line("decode  ", json["decode"], json["decode"]["seconds_per_token"], " a token");
+  std::cout << "memory  " << json["peak_rss_bytes"].get<double>() / 1e6 << " MB peak of " << json["tp"]
+            << " ranks in one process\n";
+}
+
+void bench(const BenchOptions &options) {
+  Progress progress(options.quiet);
+  runtime::EngineOptions engineOptions = options.engineOptions();
+  engineOptions.progress = std::ref(progress);
+  auto begin = std::chrono::steady_clock::now();
+  runtime::Engine engine(options.directory, engineOptions);
+  double load = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  Json json = {{"tp", engine.size()}, {"threads_per_rank", options.threadsPerRank}, {"load_seconds", load}};
+  json.update(measure(engine, options, progress));
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  json["peak_rss_bytes"] = usage.ru_maxrss * 1024L;
+  if (options.json)
+    std::cout << json.dump() << '\n';
+  else
+    print(json);
+}
+
+} // namespace
+
+void addBench(CLI::App &app, Action &run) {
+  auto options = std::make_shared<BenchOptions>();
+  CLI::App *command = app.add_subcommand("bench", "Measure prefill and decode");
+  options->addTo(*command);
+  command->add_option("--prefill", options->prefill, "Tokens of the prompt")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
+      ->capture_default_str();
+  command->add_option("--decode", options->decode, "Tokens to add one by one (0: none)")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 30))
+      ->capture_default_str();
+  command->add_option("--batch", options->batch, "Sequences at once")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
+      ->capture_default_str();
+  command->add_option("--repeats", options->repeats, "Runs of the prompt; the median counts")
+      ->check(CLI::Range(1, 1000000))
+      ->capture_default_str();
+  command->footer("Example:\n  caat-run bench model/ --prefill=512 --decode=64 --json");
+  command->callback([options, &run] { run = [options] { bench(*options); }; });
+}
+
+} // namespace caat::run

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The commands of caat-run. Each adds its subcommand to the app; `run` is what to do after parsing.
+#ifndef CAAT_TOOLS_CAATRUN_COMMANDS_H
+#define CAAT_TOOLS_CAATRUN_COMMANDS_H
+
+#include "caat/runtime/Engine.h"
+#include <CLI/CLI.hpp>
+
+namespace caat::run {
+
+using Action = std::function<void()>;
+
+void addInfer(CLI::App &app, Action &run);
+void addGenerate(CLI::App &app, Action &run);
+void addScore(CLI::App &app, Action &run);
+void addBench(CLI::App &app, Action &run);
+
+/// Options that every command has.
+struct Common {
+  std::string directory;
+  int threadsPerRank = 1;
+  double timeout = 30;
+  bool json = false, quiet = false;
+
+  void addTo(CLI::App &command);
+  runtime::EngineOptions engineOptions() const;
+};
+
+/// Shows one line on stderr that is overwritten; where stderr is no terminal, a line every few seconds.
+class Progress {
+public:
+  explicit Progress(bool quiet);
+  ~Progress();
+  void operator()(const std::string &text);
+
+private:
+  bool quiet, terminal, shown = false;
+  std::chrono::steady_clock::time_point last{};
+};
+
+/// An i64 array from a .npy file.
+runtime::Tensor readTokens(const std::string &path);
+
+} // namespace caat::run
+
+#endif

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "Commands.h"
+#include "caat/runtime/Error.h"
+#include "caat/runtime/Npy.h"
+#include <iostream>
+#include <unistd.h>
+
+namespace caat::run {
+
+void Common::addTo(CLI::App &command) {
+  command.add_option("DIR", directory, "Artifact that caat-compile made")->required();
+  command.add_option("--threads-per-rank", threadsPerRank, "Threads of each rank")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  command.add_option("--timeout", timeout, "Seconds that a rank waits for the others in a collective")
+      ->check(CLI::Range(0.001, 1e6))
+      ->capture_default_str();
+  command.add_flag("--json", json, "Print the result as JSON");
+  command.add_flag("--quiet,-q", quiet, "No progress on stderr");
+}
+
+runtime::EngineOptions Common::engineOptions() const {
+  runtime::EngineOptions options;
+  options.threadsPerRank = threadsPerRank;
+  options.timeout = std::chrono::milliseconds(static_cast<int64_t>(std::max(1.0, timeout * 1000)));
+  return options;
+}
+
+Progress::Progress(bool quiet) : quiet(quiet), terminal(isatty(STDERR_FILENO)) {}
+
+Progress::~Progress() {
+  if (terminal && shown)
+    std::cerr << "\r\x1b[K";
+}
+
+void Progress::operator()(const std::string &text) {
+  auto now = std::chrono::steady_clock::now();
+  auto pause = terminal ? std::chrono::milliseconds(50) : std::chrono::milliseconds(3000);
+  if (quiet || (shown && now - last < pause))
+    return;
+  if (terminal)
+    std::cerr << "\r\x1b[K" << text << std::flush;
+  else
+    std::cerr << text << std::endl;
+  shown = true;
+  last = now;
+}
+
+runtime::Tensor readTokens(const std::string &path) {
+  runtime::Tensor tokens = runtime::readNpy(path);
+  if (tokens.dtype != runtime::DType::I64)
+    runtime::failInput(path, ": tokens must be int64, this is ", nameOf(tokens.dtype));
+  return tokens;
+}
+
+} // namespace caat::run
