@@ -82,8 +82,6 @@ LogicalResult UnsqueezeOp::verify() {
 }
 
 LogicalResult ConcatOp::verify() {
-  if (getInputs().empty())
-    return emitOpError("needs an input");
   SmallVector<int64_t> shape;
   std::optional<int64_t> axis;
   for (Value input : getInputs()) {
