@@ -66,7 +66,7 @@ struct ApplyPlan : caat::impl::TPApplyPlanBase<ApplyPlan> {
       }
     }
     if (ranks == 0) // a program without sync points: any number of ranks
-      ranks = read->tp;
+      ranks = read->tp.value_or(1);
     if (failed(checkPlan(*read, collectSites(module), ranks, emitError)))
       return signalPassFailure();
     for (tp::SyncPointOp op : ops) {

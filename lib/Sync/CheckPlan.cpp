@@ -32,8 +32,8 @@ static std::string listSites(ArrayRef<SiteInfo> sites) {
 }
 
 LogicalResult caat::checkPlan(const Plan &plan, int64_t size, EmitError emitError) {
-  if (plan.tp != size)
-    return emitError() << plan.file << ": tp: the plan is for " << plan.tp << " ranks, the program for " << size;
+  if (plan.tp && *plan.tp != size)
+    return emitError() << plan.file << ": tp: the plan is for " << *plan.tp << " ranks, the program for " << size;
   return success();
 }
 

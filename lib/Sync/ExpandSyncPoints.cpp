@@ -38,7 +38,7 @@ private:
   Stream send(tp::SyncPointOp op, const Stream &before);
   Value expandRead(tp::ReadStreamOp op);
   Value allReduce(tp::SyncPointOp op, OpBuilder &builder, Value value, const Twine &name);
-  void flush(tp::SyncPointOp op, OpBuilder &builder, Stream &stream);
+  void flush(tp::SyncPointOp op, OpBuilder &builder, Stream &stream, const ChannelSplit &split);
   void record(StringRef site, StringRef policy, int64_t elements, int64_t channels, Type elementType);
 
   func::FuncOp function;
@@ -53,6 +53,11 @@ private:
 static Value markPrivate(Value value, StringAttr site) {
   value.getDefiningOp()->setAttr(tp::kPrivateAttrName, site);
   return value;
+}
+
+static ChannelSplit getSplit(tp::SyncPointOp op) {
+  DenseI64ArrayAttr order = op.getPolicy().getOrder();
+  return {op.getNumChannels(), op.getPolicy().getShared(), order ? order.asArrayRef() : ArrayRef<int64_t>()};
 }
 
 static std::string describe(tp::PolicyAttr policy, int64_t channels) {
@@ -97,10 +102,7 @@ Stream Expander::send(tp::SyncPointOp op, const Stream &before) {
   Value partial = op.getPartial(), bias = op.getBias();
   Stream after{before.base, {}, site, policy};
 
-  ChannelSplit split{op.getNumChannels(), policy.getShared(), {}};
-  if (policy.getOrder())
-    split.order = policy.getOrder().asArrayRef();
-
+  ChannelSplit split = getSplit(op);
   if (policy.isExact(split.channels)) {
     Value sum = allReduce(op, builder, channel.add(before.pending, partial), site.getValue());
     after.base = channel.add(before.base, channel.add(sum, bias));
@@ -142,15 +144,20 @@ Stream Expander::send(tp::SyncPointOp op, const Stream &before) {
   return after;
 }
 
-/// Sums what is pending into base, behind a site: "final" behind the last one.
-void Expander::flush(tp::SyncPointOp op, OpBuilder &builder, Stream &stream) {
+/// Sums what is pending into base, behind a site: "final" behind the last one. In the split's shared channels nothing is.
+void Expander::flush(tp::SyncPointOp op, OpBuilder &builder, Stream &stream, const ChannelSplit &split) {
   ChannelBuilder channel(builder, op.getLoc());
   bool isLast = llvm::none_of(op.getNewBase().getUsers(), llvm::IsaPred<tp::SyncPointOp>);
   std::string name = isLast ? "final" : (op.getSite() + ".flush").str();
-  auto type = cast<RankedTensorType>(stream.pending.getType());
-  stream.base = channel.add(stream.base, allReduce(op, builder, stream.pending, name));
+  if (split.shared == 0) {
+    stream.base = channel.add(stream.base, allReduce(op, builder, stream.pending, name));
+  } else {
+    Value sum = allReduce(op, builder, channel.takeRest(stream.pending, split), name);
+    Value rest = channel.add(channel.takeRest(stream.base, split), sum);
+    stream.base = channel.join(channel.takeShared(stream.base, split), rest, split);
+  }
+  record(name, "flush", split.getRest(), 0, getElementTypeOrSelf(stream.pending.getType()));
   stream.pending = {};
-  record(name, "flush", op.getNumChannels(), 0, type.getElementType());
   remark::analysis(op.getLoc(), remark::RemarkOpts::name("flush").category("caat"))
       << llvm::formatv("behind site {0} the stream must be equal on all ranks: all-reduce {1} sums what is pending",
                        op.getSite(), name)
@@ -180,14 +187,14 @@ Stream Expander::expand(tp::SyncPointOp op) {
     record(op.getSite(), describe(policy, channels), 0, channels, elementType);
     Stream after{channel.add(before.base, op.getBias()), channel.add(before.pending, op.getPartial()), op.getSiteAttr(),
                  policy};
-    flush(op, builder, after);
+    flush(op, builder, after, {channels, 0, {}});
     return after;
   }
   record(op.getSite(), describe(policy, channels), policy.isExact(channels) ? channels : policy.getShared(), channels,
          elementType);
   Stream after = send(op, before);
   if (mustFlush && after.pending)
-    flush(op, builder, after);
+    flush(op, builder, after, getSplit(op));
   return after;
 }
 

@@ -5,7 +5,7 @@
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/Remarks.h"
-#include "llvm/ADT/SetVector.h"
+#include "llvm/ADT/StringSet.h"
 #include "llvm/Support/FormatVariadic.h"
 
 namespace caat {
@@ -296,9 +296,13 @@ void Former::run() {
         << llvm::formatv("site {0}{1}", site.getSite(),
                          site.getNotDeferrable() ? ", full or private only: " + site.getNotDeferrable()->str() : "")
                .str();
+  // Partitioning's own names give way to those of sites.
+  llvm::StringSet<> names;
+  for (tp::SyncPointOp site : sites)
+    names.insert(site.getSite());
   int64_t unnamed = 0;
   function.walk([&](tp::CollectiveOpInterface op) {
-    if (op.getSiteAttr())
+    if (op.getSiteAttr() && names.insert(op.getSiteAttr().getValue()).second)
       return;
     std::string name = llvm::formatv("reduce.{0}", unnamed++).str();
     op.setSiteAttr(StringAttr::get(op->getContext(), name));

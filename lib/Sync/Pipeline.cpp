@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "caat/Sync/Passes.h"
+#include "mlir/Transforms/Passes.h"
 
 using namespace caat;
 using namespace mlir;
@@ -12,5 +13,6 @@ void caat::buildSyncPipeline(OpPassManager &pm, const SyncOptions &options) {
   plan.size = options.size;
   pm.addPass(createTPApplyPlan(plan));
   pm.addPass(createTPExpandSyncPoints());
+  pm.addPass(createCSEPass()); // expansion writes channel lists again for each use
   pm.addNestedPass<func::FuncOp>(createTPVerifyReplication());
 }

@@ -225,10 +225,11 @@ Expected<Plan> PlanReader::read(StringRef text) {
 
   Plan plan;
   plan.file = file;
-  std::optional<int64_t> tp = object->getInteger("tp");
-  if (!tp || *tp < 1)
-    return error("tp", "must be the number of ranks, at least 1");
-  plan.tp = *tp;
+  if (const llvm::json::Value *tp = object->get("tp")) {
+    plan.tp = tp->getAsInteger();
+    if (!plan.tp || *plan.tp < 1)
+      return error("tp", llvm::formatv("{0} is no number of ranks, at least 1", *tp).str());
+  }
   plan.defaults.path = "default";
   if (const llvm::json::Value *defaults = object->get("default"))
     if (Error failed = readEntry(*defaults, plan.defaults))

@@ -2,7 +2,9 @@
 // tp-verify-replication: what must be equal on all ranks is.
 #include "caat/Sync/Passes.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Remarks.h"
 #include "mlir/Interfaces/ControlFlowInterfaces.h"
 #include "llvm/ADT/SetVector.h"
@@ -95,6 +97,8 @@ bool Analysis::visit(Operation *op) {
       fact = {State::Sharded, result};
     else if (isa<tp::AllReduceOp, tp::AllGatherOp, tp::BroadcastOp>(op))
       fact = {};
+    else if (isa<tensor::DimOp, memref::DimOp, onnx::ShapeOp, onnx::SizeOp>(op))
+      fact = {}; // every rank runs the same program on the same local shapes
     else if (auto site = dyn_cast<tp::SyncPointOp>(op)) {
       bool isPrivate = site.getPolicy().isPrivate() && !site.getPolicy().isExact(site.getNumChannels());
       if (result == site.getNewBase())

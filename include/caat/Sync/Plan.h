@@ -8,6 +8,7 @@
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/Support/Error.h"
 #include <map>
+#include <optional>
 #include <string>
 
 namespace caat {
@@ -39,8 +40,8 @@ struct PlanEntry {
 struct Plan {
   /// The file's name, for messages.
   std::string file;
-  /// Number of ranks that the plan is for.
-  int64_t tp = 1;
+  /// Number of ranks that the plan is for; nothing where it is for any.
+  std::optional<int64_t> tp;
   PlanEntry defaults;
   std::map<std::string, PlanEntry> sites;
 

@@ -1,0 +1,167 @@
+// RUN: caat-opt %s --split-input-file --pass-pipeline="builtin.module(func.func(tp-form-sync-points))" | FileCheck %s
+
+tp.mesh @mesh <["tp" = 2]>
+onnx.initializer @n : tensor<4xf32> {file = "m", offset = 0 : i64, length = 16 : i64}
+onnx.initializer @w : tensor<8x4xf32> {file = "m", offset = 16 : i64, length = 128 : i64}
+onnx.initializer @b : tensor<4xf32> {file = "m", offset = 144 : i64, length = 16 : i64}
+
+// Two layers: attention with a bias behind the reduction, MLP without; the stream starts at %x.
+// CHECK-LABEL: func.func @pre_norm(
+// CHECK-SAME:    %[[X:.*]]: tensor<?x?x4xf32>
+func.func @pre_norm(%x: tensor<?x?x4xf32>, %q: tensor<?x2x?x4xf32>) -> tensor<?x?x4xf32> {
+  %n = onnx.get_initializer @n : tensor<4xf32>
+  %w0 = onnx.get_initializer @w : tensor<8x4xf32>
+  %b = onnx.get_initializer @b : tensor<4xf32>
+  %w = tp.shard %w0 dim 0 pieces [[[0, 4]], [[4, 4]]] size 4 : tensor<8x4xf32> -> tensor<4x4xf32>
+  %h0 = onnx.RMSNormalization %x, %n : (tensor<?x?x4xf32>, tensor<4xf32>) -> tensor<?x?x4xf32>
+  %a0 = onnx.Softmax %h0 : (tensor<?x?x4xf32>) -> tensor<?x?x4xf32>
+  %p0 = onnx.MatMul %a0, %w : (tensor<?x?x4xf32>, tensor<4x4xf32>) -> tensor<?x?x4xf32>
+  %r0 = tp.all_reduce %p0 on @mesh ["tp"] : tensor<?x?x4xf32>
+  %c0 = onnx.Add %b, %r0 : (tensor<4xf32>, tensor<?x?x4xf32>) -> tensor<?x?x4xf32>
+  %y0 = onnx.Add %c0, %x : (tensor<?x?x4xf32>, tensor<?x?x4xf32>) -> tensor<?x?x4xf32>
+  %h1 = onnx.RMSNormalization %y0, %n : (tensor<?x?x4xf32>, tensor<4xf32>) -> tensor<?x?x4xf32>
+  %p1 = onnx.MatMul %h1, %w : (tensor<?x?x4xf32>, tensor<4x4xf32>) -> tensor<?x?x4xf32>
+  %r1 = tp.all_reduce %p1 on @mesh ["tp"] : tensor<?x?x4xf32>
+  %y1 = onnx.Add %y0, %r1 : (tensor<?x?x4xf32>, tensor<?x?x4xf32>) -> tensor<?x?x4xf32>
+  %p2 = onnx.MatMul %y1, %w : (tensor<?x?x4xf32>, tensor<4x4xf32>) -> tensor<?x?x4xf32>
+  %r2 = tp.all_reduce %p2 on @mesh ["tp"] : tensor<?x?x4xf32>
+  %y2 = onnx.Add %y1, %r2 : (tensor<?x?x4xf32>, tensor<?x?x4xf32>) -> tensor<?x?x4xf32>
+  return %y2 : tensor<?x?x4xf32>
+}
+// CHECK-NOT:   tp.all_reduce
+// CHECK:       %[[B:.*]] = onnx.get_initializer @b
+// CHECK:       %[[P0:.*]] = onnx.MatMul
+// CHECK:       %[[B0:.*]], %[[Q0:.*]] = tp.sync_point base(%[[X]]) partial(%[[P0]]) bias(%[[B]]) on @mesh ["tp"]
+// CHECK-SAME:    policy = #tp.policy<full>, site = "layers.0.attn"
+// CHECK:       %[[Y0:.*]] = tp.read_stream %[[B0]], %[[Q0]]
+// CHECK:       onnx.RMSNormalization %[[Y0]]
+// CHECK:       %[[P1:.*]] = onnx.MatMul
+// CHECK:       %[[B1:.*]], %[[Q1:.*]] = tp.sync_point base(%[[B0]]) pending(%[[Q0]]) partial(%[[P1]]) on
+// CHECK-SAME:    site = "layers.0.mlp"
+// An MLP behind an MLP opens a layer.
+// CHECK:       tp.sync_point base(%[[B1]]) pending(%[[Q1]])
+// CHECK-SAME:    site = "layers.1.mlp"
+// CHECK:       %[[OUT:.*]] = tp.read_stream
+// CHECK:       return %[[OUT]]
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+onnx.initializer @w : tensor<4x4xf32> {file = "m", offset = 0 : i64, length = 64 : i64}
+onnx.initializer @b : tensor<4xf32> {file = "m", offset = 64 : i64, length = 16 : i64}
+
+// A reshape and a factor between reduction and sum move in front of the reduction; so does the factor to the bias.
+// CHECK-LABEL: func.func @reshape_and_factor(
+func.func @reshape_and_factor(%x: tensor<1x6x4xf32>, %h: tensor<6x4xf32>) -> tensor<1x6x4xf32> {
+  %w = onnx.get_initializer @w : tensor<4x4xf32>
+  %b = onnx.get_initializer @b : tensor<4xf32>
+  %shape = onnx.Constant dense<[1, 6, 4]> : tensor<3xi64>
+  %c = onnx.Constant dense<0.5> : tensor<f32>
+  %p = onnx.MatMul %h, %w : (tensor<6x4xf32>, tensor<4x4xf32>) -> tensor<6x4xf32>
+  %r = tp.all_reduce %p on @mesh ["tp"] : tensor<6x4xf32>
+  %s = onnx.Add %r, %b : (tensor<6x4xf32>, tensor<4xf32>) -> tensor<6x4xf32>
+  %t = onnx.Mul %c, %s : (tensor<f32>, tensor<6x4xf32>) -> tensor<6x4xf32>
+  %u = onnx.Reshape %t, %shape : (tensor<6x4xf32>, tensor<3xi64>) -> tensor<1x6x4xf32>
+  %y = onnx.Add %x, %u : (tensor<1x6x4xf32>, tensor<1x6x4xf32>) -> tensor<1x6x4xf32>
+  return %y : tensor<1x6x4xf32>
+}
+// CHECK:       %[[B:.*]] = onnx.get_initializer @b
+// CHECK:       %[[C:.*]] = onnx.Constant dense<5.000000e-01>
+// CHECK:       %[[P:.*]] = onnx.MatMul
+// CHECK:       %[[PC:.*]] = onnx.Mul %[[C]], %[[P]]
+// CHECK:       %[[BC:.*]] = onnx.Mul %[[C]], %[[B]]{{.*}} -> tensor<4xf32>
+// CHECK:       %[[PR:.*]] = onnx.Reshape %[[PC]]
+// CHECK:       tp.sync_point base(%{{.*}}) partial(%[[PR]]) bias(%[[BC]])
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+onnx.initializer @n : tensor<4xf32> {file = "m", offset = 0 : i64, length = 16 : i64}
+onnx.initializer @w : tensor<4x4xf32> {file = "m", offset = 16 : i64, length = 64 : i64}
+
+// The norm stands on the stream: what is pending could not be summed later. Behind the last site it could.
+// CHECK-LABEL: func.func @post_norm(
+func.func @post_norm(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  %n = onnx.get_initializer @n : tensor<4xf32>
+  %w = onnx.get_initializer @w : tensor<4x4xf32>
+  %a = onnx.Softmax %x : (tensor<?x4xf32>) -> tensor<?x4xf32>
+  %p0 = onnx.MatMul %a, %w : (tensor<?x4xf32>, tensor<4x4xf32>) -> tensor<?x4xf32>
+  %r0 = tp.all_reduce %p0 on @mesh ["tp"] : tensor<?x4xf32>
+  %s0 = onnx.Add %x, %r0 : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  %y0 = onnx.RMSNormalization %s0, %n : (tensor<?x4xf32>, tensor<4xf32>) -> tensor<?x4xf32>
+  %p1 = onnx.MatMul %y0, %w : (tensor<?x4xf32>, tensor<4x4xf32>) -> tensor<?x4xf32>
+  %r1 = tp.all_reduce %p1 on @mesh ["tp"] : tensor<?x4xf32>
+  %s1 = onnx.Add %y0, %r1 : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  %y1 = onnx.RMSNormalization %s1, %n : (tensor<?x4xf32>, tensor<4xf32>) -> tensor<?x4xf32>
+  return %y1 : tensor<?x4xf32>
+}
+// CHECK:       tp.sync_point
+// CHECK-SAME:    not_deferrable = "its sum is normalised before it becomes the stream"
+// CHECK-SAME:    site = "layers.0.attn"
+// CHECK:       tp.sync_point
+// CHECK-NOT:     not_deferrable
+// CHECK-SAME:    site = "layers.0.mlp"
+
+// CHECK-LABEL: func.func @sandwich(
+func.func @sandwich(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  %n = onnx.get_initializer @n : tensor<4xf32>
+  %w = onnx.get_initializer @w : tensor<4x4xf32>
+  %p = onnx.MatMul %x, %w : (tensor<?x4xf32>, tensor<4x4xf32>) -> tensor<?x4xf32>
+  %r = tp.all_reduce %p on @mesh ["tp"] : tensor<?x4xf32>
+  %z = onnx.RMSNormalization %r, %n : (tensor<?x4xf32>, tensor<4xf32>) -> tensor<?x4xf32>
+  %y = onnx.Add %x, %z : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}
+// CHECK:       tp.sync_point partial(%{{.*}}) on
+// CHECK-SAME:    not_deferrable = "its partial sum is normalised before it joins the stream"
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+onnx.initializer @w : tensor<4x4xf32> {file = "m", offset = 0 : i64, length = 64 : i64}
+
+// No sync points: the embedding's reduction, one that other values read too, and one that is no product.
+// CHECK-LABEL: func.func @stays(
+// CHECK-NOT:     tp.sync_point
+// CHECK:         tp.all_reduce %{{.*}} {site = "embed"}
+// CHECK:         tp.all_reduce %{{.*}} {site = "reduce.0"}
+// CHECK:         tp.all_reduce %{{.*}} {site = "reduce.1"}
+func.func @stays(%x: tensor<?x4xf32>, %e: tensor<?x4xf32>) -> (tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x4xf32>) {
+  %w = onnx.get_initializer @w : tensor<4x4xf32>
+  %p = onnx.MatMul %e, %w : (tensor<?x4xf32>, tensor<4x4xf32>) -> tensor<?x4xf32>
+  %r0 = tp.all_reduce %p on @mesh ["tp"] {site = "embed"} : tensor<?x4xf32>
+  %y0 = onnx.Add %x, %r0 : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  %r1 = tp.all_reduce %p on @mesh ["tp"] : tensor<?x4xf32>
+  %y1 = onnx.Add %x, %r1 : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  %r2 = tp.all_reduce %e on @mesh ["tp"] : tensor<?x4xf32>
+  %y2 = onnx.Add %x, %r2 : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  %z = onnx.Mul %y0, %y2 : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  return %r1, %y1, %z : tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x4xf32>
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+onnx.initializer @w : tensor<4x4xf32> {file = "m", offset = 0 : i64, length = 64 : i64}
+
+// RUN: caat-opt %s --split-input-file --pass-pipeline="builtin.module(func.func(tp-merge-all-reduces,tp-form-sync-points))" \
+// RUN:   | FileCheck %s --check-prefix=MERGED
+// Attention and MLP in parallel: one sum, one site.
+// MERGED-LABEL: func.func @parallel(
+// MERGED:         %[[A:.*]] = onnx.MatMul
+// MERGED:         %[[M:.*]] = onnx.MatMul
+// MERGED:         %[[S:.*]] = onnx.Add %[[A]], %[[M]]
+// MERGED:         tp.sync_point base(%{{.*}}) partial(%[[S]]) on
+// MERGED-SAME:      site = "layers.0.block"
+// MERGED-NOT:     tp.sync_point
+func.func @parallel(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  %w = onnx.get_initializer @w : tensor<4x4xf32>
+  %a = onnx.Softmax %x : (tensor<?x4xf32>) -> tensor<?x4xf32>
+  %p = onnx.MatMul %a, %w : (tensor<?x4xf32>, tensor<4x4xf32>) -> tensor<?x4xf32>
+  %q = onnx.MatMul %x, %w : (tensor<?x4xf32>, tensor<4x4xf32>) -> tensor<?x4xf32>
+  %r0 = tp.all_reduce %p on @mesh ["tp"] : tensor<?x4xf32>
+  %r1 = tp.all_reduce %q on @mesh ["tp"] : tensor<?x4xf32>
+  %s = onnx.Add %x, %r0 : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  %y = onnx.Add %s, %r1 : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}
