@@ -47,8 +47,7 @@ private:
   mlir::func::FuncOp function;
   llvm::StringMap<int64_t> opsets;             ///< version of each domain
   llvm::StringMap<mlir::TensorType> hints;     ///< what the file says of values' types, which may be wrong
-  llvm::StringMap<mlir::Value> values;         ///< null for an initializer that no node has used yet
-  llvm::StringMap<int> initializers;           ///< index in graph.initializer
+  llvm::StringMap<mlir::Value> values;         ///< null for an initializer that no node uses
 };
 
 /// "node 'name' (OpType, opset n)".

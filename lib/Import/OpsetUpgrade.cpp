@@ -41,7 +41,7 @@ static Results upgradeSoftmax(Node &node, OpBuilder &builder) {
   Value shape = onnx::ShapeOp::create(builder, node.loc, shapeType, input, /*end=*/IntegerAttr());
   Value flat = onnx::FlattenOp::create(builder, node.loc, flatType, input, axis);
   Value result = Op::create(builder, node.loc, flatType, flat, /*axis=*/-1);
-  return SmallVector<Value>{onnx::ReshapeOp::create(builder, node.loc, type, result, shape)};
+  return SmallVector<Value>{onnx::ReshapeOp::create(builder, node.loc, type, result, shape, /*allowzero=*/1)};
 }
 
 /// GroupNormalization before opset 21: scale and bias per group instead of per channel.
