@@ -39,6 +39,16 @@ static bool isSplat(Value value, double number) {
                                              : element.getSExtValue() == static_cast<int64_t>(number);
 }
 
+/// What `value` is a reshape of, itself if it is none.
+static Value beforeReshapes(Value value) {
+  while (Operation *op = value.getDefiningOp()) {
+    if (!isa<onnx::ReshapeOp, onnx::FlattenOp, onnx::SqueezeOp, onnx::UnsqueezeOp>(op))
+      break;
+    value = op->getOperand(0);
+  }
+  return value;
+}
+
 /// The operand that `op` returns unchanged, if it is such an op.
 static Value forwardedOperand(Operation *op, const SymbolicShapes &shapes) {
   auto other = [&](double neutral) -> Value {
@@ -55,8 +65,12 @@ static Value forwardedOperand(Operation *op, const SymbolicShapes &shapes) {
       .Case([](onnx::CastLikeOp op) {
         return getElementTypeOrSelf(op.getTargetType()) == getElementTypeOrSelf(op.getInput()) ? op.getInput() : Value();
       })
-      .Case<onnx::ReshapeOp, onnx::ExpandOp, onnx::SqueezeOp, onnx::UnsqueezeOp>([&](auto op) {
+      .Case<onnx::ExpandOp, onnx::SqueezeOp, onnx::UnsqueezeOp>([&](auto op) {
         return shapes.sameShape(op->getOperand(0), op->getResult(0)) ? op->getOperand(0) : Value();
+      })
+      .Case([&](onnx::ReshapeOp op) {
+        Value origin = beforeReshapes(op.getData());
+        return shapes.sameShape(origin, op.getReshaped()) ? origin : Value();
       })
       .Case([&](onnx::SliceOp op) -> Value {
         if (op.getSteps()) {
@@ -89,9 +103,10 @@ static Value forwardedOperand(Operation *op, const SymbolicShapes &shapes) {
       .Default(Value());
 }
 
-/// The shape operand of a Reshape as constants: 0 copies, one -1 takes the rest. Null if two dims would need it.
-static Value constantReshapeTarget(OpBuilder &builder, onnx::ReshapeOp op, const SymbolicShapes &shapes) {
-  auto from = shapes.getDims(op.getData()), to = shapes.getDims(op.getReshaped());
+/// The shape operand of a Reshape of `data` to the op's shape, as constants: 0 copies, one -1 takes the rest. Null if two
+/// dims would need it.
+static Value constantReshapeTarget(OpBuilder &builder, onnx::ReshapeOp op, Value data, const SymbolicShapes &shapes) {
+  auto from = shapes.getDims(data), to = shapes.getDims(op.getReshaped());
   if (!from || !to)
     return {};
   SmallVector<int64_t> entries;
@@ -155,10 +170,14 @@ static Value constantSliceEnds(OpBuilder &builder, onnx::SliceOp op, const Symbo
 static void simplifyShapeOperand(OpBuilder &builder, Operation *op, const SymbolicShapes &shapes) {
   auto isConstant = [](Value value) { return static_cast<bool>(value.getDefiningOp<onnx::ConstantOp>()); };
   if (auto reshape = dyn_cast<onnx::ReshapeOp>(op)) {
-    if (Value target = constantReshapeTarget(builder, reshape, shapes)) {
-      reshape.getShapeMutable().assign(target);
-      reshape.setAllowzero(0);
-    }
+    // Of a chain of reshapes the last one is enough, if its shape can be said without the others.
+    for (Value data : {beforeReshapes(reshape.getData()), Value(reshape.getData())})
+      if (Value target = constantReshapeTarget(builder, reshape, data, shapes)) {
+        reshape.getDataMutable().assign(data);
+        reshape.getShapeMutable().assign(target);
+        reshape.setAllowzero(0);
+        break;
+      }
   } else if (auto expand = dyn_cast<onnx::ExpandOp>(op); expand && !isConstant(expand.getShape())) {
     if (Value target = constantExpandTarget(builder, expand, shapes))
       expand.getShapeMutable().assign(target);

@@ -51,7 +51,7 @@ static Value sqrtArgument(Value value, bool inverse) {
 static std::optional<Normalized> matchNormalized(Value value, const SymbolicShapes &shapes) {
   auto finish = [&](Value x, Value sum) -> std::optional<Normalized> {
     auto add = definedBy<onnx::AddOp>(sum);
-    if (!add)
+    if (!add || onnx::constantFloat(x)) // 1 / sqrt(...) alone
       return std::nullopt;
     for (auto [mean, epsilon] : {std::pair(add.getA(), add.getB()), std::pair(add.getB(), add.getA())})
       if (auto number = onnx::constantFloat(epsilon))

@@ -197,7 +197,8 @@ static bool infer(onnx::SplitOp op, SymbolicShapes &shapes) {
 }
 
 /// Number of elements of a slice along one dimension; null if it depends on more than the signs show.
-static AffineExpr sliceLength(AffineExpr size, AffineExpr start, AffineExpr end, int64_t step, SymbolicShapes &shapes) {
+static AffineExpr sliceLength(AffineExpr size, AffineExpr start, AffineExpr end, int64_t step, bool isTable,
+                              SymbolicShapes &shapes) {
   if (!start || !end)
     return {};
   AffineExpr zero = shapes.constant(0);
@@ -230,6 +231,9 @@ static AffineExpr sliceLength(AffineExpr size, AffineExpr start, AffineExpr end,
   if (step != 1)
     return {};
   AffineExpr first = place(start), last = place(end);
+  // A table of positions is cut to the length of the sequence, which it is taken to be long enough for.
+  if (first && !last && constantDim(size) && isTable && provablyGreaterEqual(end, zero))
+    last = end;
   if (!first || !last)
     return {};
   return provablyGreaterEqual(last, first) ? subDims(last, first) : AffineExpr();
@@ -256,13 +260,14 @@ static bool infer(onnx::SliceOp op, SymbolicShapes &shapes) {
   }
   auto starts = shapes.getElements(op.getStarts()), ends = shapes.getElements(op.getEnds());
   auto steps = op.getSteps() ? shapes.getConstants(op.getSteps()) : SmallVector<int64_t>(axes.size(), 1);
+  bool isTable = isa_and_present<onnx::ConstantOp, onnx::GetInitializerOp>(op.getData().getDefiningOp());
   for (auto [i, axis] : llvm::enumerate(axes)) {
     auto place = onnx::normalizeAxis(axis, rank);
     if (!place)
       return false;
     bool known = starts && ends && steps && i < starts->size() && i < ends->size() && i < steps->size() && (*steps)[i];
     (*dims)[*place] =
-        known ? sliceLength((*dims)[*place], (*starts)[i], (*ends)[i], (*steps)[i], shapes) : AffineExpr();
+        known ? sliceLength((*dims)[*place], (*starts)[i], (*ends)[i], (*steps)[i], isTable, shapes) : AffineExpr();
   }
   shapes.setDims(op.getOutput(), *dims);
   return true;
