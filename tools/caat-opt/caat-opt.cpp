@@ -28,6 +28,28 @@
 
 using namespace mlir;
 
+#if defined(CAAT_WITH_RAISE) && defined(CAAT_WITH_SHARD) && defined(CAAT_WITH_SYNC)
+namespace {
+struct TPOptions : PassPipelineOptions<TPOptions> {
+  Option<int64_t> size{*this, "size", llvm::cl::desc("Number of ranks"), llvm::cl::init(1)};
+  Option<std::string> plan{*this, "plan", llvm::cl::desc("File of the plan; none synchronises everything")};
+};
+} // namespace
+
+/// An imported model to the program of every rank, with the plan applied.
+static void buildTPPipeline(OpPassManager &pm, const TPOptions &options) {
+  caat::RaiseOptions raise;
+  caat::buildRaisePipeline(pm, raise);
+  caat::ShardOptions shard;
+  shard.size = options.size.getValue();
+  caat::buildShardPipeline(pm, shard);
+  caat::SyncOptions sync;
+  sync.plan = options.plan;
+  sync.size = options.size;
+  caat::buildSyncPipeline(pm, sync);
+}
+#endif
+
 static void registerStages(DialectRegistry &registry) {
   caat::registerImportDialects(registry);
 #ifdef CAAT_WITH_RAISE
@@ -39,6 +61,9 @@ static void registerStages(DialectRegistry &registry) {
 #endif
 #ifdef CAAT_WITH_SYNC
   caat::registerSyncPasses();
+#endif
+#if defined(CAAT_WITH_RAISE) && defined(CAAT_WITH_SHARD) && defined(CAAT_WITH_SYNC)
+  PassPipelineRegistration<TPOptions>("tp-pipeline", "Raises and shards a model and applies a plan", buildTPPipeline);
 #endif
 #ifdef CAAT_WITH_LOWER
   caat::registerLowerPasses();
