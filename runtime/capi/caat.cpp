@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "caat/runtime/caat.h"
+#include "caat/runtime/Engine.h"
+#include "caat/runtime/Error.h"
+#include <iterator>
+
+using namespace caat::runtime;
+
+struct caat_model {
+  Engine engine;
+};
+
+struct caat_result {
+  TensorMap tensors;
+};
+
+namespace {
+
+thread_local std::string lastError;
+
+template <typename F> caat_status guarded(F &&run) noexcept {
+  try {
+    lastError.clear();
+    run();
+    return CAAT_OK;
+  } catch (const Error &e) {
+    lastError = e.what();
+    return e.kind == ErrorKind::Input      ? CAAT_ERROR_INPUT
+           : e.kind == ErrorKind::Artifact ? CAAT_ERROR_ARTIFACT
+                                           : CAAT_ERROR_RUN;
+  } catch (const std::exception &e) {
+    lastError = e.what();
+  } catch (...) {
+    lastError = "unknown error";
+  }
+  return CAAT_ERROR_RUN;
+}
+
+void need(const void *pointer, const char *what) {
+  if (!pointer)
+    failInput(what, " is NULL");
+}
+
+Tensor viewOf(const caat_tensor &tensor) {
+  need(tensor.name, "an input's name");
+  if (tensor.dtype < 0 || tensor.dtype >= numDTypes)
+    failInput("input '", tensor.name, "': element type ", tensor.dtype, " is unknown");
+  if (tensor.rank < 0 || tensor.rank > 64)
+    failInput("input '", tensor.name, "' has ", tensor.rank, " dimensions");
+  if (tensor.rank > 0)
+    need(tensor.shape, "an input's shape");
+  Shape shape(tensor.shape, tensor.shape + tensor.rank);
+  if (elementCount(shape, sizeOf(static_cast<DType>(tensor.dtype))) > 0)
+    need(tensor.data, "an input's data");
+  return Tensor::view(static_cast<DType>(tensor.dtype), shape, const_cast<void *>(tensor.data));
+}
+
+void fill(const TensorMap::value_type &entry, caat_tensor &tensor) {
+  const auto &[name, value] = entry;
+  tensor = {name.c_str(), static_cast<int32_t>(value.dtype), static_cast<int32_t>(value.shape.size()),
+            value.shape.data(), value.data.get()};
+}
+
+} // namespace
+
+extern "C" {
+
+const char *caat_error_text(void) { return lastError.c_str(); }
+
+caat_status caat_model_load(const char *directory, const caat_options *options, caat_model **model) {
+  return guarded([&] {
+    need(model, "model");
+    *model = nullptr;
+    need(directory, "directory");
+    EngineOptions engine;
+    if (options && options->threads_per_rank)
+      engine.threadsPerRank = options->threads_per_rank;
+    if (options && options->timeout_ms)
+      engine.timeout = std::chrono::milliseconds(options->timeout_ms);
+    *model = new caat_model{Engine(directory, engine)};
+  });
+}
+
+void caat_model_destroy(caat_model *model) { delete model; }
+
+caat_status caat_model_run(caat_model *model, const caat_tensor *inputs, size_t count, caat_result **result) {
+  return guarded([&] {
+    need(result, "result");
+    *result = nullptr;
+    need(model, "model");
+    if (count > 0)
+      need(inputs, "inputs");
+    TensorMap map;
+    for (size_t i = 0; i < count; ++i) {
+      Tensor view = viewOf(inputs[i]);
+      if (!map.emplace(inputs[i].name, view).second)
+        failInput("input '", inputs[i].name, "' is given twice");
+    }
+    *result = new caat_result{model->engine.infer(map)};
+  });
+}
+
+size_t caat_result_count(const caat_result *result) { return result ? result->tensors.size() : 0; }
+
+caat_status caat_result_get(const caat_result *result, size_t index, caat_tensor *tensor) {
+  return guarded([&] {
+    need(result, "result");
+    need(tensor, "tensor");
+    if (index >= result->tensors.size())
+      failInput("array ", index, " of a result with ", result->tensors.size());
+    fill(*std::next(result->tensors.begin(), static_cast<ptrdiff_t>(index)), *tensor);
+  });
+}
+
+caat_status caat_result_find(const caat_result *result, const char *name, caat_tensor *tensor) {
+  return guarded([&] {
+    need(result, "result");
+    need(name, "name");
+    need(tensor, "tensor");
+    auto found = result->tensors.find(name);
+    if (found == result->tensors.end())
+      failInput("the result has no array '", name, "'");
+    fill(*found, *tensor);
+  });
+}
+
+void caat_result_destroy(caat_result *result) { delete result; }
+
+} // extern "C"

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "caat/runtime/Communicator.h"
+#include "Expect.h"
+#include "caat/runtime/Bf16.h"
+#include <atomic>
+#include <cstring>
+#include <numeric>
+#include <thread>
+
+using namespace caat::runtime;
+using namespace caat::test;
+
+namespace {
+
+/// Runs `work` on a thread per rank; returns each rank's error, "" for none.
+template <typename F> std::vector<std::string> onRanks(ThreadGroup &group, int size, F &&work) {
+  std::vector<std::string> errors(static_cast<size_t>(size));
+  std::vector<std::thread> threads;
+  for (int rank = 0; rank < size; ++rank)
+    threads.emplace_back([&, rank] {
+      try {
+        work(group.at(rank), rank);
+      } catch (const Error &e) {
+        errors[static_cast<size_t>(rank)] = e.what();
+      }
+    });
+  for (std::thread &thread : threads)
+    thread.join();
+  return errors;
+}
+
+CollectiveCall call(CollectiveKind kind, int64_t count, DType dtype = DType::F32, int64_t index = 0) {
+  return {index, "site", kind, dtype, count, 0};
+}
+
+float value(int rank, int64_t i) { return std::sin(static_cast<float>(rank * 1000 + i)) * (rank == 1 ? 1e4f : 1.0f); }
+
+std::vector<float> values(int rank, int64_t count) {
+  std::vector<float> data(static_cast<size_t>(count));
+  for (int64_t i = 0; i < count; ++i)
+    data[static_cast<size_t>(i)] = value(rank, i);
+  return data;
+}
+
+/// The sum in rank order in fp32, to the bit.
+float sum(int size, int64_t i) {
+  float total = value(0, i);
+  for (int rank = 1; rank < size; ++rank)
+    total += value(rank, i);
+  return total;
+}
+
+class CommunicatorTest : public testing::TestWithParam<int> {
+protected:
+  int size = GetParam();
+  ThreadGroup group{size};
+  void expectNoErrors(const std::vector<std::string> &errors) {
+    for (const std::string &error : errors)
+      EXPECT_EQ(error, "");
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Ranks, CommunicatorTest, testing::Values(1, 2, 3, 4, 7));
+
+TEST_P(CommunicatorTest, AllReduceSumsInRankOrder) {
+  // Below and above the size that goes through the staging buffers, and sizes that do not divide.
+  for (int64_t count : {0, 1, 5, 576, 4095, 4096, 4097, 65536, 100003}) {
+    std::vector<std::vector<float>> data;
+    for (int rank = 0; rank < size; ++rank)
+      data.push_back(values(rank, count));
+    expectNoErrors(onRanks(group, size, [&](Communicator &comm, int rank) {
+      comm.allReduce(call(CollectiveKind::AllReduce, count), data[static_cast<size_t>(rank)].data());
+    }));
+    for (int rank = 0; rank < size; ++rank)
+      for (int64_t i = 0; i < count; ++i)
+        ASSERT_EQ(data[static_cast<size_t>(rank)][static_cast<size_t>(i)], sum(size, i)) << count << ' ' << i;
+  }
+}
+
+TEST_P(CommunicatorTest, AllReduceOfOtherTypes) {
+  for (int64_t count : {3, 20000}) {
+    auto n = static_cast<size_t>(count);
+    std::vector<std::vector<uint16_t>> bf16(static_cast<size_t>(size), std::vector<uint16_t>(n));
+    std::vector<std::vector<int64_t>> i64(static_cast<size_t>(size), std::vector<int64_t>(n));
+    std::vector<std::vector<double>> f64(static_cast<size_t>(size), std::vector<double>(n));
+    expectNoErrors(onRanks(group, size, [&](Communicator &comm, int rank) {
+      auto r = static_cast<size_t>(rank);
+      for (size_t i = 0; i < n; ++i) {
+        bf16[r][i] = floatToBf16(0.001f + static_cast<float>(rank));
+        i64[r][i] = rank + static_cast<int64_t>(i);
+        f64[r][i] = 0.1 * rank;
+      }
+      comm.allReduce(call(CollectiveKind::AllReduce, count, DType::BF16), bf16[r].data());
+      comm.allReduce(call(CollectiveKind::AllReduce, count, DType::I64), i64[r].data());
+      comm.allReduce(call(CollectiveKind::AllReduce, count, DType::F64), f64[r].data());
+    }));
+    float wanted = 0;
+    double wanted64 = 0;
+    for (int rank = 0; rank < size; ++rank) {
+      wanted += bf16ToFloat(floatToBf16(0.001f + static_cast<float>(rank)));
+      wanted64 += 0.1 * rank;
+    }
+    for (size_t r = 0; r < static_cast<size_t>(size); ++r)
+      for (size_t i = 0; i < n; ++i) {
+        ASSERT_EQ(bf16[r][i], floatToBf16(wanted)) << "summed in fp32, rounded once";
+        ASSERT_EQ(i64[r][i], size * (size - 1) / 2 + size * static_cast<int64_t>(i));
+        ASSERT_EQ(f64[r][i], wanted64);
+      }
+  }
+  auto errors = onRanks(group, size, [&](Communicator &comm, int) {
+    uint8_t flags[4] = {};
+    comm.allReduce(call(CollectiveKind::AllReduce, 4, DType::Bool), flags);
+  });
+  for (const std::string &error : errors)
+    EXPECT_EQ(error, "elements of type bool cannot be summed");
+}
+
+TEST_P(CommunicatorTest, AllGatherPutsRanksInTheMiddle) {
+  for (auto [outer, inner] : {std::pair<int64_t, int64_t>{1, 5}, {3, 4}, {7, 3000}}) {
+    int64_t count = outer * inner;
+    expectNoErrors(onRanks(group, size, [&](Communicator &comm, int rank) {
+      std::vector<float> in = values(rank, count), out(static_cast<size_t>(count * size));
+      comm.allGather(call(CollectiveKind::AllGather, count), in.data(), out.data(), outer, inner);
+      for (int64_t o = 0; o < outer; ++o)
+        for (int r = 0; r < size; ++r)
+          for (int64_t i = 0; i < inner; ++i)
+            ASSERT_EQ(out[static_cast<size_t>((o * size + r) * inner + i)], value(r, o * inner + i));
+    }));
+  }
+}
+
+TEST_P(CommunicatorTest, ReduceScatterKeepsTheOwnPart) {
+  int64_t outer = 3, inner = 700, count = outer * size * inner;
+  expectNoErrors(onRanks(group, size, [&](Communicator &comm, int rank) {
+    std::vector<float> in = values(rank, count), out(static_cast<size_t>(outer * inner));
+    comm.reduceScatter(call(CollectiveKind::ReduceScatter, count), in.data(), out.data(), outer, inner);
+    for (int64_t o = 0; o < outer; ++o)
+      for (int64_t i = 0; i < inner; ++i)
+        ASSERT_EQ(out[static_cast<size_t>(o * inner + i)], sum(size, (o * size + rank) * inner + i));
+  }));
+}
+
+TEST_P(CommunicatorTest, AllToAllPermuteAndBroadcast) {
+  int64_t count = 1000;
+  expectNoErrors(onRanks(group, size, [&](Communicator &comm, int rank) {
+    std::vector<float> in = values(rank, count * size), out(in.size());
+    comm.allToAll(call(CollectiveKind::AllToAll, count * size), in.data(), out.data(), count);
+    for (int r = 0; r < size; ++r)
+      for (int64_t i = 0; i < count; ++i)
+        ASSERT_EQ(out[static_cast<size_t>(r * count + i)], value(r, rank * count + i));
+
+    for (int64_t shift : {1, -1, 2, 0, 9, -9}) {
+      int from = static_cast<int>(((rank - shift) % size + size) % size);
+      std::vector<float> data = values(rank, count), moved(data.size());
+      comm.permute(call(CollectiveKind::Permute, count), data.data(), moved.data(), count, shift);
+      comm.permute(call(CollectiveKind::Permute, count), data.data(), data.data(), count, shift);
+      ASSERT_EQ(moved, values(from, count));
+      ASSERT_EQ(data, moved) << "in place";
+    }
+    for (int root = 0; root < size; ++root) {
+      std::vector<float> data = values(rank, count);
+      comm.broadcast(call(CollectiveKind::Broadcast, count), data.data(), count, root);
+      ASSERT_EQ(data, values(root, count));
+    }
+  }));
+}
+
+TEST_P(CommunicatorTest, ManyCallsInARow) {
+  expectNoErrors(onRanks(group, size, [&](Communicator &comm, int rank) {
+    for (int64_t i = 0; i < 3000; ++i) {
+      int64_t count = i % 5 == 0 ? 5000 : 16; // both ways of the all-reduce
+      std::vector<float> data(static_cast<size_t>(count), static_cast<float>(rank + i));
+      comm.allReduce(call(CollectiveKind::AllReduce, count, DType::F32, i), data.data());
+      ASSERT_EQ(data.back(), static_cast<float>(size * (size - 1) / 2 + size * i));
+    }
+  }));
+}
+
+TEST_P(CommunicatorTest, SchedulesAreCompared) {
+  expectNoErrors(onRanks(group, size, [&](Communicator &comm, int) { comm.checkSchedule("abc"); }));
+  expectNoErrors(onRanks(group, size, [&](Communicator &comm, int) { comm.checkSchedule(""); }));
+  if (size == 1)
+    return;
+  std::string longDigest(500, 'x');
+  for (const std::string &last : {std::string("abd"), longDigest + "y"}) {
+    auto errors = onRanks(group, size, [&](Communicator &comm, int rank) {
+      comm.checkSchedule(rank == size - 1 ? last : last.size() > 10 ? longDigest + "z" : "abc");
+    });
+    for (const std::string &error : errors)
+      EXPECT_NE(error.find("rank " + std::to_string(size - 1) + " runs another schedule"), error.npos) << error;
+  }
+}
+
+TEST_P(CommunicatorTest, DisagreementIsNamed) {
+  if (size == 1)
+    return;
+  auto disagree = [&](CollectiveCall other) {
+    auto errors = onRanks(group, size, [&](Communicator &comm, int rank) {
+      std::vector<float> data(10000);
+      comm.allReduce(rank == 1 ? other : call(CollectiveKind::AllReduce, 100), data.data());
+    });
+    group.reset();
+    return errors;
+  };
+  CollectiveCall longer = call(CollectiveKind::AllReduce, 10000), next = call(CollectiveKind::AllReduce, 100);
+  next.index = 1;
+  next.name = "next";
+  for (const std::string &error : disagree(longer))
+    EXPECT_EQ(error, "the ranks' collectives disagree: rank 0 calls all_reduce 'site' (collective 0) of 100 x f32, "
+                     "rank 1 calls all_reduce 'site' (collective 0) of 10000 x f32");
+  for (const std::string &error : disagree(next))
+    EXPECT_NE(error.find("rank 1 calls all_reduce 'next' (collective 1)"), error.npos) << error;
+  expectNoErrors(onRanks(group, size, [&](Communicator &comm, int) { comm.checkSchedule("x"); }));
+}
+
+TEST_P(CommunicatorTest, TimeoutNamesTheLateRanks) {
+  if (size == 1)
+    return;
+  ThreadGroup impatient(size, {std::chrono::milliseconds(100)});
+  std::atomic<bool> done = false;
+  auto errors = onRanks(impatient, size, [&](Communicator &comm, int rank) {
+    float x = 1;
+    comm.allReduce({0, "embed", CollectiveKind::AllReduce, DType::F32, 1, 0}, &x);
+    if (rank != 1) {
+      try {
+        comm.allReduce({1, "layers.0.attn", CollectiveKind::AllReduce, DType::F32, 1, 0}, &x);
+      } catch (...) {
+        done = true;
+        throw;
+      }
+    }
+    while (rank == 1 && !comm.aborted())
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  });
+  EXPECT_TRUE(done);
+  for (int rank = 0; rank < size; ++rank) {
+    const std::string &error = errors[static_cast<size_t>(rank)];
+    if (rank == 1) {
+      EXPECT_EQ(error, "");
+      continue;
+    }
+    EXPECT_NE(error.find("all_reduce 'layers.0.attn' (collective 1) timed out after 0.1 s"), error.npos) << error;
+    EXPECT_NE(error.find("waiting for rank 1 (last seen in 'embed')"), error.npos) << error;
+    EXPECT_EQ(error, errors[0]) << "the first reason counts everywhere";
+  }
+}
+
+TEST_P(CommunicatorTest, AbortReachesEverybodyAndIsForgotten) {
+  auto errors = onRanks(group, size, [&](Communicator &comm, int rank) {
+    if (rank == size - 1) {
+      comm.abort("no more memory");
+      comm.abort("a later reason");
+    }
+    float x = 1;
+    comm.allReduce(call(CollectiveKind::AllReduce, 1), &x);
+  });
+  for (const std::string &error : errors)
+    EXPECT_EQ(error, "no more memory");
+  EXPECT_TRUE(group.at(0).aborted());
+  group.reset();
+  EXPECT_FALSE(group.at(0).aborted());
+  expectNoErrors(onRanks(group, size, [&](Communicator &comm, int) { comm.checkSchedule("x"); }));
+}
+
+} // namespace

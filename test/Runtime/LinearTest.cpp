@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "cpu/Linear.h"
+#include "Expect.h"
+#include "caat/runtime/Bf16.h"
+#include <thread>
+
+using namespace caat::runtime;
+using namespace caat::test;
+
+namespace {
+
+std::vector<float> numbers(int64_t count, float seed) {
+  std::vector<float> values(static_cast<size_t>(count));
+  for (int64_t i = 0; i < count; ++i)
+    values[static_cast<size_t>(i)] = std::sin(seed + static_cast<float>(i) * 0.7f);
+  return values;
+}
+
+float rounded(float x) { return bf16ToFloat(floatToBf16(x)); }
+
+struct LinearCase {
+  int64_t k, n;
+  bool transposed, bf16;
+};
+
+std::string nameOf(const LinearCase &c) {
+  return std::to_string(c.k) + "x" + std::to_string(c.n) + (c.transposed ? "transposed" : "") + (c.bf16 ? "bf16" : "");
+}
+
+class LinearTest : public testing::TestWithParam<LinearCase> {
+protected:
+  LinearCase c = GetParam();
+  std::vector<float> w = numbers(c.k * c.n, 3); // [k, n]
+  std::vector<std::byte> stored;
+
+  void SetUp() override {
+    size_t size = c.bf16 ? 2 : 4;
+    stored.resize(w.size() * size);
+    for (int64_t k = 0; k < c.k; ++k)
+      for (int64_t n = 0; n < c.n; ++n) {
+        size_t at = static_cast<size_t>(c.transposed ? n * c.k + k : k * c.n + n);
+        float &value = w[static_cast<size_t>(k * c.n + n)];
+        if (c.bf16) {
+          reinterpret_cast<uint16_t *>(stored.data())[at] = floatToBf16(value);
+          value = rounded(value);
+        } else {
+          reinterpret_cast<float *>(stored.data())[at] = value;
+        }
+      }
+  }
+  ParameterSpec spec() const {
+    Shape shape = c.transposed ? Shape{c.n, c.k} : Shape{c.k, c.n};
+    return {"w", c.bf16 ? DType::BF16 : DType::F32, shape, true, c.transposed};
+  }
+  void expectProduct(Linears &linears, size_t weight, int64_t m) {
+    std::vector<float> x = numbers(m * c.k, 1), y = numbers(m * c.n, 2), before = y;
+    for (bool accumulate : {false, true}) {
+      y = before;
+      linears.run(weight, x.data(), m, y.data(), accumulate);
+      for (int64_t i = 0; i < m; ++i)
+        for (int64_t n = 0; n < c.n; ++n) {
+          double want = accumulate ? before[static_cast<size_t>(i * c.n + n)] : 0.0, scale = 1;
+          for (int64_t k = 0; k < c.k; ++k) {
+            float value = x[static_cast<size_t>(i * c.k + k)];
+            double term = static_cast<double>(c.bf16 ? rounded(value) : value) * w[static_cast<size_t>(k * c.n + n)];
+            want += term;
+            scale += std::abs(term);
+          }
+          ASSERT_NEAR(y[static_cast<size_t>(i * c.n + n)], want, 1e-6 * scale) << m << ' ' << i << ' ' << n;
+        }
+    }
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Shapes, LinearTest,
+                         testing::Values(LinearCase{1, 1, false, false}, LinearCase{12, 7, false, false},
+                                         LinearCase{12, 7, true, false}, LinearCase{192, 576, false, false},
+                                         LinearCase{576, 640, false, false}, LinearCase{576, 640, true, false},
+                                         LinearCase{13, 257, true, false}, LinearCase{12, 7, false, true},
+                                         LinearCase{13, 9, true, true}, LinearCase{576, 192, false, true},
+                                         LinearCase{192, 576, true, true}),
+                         [](const auto &info) { return nameOf(info.param); });
+
+TEST_P(LinearTest, EqualsPlainLoops) {
+  Linears linears;
+  size_t weight = linears.add(spec(), stored.data());
+  int packed = 0;
+  linears.pack([&](size_t i) {
+    EXPECT_EQ(i, weight);
+    ++packed;
+  });
+  if (packed) // nothing may look at the stored bytes any more
+    std::fill(stored.begin(), stored.end(), std::byte(0xff));
+  for (int64_t m : {1, 2, 3, 8, 33})
+    expectProduct(linears, weight, m);
+  EXPECT_EQ(linears.implementation(weight, 1).find("ref"), std::string::npos);
+  EXPECT_EQ(linears.implementation(weight, 512).find("ref"), std::string::npos);
+  linears.run(weight, nullptr, 0, nullptr, false);
+}
+
+TEST_P(LinearTest, RanksDoNotDisturbEachOther) {
+  std::vector<std::thread> threads;
+  for (int rank = 0; rank < 4; ++rank)
+    threads.emplace_back([&] {
+      Linears linears;
+      size_t first = linears.add(spec(), stored.data()), second = linears.add(spec(), stored.data());
+      linears.pack([](size_t) {});
+      for (int i = 0; i < 3; ++i) {
+        expectProduct(linears, first, 5);
+        expectProduct(linears, second, 4);
+      }
+    });
+  for (std::thread &thread : threads)
+    thread.join();
+}
+
+TEST(Linear, PlainAndTransposedWeightsOfOneShape) {
+  std::vector<float> a = numbers(6 * 6, 1), x = numbers(6, 2), y(6), yt(6);
+  auto bytes = reinterpret_cast<const std::byte *>(a.data());
+  Linears linears;
+  size_t plain = linears.add({"a", DType::F32, {6, 6}, true, false}, bytes);
+  size_t transposed = linears.add({"b", DType::F32, {6, 6}, true, true}, bytes);
+  linears.pack([](size_t) {});
+  linears.run(plain, x.data(), 1, y.data(), false);
+  linears.run(transposed, x.data(), 1, yt.data(), false);
+  for (size_t n = 0; n < 6; ++n) {
+    double want = 0, wantTransposed = 0;
+    for (size_t k = 0; k < 6; ++k) {
+      want += x[k] * a[k * 6 + n];
+      wantTransposed += x[k] * a[n * 6 + k];
+    }
+    EXPECT_NEAR(y[n], want, 1e-5);
+    EXPECT_NEAR(yt[n], wantTransposed, 1e-5);
+  }
+}
+
+/// Strides of a [batch, rows, cols] operand.
+struct Layout {
+  const char *name;
+  int64_t batch, row, col;
+};
+
+TEST(MatMulTest, AllLayoutsEqualPlainLoops) {
+  int64_t batch = 3;
+  for (auto [m, n, k] : {std::array<int64_t, 3>{5, 7, 4}, {1, 8, 16}, {6, 1, 3}, {4, 4, 1}, {1, 1, 1}, {2, 3, 0}}) {
+    std::vector<Layout> as = {{"rows", m * k, k, 1},
+                              {"columns", m * k, 1, m},
+                              {"padded", m * (k + 3), k + 3, 1},
+                              {"spread", 4 * m * k + 4, 2 * k + 1, 2},
+                              {"broadcast", 0, k, 1},
+                              {"interleaved", k, batch * k, 1},
+                              {"equal rows", k, 0, 1}};
+    std::vector<Layout> bs = {{"rows", k * n, n, 1},
+                              {"columns", k * n, 1, k},
+                              {"spread", 4 * k * n + 4, 2 * n + 1, 2},
+                              {"broadcast", 0, 1, k}};
+    for (const Layout &la : as)
+      for (const Layout &lb : bs)
+        for (float beta : {0.0f, 0.5f}) {
+          std::vector<float> a = numbers(4000, 1), b = numbers(4000, 2);
+          int64_t cRow = n + 2, cBatch = m * cRow + 1;
+          std::vector<float> c = numbers(batch * cBatch, 3), before = c;
+          if (beta == 0.0f)
+            std::fill(c.begin(), c.end(), NAN); // beta 0 does not read c
+          runMatMul({DType::F32, batch, m, n, k, a.data(), la.batch, la.row, la.col, b.data(), lb.batch, lb.row, lb.col,
+                     c.data(), cBatch, cRow, 0.25f, beta});
+          for (int64_t i = 0; i < batch; ++i)
+            for (int64_t r = 0; r < m; ++r)
+              for (int64_t s = 0; s < n; ++s) {
+                size_t at = static_cast<size_t>(i * cBatch + r * cRow + s);
+                double want = beta == 0.0f ? 0.0 : beta * before[at];
+                for (int64_t t = 0; t < k; ++t)
+                  want += 0.25 * a[static_cast<size_t>(i * la.batch + r * la.row + t * la.col)] *
+                          b[static_cast<size_t>(i * lb.batch + t * lb.row + s * lb.col)];
+                ASSERT_NEAR(c[at], want, 1e-5) << la.name << ' ' << lb.name << ' ' << m << ' ' << n << ' ' << k;
+              }
+        }
+  }
+}
+
+TEST(MatMulTest, OtherTypesAndErrors) {
+  int64_t a[] = {1, 2, 3, 4}, b[] = {5, 6, 7, 8}, c[4];
+  runMatMul({DType::I64, 1, 2, 2, 2, a, 0, 2, 1, b, 0, 2, 1, c, 0, 2, 1.0f, 0.0f});
+  EXPECT_EQ(std::vector<int64_t>(c, c + 4), (std::vector<int64_t>{19, 22, 43, 50}));
+  double x[] = {0.5}, y[] = {4.0}, z[1];
+  runMatMul({DType::F64, 1, 1, 1, 1, x, 0, 1, 1, y, 0, 1, 1, z, 0, 1, 1.0f, 0.0f});
+  EXPECT_EQ(z[0], 2.0);
+  expectError("negative size",
+              [&] { runMatMul({DType::F32, 1, -1, 1, 1, x, 0, 1, 1, y, 0, 1, 1, z, 0, 1, 1.0f, 0.0f}); });
+  expectError("products of bool",
+              [&] { runMatMul({DType::Bool, 1, 1, 1, 1, x, 0, 1, 1, y, 0, 1, 1, z, 0, 1, 1.0f, 0.0f}); });
+}
+
+} // namespace

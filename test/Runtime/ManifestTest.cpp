@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "caat/runtime/Manifest.h"
+#include "Expect.h"
+#include "TinyModel.h"
+#include <nlohmann/json.hpp>
+
+using namespace caat::runtime;
+using namespace caat::test;
+using Json = nlohmann::json;
+
+namespace {
+
+Manifest parse(const Json &json) { return Manifest::parse(json.dump(), "manifest.json"); }
+
+TEST(Manifest, ReadsEverything) {
+  Manifest m = Manifest::parse(tinyManifest(3), "manifest.json");
+  EXPECT_EQ(m.tp, 3);
+  EXPECT_EQ(m.dims, (std::vector<std::string>{"batch", "seq", "past", "max_length"}));
+  ASSERT_EQ(m.inputs.size(), 2u);
+  EXPECT_EQ(m.inputs[1].evaluate(std::vector<int64_t>{2, 3, 4, 64}), (Shape{2, 7}));
+  ASSERT_EQ(m.caches.size(), 1u);
+  EXPECT_EQ(m.caches[0].present, "present.0");
+  ASSERT_TRUE(m.outputs[0].shard);
+  EXPECT_EQ(m.outputs[0].shard->pieces[2], (std::vector<std::array<int64_t, 2>>{{10, 3}}));
+  EXPECT_EQ(m.parameters[2].k(), 12);
+  EXPECT_EQ(m.parameters[2].n(), 5);
+  EXPECT_EQ(m.collectives[2].kind, CollectiveKind::AllGather);
+  EXPECT_EQ(m.vocabulary, 13);
+  EXPECT_EQ(m.bufferCount(), 7u);
+}
+
+struct Damage {
+  const char *name;
+  std::string pointer; // JSON pointer of the entry to change
+  Json value;
+  const char *message;
+};
+
+std::ostream &operator<<(std::ostream &out, const Damage &damage) { return out << damage.name; }
+
+class ManifestDamage : public testing::TestWithParam<Damage> {};
+
+TEST_P(ManifestDamage, IsRefused) {
+  Json json = Json::parse(tinyManifest(2));
+  const Damage &damage = GetParam();
+  if (damage.value.is_discarded())
+    json.erase(damage.pointer.substr(1));
+  else
+    json[Json::json_pointer(damage.pointer)] = damage.value;
+  expectError(damage.message, [&] { parse(json); });
+}
+
+const Json removed = Json(Json::value_t::discarded);
+
+INSTANTIATE_TEST_SUITE_P(
+    Entries, ManifestDamage,
+    testing::Values(Damage{"newer", "/format", 2, "format 2 is newer"},
+                    Damage{"noFormat", "/format", removed, "'format' is missing"},
+                    Damage{"noRanks", "/tp", 0, "manifest.json.tp: 0 is not in [1, 1024]"},
+                    Damage{"textForNumber", "/tp", "2", "manifest.json.tp: expected an integer"},
+                    Damage{"hugeNumber", "/tp", 18446744073709551615u, "expected an integer"},
+                    Damage{"codeElsewhere", "/code", "../code.so", "is not the name of a file"},
+                    Damage{"codeAbsolute", "/code", "/lib/x.so", "is not the name of a file"},
+                    Damage{"codeWithNul", "/code", std::string("a\0b", 3), "contains a NUL"},
+                    Damage{"dimTwice", "/dims/1", "batch", "'batch' appears twice"},
+                    Damage{"dimsNoArray", "/dims", "batch", "manifest.json.dims: expected an array"},
+                    Damage{"unknownType", "/inputs/0/dtype", "i128", "inputs[0].dtype: unknown element type 'i128'"},
+                    Damage{"unknownDim", "/inputs/0/shape/0", "time", "unknown dimension 'time'"},
+                    Damage{"negativeDim", "/inputs/0/shape/0", -1, "inputs[0].shape[0]: -1 is not in"},
+                    Damage{"manyDims", "/inputs/0/shape", Json::array({1, 1, 1, 1, 1, 1, 1, 1, 1}), "has 9 dimensions"},
+                    Damage{"inputTwice", "/inputs/1/name", "input_ids", "'input_ids' appears twice"},
+                    Damage{"pastIsInput", "/caches/0/past", "input_ids", "'input_ids' appears twice"},
+                    Damage{"presentIsOutput", "/caches/0/present", "logits", "'logits' appears twice"},
+                    Damage{"cacheAxis", "/caches/0/axis", 1, "must be 'max_length'"},
+                    Damage{"cacheAxisOutside", "/caches/0/axis", 4, "4 is not in [0, 3]"},
+                    Damage{"noMaxLength", "/dims/3", "max", "unknown dimension 'max_length'"},
+                    Damage{"shardDim", "/outputs/0/shard/dim", 3, "3 is not in [0, 2]"},
+                    Damage{"shardUnknownSize", "/outputs/0/shape/2", "seq", "must have a known size"},
+                    Damage{"shardRanks", "/outputs/0/shard/pieces", Json::array({Json::array()}),
+                           "has pieces for 1 ranks, tp is 2"},
+                    Damage{"shardHole", "/outputs/0/shard/pieces/1/0/1", 5, "no rank holds index 12 of 13"},
+                    Damage{"shardOutside", "/outputs/0/shard/pieces/1/0/1", 7, "7 is not in [0, 6]"},
+                    Damage{"shardTooWide", "/outputs/0/shape/2", 6, "more than the local size 6"},
+                    Damage{"parameterKind", "/parameters/0/kind", "sparse", "unknown kind 'sparse'"},
+                    Damage{"parameterSymbol", "/parameters/0/shape/0", "seq", "must be integers"},
+                    Damage{"parameterHuge", "/parameters/0/shape/0", INT64_MAX, "too many"},
+                    Damage{"linearRank", "/parameters/1/shape", Json::array({12}), "needs two dimensions"},
+                    Damage{"linearType", "/parameters/1/dtype", "i8", "must be f32 or bf16"},
+                    Damage{"transposedNumber", "/parameters/1/transposed", 1, "expected true or false"},
+                    Damage{"collectiveKind", "/collectives/0/kind", "gossip", "unknown kind 'gossip'"},
+                    Damage{"vocabulary", "/vocabulary", 0, "vocabulary: 0 is not in"}),
+    [](const auto &info) { return info.param.name; });
+
+TEST(Manifest, RefusesWhatIsNoJson) {
+  for (std::string text : {std::string(), std::string("{"), std::string("[]"), std::string("null"),
+                           tinyManifest(2).substr(0, 500), std::string(100000, '['), std::string("\xff\xfe{}")})
+    EXPECT_THROW(Manifest::parse(text, "manifest.json"), Error) << text.substr(0, 20);
+}
+
+TEST(Manifest, SurvivesEverySingleByteChange) {
+  std::string good = tinyManifest(2);
+  for (size_t i = 0; i < good.size(); ++i)
+    for (char c : {'\0', '"', '9', '-', ']'}) {
+      std::string text = good;
+      text[i] = c;
+      try {
+        Manifest::parse(text, "manifest.json");
+      } catch (const Error &) {
+      }
+    }
+}
+
+} // namespace
