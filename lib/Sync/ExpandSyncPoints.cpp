@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // tp-expand-sync-points: sync points and reads of the stream -> onnx operations and all-reduces.
 #include "ChannelOps.h"
+#include "PolicyText.h"
 #include "StreamReads.h"
 #include "caat/Sync/Passes.h"
 #include "mlir/IR/Builders.h"
@@ -58,17 +59,6 @@ static Value markPrivate(Value value, StringAttr site) {
 static ChannelSplit getSplit(tp::SyncPointOp op) {
   DenseI64ArrayAttr order = op.getPolicy().getOrder();
   return {op.getNumChannels(), op.getPolicy().getShared(), order ? order.asArrayRef() : ArrayRef<int64_t>()};
-}
-
-static std::string describe(tp::PolicyAttr policy, int64_t channels) {
-  if (policy.isExact(channels))
-    return "full";
-  if (policy.isDeferred() && policy.getShared() == 0)
-    return policy.getEstimateScale() ? "drop, estimate" : "drop";
-  std::string text = llvm::formatv("partial {0}/{1} {2}", policy.getShared(), channels, tp::stringifyRest(policy.getRest()));
-  if (policy.getScaleValue() != 1.0)
-    text += llvm::formatv(" x{0:F3}", policy.getScaleValue()).str();
-  return policy.getEstimateScale() ? text + ", estimate" : text;
 }
 
 void Expander::record(StringRef site, StringRef policy, int64_t elements, int64_t channels, Type elementType) {
@@ -184,13 +174,13 @@ Stream Expander::expand(tp::SyncPointOp op) {
   // Deferring what has to be summed at once saves nothing: one all-reduce of everything, instead of the policy's and a flush.
   if (mustFlush && policy.isDeferred() && !policy.isExact(channels)) {
     ChannelBuilder channel(builder, op.getLoc());
-    record(op.getSite(), describe(policy, channels), 0, channels, elementType);
+    record(op.getSite(), describePolicy(policy, channels), 0, channels, elementType);
     Stream after{channel.add(before.base, op.getBias()), channel.add(before.pending, op.getPartial()), op.getSiteAttr(),
                  policy};
     flush(op, builder, after, {channels, 0, {}});
     return after;
   }
-  record(op.getSite(), describe(policy, channels), policy.isExact(channels) ? channels : policy.getShared(), channels,
+  record(op.getSite(), describePolicy(policy, channels), policy.isExact(channels) ? channels : policy.getShared(), channels,
          elementType);
   Stream after = send(op, before);
   if (mustFlush && after.pending)

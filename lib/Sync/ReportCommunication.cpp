@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // tp-report-communication: what sync points and other collectives send per token.
+#include "PolicyText.h"
 #include "caat/Sync/Passes.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -71,8 +72,8 @@ static Report collect(ModuleOp module) {
     if (auto site = dyn_cast<tp::SyncPointOp>(op)) {
       int64_t channels = site.getNumChannels(), width = getWidth(site.getPartial().getType());
       int64_t elements = site.getPolicy().isExact(channels) ? channels : site.getPolicy().getShared();
-      std::string policy = elements == channels ? "full" : stringifyRest(site.getPolicy().getRest()).str();
-      report.rows.push_back({site.getSite().str(), policy, elements, elements * width, channels * width, true});
+      report.rows.push_back({site.getSite().str(), describePolicy(site.getPolicy(), channels), elements, elements * width,
+                             channels * width, true});
     }
     auto collective = dyn_cast<tp::CollectiveOpInterface>(op);
     if (!collective || known.contains(collective.getSiteName()))
@@ -82,6 +83,13 @@ static Report collect(ModuleOp module) {
     report.rows.push_back(
         {collective.getSiteName().str(), op->getName().stripDialect().str(), elements, bytes, bytes, false});
   });
+  // Sync points first, in the order of the graph.
+  SmallVector<Row> others;
+  for (const Row &row : report.rows)
+    if (!row.isSite)
+      others.push_back(row);
+  llvm::erase_if(report.rows, [](const Row &row) { return !row.isSite; });
+  report.rows.append(others);
   return report;
 }
 

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Applies plans that must be refused to PROGRAM and prints one line per plan: its name and the error.
+
+    refused-plans.py PROGRAM FOLDER
+"""
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+program, folder = sys.argv[1], Path(sys.argv[2])
+
+
+def partial(site="layers.0.attn", **settings):
+    return {"version": 1, "sites": {site: {"sync": "partial", "shared": 0.5, **settings}}}
+
+
+PLANS = {
+    "absent": None,
+    "syntax": "{ not json",
+    "list": [1],
+    "no-version": {"tp": 3},
+    "version": {"version": 2},
+    "key": {"version": 1, "sitse": {}},
+    "tp-zero": {"version": 1, "tp": 0},
+    "other-tp": {"version": 1, "tp": 4},
+    "size": {"version": 1, "tp": 2},
+    "site": {"version": 1, "sites": {"layers.9.attn": {"sync": "drop"}}},
+    "entry": {"version": 1, "sites": {"layers.0.attn": "drop"}},
+    "sync": {"version": 1, "sites": {"layers.0.attn": {"sync": "some"}}},
+    "no-sync": {"version": 1, "default": {}},
+    "entry-key": partial(shard=1),
+    "drop-key": {"version": 1, "sites": {"layers.0.attn": {"sync": "drop", "shared": 0.5}}},
+    "no-shared": {"version": 1, "sites": {"layers.0.attn": {"sync": "partial"}}},
+    "shared-high": partial(shared=1.5),
+    "shared-low": partial(shared=-0.1),
+    "shared-text": partial(shared="half"),
+    "rest": partial(rest="later"),
+    "scale": partial(rest="private", scale="two"),
+    "scale-deferred": partial(scale=2),
+    "order-range": partial(order=[0, 7]),
+    "order-repeat": partial(order=[0, 1, 1]),
+    "order-short": partial(order=[1, 0]),
+    "order-file": partial(order="absent.npy"),
+    "order-item": partial(order=["a"]),
+    "bits": {"version": 1, "sites": {"layers.0.attn": {"sync": "full", "bits": 4}}},
+    "estimate-private": partial(rest="private", estimate="estimate.safetensors"),
+    "estimate-file": partial(estimate="absent.safetensors"),
+    "estimate-format": partial(estimate="order.npy"),
+    "estimate-rank": partial("layers.0.mlp", estimate="estimate.safetensors"),
+    "estimate-shape": partial("layers.1.attn", estimate="estimate.safetensors"),
+    "estimate-none": partial("layers.1.mlp", estimate="estimate.safetensors"),
+    "not-deferrable": {"version": 1, "default": {"sync": "full"}, "sites": {"layers.1.mlp": {"sync": "drop"}}},
+}
+# The estimate of a site that cannot defer is not looked at: that site comes last and has its own plan.
+DEFERRABLE = {"estimate-none"}
+
+text = Path(program).read_text()
+for name, plan in PLANS.items():
+    file = folder / f"{name}.json"
+    if plan is not None:
+        file.write_text(plan if isinstance(plan, str) else json.dumps(plan))
+    source = text.replace(', not_deferrable = "a norm"', "") if name in DEFERRABLE else text
+    size = 2 if name == "size" else 3
+    done = subprocess.run(["caat-opt", "-", f"--pass-pipeline=builtin.module(tp-apply-plan{{plan={file} size={size}}})"],
+                          input=source, capture_output=True, text=True)
+    errors = [line for line in done.stderr.splitlines() if "error: " in line]
+    print(f"{name}: {errors[0].split('error: ', 1)[1] if done.returncode == 1 and errors else 'was not refused'}")

@@ -1,0 +1,174 @@
+// RUN: caat-opt %s --split-input-file --pass-pipeline="builtin.module(tp-expand-sync-points,cse)" | FileCheck %s
+
+// Full: the ordinary program, with nothing pending and no operation of the stream.
+// CHECK-LABEL: module attributes
+// CHECK-SAME:    tp.sync = [{bytes_per_token = 16 : i64, channels = 4 : i64, elements = 4 : i64,
+// CHECK-SAME:    policy = "full", site = "layers.0.attn"}
+module {
+  tp.mesh @mesh <["tp" = 2]>
+  // CHECK-LABEL: func.func @full(
+  // CHECK-SAME:    %[[X:.*]]: tensor<?x4xf32>, %[[P:.*]]: tensor<?x4xf32>, %[[B:.*]]: tensor<4xf32>
+  func.func @full(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %b: tensor<4xf32>) -> tensor<?x4xf32> {
+    %s:2 = tp.sync_point base(%x) partial(%p) bias(%b) on @mesh ["tp"]
+        {site = "layers.0.attn", policy = #tp.policy<full>} : tensor<?x4xf32>, tensor<4xf32>
+    %y = tp.read_stream %s#0, %s#1 : tensor<?x4xf32>
+    %q = onnx.Relu %y : (tensor<?x4xf32>) -> tensor<?x4xf32>
+    %t:2 = tp.sync_point base(%s#0) pending(%s#1) partial(%q) on @mesh ["tp"]
+        {site = "layers.0.mlp", policy = #tp.policy<full>} : tensor<?x4xf32>
+    %z = tp.read_stream %t#0, %t#1 : tensor<?x4xf32>
+    return %z : tensor<?x4xf32>
+  }
+  // CHECK-NEXT:    %[[R:.*]] = tp.all_reduce %[[P]] on @mesh ["tp"] {site = "layers.0.attn"}
+  // CHECK-NEXT:    %[[RB:.*]] = onnx.Add %[[R]], %[[B]]
+  // CHECK-NEXT:    %[[Y:.*]] = onnx.Add %[[X]], %[[RB]]
+  // CHECK-NEXT:    %[[Q:.*]] = onnx.Relu %[[Y]]
+  // CHECK-NEXT:    %[[S:.*]] = tp.all_reduce %[[Q]] on @mesh ["tp"] {site = "layers.0.mlp"}
+  // CHECK-NEXT:    %[[Z:.*]] = onnx.Add %[[Y]], %[[S]]
+  // CHECK-NEXT:    return %[[Z]]
+
+  // With every channel shared a partial policy is the full one, whatever else it says.
+  // CHECK-LABEL: func.func @all_shared(
+  // CHECK-SAME:    %[[X:.*]]: tensor<?x4xf32>, %[[P:.*]]: tensor<?x4xf32>, %[[B:.*]]: tensor<4xf32>
+  // CHECK-NEXT:    %[[R:.*]] = tp.all_reduce %[[P]] on @mesh ["tp"] {site = "layers.1.attn"}
+  // CHECK-NEXT:    %[[RB:.*]] = onnx.Add %[[R]], %[[B]]
+  // CHECK-NEXT:    %[[Y:.*]] = onnx.Add %[[X]], %[[RB]]
+  // CHECK-NEXT:    %[[S:.*]] = tp.all_reduce %[[P]] on @mesh ["tp"] {site = "layers.1.mlp"}
+  // CHECK-NEXT:    %[[Z:.*]] = onnx.Add %[[Y]], %[[S]]
+  // CHECK-NEXT:    return %[[Z]]
+  func.func @all_shared(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %b: tensor<4xf32>) -> tensor<?x4xf32> {
+    %s:2 = tp.sync_point base(%x) partial(%p) bias(%b) on @mesh ["tp"]
+        {site = "layers.1.attn", policy = #tp.policy<partial, shared = 4, rest = private, scale = 1.5, order = [3, 1, 0, 2]>}
+        : tensor<?x4xf32>, tensor<4xf32>
+    %t:2 = tp.sync_point base(%s#0) pending(%s#1) partial(%p) on @mesh ["tp"]
+        {site = "layers.1.mlp", policy = #tp.policy<partial, shared = 4, rest = deferred>} : tensor<?x4xf32>
+    %z = tp.read_stream %t#0, %t#1 : tensor<?x4xf32>
+    return %z : tensor<?x4xf32>
+  }
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+// SPD: the MLP reads base + bias + partial; one all-reduce sums both partials; each bias counts once.
+// CHECK-LABEL: func.func @drop(
+// CHECK-SAME:    %[[X:.*]]: tensor<?x4xf32>, %[[P:.*]]: tensor<?x4xf32>, %[[B:.*]]: tensor<4xf32>, %[[C:.*]]: tensor<4xf32>
+// CHECK-NEXT:    %[[XB:.*]] = onnx.Add %[[X]], %[[B]]
+// CHECK-NEXT:    %[[U:.*]] = onnx.Add %[[XB]], %[[P]] {tp.private = "layers.0.attn"}
+// CHECK-NEXT:    %[[Z:.*]] = onnx.Relu %[[U]]
+// CHECK-NEXT:    %[[T:.*]] = onnx.Add %[[P]], %[[Z]]
+// CHECK-NEXT:    %[[R:.*]] = tp.all_reduce %[[T]] on @mesh ["tp"] {site = "layers.0.mlp"}
+// CHECK-NEXT:    %[[RC:.*]] = onnx.Add %[[R]], %[[C]]
+// CHECK-NEXT:    %[[Y:.*]] = onnx.Add %[[XB]], %[[RC]]
+// CHECK-NEXT:    return %[[Y]]
+func.func @drop(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %b: tensor<4xf32>, %c: tensor<4xf32>) -> tensor<?x4xf32> {
+  %s:2 = tp.sync_point base(%x) partial(%p) bias(%b) on @mesh ["tp"]
+      {site = "layers.0.attn", policy = #tp.policy<partial, shared = 0, rest = deferred>} : tensor<?x4xf32>, tensor<4xf32>
+  %u = tp.read_stream %s#0, %s#1 : tensor<?x4xf32>
+  %z = onnx.Relu %u : (tensor<?x4xf32>) -> tensor<?x4xf32>
+  %t:2 = tp.sync_point base(%s#0) pending(%s#1) partial(%z) bias(%c) on @mesh ["tp"]
+      {site = "layers.0.mlp", policy = #tp.policy<full>} : tensor<?x4xf32>, tensor<4xf32>
+  %y = tp.read_stream %t#0, %t#1 : tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+// Two of four channels in an order: gathered, reduced, put back; the others stay pending; readers see the estimate.
+// CHECK-LABEL: func.func @deferred(
+// CHECK-SAME:    %[[X:.*]]: tensor<?x4xf32>, %[[P:.*]]: tensor<?x4xf32>, %[[B:.*]]: tensor<4xf32>
+// CHECK-DAG:     %[[SHARED:.*]] = onnx.Constant dense<[3, 1]>
+// CHECK-DAG:     %[[REST:.*]] = onnx.Constant dense<[0, 2]>
+// CHECK-DAG:     %[[PS:.*]] = onnx.Gather %[[P]], %[[SHARED]] {axis = 1 : i64}
+// CHECK-DAG:     %[[R:.*]] = tp.all_reduce %[[PS]] on @mesh ["tp"] {site = "layers.0.attn"} : tensor<?x2xf32>
+// CHECK-DAG:     %[[XS:.*]] = onnx.Gather %[[X]], %[[SHARED]] {axis = 1 : i64}
+// CHECK-DAG:     %[[BS:.*]] = onnx.Gather %[[B]], %[[SHARED]]
+// CHECK-DAG:     %[[RB:.*]] = onnx.Add %[[R]], %[[BS]]
+// CHECK-DAG:     %[[NS:.*]] = onnx.Add %[[XS]], %[[RB]]
+// CHECK-DAG:     %[[XR:.*]] = onnx.Gather %[[X]], %[[REST]] {axis = 1 : i64}
+// CHECK-DAG:     %[[BR:.*]] = onnx.Gather %[[B]], %[[REST]]
+// CHECK-DAG:     %[[NR:.*]] = onnx.Add %[[XR]], %[[BR]]
+// CHECK:         %[[J:.*]] = onnx.Concat %[[NS]], %[[NR]]
+// CHECK:         %[[INVERSE:.*]] = onnx.Constant dense<[2, 1, 3, 0]>
+// CHECK:         %[[BASE:.*]] = onnx.Gather %[[J]], %[[INVERSE]]
+// CHECK:         %[[MASK:.*]] = onnx.Constant dense<[true, false, true, false]>
+// CHECK:         %[[PENDING:.*]] = onnx.Where %[[MASK]], %[[P]],
+// CHECK:         %[[A:.*]] = tp.shard %{{.*}} dim 0 pieces {{\[\[\[0, 1\]\], \[\[1, 1\]\]\]}} size 1 : tensor<2x4xf32> -> tensor<1x4xf32>
+// CHECK:         %[[AROW:.*]] = onnx.Reshape %[[A]]
+// CHECK:         %[[AP:.*]] = onnx.Mul %[[PENDING]], %[[AROW]]
+// CHECK:         %[[E:.*]] = onnx.Add %[[AP]],
+// CHECK:         %[[U:.*]] = onnx.Add %[[BASE]], %[[E]] {tp.private = "layers.0.attn"}
+// CHECK:         onnx.Relu %[[U]]
+// The estimate does not enter what is summed.
+// CHECK:         %[[T:.*]] = onnx.Add %[[PENDING]],
+// CHECK:         tp.all_reduce %[[T]] on @mesh ["tp"] {site = "layers.0.mlp"} : tensor<?x4xf32>
+func.func @deferred(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %b: tensor<4xf32>) -> tensor<?x4xf32> {
+  %s:2 = tp.sync_point base(%x) partial(%p) bias(%b) on @mesh ["tp"]
+      {site = "layers.0.attn", policy = #tp.policy<partial, shared = 2, rest = deferred, order = [3, 1, 0, 2],
+       estimate = [dense<2.0> : tensor<2x4xf32>, dense<0.5> : tensor<2x4xf32>]>} : tensor<?x4xf32>, tensor<4xf32>
+  %u = tp.read_stream %s#0, %s#1 : tensor<?x4xf32>
+  %z = onnx.Relu %u : (tensor<?x4xf32>) -> tensor<?x4xf32>
+  %t:2 = tp.sync_point base(%s#0) pending(%s#1) partial(%z) on @mesh ["tp"]
+      {site = "layers.0.mlp", policy = #tp.policy<full>} : tensor<?x4xf32>
+  %y = tp.read_stream %t#0, %t#1 : tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+// CAAT-Net behind a dropped site: the shared channels take what is pending there along, the private ones get
+// scale * (partial + bias), and what is pending in them stays pending until the end.
+// CHECK-LABEL: func.func @private(
+// CHECK-SAME:    %[[X:.*]]: tensor<?x4xf32>, %[[P:.*]]: tensor<?x4xf32>, %[[B:.*]]: tensor<4xf32>
+// CHECK:         %[[U:.*]] = onnx.Add %[[X]], %[[P]] {tp.private = "layers.0.attn"}
+// CHECK:         %[[Q:.*]] = onnx.Relu %[[U]]
+// CHECK-DAG:     %[[QS:.*]] = onnx.Slice %[[Q]], {{.*}} -> tensor<?x3xf32>
+// CHECK-DAG:     %[[PS:.*]] = onnx.Slice %[[P]], {{.*}} -> tensor<?x3xf32>
+// CHECK:         %[[T:.*]] = onnx.Add %[[PS]], %[[QS]]
+// CHECK:         %[[R:.*]] = tp.all_reduce %[[T]] on @mesh ["tp"] {site = "layers.0.mlp"} : tensor<?x3xf32>
+// CHECK:         %[[QR:.*]] = onnx.Slice %[[Q]], {{.*}} -> tensor<?x1xf32>
+// CHECK:         %[[BR:.*]] = onnx.Slice %[[B]], {{.*}} -> tensor<1xf32>
+// CHECK:         %[[QB:.*]] = onnx.Add %[[QR]], %[[BR]]
+// CHECK:         %[[F:.*]] = onnx.Constant dense<1.500000e+00>
+// CHECK:         %[[OWN:.*]] = onnx.Mul %[[QB]], %[[F]]
+// CHECK:         %[[XR:.*]] = onnx.Slice %[[X]], {{.*}} -> tensor<?x1xf32>
+// CHECK:         %[[NR:.*]] = onnx.Add %[[XR]], %[[OWN]] {tp.private = "layers.0.mlp"}
+// CHECK:         %[[BASE:.*]] = onnx.Concat %{{.*}}, %[[NR]]
+// CHECK:         %[[LEFT:.*]] = onnx.Where %{{.*}}, %[[P]],
+// CHECK:         %[[LR:.*]] = onnx.Slice %[[LEFT]], {{.*}} -> tensor<?x1xf32>
+// CHECK:         tp.all_reduce %[[LR]] on @mesh ["tp"] {site = "final"} : tensor<?x1xf32>
+func.func @private(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %b: tensor<4xf32>) -> tensor<?x4xf32> {
+  %s:2 = tp.sync_point base(%x) partial(%p) on @mesh ["tp"]
+      {site = "layers.0.attn", policy = #tp.policy<partial, shared = 0, rest = deferred>} : tensor<?x4xf32>
+  %u = tp.read_stream %s#0, %s#1 : tensor<?x4xf32>
+  %z = onnx.Relu %u : (tensor<?x4xf32>) -> tensor<?x4xf32>
+  %t:2 = tp.sync_point base(%s#0) pending(%s#1) partial(%z) bias(%b) on @mesh ["tp"]
+      {site = "layers.0.mlp", policy = #tp.policy<partial, shared = 3, rest = private, scale = 1.5>} : tensor<?x4xf32>, tensor<4xf32>
+  %y = tp.read_stream %t#0, %t#1 : tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+// Deferring at the last site saves nothing: one all-reduce sums everything. In the middle of the stack a read that is
+// also a result (hidden states, say) flushes too, and nothing is pending behind it.
+// CHECK-LABEL: func.func @flush(
+// CHECK-SAME:    %[[X:.*]]: tensor<?x4xf32>, %[[P:.*]]: tensor<?x4xf32>
+// CHECK-NEXT:    %[[R:.*]] = tp.all_reduce %[[P]] on @mesh ["tp"] {site = "layers.0.attn.flush"}
+// CHECK-NEXT:    %[[U:.*]] = onnx.Add %[[X]], %[[R]]
+// CHECK-NEXT:    %[[Z:.*]] = onnx.Relu %[[U]]
+// CHECK-NEXT:    %[[S:.*]] = tp.all_reduce %[[Z]] on @mesh ["tp"] {site = "final"}
+// CHECK-NEXT:    %[[Y:.*]] = onnx.Add %[[U]], %[[S]]
+// CHECK-NEXT:    return %[[U]], %[[Y]]
+func.func @flush(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>) -> (tensor<?x4xf32>, tensor<?x4xf32>) {
+  %s:2 = tp.sync_point base(%x) partial(%p) on @mesh ["tp"]
+      {site = "layers.0.attn", policy = #tp.policy<partial, shared = 0, rest = deferred>} : tensor<?x4xf32>
+  %u = tp.read_stream %s#0, %s#1 : tensor<?x4xf32>
+  %z = onnx.Relu %u : (tensor<?x4xf32>) -> tensor<?x4xf32>
+  %t:2 = tp.sync_point base(%s#0) pending(%s#1) partial(%z) on @mesh ["tp"]
+      {site = "layers.0.mlp", policy = #tp.policy<partial, shared = 2, rest = deferred>} : tensor<?x4xf32>
+  %y = tp.read_stream %t#0, %t#1 : tensor<?x4xf32>
+  return %u, %y : tensor<?x4xf32>, tensor<?x4xf32>
+}

@@ -1,0 +1,51 @@
+// RUN: caat-opt %s --pass-pipeline="builtin.module(func.func(tp-merge-all-reduces))" | FileCheck %s
+
+tp.mesh @mesh <["tp" = 2]>
+tp.mesh @other <["tp" = 2]>
+onnx.initializer @b : tensor<4xf32> {file = "m", offset = 0 : i64, length = 16 : i64}
+
+// Both orders of the additions, with biases, which are added up among themselves.
+// CHECK-LABEL: func.func @with_biases(
+// CHECK-SAME:    %[[X:.*]]: tensor<?x4xf32>, %[[P:.*]]: tensor<?x4xf32>, %[[Q:.*]]: tensor<?x4xf32>
+func.func @with_biases(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %q: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  %b = onnx.get_initializer @b : tensor<4xf32>
+  %r = tp.all_reduce %p on @mesh ["tp"] : tensor<?x4xf32>
+  %rb = onnx.Add %r, %b : (tensor<?x4xf32>, tensor<4xf32>) -> tensor<?x4xf32>
+  %s = tp.all_reduce %q on @mesh ["tp"] : tensor<?x4xf32>
+  %sb = onnx.Add %b, %s : (tensor<4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  %m = onnx.Add %rb, %sb : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  %y = onnx.Add %m, %x : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}
+// CHECK:         %[[B:.*]] = onnx.get_initializer @b
+// CHECK:         %[[PQ:.*]] = onnx.Add %[[P]], %[[Q]]
+// CHECK:         %[[BB:.*]] = onnx.Add %[[B]], %[[B]] : {{.*}} -> tensor<4xf32>
+// CHECK:         %[[R:.*]] = tp.all_reduce %[[PQ]]
+// CHECK:         %[[RB:.*]] = onnx.Add %[[R]], %[[BB]]
+// CHECK:         %[[Y:.*]] = onnx.Add %[[X]], %[[RB]]
+// CHECK-NEXT:    return %[[Y]]
+
+// A sum that something else reads first stays: this is the ordinary pre-norm block.
+// CHECK-LABEL: func.func @read_between(
+// CHECK-COUNT-2: tp.all_reduce
+func.func @read_between(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  %r = tp.all_reduce %p on @mesh ["tp"] : tensor<?x4xf32>
+  %y = onnx.Add %x, %r : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  %q = onnx.Relu %y : (tensor<?x4xf32>) -> tensor<?x4xf32>
+  %s = tp.all_reduce %q on @mesh ["tp"] : tensor<?x4xf32>
+  %z = onnx.Add %y, %s : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  return %z : tensor<?x4xf32>
+}
+
+// Other ranks take part, or the reduced value has another reader.
+// CHECK-LABEL: func.func @different(
+// CHECK-COUNT-4: tp.all_reduce
+func.func @different(%p: tensor<?x4xf32>, %q: tensor<?x4xf32>) -> (tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x4xf32>) {
+  %r = tp.all_reduce %p on @mesh ["tp"] : tensor<?x4xf32>
+  %s = tp.all_reduce %q on @other ["tp"] : tensor<?x4xf32>
+  %y = onnx.Add %r, %s : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  %t = tp.all_reduce %p on @mesh ["tp"] : tensor<?x4xf32>
+  %u = tp.all_reduce %q on @mesh ["tp"] : tensor<?x4xf32>
+  %z = onnx.Add %t, %u : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  return %y, %z, %t : tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x4xf32>
+}

@@ -1,0 +1,98 @@
+// RUN: caat-opt %s --split-input-file --verify-diagnostics --pass-pipeline="builtin.module(func.func(tp-verify-replication))"
+
+tp.mesh @mesh <["tp" = 2]>
+onnx.initializer @w : tensor<4x4xf32> {file = "m", offset = 0 : i64, length = 64 : i64}
+
+// Good: a reduced product, a sharded result, dimensions of a sharded argument as a shape.
+func.func @good(%x: tensor<?x4xf32>, %cache: tensor<?x2xf32> {tp.shard = #tp.shard<dim = 1, global = 4, pieces = [[[0, 2]], [[2, 2]]]>})
+    -> (tensor<?x4xf32>, tensor<?x2xf32> {tp.shard = #tp.shard<dim = 1, global = 4, pieces = [[[0, 2]], [[2, 2]]]>}, tensor<?xf32>) {
+  %w = onnx.get_initializer @w : tensor<4x4xf32>
+  %l = tp.shard %w dim 1 pieces [[[0, 2]], [[2, 2]]] size 2 : tensor<4x4xf32> -> tensor<4x2xf32>
+  %m = tp.shard %w dim 0 pieces [[[0, 2]], [[2, 2]]] size 2 : tensor<4x4xf32> -> tensor<2x4xf32>
+  %h = onnx.MatMul %x, %l : (tensor<?x4xf32>, tensor<4x2xf32>) -> tensor<?x2xf32>
+  %p = onnx.MatMul %h, %m : (tensor<?x2xf32>, tensor<2x4xf32>) -> tensor<?x4xf32>
+  %y = tp.all_reduce %p on @mesh ["tp"] {site = "s"} : tensor<?x4xf32>
+  %shape = onnx.Shape %cache {start = 0 : i64, end = 1 : i64} : (tensor<?x2xf32>) -> tensor<1xi64>
+  %z = onnx.ConstantOfShape %shape : (tensor<1xi64>) -> tensor<?xf32>
+  return %y, %h, %z : tensor<?x4xf32>, tensor<?x2xf32>, tensor<?xf32>
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+// The embedding without its all-reduce.
+func.func @unreduced(%x: tensor<?x4xf32>, %w: tensor<4x4xf32>) -> tensor<?x4xf32> {
+  // expected-note@below {{this value differs from rank to rank}}
+  %m = tp.shard %w dim 0 pieces [[[0, 4]], []] size 4 : tensor<4x4xf32> -> tensor<4x4xf32>
+  %p = onnx.MatMul %x, %m : (tensor<?x4xf32>, tensor<4x4xf32>) -> tensor<?x4xf32>
+  // expected-error@below {{result 0 of @unreduced has no 'tp.shard' and must be equal on all ranks, but it depends on 'tp.shard' without a collective in between}}
+  return %p : tensor<?x4xf32>
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+// What a policy keeps on each rank must not reach a result that all ranks share.
+func.func @private(%x: tensor<?x4xf32>, %p: tensor<?x4xf32> {tp.shard = #tp.shard<dim = 1, global = 8, pieces = [[[0, 4]], [[4, 4]]]>}) -> tensor<?x4xf32> {
+  // expected-note@below {{this value differs from rank to rank}}
+  %y = onnx.Add %x, %p {tp.private = "layers.0.attn"} : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  // expected-error@below {{must be equal on all ranks, but it depends on what the policy of site layers.0.attn keeps on each rank}}
+  return %y : tensor<?x4xf32>
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @branch(%x: tensor<?x4xf32>, %c: i1) -> tensor<?x4xf32> {
+  // expected-note@below {{this value differs from rank to rank}}
+  %r = tp.rank on @mesh : index
+  %zero = arith.constant 0 : index
+  %first = arith.cmpi eq, %r, %zero : index
+  // expected-error@below {{the condition of 'scf.if' must be equal on all ranks, but it depends on 'tp.rank' without a collective in between}}
+  scf.if %first {
+    %z = tp.broadcast %x root 0 on @mesh ["tp"] : tensor<?x4xf32>
+  }
+  return %x : tensor<?x4xf32>
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @loop(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  // expected-note@below {{this value differs from rank to rank}}
+  %r = tp.rank on @mesh : index
+  %zero = arith.constant 0 : index
+  %one = arith.constant 1 : index
+  // expected-error@below {{a bound of 'scf.for' must be equal on all ranks}}
+  scf.for %i = %zero to %r step %one {
+  }
+  return %x : tensor<?x4xf32>
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @shape(%n: tensor<1xi64> {tp.shard = #tp.shard<dim = 0, global = 2, pieces = [[[0, 1]], [[1, 1]]]>}, %m: tensor<4xf32>) {
+  // expected-note@-1 {{this value differs from rank to rank}}
+  // expected-error@below {{the shape that 'onnx.ConstantOfShape' takes must be equal on all ranks, but it depends on a sharded argument without a collective in between}}
+  %z = onnx.ConstantOfShape %n : (tensor<1xi64>) -> tensor<?xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @counted_twice(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  // expected-error@below {{site layers.0.mlp sums a value that is equal on all ranks: it would count 2 times}}
+  %y = tp.all_reduce %x on @mesh ["tp"] {site = "layers.0.mlp"} : tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}
+
+// -----
+
+// One rank: everything is equal.
+tp.mesh @mesh <["tp" = 1]>
+func.func @one_rank(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  %y = tp.all_reduce %x on @mesh ["tp"] {site = "layers.0.mlp"} : tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}
