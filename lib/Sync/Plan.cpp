@@ -93,6 +93,8 @@ Error PlanReader::readScale(const llvm::json::Value &value, PlanEntry &entry) {
   if (std::optional<double> number = value.getAsNumber()) {
     entry.scale = PlanEntry::Scale::Number;
     entry.scaleValue = *number;
+    if (!std::isfinite(*number))
+      return error(entry.path + ".scale", "must be finite");
     return Error::success();
   }
   std::optional<StringRef> word = value.getAsString();

@@ -1,0 +1,486 @@
+// RUN: caat-opt %s --split-input-file --verify-diagnostics
+// One case per constraint of the dialect's attributes and operations.
+
+// expected-error@below {{a mesh has at least one axis}}
+tp.mesh @mesh <[]>
+
+// -----
+
+// expected-error@below {{the name of an axis must not be empty}}
+tp.mesh @mesh <["" = 2]>
+
+// -----
+
+// expected-error@below {{axis "tp" is named twice}}
+tp.mesh @mesh <["tp" = 2, "tp" = 2]>
+
+// -----
+
+// expected-error@below {{axis "tp" has size 0, below 1}}
+tp.mesh @mesh <["tp" = 0]>
+
+// -----
+
+// expected-error@below {{dim -1 is negative}}
+func.func private @f() attributes {a = #tp.shard<dim = -1, global = 3, pieces = [[[0, 1]]]>}
+
+// -----
+
+// expected-error@below {{global is 0, below 1}}
+func.func private @f() attributes {a = #tp.shard<dim = 0, global = 0, pieces = [[[0, 1]]]>}
+
+// -----
+
+// expected-error@below {{pieces must be given for at least one rank}}
+func.func private @f() attributes {a = #tp.shard<dim = 0, global = 3, pieces = []>}
+
+// -----
+
+// expected-error@below {{piece [2, 2] of rank 1 lies outside [0, 3)}}
+func.func private @f() attributes {a = #tp.shard<dim = 0, global = 3, pieces = [[[0, 1]], [[2, 2]]]>}
+
+// -----
+
+// expected-error@below {{axis "tp" is used twice}}
+func.func private @f() attributes {a = #tp.sharding<[["tp"], []], private = ["tp"]>}
+
+// -----
+
+// expected-error@below {{the name of an axis must be a string that is not empty}}
+func.func private @f() attributes {a = #tp.sharding<[[""]]>}
+
+// -----
+
+// expected-error@below {{expected 'unreduced' or 'private', not 'public'}}
+func.func private @f() attributes {a = #tp.sharding<[[]], public = ["tp"]>}
+
+// -----
+
+// expected-error@below {{expected 'full' or 'partial', not 'half'}}
+func.func private @f() attributes {a = #tp.policy<half>}
+
+// -----
+
+// expected-error@below {{a full policy has no other parameter}}
+func.func private @f() attributes {a = #tp.policy<full, shared = 3>}
+
+// -----
+
+// expected-error@below {{shared is -1, below 0}}
+func.func private @f() attributes {a = #tp.policy<partial, shared = -1>}
+
+// -----
+
+// expected-error@below {{order is no permutation of 0 to 2: channel 1 occurs twice}}
+func.func private @f() attributes {a = #tp.policy<partial, shared = 1, order = [0, 1, 1]>}
+
+// -----
+
+// expected-error@below {{order is no permutation of 0 to 2: channel 3 is out of range}}
+func.func private @f() attributes {a = #tp.policy<partial, shared = 1, order = [0, 1, 3]>}
+
+// -----
+
+// expected-error@below {{scale 2.000000e+00 needs private channels: deferred ones are not scaled}}
+func.func private @f() attributes {a = #tp.policy<partial, shared = 1, rest = deferred, scale = 2.0>}
+
+// -----
+
+// expected-error@below {{an estimate needs deferred channels}}
+func.func private @f() attributes {a = #tp.policy<partial, shared = 1, rest = private, estimate = [dense<1.0> : tensor<2x4xf32>, dense<1.0> : tensor<2x4xf32>]>}
+
+// -----
+
+// expected-error@below {{an estimate needs two matrices of one floating-point type}}
+func.func private @f() attributes {a = #tp.policy<partial, shared = 1, rest = deferred, estimate = [dense<1.0> : tensor<2x4xf32>, dense<1.0> : tensor<4xf32>]>}
+
+// -----
+
+// expected-error@below {{unknown parameter 'size' of a policy}}
+func.func private @f() attributes {a = #tp.policy<partial, size = 1>}
+
+// -----
+
+// expected-error@below {{expected 'deferred' or 'private', not 'lost'}}
+func.func private @f() attributes {a = #tp.policy<partial, rest = lost>}
+
+// -----
+
+// expected-error@below {{'tp.private' must name a site}}
+func.func private @f() attributes {tp.private = 3 : i64}
+
+// -----
+
+// expected-error@below {{'tp.sync' must be a list of dictionaries}}
+module attributes {tp.sync = ["a"]} {}
+
+// -----
+
+// expected-error@below {{unknown attribute 'tp.other' of the tp dialect}}
+func.func private @f() attributes {tp.other = 3 : i64}
+
+// -----
+
+// expected-error@below {{'tp.shard' of argument 0 must be a #tp.shard on a ranked tensor}}
+func.func private @f(index {tp.shard = #tp.shard<dim = 0, global = 3, pieces = [[[0, 3]]]>})
+
+// -----
+
+// expected-error@below {{'tp.shard' of argument 0 splits dimension 1 of 'tensor<3xf32>'}}
+func.func private @f(tensor<3xf32> {tp.shard = #tp.shard<dim = 1, global = 3, pieces = [[[0, 3]]]>})
+
+// -----
+
+// expected-error@below {{'tp.shard' of result 0 gives rank 1 2 elements, more than 'tensor<1xf32>' holds}}
+func.func private @f() -> (tensor<1xf32> {tp.shard = #tp.shard<dim = 0, global = 3, pieces = [[[0, 1]], [[1, 2]]]>})
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>) {
+  // expected-error@below {{uses @none, which is no tp.mesh}}
+  %0 = tp.all_reduce %x on @none ["tp"] : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>) {
+  // expected-error@below {{needs at least one axis}}
+  %0 = tp.all_reduce %x on @mesh [] : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>) {
+  // expected-error@below {{uses axis "dp", which mesh @mesh does not have}}
+  %0 = tp.all_reduce %x on @mesh ["dp"] : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>) {
+  // expected-error@below {{uses axis "tp" twice}}
+  %0 = tp.all_reduce %x on @mesh ["tp", "tp"] : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>) {
+  // expected-error@below {{has an empty site name}}
+  %0 = tp.all_reduce %x on @mesh ["tp"] {site = ""} : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>) {
+  // expected-error@below {{on a tensor has one result and no 'into'}}
+  "tp.all_reduce"(%x) {mesh = @mesh, axes = ["tp"]} : (tensor<?x4xf32>) -> ()
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: memref<4xf32>) {
+  // expected-error@below {{on a memref has no result}}
+  %0 = "tp.all_reduce"(%x) {mesh = @mesh, axes = ["tp"]} : (memref<4xf32>) -> tensor<4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: memref<4xf32>) {
+  // expected-error@below {{on a memref needs 'into'}}
+  "tp.permute"(%x) {mesh = @mesh, axes = ["tp"], shift = 1 : i64} : (memref<4xf32>) -> ()
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>) {
+  // expected-error@below {{turns 'tensor<?x4xf32>' into 'tensor<?x8xf32>', expected the shape of 'tensor<?x4xf32>'}}
+  %0 = "tp.all_reduce"(%x) {mesh = @mesh, axes = ["tp"]} : (tensor<?x4xf32>) -> tensor<?x8xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>) {
+  // expected-error@below {{expected the shape of 'tensor<?x4xf32>'}}
+  %0 = "tp.broadcast"(%x) {mesh = @mesh, axes = ["tp"], root = 0 : i64} : (tensor<?x4xf32>) -> tensor<?x8xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>) {
+  // expected-error@below {{has root 2, outside [0, 2)}}
+  %0 = tp.broadcast %x root 2 on @mesh ["tp"] : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>) {
+  // expected-error@below {{expected the shape of 'tensor<?x4xf32>'}}
+  %0 = tp.permute %x shift 1 on @mesh ["tp"] : tensor<?x4xf32> -> tensor<?x4xf64>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>) {
+  // expected-error@below {{has dim 2, outside [0, 2)}}
+  %0 = tp.all_gather %x dim 2 on @mesh ["tp"] : tensor<?x4xf32> -> tensor<?x8xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>) {
+  // expected-error@below {{expected the shape of 'tensor<?x8xf32>'}}
+  %0 = tp.all_gather %x dim 1 on @mesh ["tp"] : tensor<?x4xf32> -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>) {
+  // expected-error@below {{has dim -1, outside [0, 2)}}
+  %0 = tp.reduce_scatter %x dim -1 on @mesh ["tp"] : tensor<?x4xf32> -> tensor<?x2xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x3xf32>) {
+  // expected-error@below {{splits 3 elements over 2 ranks}}
+  %0 = tp.reduce_scatter %x dim 1 on @mesh ["tp"] : tensor<?x3xf32> -> tensor<?x2xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>) {
+  // expected-error@below {{expected the shape of 'tensor<?x2xf32>'}}
+  %0 = tp.reduce_scatter %x dim 1 on @mesh ["tp"] : tensor<?x4xf32> -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<f32>) {
+  // expected-error@below {{needs a value with at least one dimension}}
+  %0 = tp.all_to_all %x on @mesh ["tp"] : tensor<f32> -> tensor<f32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<3xf32>) {
+  // expected-error@below {{splits 3 elements over 2 ranks}}
+  %0 = tp.all_to_all %x on @mesh ["tp"] : tensor<3xf32> -> tensor<3xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<4xf32>) {
+  // expected-error@below {{expected the shape of 'tensor<4xf32>'}}
+  %0 = tp.all_to_all %x on @mesh ["tp"] : tensor<4xf32> -> tensor<2xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f() {
+  // expected-error@below {{uses @none, which is no tp.mesh}}
+  %0 = tp.rank on @none : index
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<4xf32>) {
+  // expected-error@below {{has dim 1, outside [0, 1)}}
+  %0 = tp.shard %x dim 1 pieces [[[0, 2]]] size 2 : tensor<4xf32> -> tensor<2xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<4xf32>) {
+  // expected-error@below {{pieces must be given for at least one rank}}
+  %0 = tp.shard %x dim 0 pieces [] size 2 : tensor<4xf32> -> tensor<2xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<4xf32>) {
+  // expected-error@below {{piece [3, 2] of rank 0 lies outside [0, 4)}}
+  %0 = tp.shard %x dim 0 pieces [[[3, 2]]] size 2 : tensor<4xf32> -> tensor<2xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<4xf32>) {
+  // expected-error@below {{pieces of rank 0 must be pairs of start and length}}
+  %0 = "tp.shard"(%x) {dim = 0 : i64, pieces = [array<i64: 0>], size = 2 : i64} : (tensor<4xf32>) -> tensor<2xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<4xf32>) {
+  // expected-error@below {{gives rank 1 3 elements, more than size 2}}
+  %0 = tp.shard %x dim 0 pieces [[[0, 2]], [[0, 3]]] size 2 : tensor<4xf32> -> tensor<2xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<4xf32>) {
+  // expected-error@below {{must give 'tensor<2xf32>', not 'tensor<4xf32>'}}
+  %0 = tp.shard %x dim 0 pieces [[[0, 2]], [[2, 2]]] size 2 : tensor<4xf32> -> tensor<4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %b: tensor<3xf32>) {
+  // expected-error@below {{uses @none, which is no tp.mesh}}
+  %0:2 = tp.sync_point base(%x) partial(%p) on @none ["tp"] {site = "s", policy = #tp.policy<full>} : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %b: tensor<3xf32>) {
+  // expected-error@below {{uses axis "dp", which mesh @mesh does not have}}
+  %0:2 = tp.sync_point base(%x) partial(%p) on @mesh ["dp"] {site = "s", policy = #tp.policy<full>} : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>, %p: tensor<2x4xf32>) {
+  // expected-error@below {{has a partial of 'tensor<2x4xf32>' beside 'tensor<?x4xf32>'}}
+  %0:2 = "tp.sync_point"(%x, %p) {mesh = @mesh, axes = ["tp"], site = "s", policy = #tp.policy<full>, operandSegmentSizes = array<i32: 1, 0, 1, 0>} : (tensor<?x4xf32>, tensor<2x4xf32>) -> (tensor<2x4xf32>, tensor<2x4xf32>)
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<4x?xf32>) {
+  // expected-error@below {{needs channels of known number in the last dimension, not 'tensor<4x?xf32>'}}
+  %0:2 = tp.sync_point partial(%x) on @mesh ["tp"] {site = "s", policy = #tp.policy<full>} : tensor<4x?xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %b: tensor<3xf32>) {
+  // expected-error@below {{needs a bias with 4 channels, not 'tensor<3xf32>'}}
+  %0:2 = tp.sync_point base(%x) partial(%p) bias(%b) on @mesh ["tp"] {site = "s", policy = #tp.policy<full>} : tensor<?x4xf32>, tensor<3xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %b: tensor<3xf32>) {
+  // expected-error@below {{shares 5 of 4 channels}}
+  %0:2 = tp.sync_point base(%x) partial(%p) on @mesh ["tp"] {site = "s", policy = #tp.policy<partial, shared = 5>} : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %b: tensor<3xf32>) {
+  // expected-error@below {{orders 2 of 4 channels}}
+  %0:2 = tp.sync_point base(%x) partial(%p) on @mesh ["tp"] {site = "s", policy = #tp.policy<partial, shared = 1, order = [1, 0]>} : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %b: tensor<3xf32>) {
+  // expected-error@below {{has an estimate of 'tensor<3x4xf32>' for 2 ranks and 4 channels}}
+  %0:2 = tp.sync_point base(%x) partial(%p) on @mesh ["tp"] {site = "s", policy = #tp.policy<partial, shared = 1, estimate = [dense<1.0> : tensor<3x4xf32>, dense<1.0> : tensor<3x4xf32>]>} : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %b: tensor<3xf32>) {
+  // expected-error@below {{cannot defer: a norm}}
+  %0:2 = tp.sync_point base(%x) partial(%p) on @mesh ["tp"] {site = "s", policy = #tp.policy<partial, shared = 1>, not_deferrable = "a norm"} : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %b: tensor<3xf32>) {
+  // expected-error@below {{has something pending but no base}}
+  %0:2 = tp.sync_point pending(%x) partial(%p) on @mesh ["tp"] {site = "s", policy = #tp.policy<full>} : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %b: tensor<3xf32>) {
+  // expected-error@below {{has an empty site name}}
+  %0:2 = tp.sync_point base(%x) partial(%p) on @mesh ["tp"] {site = "", policy = #tp.policy<full>} : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>, %p: tensor<2x2xf32>) {
+  // expected-error@below {{requires the same type for all operands and results}}
+  %0 = "tp.read_stream"(%x, %p) : (tensor<?x4xf32>, tensor<2x2xf32>) -> tensor<?x4xf32>
+  return
+}
