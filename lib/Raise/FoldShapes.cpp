@@ -26,11 +26,11 @@ static void refineResultTypes(Operation *op, const SymbolicShapes &shapes) {
       result.setType(shapes.refinedType(result));
 }
 
-/// Whether `value` is a constant whose elements are all `number`.
-static bool isSplat(Value value, double number) {
+/// Whether `value` is a constant of one element, which is `number`. A vector of ones is a weight and stays.
+static bool isScalar(Value value, double number) {
   auto constant = value.getDefiningOp<onnx::ConstantOp>();
   auto dense = constant ? dyn_cast<DenseElementsAttr>(constant.getValue()) : DenseElementsAttr();
-  if (!dense || !dense.isSplat() || dense.getNumElements() == 0)
+  if (!dense || dense.getNumElements() != 1)
     return false;
   if (isa<FloatType>(dense.getElementType()))
     return dense.getSplatValue<APFloat>().isExactlyValue(number);
@@ -53,7 +53,7 @@ static Value beforeReshapes(Value value) {
 static Value forwardedOperand(Operation *op, const SymbolicShapes &shapes) {
   auto other = [&](double neutral) -> Value {
     for (unsigned i : {0, 1})
-      if (isSplat(op->getOperand(i), neutral) && shapes.sameShape(op->getOperand(1 - i), op->getResult(0)))
+      if (isScalar(op->getOperand(i), neutral) && shapes.sameShape(op->getOperand(1 - i), op->getResult(0)))
         return op->getOperand(1 - i);
     return {};
   };
@@ -92,7 +92,7 @@ static Value forwardedOperand(Operation *op, const SymbolicShapes &shapes) {
       .Case([&](onnx::MulOp) { return other(1.0); })
       .Case([&](onnx::AndOp) { return other(1.0); })
       .Case([&](onnx::DivOp op) {
-        return isSplat(op.getB(), 1.0) && shapes.sameShape(op.getA(), op.getC()) ? op.getA() : Value();
+        return isScalar(op.getB(), 1.0) && shapes.sameShape(op.getA(), op.getC()) ? op.getA() : Value();
       })
       .Case([](onnx::CustomOp op) -> Value {
         bool isDropout = op.getOpType() == "Dropout" && op.getDomain().empty() && op.getOutputs().size() >= 1;
@@ -181,6 +181,15 @@ static void simplifyShapeOperand(OpBuilder &builder, Operation *op, const Symbol
   } else if (auto expand = dyn_cast<onnx::ExpandOp>(op); expand && !isConstant(expand.getShape())) {
     if (Value target = constantExpandTarget(builder, expand, shapes))
       expand.getShapeMutable().assign(target);
+  } else if (auto split = dyn_cast<onnx::SplitOp>(op); split && !split.getSplit()) {
+    SmallVector<int64_t> sizes;
+    for (Value part : split.getOutputs())
+      if (auto size = shapes.getStaticDim(part, split.getAxis()))
+        sizes.push_back(*size);
+    if (sizes.size() != split.getNumResults())
+      return;
+    split.getSplitMutable().assign(onnx::createInts(builder, op->getLoc(), sizes));
+    split.removeNumOutputsAttr();
   } else if (auto slice = dyn_cast<onnx::SliceOp>(op); slice && !isConstant(slice.getEnds())) {
     if (Value ends = constantSliceEnds(builder, slice, shapes))
       slice.getEndsMutable().assign(ends);
@@ -285,7 +294,7 @@ private:
     }
   }
 
-  static void updateSignature(func::FuncOp function, const SymbolicShapes &shapes) {
+  static void updateSignature(func::FuncOp function, SymbolicShapes &shapes) {
     Builder builder(function.getContext());
     auto texts = [&](Value value, ArrayAttr old) -> ArrayAttr {
       auto dims = shapes.getDims(value);
@@ -293,9 +302,10 @@ private:
         return old;
       SmallVector<Attribute> names;
       for (auto [axis, dim] : llvm::enumerate(*dims)) {
+        StringRef before = old && axis < old.size() ? cast<StringAttr>(old[axis]).getValue() : StringRef();
         std::string text = constantDim(dim) ? std::string() : shapes.print(dim);
-        if (text.empty() && !constantDim(dim) && old && axis < old.size())
-          text = cast<StringAttr>(old[axis]).str();
+        if (!constantDim(dim) && (text.empty() || shapes.parse(before) == dim))
+          text = before.str();
         names.push_back(builder.getStringAttr(text));
       }
       return builder.getArrayAttr(names);

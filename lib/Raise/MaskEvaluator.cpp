@@ -15,6 +15,19 @@ using Dims = SymbolicShapes::Dims;
 
 MaskElement MaskEvaluator::atom(MaskAtom atom) { return {{}, {std::move(atom)}, {0, 1}}; }
 
+/// A bound and its negation are one atom: the one in which the last dimension grows.
+MaskElement MaskEvaluator::atMostZero(AffineExpr bound) {
+  for (unsigned i = sizes.size(); i-- > 0;) {
+    AffineExpr dim = getAffineDimExpr(i, shapes.getContext());
+    auto slope = constantDim(subDims(bound.replace(dim, dim + 1), bound));
+    if (!slope || *slope > 0)
+      break;
+    if (*slope < 0)
+      return {{}, {{subDims(shapes.constant(1), bound), Value(), {}}}, {1, 0}};
+  }
+  return atom({bound, Value(), {}});
+}
+
 std::optional<MaskElement> MaskEvaluator::evaluate(Value mask) {
   auto known = shapes.getDims(mask);
   if (!known)
@@ -122,7 +135,7 @@ MaskEvaluator::Result MaskEvaluator::compare(Operation *op, AffineExpr a, Affine
       return MaskElement::constant(1);
     if (provablyGreater(x, y))
       return MaskElement::constant(0);
-    return atom({subDims(x, y), Value(), {}});
+    return atMostZero(subDims(x, y));
   };
   AffineExpr one = shapes.constant(1);
   return TypeSwitch<Operation *, Result>(op)
@@ -349,7 +362,7 @@ MaskEvaluator::Result MaskEvaluator::at(Value value, ArrayRef<AffineExpr> place)
         // Kept where column - row >= k (upper) or <= k (lower).
         AffineExpr distance = subDims(place.back(), place[place.size() - 2]);
         AffineExpr bound = trilu.getUpper() ? subDims(k, distance) : subDims(distance, k);
-        return combine({atom({bound, Value(), {}}), *inner},
+        return combine({atMostZero(bound), *inner},
                        [](ArrayRef<double> x) { return x[0] != 0 ? x[1] : 0; });
       })
       .Case([&](onnx::SliceOp slice) -> Result {

@@ -59,6 +59,7 @@ private:
   /// `index` = quotient * size + remainder, with a remainder that is known to be within the size.
   std::optional<std::pair<mlir::AffineExpr, mlir::AffineExpr>> divide(mlir::AffineExpr index, mlir::AffineExpr size);
   MaskElement atom(MaskAtom atom);
+  MaskElement atMostZero(mlir::AffineExpr bound);
 
   const SymbolicShapes &shapes;
   SymbolicShapes::Dims sizes; // of the mask: d_i < sizes[i]

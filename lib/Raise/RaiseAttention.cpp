@@ -70,6 +70,20 @@ static Value unrepeatedHeads(Value value, const SymbolicShapes &shapes) {
   return same ? x : Value();
 }
 
+/// Queries without a scalar factor that stands before the split into heads (OPT).
+static Value unscaledQueries(Value queries, double &scale, OnnxBuilder &b) {
+  auto transpose = definedBy<onnx::TransposeOp>(queries);
+  auto reshape = transpose ? definedBy<onnx::ReshapeOp>(transpose.getData()) : onnx::ReshapeOp();
+  if (!reshape)
+    return queries;
+  auto [inner, factor] = takeScale(reshape.getData());
+  if (inner == reshape.getData() || !b.getShapes().sameShape(inner, reshape.getData()))
+    return queries;
+  scale *= factor;
+  Value heads = b.make<onnx::ReshapeOp>(inner, reshape.getShape(), reshape.getAllowzeroAttr());
+  return b.make<onnx::TransposeOp>(heads, transpose.getPermAttr());
+}
+
 /// The condition of Where(condition, 0, very small), or its negation with the branches exchanged; the mask itself else.
 static Value booleanMask(Value mask, OnnxBuilder &b) {
   auto where = definedBy<onnx::WhereOp>(mask);
@@ -168,7 +182,7 @@ static void raiseDecomposed(onnx::MatMulOp root, OnnxBuilder &b) {
     return missed("the scores are no product of queries and keys");
   auto [queries, onQueries] = takeScale(matmul.getA());
   scale *= onQueries;
-  form.q = queries;
+  form.q = unscaledQueries(queries, scale, b);
   form.k = untransposedKeys(matmul.getB(), scale, b);
   form.v = root.getB();
   if (!form.k)

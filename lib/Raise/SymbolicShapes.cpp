@@ -35,6 +35,11 @@ AffineExpr SymbolicShapes::symbol(StringRef name) {
   return getAffineSymbolExpr(it->second, context);
 }
 
+AffineExpr SymbolicShapes::parse(StringRef text) {
+  AffineExpr expr = parseDim(text, context, [&](StringRef name) { return symbol(name); });
+  return expr ? resolve(expr) : expr;
+}
+
 AffineExpr SymbolicShapes::unknown(Value value, int64_t axis) {
   auto [it, isNew] = unknowns.try_emplace({value, axis}, 0);
   if (isNew) {
@@ -85,7 +90,7 @@ void SymbolicShapes::addArguments(func::FuncOp function) {
       if (!type.isDynamicDim(axis))
         size = constant(type.getDimSize(axis));
       else if (!text.empty())
-        size = parseDim(text, context, [&](StringRef name) { return symbol(name); });
+        size = parse(text);
       known.push_back(size ? size : unknown(argument, axis));
     }
   }

@@ -61,6 +61,8 @@ public:
   mlir::AffineExpr constant(int64_t value) const { return mlir::getAffineConstantExpr(value, context); }
   /// The symbol of that name, made on first use.
   mlir::AffineExpr symbol(llvm::StringRef name);
+  /// The expression that a text in `onnx.dims` says; null if it says none.
+  mlir::AffineExpr parse(llvm::StringRef text);
   /// The size of `value` along `axis`, about which nothing else is known: the same symbol at every call.
   mlir::AffineExpr unknown(mlir::Value value, int64_t axis);
   mlir::AffineExpr resolve(mlir::AffineExpr expr) const;
