@@ -77,7 +77,6 @@ def prepare(folder: Path, tp: int, names):
     if made_for != tp:
         with step("measuring which channels matter, on text that is not scored (about a minute)"):
             run(sys.executable, HERE / "make_plans.py", folder, "--tp", tp)
-    np.save(folder / "scored.npy", np.load(folder / "corpus.npy")[:WINDOWS * LENGTH])
 
 
 def chat(tokenizer: Tokenizer, prompt: str) -> np.ndarray:
@@ -98,20 +97,16 @@ def measure(folder: Path, binaries: Path, tp: int, name: str, tokenizer: Tokeniz
         run(binaries / "caat-compile", folder / "model.onnx", f"--tp={tp}",
             f"--plan={folder / 'plans' / name}.json", "-o", program)
     with step(f"{name}: scoring {WINDOWS * LENGTH} tokens"):
-        score = json.loads(run(binaries / "caat-run", "score", program, f"--tokens={folder / 'scored.npy'}",
-                               f"--length={LENGTH}"))
+        score = json.loads(run(binaries / "caat-run", "score", program, f"--tokens={folder / 'corpus.npy'}",
+                               f"--length={LENGTH}", f"--samples={WINDOWS}"))
     with step(f"{name}: timing"):
         bench = json.loads(run(binaries / "caat-run", "bench", program, f"--prefill={LENGTH}", "--decode=32",
                                "--json"))
     with step(f"{name}: writing an answer"):
         np.save(folder / "prompt.npy", prompt)
-        run(binaries / "caat-run", "generate", program, f"--tokens={folder / 'prompt.npy'}", "--max-new-tokens=48",
-            "-o", folder / "answer.npy")
-    answer = np.load(folder / "answer.npy").reshape(-1).tolist()
-    if answer[:len(prompt)] == prompt.tolist():
-        answer = answer[len(prompt):]
-    if 2 in answer:     # <|im_end|>
-        answer = answer[:answer.index(2)]
+        stop = tokenizer.token_to_id("<|im_end|>")
+        answer = json.loads(run(binaries / "caat-run", "generate", program, f"--tokens={folder / 'prompt.npy'}",
+                                "--max-new-tokens=48", f"--stop-token={stop}", "--json"))["tokens"][0]
     points, size = communication(program)
     return {"plan": name, "sync_points": points, "bytes_per_token": size, "perplexity": score["perplexity"],
             "prefill": bench["prefill"]["tokens_per_second"], "decode": bench["decode"]["tokens_per_second"],
@@ -135,23 +130,28 @@ def table(rows: list[dict], prompt: str):
         print(f"  {r['plan']:20} {r['answer']}\n")
 
 
-def site_of_layer(ir: str, layer: int) -> list[str]:
-    """The lines of the printed program from one layer's attention sync to its MLP sync, without locations."""
-    lines = [re.sub(r" loc\(.*?\)$", "", line) for line in ir.splitlines()]
-    hits = [i for i, line in enumerate(lines) if f'"layers.{layer}.' in line and not line.lstrip().startswith("#")]
-    if not hits:
-        return []
-    return [re.sub(r"dense<\[[^]]{60,}\]>", "dense<[…]>", line) for line in lines[max(hits[0] - 1, 0):hits[-1] + 1]]
+def layer_of(ir: str, layer: int) -> list[str]:
+    """The printed program's lines from one layer's attention output product to the sum after its MLP, made shorter."""
+    lines = ir.splitlines()
+    first = next(i for i, line in enumerate(lines) if f'"layers.{layer}.attn"' in line and not line.startswith("module"))
+    last = max(i for i, line in enumerate(lines) if f'tp.all_reduce' in line and f'"layers.{layer}.mlp"' in line)
+    while "onnx.MatMul" not in lines[first]:
+        first -= 1
+    shorter = []
+    for line in lines[first:last + 2]:
+        line = re.sub(r" : \(.*\) -> (.*)$", r" : \1", line.strip())     # the result's type is enough
+        line = re.sub(r"dense(_resource)?<[^>]{9,}>", "dense<…>", line)
+        shorter.append(line)
+    return shorter
 
 
 def show_ir(folder: Path, binaries: Path, tp: int, layer=3):
     for title, plan in (("before: every site full", "full"), ("after: plan deferred-25", "deferred-25")):
-        ir = run(binaries / "caat-opt", folder / "model.onnx",
+        ir = run(binaries / "caat-opt", folder / "model.onnx", "--mlir-elide-elementsattrs-if-larger=8",
                  f"--tp-pipeline=size={tp} plan={folder / 'plans' / plan}.json")
-        print(f"Layer {layer}, from its attention sync point to its MLP sync point, {title}\n")
-        for line in site_of_layer(ir, layer):
-            text = line.strip()
-            print("    " + (text if len(text) <= 150 else text[:147] + "…"))
+        print(f"Layer {layer}, from its attention's output product to the sum after its MLP, {title}\n")
+        for line in layer_of(ir, layer):
+            print("    " + line)
         print()
 
 
