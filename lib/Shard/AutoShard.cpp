@@ -79,7 +79,7 @@ struct TpAutoShard : impl::TpAutoShardBase<TpAutoShard> {
     ModuleOp module = getOperation();
     if (auto mesh = module.lookupSymbol<tp::MeshOp>(meshName)) {
       if (mesh.getAxisSize(axisName) != size)
-        return mesh.emitError("is not a mesh of ") << size << " ranks along \"" << axisName << "\"";
+        return mesh.emitError("is not a mesh of ") << size.getValue() << " ranks along \"" << axisName << "\"";
       return success();
     }
     OpBuilder builder = OpBuilder::atBlockBegin(module.getBody());
@@ -95,12 +95,12 @@ struct TpAutoShard : impl::TpAutoShardBase<TpAutoShard> {
     if (largest == 1)
       emitWarning(function.getLoc()) << "nothing can be split: every rank computes everything";
     else if (size > largest)
-      return emitError(function.getLoc()) << "cannot be split over " << size << " ranks: the widest dimension has " << largest
+      return emitError(function.getLoc()) << "cannot be split over " << size.getValue() << " ranks: the widest dimension has " << largest
                                                          << " parts; sizes that can: 1 to " << largest;
     if (!pad) {
       SmallVector<int64_t> sizes = choice.getUnpaddedSizes(std::min<int64_t>(largest, 1024));
       if (!llvm::is_contained(sizes, size))
-        return emitError(function.getLoc()) << "needs padding on " << size << " ranks; sizes that need none: " << join(sizes);
+        return emitError(function.getLoc()) << "needs padding on " << size.getValue() << " ranks; sizes that need none: " << join(sizes);
     }
     report(analysis, choice);
     annotate(analysis, choice.getSplit());

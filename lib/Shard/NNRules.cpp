@@ -159,10 +159,7 @@ static LogicalResult attentionLocal(Operation *op, LocalShapes &local) {
     return success();
   auto localHeads = [&](unsigned operand, int64_t heads) {
     DimLayout layout = local.operandLayout(op, operand)[dim];
-    int64_t size = 0;
-    for (const Term &term : layout)
-      size += local.getSpace().getInfo(term.atom).units * term.width();
-    return local.localSize(layout) / (size / heads);
+    return local.localSize(layout) / (local.getSpace().getSize(layout) / heads);
   };
   // The default scale and the 3-D form know the heads by attribute.
   if (std::optional<int64_t> heads = attention.getQNumHeads())
@@ -200,11 +197,8 @@ static LogicalResult rotaryLocal(Operation *op, LocalShapes &local) {
   if (dim < 1 || heads <= 0)
     return success();
   DimLayout layout = local.resultLayout(op, 0)[dim];
-  int64_t size = 0;
-  for (const Term &term : layout)
-    size += local.getSpace().getInfo(term.atom).units * term.width();
   if (dim == (cast<RankedTensorType>(rotary.getX().getType()).getRank() == 4 ? 1 : 2))
-    rotary.setNumHeads(local.localSize(layout) / (size / heads));
+    rotary.setNumHeads(local.localSize(layout) / (local.getSpace().getSize(layout) / heads));
   return success();
 }
 

@@ -139,9 +139,9 @@ struct SlicedDim {
 } // namespace
 
 /// The sliced dimensions of a slice that keeps the order; failure where axes or steps are not known. `unknown` lists
-/// dimensions whose bounds are computed.
-static LogicalResult readSlice(onnx::SliceOp slice, SmallVectorImpl<SlicedDim> &sliced, SmallVectorImpl<int64_t> &unknown) {
-  auto type = cast<RankedTensorType>(slice.getData().getType());
+/// dimensions whose bounds are computed. `shape` is that of the whole operand.
+static LogicalResult readSlice(onnx::SliceOp slice, ArrayRef<int64_t> shape, SmallVectorImpl<SlicedDim> &sliced,
+                               SmallVectorImpl<int64_t> &unknown) {
   auto count = cast<RankedTensorType>(slice.getStarts().getType()).getDimSize(0);
   if (ShapedType::isDynamic(count))
     return failure();
@@ -155,10 +155,10 @@ static LogicalResult readSlice(onnx::SliceOp slice, SmallVectorImpl<SlicedDim> &
     return failure();
   auto starts = onnx::constantInts(slice.getStarts()), ends = onnx::constantInts(slice.getEnds());
   for (int64_t i = 0; i < count; ++i) {
-    std::optional<int64_t> dim = onnx::normalizeAxis((*axes)[i], type.getRank());
+    std::optional<int64_t> dim = onnx::normalizeAxis((*axes)[i], shape.size());
     if (!dim)
       return failure();
-    int64_t size = type.getDimSize(*dim);
+    int64_t size = shape[*dim];
     if (!starts || !ends || (*steps)[i] != 1 || ShapedType::isDynamic(size)) {
       unknown.push_back(*dim);
       continue;
@@ -173,7 +173,7 @@ static LogicalResult readSlice(onnx::SliceOp slice, SmallVectorImpl<SlicedDim> &
 static LogicalResult sliceFactors(Operation *op, FactorBuilder &factors) {
   SmallVector<SlicedDim> sliced;
   SmallVector<int64_t> unknown;
-  if (failed(readSlice(cast<onnx::SliceOp>(op), sliced, unknown)))
+  if (failed(readSlice(cast<onnx::SliceOp>(op), factors.operandType(0).getShape(), sliced, unknown)))
     return failure();
   RankedTensorType from = factors.operandType(0);
   for (int64_t dim = 0; dim < from.getRank(); ++dim) {
@@ -203,21 +203,25 @@ static LogicalResult sliceFactors(Operation *op, FactorBuilder &factors) {
 static LogicalResult sliceLocal(Operation *op, LocalShapes &local) {
   auto slice = cast<onnx::SliceOp>(op);
   int64_t dim = local.operandSplit(op, 0);
-  SmallVector<SlicedDim> sliced;
-  SmallVector<int64_t> unknown;
-  if (dim < 0 || failed(readSlice(slice, sliced, unknown)))
+  if (dim < 0)
     return success();
+  DimLayout terms = local.operandLayout(op, 0)[dim];
+  SmallVector<int64_t> shape(cast<RankedTensorType>(slice.getData().getType()).getShape()), unknown;
+  shape[dim] = local.getSpace().getSize(terms);
+  SmallVector<SlicedDim> sliced;
+  if (failed(readSlice(slice, shape, sliced, unknown)))
+    return failure();
   for (const SlicedDim &range : sliced) {
     if (range.dim != dim)
       continue;
     // The range starts and ends between segments; count the local elements before it.
     int64_t offset = 0, localOffset = 0, localStart = -1, localEnd = -1;
-    for (const Term &term : local.operandLayout(op, 0)[dim]) {
+    for (const Term &term : terms) {
       if (offset == range.start)
         localStart = localOffset;
       if (offset == range.end)
         localEnd = localOffset;
-      offset += local.getSpace().getInfo(term.atom).units * term.width();
+      offset += local.getSpace().getSize(term);
       localOffset += local.localSize(term);
     }
     if (offset == range.end)

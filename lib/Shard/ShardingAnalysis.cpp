@@ -91,6 +91,10 @@ void ShardingAnalysis::visit(Operation *op, const ShardingRules &rules) {
   OpFactors &entry = factors[op];
   if (rule && succeeded(rule->factors(op, builder))) {
     factors[op].rule = rule;
+    // Shapes, axes and the like: weights that the rule does not speak of stay whole.
+    for (OpOperand &operand : op->getOpOperands())
+      if (isWeight(operand.get()) && !builder.mentions(operand.getOperandNumber()))
+        operands[&operand] = ValueLayout(operands[&operand].size());
     return;
   }
   entry.contractions.clear();

@@ -43,6 +43,7 @@ static DimLayout pick(const ValueLayout &layout, int64_t dim) {
 }
 
 DimLayout FactorBuilder::operand(unsigned index, int64_t dim) {
+  mentioned.push_back(index);
   return pick(analysis.getLayout(op->getOpOperand(index)), dim);
 }
 
@@ -59,11 +60,10 @@ void FactorBuilder::same(ArrayRef<Term> a, ArrayRef<Term> b) {
 }
 
 void FactorBuilder::broadcast(unsigned operandIndex, unsigned resultIndex) {
-  RankedTensorType from = operandType(operandIndex), to = resultType(resultIndex);
+  RankedTensorType from = operandType(operandIndex);
   for (int64_t dim = 1; dim <= from.getRank(); ++dim)
     if (from.getDimSize(from.getRank() - dim) != 1)
       same(operand(operandIndex, -dim), result(resultIndex, -dim));
-  (void)to;
 }
 
 void FactorBuilder::replicateOperand(unsigned index, StringRef reason) {

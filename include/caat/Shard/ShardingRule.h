@@ -28,6 +28,8 @@ public:
   bool isWeight(unsigned operand) const;
 
   DimLayout operand(unsigned index, int64_t dim);
+  /// True if the rule has asked for a dimension of that operand.
+  bool mentions(unsigned operand) const { return llvm::is_contained(mentioned, operand); }
   DimLayout result(unsigned index, int64_t dim);
   DimSpace &space();
 
@@ -50,6 +52,7 @@ public:
 private:
   ShardingAnalysis &analysis;
   mlir::Operation *op;
+  llvm::SmallVector<unsigned, 4> mentioned;
 };
 
 /// Failure: the op has a form that the rule does not cover; the rule must not have linked anything by then.

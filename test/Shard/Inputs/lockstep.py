@@ -129,7 +129,7 @@ class Parser:
             return np.frombuffer(bytes.fromhex(body[0][3:-1]), TYPES[element]).reshape(shape)
         values = [bits(t, element) for t in body if t not in "[],"]
         data = np.array(values, TYPES[element])
-        return np.broadcast_to(data, shape) if data.size == 1 else data.reshape(shape)
+        return data.reshape(shape) if data.size == np.prod(shape, dtype=int) else np.broadcast_to(data, shape)
 
     def dictionary(self, opening, closing):
         self.take(opening)
