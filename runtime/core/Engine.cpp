@@ -188,7 +188,7 @@ void Engine::start(int64_t capacity) {
   sequence = Tensor();
 }
 
-void Engine::step(const Tensor &next) {
+void Engine::step(const Tensor &next, const std::function<void(Rank &)> &then) {
   const Manifest &m = manifest();
   if (next.dtype != DType::I64 || next.shape.size() != 2 || next.count() == 0)
     failInput("tokens must be a non-empty i64 array [batch, n], not ", nameOf(next.dtype), toString(next.shape));
@@ -237,17 +237,16 @@ void Engine::step(const Tensor &next) {
   for (const CacheSpec &cache : m.caches)
     solver.set(cache.pastLength, past, "the caches");
   setCapacity(solver, m, capacity_);
-  forward(inputs, solver.solve());
-  past_ += next.shape[1];
-  if (m.caches.empty())
-    sequence = ids;
-}
-
-void Engine::forward(const std::vector<Tensor> &inputs, const std::vector<int64_t> &dims) {
+  std::vector<int64_t> dims = solver.solve();
   onRanks([&](Rank &rank) {
     rank.prepare(inputs, dims);
     rank.forward();
+    if (then)
+      then(rank);
   });
+  past_ += next.shape[1];
+  if (m.caches.empty())
+    sequence = ids;
 }
 
 } // namespace caat::runtime

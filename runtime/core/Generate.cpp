@@ -28,29 +28,39 @@ struct Candidate {
   int64_t token;
 };
 
+Candidate better(const Candidate &a, const Candidate &b) {
+  Candidate result = b.logit > a.logit || (b.logit == a.logit && b.token < a.token) ? b : a;
+  result.notFinite = a.notFinite | b.notFinite;
+  return result;
+}
+
 Candidate best(const float *row, int64_t width, const std::vector<ShardRun> &runs) {
   Candidate result{-INFINITY, 0, INT64_MAX};
   for (const ShardRun &run : runs) {
+    const float *x = row + run.local;
     int64_t length = std::min(run.length, width - run.local);
+    if (length <= 0)
+      continue;
+    // Two loops that vectorize: the maximum, then its first place.
+    float maximum = x[0];
+    int32_t strange = 0;
     for (int64_t i = 0; i < length; ++i) {
-      float x = row[run.local + i];
-      if (std::isnan(x) || x == INFINITY)
-        result.notFinite = 1;
-      int64_t token = run.global + i;
-      if (x > result.logit || (x == result.logit && token < result.token))
-        result.logit = x, result.token = token;
+      maximum = x[i] > maximum ? x[i] : maximum;
+      strange |= !(x[i] < INFINITY); // NaN too
     }
+    int64_t first = std::find(x, x + length, maximum) - x;
+    result = better(result, {maximum, strange, run.global + first});
   }
   return result;
 }
 
 } // namespace
 
-std::vector<int64_t> argmaxOfLast(Engine &engine) {
+std::vector<int64_t> greedyStep(Engine &engine, const Tensor &next) {
   size_t index = logitsOutput(engine.manifest());
   const ArraySpec &spec = engine.manifest().outputs[index];
   std::vector<int64_t> tokens;
-  engine.onRanks([&](Rank &rank) {
+  engine.step(next, [&](Rank &rank) {
     const Tensor &logits = rank.output(index);
     size_t batch = static_cast<size_t>(logits.shape[0]), ranks = static_cast<size_t>(engine.size());
     int64_t length = logits.shape[1], width = logits.shape[2];
@@ -65,16 +75,10 @@ std::vector<int64_t> argmaxOfLast(Engine &engine) {
       return;
     for (size_t b = 0; b < batch; ++b) {
       Candidate winner = all[b];
-      for (size_t r = 0; r < ranks; ++r) {
-        const Candidate &other = all[r * batch + b];
-        winner.notFinite |= other.notFinite;
-        if (other.logit > winner.logit || (other.logit == winner.logit && other.token < winner.token)) {
-          winner.logit = other.logit;
-          winner.token = other.token;
-        }
-      }
+      for (size_t r = 0; r < ranks; ++r)
+        winner = better(winner, all[r * batch + b]);
       if (winner.notFinite || winner.token == INT64_MAX)
-        failRun("the logits of row ", b, " at position ", engine.past() - 1, " contain NaN or infinity");
+        failRun("the last logits of row ", b, " contain NaN or infinity, after ", engine.past(), " tokens");
       tokens.push_back(winner.token);
     }
   });
@@ -101,8 +105,7 @@ Tensor generate(Engine &engine, const Tensor &prompt, const GenerateOptions &opt
   Tensor next = rows;
   int64_t made = 0;
   while (made < options.maxNewTokens) {
-    engine.step(next);
-    std::vector<int64_t> tokens = argmaxOfLast(engine);
+    std::vector<int64_t> tokens = greedyStep(engine, next);
     next = Tensor(DType::I64, {batch, 1});
     for (int64_t b = 0; b < batch; ++b) {
       auto row = static_cast<size_t>(b);

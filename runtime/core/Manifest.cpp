@@ -128,13 +128,16 @@ ShardSpec readShard(const Reader &reader, const std::vector<ShapeExpr> &shape, i
       std::vector<Reader> pair = piece.elements();
       if (pair.size() != 2)
         piece.error("expected [start, length]");
-      int64_t start = pair[0].integer(0, shard.global);
-      int64_t length = pair[1].integer(0, shard.global - start);
+      int64_t start = pair[0].integer(-1, shard.global);
+      int64_t length = pair[1].integer(0, start < 0 ? *local : shard.global - start);
       used += length;
       if (used > *local)
         rank.error("pieces have more than the local size ", *local);
-      if (length > 0)
-        all.push_back(pieces.emplace_back(std::array{start, length}));
+      if (length == 0)
+        continue;
+      pieces.push_back({start, length});
+      if (start >= 0)
+        all.push_back({start, length});
     }
   }
   std::sort(all.begin(), all.end());

@@ -82,9 +82,8 @@ ScoreResult score(Engine &engine, const Tensor &tokens, const ScoreOptions &opti
     window.data = std::shared_ptr<std::byte>(tokens.data, tokens.data.get() + at * length * 8);
     window.shape = {batch, length};
     engine.start(length);
-    engine.step(window);
     double sum = 0;
-    engine.onRanks([&](Rank &rank) {
+    engine.step(window, [&](Rank &rank) {
       double part = sumNll(engine, rank, output, window);
       if (rank.rank() == 0)
         sum = part;

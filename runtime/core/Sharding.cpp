@@ -11,7 +11,8 @@ std::vector<ShardRun> heldRuns(const ShardSpec &shard, int rank) {
   std::vector<ShardRun> runs;
   int64_t local = 0;
   for (auto [start, length] : shard.pieces[static_cast<size_t>(rank)]) {
-    runs.push_back({start, local, length});
+    if (start >= 0)
+      runs.push_back({start, local, length});
     local += length;
   }
   return runs;
@@ -21,6 +22,8 @@ std::vector<ShardRun> ownedRuns(const ShardSpec &shard, int rank) {
   std::vector<ShardRun> runs = heldRuns(shard, rank);
   for (int lower = 0; lower < rank; ++lower)
     for (auto [start, length] : shard.pieces[static_cast<size_t>(lower)]) {
+      if (start < 0)
+        continue;
       std::vector<ShardRun> rest;
       for (const ShardRun &run : runs) {
         int64_t end = run.global + run.length, cutBegin = std::clamp(start, run.global, end),

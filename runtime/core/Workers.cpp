@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Workers.h"
-#include "caat/runtime/Error.h"
-#include <utility>
 
 namespace caat::runtime {
 
@@ -37,19 +35,22 @@ void Engine::Workers::loop(int rank, int threadCount) {
       seen = generation;
       mine = work;
     }
-    std::exception_ptr failure;
+    // The text is handed over, not the exception: its owner would be shared between threads.
+    std::optional<Error> failure;
     try {
       (*mine)(*ranks[static_cast<size_t>(rank)]);
+    } catch (const Error &e) {
+      failure = e;
     } catch (const std::exception &e) {
-      failure = std::current_exception();
-      group.abort(e.what()); // the others need not wait for the timeout
+      failure.emplace(ErrorKind::Run, e.what());
     } catch (...) {
-      failure = std::current_exception();
-      group.abort("unknown error");
+      failure.emplace(ErrorKind::Run, "unknown error");
     }
+    if (failure)
+      group.abort(failure->what()); // the others need not wait for the timeout
     std::lock_guard lock(mutex);
     if (failure && !error)
-      error = failure;
+      error.emplace(failure->kind, failure->what());
     if (--running == 0)
       done.notify_one();
   }
@@ -58,16 +59,15 @@ void Engine::Workers::loop(int rank, int threadCount) {
 void Engine::Workers::run(const std::function<void(Rank &)> &job) {
   std::unique_lock lock(mutex);
   work = &job;
-  error = nullptr;
+  error.reset();
   running = ranks.size();
   ++generation;
   start.notify_all();
   done.wait(lock, [&] { return running == 0; });
   if (!error)
     return;
-  std::exception_ptr failure = std::exchange(error, nullptr);
   group.reset();
-  std::rethrow_exception(failure);
+  throw Error(error->kind, error->what());
 }
 
 } // namespace caat::runtime

@@ -5,6 +5,7 @@
 
 #include "Rank.h"
 #include "caat/runtime/Engine.h"
+#include "caat/runtime/Error.h"
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -31,7 +32,7 @@ private:
   uint64_t generation = 0;
   size_t running = 0;
   bool stopping = false;
-  std::exception_ptr error; // of the first rank that failed
+  std::optional<Error> error; // of the first rank that failed
 };
 
 } // namespace caat::runtime

@@ -67,8 +67,7 @@ Json measure(runtime::Engine &engine, const BenchOptions &options, Progress &pro
   runtime::Tensor prompt = someTokens(options.batch, options.prefill, vocabulary);
   auto timed = [&](const runtime::Tensor &tokens) {
     auto begin = Clock::now();
-    engine.step(tokens);
-    runtime::argmaxOfLast(engine);
+    runtime::greedyStep(engine, tokens);
     return std::chrono::duration<double>(Clock::now() - begin).count();
   };
   std::vector<double> prefill, decode;

@@ -40,8 +40,9 @@ public:
   /// Forgets the past and makes room for `capacity` positions. Throws Error (Input) above the program's max_length.
   void start(int64_t capacity);
   /// Feeds the next tokens [batch, n] i64: fills input_ids, attention_mask, position_ids and cache_position. A program
-  /// without caches runs the whole sequence again. Outputs stay with the ranks (see onRanks).
-  void step(const Tensor &tokens);
+  /// without caches runs the whole sequence again. Outputs stay with the ranks: `then`, where given, runs on each
+  /// rank's thread right after the program.
+  void step(const Tensor &tokens, const std::function<void(Rank &)> &then = {});
   int64_t past() const { return past_; }
 
   /// Calls `work` on every rank's thread and waits. The first error is thrown; afterwards the engine can be used again.
@@ -55,7 +56,6 @@ public:
 
 private:
   struct Workers;
-  void forward(const std::vector<Tensor> &inputs, const std::vector<int64_t> &dims);
 
   EngineOptions options;
   Program program_;

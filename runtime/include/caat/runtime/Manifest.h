@@ -11,7 +11,7 @@
 namespace caat::runtime {
 
 /// How one dimension of an array is divided over the ranks: rank r holds the concatenation of its [start, length]
-/// pieces, then padding up to the local size.
+/// pieces, then padding up to the local size. A piece that starts at -1 is padding too.
 struct ShardSpec {
   int64_t dim = 0;
   int64_t global = 0;

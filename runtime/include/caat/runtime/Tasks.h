@@ -40,8 +40,8 @@ ScoreResult score(Engine &engine, const Tensor &tokens, const ScoreOptions &opti
 /// [batch, n, vocabulary] of f32.
 size_t logitsOutput(const Manifest &manifest);
 
-/// After a step: the token of the largest logit at the last position of each row.
-std::vector<int64_t> argmaxOfLast(Engine &engine);
+/// Feeds tokens [batch, n] and returns the token of the largest logit at the last position of each row.
+std::vector<int64_t> greedyStep(Engine &engine, const Tensor &tokens);
 
 } // namespace caat::runtime
 
