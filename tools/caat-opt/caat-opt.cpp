@@ -1,18 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // mlir-opt with caat's dialects, passes and pipelines, which also reads .onnx files.
 #include "caat/Import/Import.h"
-#ifdef CAAT_WITH_RAISE
-#include "caat/Raise/Passes.h"
-#endif
-#ifdef CAAT_WITH_SHARD
-#include "caat/Shard/Passes.h"
-#endif
-#ifdef CAAT_WITH_SYNC
-#include "caat/Sync/Passes.h"
-#endif
-#ifdef CAAT_WITH_LOWER
 #include "caat/Lower/Passes.h"
-#endif
+#include "caat/Raise/Passes.h"
+#include "caat/Shard/Passes.h"
+#include "caat/Sync/Passes.h"
 
 #include "mlir/Bytecode/BytecodeWriter.h"
 #include "mlir/IR/Diagnostics.h"
@@ -28,7 +20,6 @@
 
 using namespace mlir;
 
-#if defined(CAAT_WITH_RAISE) && defined(CAAT_WITH_SHARD) && defined(CAAT_WITH_SYNC)
 namespace {
 struct TPOptions : PassPipelineOptions<TPOptions> {
   Option<int64_t> size{*this, "size", llvm::cl::desc("Number of ranks"), llvm::cl::init(1)};
@@ -48,28 +39,17 @@ static void buildTPPipeline(OpPassManager &pm, const TPOptions &options) {
   sync.size = options.size;
   caat::buildSyncPipeline(pm, sync);
 }
-#endif
 
 static void registerStages(DialectRegistry &registry) {
   caat::registerImportDialects(registry);
-#ifdef CAAT_WITH_RAISE
   caat::registerRaisePasses();
   caat::registerRaisePipelines();
-#endif
-#ifdef CAAT_WITH_SHARD
   caat::registerShardPipelines();
-#endif
-#ifdef CAAT_WITH_SYNC
   caat::registerSyncPasses();
-#endif
-#if defined(CAAT_WITH_RAISE) && defined(CAAT_WITH_SHARD) && defined(CAAT_WITH_SYNC)
   PassPipelineRegistration<TPOptions>("tp-pipeline", "Raises and shards a model and applies a plan", buildTPPipeline);
-#endif
-#ifdef CAAT_WITH_LOWER
   caat::registerLowerPasses();
   caat::registerLowerPipelines();
   caat::registerLowerDialects(registry);
-#endif
 }
 
 /// The imported model as MLIR bytecode, which keeps nodes' names; null after an error.
