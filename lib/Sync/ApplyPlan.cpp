@@ -19,7 +19,7 @@ static FailureOr<tp::PolicyAttr> makePolicy(const Plan &plan, const PlanEntry &e
                                             int64_t ranks) {
   MLIRContext *context = op.getContext();
   int64_t channels = op.getNumChannels();
-  if (entry.isFull)
+  if (entry.isFull || ranks == 1) // with one rank every plan is the unsharded model
     return tp::PolicyAttr::getFull(context);
   DenseElementsAttr a, b;
   if (!entry.estimate.empty()) {
