@@ -65,27 +65,20 @@ static Value chooseForm(ScalarBuilder s, const AttentionProblem &p) {
   int64_t most = decodeTokens(p);
   std::optional<int64_t> tokens = getConstantIntValue(p.tokens);
 
-  auto decodeBuffers = [&]() {
-    OpFoldResult rows = s.mul(p.batch, s.b.getIndexAttr(p.kvHeads * most * p.group()));
-    return DecodeBuffers{out, empty(s, {rows, p.total}, computeType(element))};
-  };
-  auto prefillBuffers = [&]() {
-    OpFoldResult rows = s.b.getIndexAttr(prefillRows(p));
-    return PrefillBuffers{out, empty(s, {rows, s.b.getIndexAttr(p.size)}, element), empty(s, {rows, p.total}, element),
-                          empty(s, {rows, valueSize}, element)};
-  };
   if (tokens && *tokens <= most)
-    return attentionDecode(s, p, decodeBuffers());
+    return attentionDecode(s, p, out);
+  PrefillPlan plan = planPrefill(s, p);
+  OpFoldResult pairs = plan.pairs, rows = plan.rows, size = s.b.getIndexAttr(p.size);
+  PrefillBuffers buffers = {out, empty(s, {pairs, rows, size}, element), empty(s, {pairs, rows, p.total}, element),
+                            empty(s, {pairs, rows, valueSize}, element)};
   if (tokens)
-    return attentionPrefill(s, p, prefillBuffers());
+    return attentionPrefill(s, p, plan, buffers);
 
-  DecodeBuffers decode = decodeBuffers();
-  PrefillBuffers prefill = prefillBuffers();
   Value few = arith::CmpIOp::create(s.b, s.loc, arith::CmpIPredicate::ule, s.value(p.tokens), s.index(most));
   auto branch = scf::IfOp::create(
       s.b, s.loc, few,
-      [&](OpBuilder &b, Location loc) { scf::YieldOp::create(b, loc, attentionDecode({b, loc}, p, decode)); },
-      [&](OpBuilder &b, Location loc) { scf::YieldOp::create(b, loc, attentionPrefill({b, loc}, p, prefill)); });
+      [&](OpBuilder &b, Location loc) { scf::YieldOp::create(b, loc, attentionDecode({b, loc}, p, out)); },
+      [&](OpBuilder &b, Location loc) { scf::YieldOp::create(b, loc, attentionPrefill({b, loc}, p, plan, buffers)); });
   return branch.getResult(0);
 }
 

@@ -33,20 +33,23 @@ mlir::Value finishScore(ScalarBuilder &s, const AttentionProblem &p, mlir::Value
 /// Query tokens for which decode is the better form: this many times G rows share a key as it is read.
 int64_t decodeTokens(const AttentionProblem &p);
 
-/// Scratch memory and destination are made by the caller, outside of any branch or loop.
-struct DecodeBuffers {
-  mlir::Value out, scores; // [B, S, H, Dv], [B * KV * decodeTokens * G, T]
+/// How prefill divides the work: at a time `pairs` (batch row, KV head) pairs and G * tokens query rows of each, at most.
+struct PrefillPlan {
+  int64_t blockTokens;
+  mlir::Value pairs, rows;
 };
-struct PrefillBuffers {
-  mlir::Value out, query, scores, result; // [B, S, H, Dv], [rows, D], [rows, T], [rows, Dv]
-};
-/// Rows that one step of prefill works on at most.
-int64_t prefillRows(const AttentionProblem &p);
+PrefillPlan planPrefill(ScalarBuilder s, const AttentionProblem &p);
 
-/// One generated kernel with a row per (batch row, token, KV head).
-mlir::Value attentionDecode(ScalarBuilder s, const AttentionProblem &p, DecodeBuffers buffers);
+/// Destination [B, S, H, Dv] and scratch memory [pairs, rows, D], [pairs, rows, T], [pairs, rows, Dv], made by the caller
+/// outside of any branch or loop.
+struct PrefillBuffers {
+  mlir::Value out, query, scores, result;
+};
+
+/// One generated kernel with a row per (batch row, token, KV head), for at most decodeTokens tokens, into `out`.
+mlir::Value attentionDecode(ScalarBuilder s, const AttentionProblem &p, mlir::Value out);
 /// Blocks of query rows: library product, softmax by rows, library product.
-mlir::Value attentionPrefill(ScalarBuilder s, const AttentionProblem &p, PrefillBuffers buffers);
+mlir::Value attentionPrefill(ScalarBuilder s, const AttentionProblem &p, const PrefillPlan &plan, PrefillBuffers buffers);
 
 } // namespace caat::lower
 

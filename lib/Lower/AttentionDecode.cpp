@@ -118,10 +118,12 @@ static Value exponentials(ScalarBuilder &s, const AttentionProblem &p, const Pla
   return scores;
 }
 
-Value attentionDecode(ScalarBuilder s, const AttentionProblem &p, DecodeBuffers buffers) {
+Value attentionDecode(ScalarBuilder s, const AttentionProblem &p, Value out) {
   OpFoldResult kvHeads = s.b.getIndexAttr(p.kvHeads), group = s.b.getIndexAttr(p.group());
   OpFoldResult zero = s.b.getIndexAttr(0), one = s.b.getIndexAttr(1), valueSize = s.b.getIndexAttr(p.valueSize);
-  Dims grid = {p.batch, p.tokens, kvHeads};
+  // The bound on the tokens is known here only by the branch; it keeps the scores' buffer small, which is allotted whatever
+  // branch is taken.
+  Dims grid = {p.batch, s.min(p.tokens, OpFoldResult(s.b.getIndexAttr(decodeTokens(p)))), kvHeads};
   // 16 vector registers of 64 bytes for accumulators.
   int64_t together = std::clamp<int64_t>(256 / std::max(p.size, p.valueSize), 1, p.group());
 
@@ -130,25 +132,24 @@ Value attentionDecode(ScalarBuilder s, const AttentionProblem &p, DecodeBuffers 
     auto [begin, end] = visibleKeys(in, p, index[0], index[1]);
     Place at = {index[0], index[1], index[2], begin ? begin : in.index(0), end};
     Value firstHead = in.mul(at.kvHead, in.index(p.group()));
-    Dims scoreOffsets = {in.mul(row, in.index(p.group())), zero}, scoreSizes = {group, p.total};
-    Value scores = slice(in, outs[1], scoreOffsets, scoreSizes);
+    Value scores = empty(in, {group, p.total}, computeType(tensorType(p.query).getElementType()));
     for (int64_t g = 0; g < p.group(); g += together)
       scores = scoreKeys(in, p, at, g, std::min(together, p.group() - g), firstHead, scores);
     SmallVector<Value> inverses;
     scores = exponentials(in, p, at, firstHead, scores, inverses);
     Dims offsets = {at.batch, at.token, firstHead, zero}, sizes = {one, one, group, valueSize};
-    Value out = slice(in, outs[0], offsets, sizes, 2);
+    Value heads = slice(in, outs[0], offsets, sizes, 2);
     for (int64_t g = 0; g < p.group(); g += together) {
       auto sums = sumValues(in, p, at, g, std::min(together, p.group() - g), scores);
       for (auto [i, sum] : llvm::enumerate(sums)) {
         Value inverse = VectorAccess{in}.splat(inverses[g + i], p.valueSize);
         Value line = arith::MulFOp::create(in.b, in.loc, sum, inverse, kFastMath);
-        out = VectorAccess{in}.write(line, out, {in.index(g + i), in.index(0)});
+        heads = VectorAccess{in}.write(line, heads, {in.index(g + i), in.index(0)});
       }
     }
-    return SmallVector<RowPiece>{{out, offsets, sizes}, {scores, scoreOffsets, scoreSizes}};
+    return SmallVector<RowPiece>{{heads, offsets, sizes}};
   };
-  return forEachRow(s, s.product(grid), {buffers.out, buffers.scores}, body)[0];
+  return forEachRow(s, s.product(grid), out, body)[0];
 }
 
 } // namespace caat::lower

@@ -14,7 +14,14 @@ static constexpr int64_t kBlockRows = 192;
 /// Query tokens of a block.
 static int64_t blockTokens(const AttentionProblem &p) { return std::max<int64_t>(16, kBlockRows / p.group() / 16 * 16); }
 
-int64_t prefillRows(const AttentionProblem &p) { return std::max(kBlockRows, blockTokens(p) * p.group()); }
+PrefillPlan planPrefill(ScalarBuilder s, const AttentionProblem &p) {
+  int64_t block = blockTokens(p);
+  Value rows = s.mul(s.min(s.value(p.tokens), s.index(block)), s.index(p.group()));
+  rows = arith::MaxUIOp::create(s.b, s.loc, rows, s.index(1));
+  // As many pairs as fill a block's rows, at least one.
+  Value pairs = arith::DivUIOp::create(s.b, s.loc, s.index(std::max(kBlockRows, block * p.group())), rows);
+  return {block, pairs, rows};
+}
 
 namespace {
 
@@ -39,11 +46,10 @@ static BlockRow placeRow(ScalarBuilder &s, const AttentionProblem &p, const Bloc
   return {index[0], index[1], index[2], heads[0], head, s.add(s.value(block.firstToken), index[2])};
 }
 
-/// The first rows of a scratch tensor [rows, columns] as [pairs, G * tokens, columns].
+/// The block's part [pairs, G * tokens, columns] of a scratch tensor.
 static Value takeRows(ScalarBuilder &s, const AttentionProblem &p, const Block &block, Value scratch, OpFoldResult columns) {
-  OpFoldResult rows = s.mul(s.b.getIndexAttr(p.group()), block.tokens), zero = s.b.getIndexAttr(0);
-  Value part = slice(s, scratch, {zero, zero}, {s.mul(block.pairs, rows), columns});
-  return expanded(s, part, 0, {block.pairs, rows});
+  OpFoldResult rows = s.mul(s.b.getIndexAttr(p.group()), block.tokens);
+  return slice(s, scratch, zeros(s, 3), {block.pairs, rows, columns});
 }
 
 /// Rows [pairs, G * tokens, D] of the block's queries.
@@ -99,14 +105,10 @@ static Value takeKeys(ScalarBuilder &s, const Block &block, Value flat, int64_t 
   return slice(s, flat, {block.firstPair, zero, zero}, {block.pairs, block.keys, s.b.getIndexAttr(size)});
 }
 
-Value attentionPrefill(ScalarBuilder s, const AttentionProblem &p, PrefillBuffers buffers) {
+Value attentionPrefill(ScalarBuilder s, const AttentionProblem &p, const PrefillPlan &plan, PrefillBuffers buffers) {
   Value keys = collapsed(s, p.keys, 0, 2), values = collapsed(s, p.values, 0, 2);
   Value pairCount = s.value(s.mul(p.batch, s.b.getIndexAttr(p.kvHeads))), tokenCount = s.value(p.tokens);
-  Value zero = s.index(0), blockSize = s.index(blockTokens(p));
-  // As many pairs at a time as fill the block's rows; always at least one.
-  Value widest = s.mul(s.min(tokenCount, blockSize), s.index(p.group()));
-  Value fitting = arith::DivUIOp::create(s.b, s.loc, s.index(prefillRows(p)),
-                                         arith::MaxUIOp::create(s.b, s.loc, widest, s.index(1)));
+  Value zero = s.index(0), blockSize = s.index(plan.blockTokens), fitting = plan.pairs;
 
   auto step = [&](ScalarBuilder in, Value firstPair, Value firstToken, Value out) {
     Block block;

@@ -114,7 +114,8 @@ OpFoldResult dimOf(ScalarBuilder s, Value value, int64_t dim) {
     return expand.getMixedOutputShape()[dim];
   if (auto collapse = value.getDefiningOp<tensor::CollapseShapeOp>()) {
     OpFoldResult size = s.b.getIndexAttr(1);
-    for (int64_t from : collapse.getReassociationIndices()[dim])
+    auto groups = collapse.getReassociationIndices();
+    for (int64_t from : groups[dim])
       size = s.mul(size, dimOf(s, collapse.getSrc(), from));
     return size;
   }

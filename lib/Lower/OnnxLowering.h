@@ -155,6 +155,8 @@ llvm::SmallVector<mlir::Value> delinearize(ScalarBuilder &s, mlir::Value row, ll
 /// `transposeB`), written into `out` [batch..., m, n]. Batch dimensions of size 1 are repeated.
 mlir::Value batchMatmul(ScalarBuilder s, mlir::Value a, mlir::Value bMatrix, mlir::Value out, bool transposeB,
                         float alpha = 1.0f);
+/// The same as a linalg.generic.
+mlir::Value generatedProduct(ScalarBuilder s, mlir::Value a, mlir::Value bMatrix, mlir::Value out, bool transposeB, float alpha);
 
 } // namespace caat::lower
 

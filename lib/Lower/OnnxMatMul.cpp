@@ -13,6 +13,36 @@ bool isWeightProduct(Operation *op) {
   return product && tensorType(product.getB()).getRank() == 2 && isWeightExpression(product.getB());
 }
 
+namespace lower {
+
+Value generatedProduct(ScalarBuilder s, Value a, Value bMatrix, Value out, bool transposeB, float alpha) {
+  auto type = tensorType(out);
+  int64_t batch = type.getRank() - 2;
+  AffineExpr m = s.b.getAffineDimExpr(batch), n = s.b.getAffineDimExpr(batch + 1), k = s.b.getAffineDimExpr(batch + 2);
+  auto map = [&](Value operand, AffineExpr row, AffineExpr column) {
+    SmallVector<AffineExpr> exprs;
+    for (int64_t i = 0; i < batch; ++i)
+      exprs.push_back(tensorType(operand).getDimSize(i) == 1 ? s.b.getAffineConstantExpr(0) : s.b.getAffineDimExpr(i));
+    exprs.append({row, column});
+    return AffineMap::get(batch + 3, 0, exprs, s.b.getContext());
+  };
+  SmallVector<utils::IteratorType> iterators(batch + 2, utils::IteratorType::parallel);
+  iterators.push_back(utils::IteratorType::reduction);
+  Value zero = linalg::FillOp::create(s.b, s.loc, s.constant(type.getElementType(), 0), out).getResult(0);
+  AffineMap outMap = AffineMap::getMultiDimIdentityMap(batch + 3, s.b.getContext()).getMajorSubMap(batch + 2);
+  auto generic = linalg::GenericOp::create(
+      s.b, s.loc, type, ValueRange{a, bMatrix}, zero,
+      {map(a, m, k), transposeB ? map(bMatrix, n, k) : map(bMatrix, k, n), outMap}, iterators,
+      [&](OpBuilder &inner, Location loc, ValueRange args) {
+        ScalarBuilder in{inner, loc};
+        Value scaled = in.mul(args[0], in.constant(args[0].getType(), alpha));
+        linalg::YieldOp::create(inner, loc, in.fma(scaled, args[1], args[2]));
+      });
+  return generic.getResult(0);
+}
+
+} // namespace lower
+
 /// `value` with units in front until it has `rank` dimensions.
 static Value padRank(ScalarBuilder s, Value value, int64_t rank) {
   int64_t missing = rank - tensorType(value).getRank();

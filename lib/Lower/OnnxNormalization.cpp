@@ -124,19 +124,18 @@ template <typename OpTy, bool isLog> struct SoftmaxPattern : OpRewritePattern<Op
     std::swap(perm[axis], perm[rank - 1]); // its own inverse
     Value input = transposed(s, op.getInput(), perm);
     Dims dims = dimsOf(s, input);
-    Value flat = collapsed(s, input, 0, rank - 1);
-    Value init = empty(s, dimsOf(s, flat), type.getElementType());
+    Dims lines(dims.begin(), dims.end() - 1);
+    Value init = empty(s, dims, type.getElementType());
     SoftmaxRow options;
     options.isLog = isLog;
-    Value result = forEachRow(s, dimOf(s, flat, 0), init, [&](ScalarBuilder &in, Value row, ValueRange outs) {
-      Dims offsets = {row, in.b.getIndexAttr(0)}, sizes = {in.b.getIndexAttr(1), dims.back()};
-      Value source = slice(in, flat, offsets, sizes, 1), dest = slice(in, outs[0], offsets, sizes, 1);
+    Value result = forEachRow(s, s.product(lines), init, [&](ScalarBuilder &in, Value row, ValueRange outs) {
+      SmallVector<Value> at = delinearize(in, row, lines);
+      Dims offsets(at.begin(), at.end()), sizes(rank - 1, in.b.getIndexAttr(1));
+      offsets.push_back(in.b.getIndexAttr(0));
+      sizes.push_back(dims.back());
+      Value source = slice(in, input, offsets, sizes, rank - 1), dest = slice(in, outs[0], offsets, sizes, rank - 1);
       return SmallVector<RowPiece>{{softmaxRow(in, source, dest, options), offsets, sizes}};
     })[0];
-    if (rank == 1)
-      result = squeezed(s, result, 0);
-    else
-      result = expanded(s, result, 0, ArrayRef(dims).drop_back());
     rewriter.replaceOp(op, castTo(s, transposed(s, result, perm), op.getOutput().getType()));
     return success();
   }

@@ -204,19 +204,21 @@ struct TopKPattern : OpRewritePattern<onnx::TopKOp> {
         from[axis] = i;
         Value x = tensor::ExtractOp::create(b, loc, op.getX(), from);
         Value count = body.min(i, k); // so many are in the lists
-        // Bubble x down the list: at each place the better one stays and the other goes on.
+        // Insert x: from the first worse one on, each element moves down by one (so that equal ones keep their order).
+        Value notYet = body.constant(b.getI1Type(), 0);
         auto bubble = scf::ForOp::create(
-            b, loc, zero, count, one, ValueRange{lists[0], lists[1], x, body.cast(i, i64)},
+            b, loc, zero, count, one, ValueRange{lists[0], lists[1], x, body.cast(i, i64), notYet},
             [&](OpBuilder &b2, Location loc2, Value j, ValueRange state) {
               ScalarBuilder step{b2, loc2};
               auto to = place(step, j);
               Value there = tensor::ExtractOp::create(b2, loc2, state[0], to);
               Value thereAt = tensor::ExtractOp::create(b2, loc2, state[1], to);
               Value better = largest ? step.less(there, state[2]) : step.less(state[2], there);
+              better = arith::OrIOp::create(b2, loc2, better, state[4]);
               Value list = tensor::InsertOp::create(b2, loc2, step.select(better, state[2], there), state[0], to);
               Value listAt = tensor::InsertOp::create(b2, loc2, step.select(better, state[3], thereAt), state[1], to);
               scf::YieldOp::create(b2, loc2, ValueRange{list, listAt, step.select(better, there, state[2]),
-                                                        step.select(better, thereAt, state[3])});
+                                                        step.select(better, thereAt, state[3]), better});
             });
         Value room = body.less(count, k);
         auto append = scf::IfOp::create(

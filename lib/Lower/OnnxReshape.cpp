@@ -164,6 +164,8 @@ struct ReshapePattern : OpRewritePattern<onnx::ReshapeOp> {
         result[inferred] = getAffineConstantExpr(type.getDimSize(inferred), context);
       }
     }
+    if (!constantValue(op.getShape()) && !op.getShape().getDefiningOp<tensor::FromElementsOp>())
+      resolveAtRunTime(s, sourceDims, dims, op.getAllowzero());
     if (facts && facts->source(op) && facts->result(op)) {
       source = llvm::to_vector(*facts->source(op));
       result = llvm::to_vector(*facts->result(op));
@@ -172,6 +174,23 @@ struct ReshapePattern : OpRewritePattern<onnx::ReshapeOp> {
     }
     rewriter.replaceOp(op, reshaped(s, op.getData(), type, dims, source, result));
     return success();
+  }
+
+  /// The meaning of 0 and -1 for sizes that are only known when the program runs.
+  static void resolveAtRunTime(ScalarBuilder &s, ArrayRef<OpFoldResult> source, Dims &dims, bool allowZero) {
+    Value zero = s.index(0), product = s.index(1);
+    for (auto [i, dim] : llvm::enumerate(dims)) {
+      Value value = s.value(dim);
+      if (!allowZero && i < source.size())
+        value = s.select(s.equal(value, zero), s.value(source[i]), value);
+      product = s.mul(product, value);
+      dim = value;
+    }
+    // The product is negative if one size is -1: what remains for it is the number of elements by the others.
+    Value divisor = s.select(s.less(product, zero), s.sub(zero, product), s.index(1));
+    Value rest = arith::DivUIOp::create(s.b, s.loc, s.value(s.product(source)), divisor);
+    for (OpFoldResult &dim : dims)
+      dim = s.select(s.less(s.value(dim), zero), rest, s.value(dim));
   }
 
   const ShapeFacts *facts;

@@ -103,12 +103,29 @@ struct ReasonListener : RewriterBase::Listener {
 };
 
 struct OnnxToLinalgPass : impl::OnnxToLinalgPassBase<OnnxToLinalgPass> {
+  using OnnxToLinalgPassBase::OnnxToLinalgPassBase;
+
   void runOnOperation() override {
     func::FuncOp func = getOperation();
     if (func.isExternal())
       return;
-    if (failed(lowerOps(func)) || failed(lowerConstants(func)) || failed(tidy(func)))
+    if (failed(lowerOps(func)) || failed(lowerConstants(func)))
+      return signalPassFailure();
+    if (generateProducts)
+      expandProducts(func);
+    if (failed(tidy(func)))
       signalPassFailure();
+  }
+
+  static void expandProducts(func::FuncOp func) {
+    SmallVector<rt::MatmulOp> products;
+    func.walk([&](rt::MatmulOp op) { products.push_back(op); });
+    for (rt::MatmulOp op : products) {
+      OpBuilder builder(op);
+      op->replaceAllUsesWith(ValueRange{lower::generatedProduct({builder, op.getLoc()}, op.getA(), op.getB(), op.getInit(),
+                                                                op.getTransposeB(), op.getAlpha().convertToFloat())});
+      op.erase();
+    }
   }
 
   LogicalResult lowerOps(func::FuncOp func) {

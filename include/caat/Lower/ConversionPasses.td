@@ -24,11 +24,29 @@ def OnnxToLinalgPass : Pass<"onnx-to-linalg", "::mlir::func::FuncOp"> {
     Broadcasting: a static 1 broadcasts, `?` against `?` is taken as equal. An op without a lowering is an error that
     names the node, the op and the opset.
   }];
+  let options = [Option<"generateProducts", "generate-products", "bool", "false",
+                        "lower products of activations to loops instead of rt.matmul, for programs without the runtime">];
   let dependentDialects = [
     "::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
     "::mlir::math::MathDialect", "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect",
     "::mlir::vector::VectorDialect", "::caat::rt::RTDialect"
   ];
+}
+
+def ReinterpretExpansionsPass : Pass<"reinterpret-expansions", "::mlir::func::FuncOp"> {
+  let summary = "Replace memref.expand_shape that makes several dynamic dimensions of one";
+  let description = [{
+    Upstream lowers an expansion only where each group has at most one dynamic dimension (`expand-strided-metadata` ends in a
+    crash otherwise). Run this between bufferization and it.
+
+    ```mlir
+    %1 = memref.expand_shape %0 [[0, 1]] output_shape [%a, %b] : memref<?xf32> into memref<?x?xf32>
+    // becomes
+    %1 = memref.reinterpret_cast %0 to offset: [0], sizes: [%a, %b], strides: [%b, 1] : memref<?xf32> to memref<?x?xf32, strided<[?, 1]>>
+    %2 = memref.cast %1 : memref<?x?xf32, strided<[?, 1]>> to memref<?x?xf32>
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect"];
 }
 
 #endif // CAAT_LOWER_CONVERSIONPASSES

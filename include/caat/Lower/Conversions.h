@@ -8,8 +8,8 @@
 // - Floating-point ops carry reassoc, contract, afn, nsz and arcp; nnan only on a maximum (additive -inf masks must work).
 //   16-bit floats are computed in f32.
 // - An index into a tensor (Gather and its kin) counts from the end when negative, and is clamped into range.
-// - Every scf.forall at the top level is one-dimensional over rows and means one kernel. Its shared outputs besides the
-//   result are scratch memory; nothing inside allocates.
+// - Every scf.forall at the top level is one-dimensional over rows and means one kernel. A tensor.empty inside is a row's
+//   scratch memory.
 //
 // Caches. A past operand that is `tensor.extract_slice %cache[0, 0, 0, 0] [%batch, H, %length, D]` of a function argument
 // with the attribute `rt.cache` is appended in place: the new keys become
