@@ -73,9 +73,8 @@ void caat::tp::printPieceLists(AsmPrinter &printer, ArrayAttr pieces) {
   printer << "[";
   for (size_t rank = 0; rank < pieces.size(); ++rank) {
     printer << (rank ? ", [" : "[");
-    llvm::interleaveComma(getPieces(pieces, rank), printer.getStream(), [&](Piece piece) {
-      printer << "[" << piece.start << ", " << piece.length << "]";
-    });
+    llvm::interleaveComma(getPieces(pieces, rank), printer.getStream(),
+                          [&](Piece piece) { printer << "[" << piece.start << ", " << piece.length << "]"; });
     printer << "]";
   }
   printer << "]";
@@ -103,9 +102,8 @@ Attribute AxesAttr::parse(AsmParser &parser, Type) {
 
 void AxesAttr::print(AsmPrinter &printer) const {
   printer << "<[";
-  llvm::interleaveComma(llvm::zip(getNames(), getSizes()), printer.getStream(), [&](auto axis) {
-    printer << std::get<0>(axis) << " = " << std::get<1>(axis);
-  });
+  llvm::interleaveComma(llvm::zip(getNames(), getSizes()), printer.getStream(),
+                        [&](auto axis) { printer << std::get<0>(axis) << " = " << std::get<1>(axis); });
   printer << "]>";
 }
 
@@ -176,16 +174,13 @@ static ParseResult parseAxisSet(AsmParser &parser, ArrayAttr &axes) {
   return success();
 }
 
-static void printAxisSet(AsmPrinter &printer, ArrayAttr axes) {
-  printer << axes;
-}
+static void printAxisSet(AsmPrinter &printer, ArrayAttr axes) { printer << axes; }
 
 Attribute ShardingAttr::parse(AsmParser &parser, Type) {
   SmallVector<ArrayAttr> dims;
   ArrayAttr unreduced = ArrayAttr::get(parser.getContext(), {}), privateAxes = unreduced;
-  if (parser.parseLess() ||
-      parser.parseCommaSeparatedList(AsmParser::Delimiter::Square,
-                                     [&]() { return parseAxisSet(parser, dims.emplace_back()); }))
+  if (parser.parseLess() || parser.parseCommaSeparatedList(AsmParser::Delimiter::Square,
+                                                           [&]() { return parseAxisSet(parser, dims.emplace_back()); }))
     return {};
   while (succeeded(parser.parseOptionalComma())) {
     StringRef keyword;
@@ -345,8 +340,8 @@ LogicalResult PolicyAttr::verify(EmitError emitError, SyncKind kind, int64_t sha
   if (estimateScale && rest != Rest::Deferred)
     return emitError() << "an estimate needs deferred channels";
   if (bool(estimateScale) != bool(estimateOffset) ||
-      (estimateScale && (estimateScale.getType() != estimateOffset.getType() || estimateScale.getType().getRank() != 2 ||
-                         !isa<FloatType>(estimateScale.getElementType()))))
+      (estimateScale && (estimateScale.getType() != estimateOffset.getType() ||
+                         estimateScale.getType().getRank() != 2 || !isa<FloatType>(estimateScale.getElementType()))))
     return emitError() << "an estimate needs two matrices of one floating-point type";
   if (order) {
     SmallVector<bool> seen(order.size());

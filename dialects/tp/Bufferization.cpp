@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Collectives from tensors to buffers.
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "dialects/tp/TP.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Bufferization/IR/BufferizableOpInterface.h"
-#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 
 using namespace mlir;
@@ -14,8 +14,7 @@ namespace {
 using mlir::bufferization::AnalysisState; // not the data-flow framework's
 
 /// all_reduce and broadcast: the result is the operand's buffer.
-template <typename OpTy>
-struct InPlaceModel : BufferizableOpInterface::ExternalModel<InPlaceModel<OpTy>, OpTy> {
+template <typename OpTy> struct InPlaceModel : BufferizableOpInterface::ExternalModel<InPlaceModel<OpTy>, OpTy> {
   bool bufferizesToMemoryRead(Operation *, OpOperand &, const AnalysisState &) const { return true; }
   bool bufferizesToMemoryWrite(Operation *, OpOperand &, const AnalysisState &) const { return true; }
   AliasingValueList getAliasingValues(Operation *op, OpOperand &, const AnalysisState &) const {
@@ -50,8 +49,7 @@ Value getExtent(CollectiveOpInterface op, OpBuilder &builder, Value input, int64
 }
 
 /// The others write a buffer of their own.
-template <typename OpTy>
-struct OutModel : BufferizableOpInterface::ExternalModel<OutModel<OpTy>, OpTy> {
+template <typename OpTy> struct OutModel : BufferizableOpInterface::ExternalModel<OutModel<OpTy>, OpTy> {
   bool bufferizesToAllocation(Operation *, Value) const { return true; }
   bool bufferizesToMemoryRead(Operation *, OpOperand &, const AnalysisState &) const { return true; }
   bool bufferizesToMemoryWrite(Operation *, OpOperand &, const AnalysisState &) const { return false; }

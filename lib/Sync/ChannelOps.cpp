@@ -20,8 +20,9 @@ static Value constant(OpBuilder &builder, Location loc, DenseElementsAttr value)
 
 /// A constant of one element and rank 0, of a floating-point type.
 static Value scalar(OpBuilder &builder, Location loc, Type elementType, double value) {
-  return constant(builder, loc,
-                  DenseElementsAttr::get(RankedTensorType::get({}, elementType), builder.getFloatAttr(elementType, value)));
+  return constant(
+      builder, loc,
+      DenseElementsAttr::get(RankedTensorType::get({}, elementType), builder.getFloatAttr(elementType, value)));
 }
 
 Value ChannelBuilder::add(Value lhs, Value rhs) {

@@ -46,8 +46,8 @@ static LogicalResult checkSite(const Plan &plan, const PlanEntry &entry, const S
                        << " channels, site " << site.name << " has " << site.channels;
   bool isExact = entry.getShared(site.channels) == site.channels;
   if (!site.notDeferrable.empty() && !entry.isPrivate && !isExact)
-    return emitError() << plan.file << ": " << entry.path << ": site " << site.name << " cannot defer: "
-                       << site.notDeferrable << "; it can be full, or partial with rest 'private'";
+    return emitError() << plan.file << ": " << entry.path << ": site " << site.name
+                       << " cannot defer: " << site.notDeferrable << "; it can be full, or partial with rest 'private'";
   if (!entry.estimate.empty()) {
     llvm::Expected<SiteEstimate> estimate = readEstimate(plan, entry, site.name, size, site.channels);
     if (!estimate)

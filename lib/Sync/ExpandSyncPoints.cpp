@@ -106,7 +106,8 @@ Stream Expander::send(tp::SyncPointOp op, const Stream &before) {
       return after;
     }
     Value sum = allReduce(op, builder, channel.takeShared(total, split), site.getValue());
-    Value shared = channel.add(channel.takeShared(before.base, split), channel.add(sum, channel.takeShared(bias, split)));
+    Value shared =
+        channel.add(channel.takeShared(before.base, split), channel.add(sum, channel.takeShared(bias, split)));
     Value rest = channel.add(channel.takeRest(before.base, split), channel.takeRest(bias, split));
     after.base = channel.join(shared, rest, split);
     after.pending = channel.clearShared(total, split);
@@ -134,7 +135,8 @@ Stream Expander::send(tp::SyncPointOp op, const Stream &before) {
   return after;
 }
 
-/// Sums what is pending into base, behind a site: "final" behind the last one. In the split's shared channels nothing is.
+/// Sums what is pending into base, behind a site: "final" behind the last one. In the split's shared channels nothing
+/// is.
 void Expander::flush(tp::SyncPointOp op, OpBuilder &builder, Stream &stream, const ChannelSplit &split) {
   ChannelBuilder channel(builder, op.getLoc());
   bool isLast = llvm::none_of(op.getNewBase().getUsers(), llvm::IsaPred<tp::SyncPointOp>);
@@ -171,7 +173,8 @@ Stream Expander::expand(tp::SyncPointOp op) {
   bool mustFlush = mustBeReplicated(op);
   OpBuilder builder(op);
 
-  // Deferring what has to be summed at once saves nothing: one all-reduce of everything, instead of the policy's and a flush.
+  // Deferring what has to be summed at once saves nothing: one all-reduce of everything, instead of the policy's and a
+  // flush.
   if (mustFlush && policy.isDeferred() && !policy.isExact(channels)) {
     ChannelBuilder channel(builder, op.getLoc());
     record(op.getSite(), describePolicy(policy, channels), 0, channels, elementType);
@@ -180,8 +183,8 @@ Stream Expander::expand(tp::SyncPointOp op) {
     flush(op, builder, after, {channels, 0, {}});
     return after;
   }
-  record(op.getSite(), describePolicy(policy, channels), policy.isExact(channels) ? channels : policy.getShared(), channels,
-         elementType);
+  record(op.getSite(), describePolicy(policy, channels), policy.isExact(channels) ? channels : policy.getShared(),
+         channels, elementType);
   Stream after = send(op, before);
   if (mustFlush && after.pending)
     flush(op, builder, after, getSplit(op));

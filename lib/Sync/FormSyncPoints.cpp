@@ -64,8 +64,8 @@ static bool isAttention(Operation *op) {
   return isa<onnx::AttentionOp, onnx::SoftmaxOp>(op);
 }
 
-/// True where `value` is a product with a weight, perhaps reshaped, scaled or added to another: an embedding's lookup, which is
-/// reduced too, is not.
+/// True where `value` is a product with a weight, perhaps reshaped, scaled or added to another: an embedding's lookup,
+/// which is reduced too, is not.
 static bool isProduct(Value value) {
   Operation *op = value.getDefiningOp();
   if (!op)
@@ -190,7 +190,8 @@ void Former::form(const Join &join) {
   builder.setInsertionPointAfter(join.sum.getDefiningOp());
   Location loc = join.sum.getLoc();
 
-  // all_reduce(P) * c + b = all_reduce(P * c) + b, and the same for reshapes; a factor behind the bias applies to it too.
+  // all_reduce(P) * c + b = all_reduce(P * c) + b, and the same for reshapes; a factor behind the bias applies to it
+  // too.
   Value partial = reduce.getInput(), bias;
   for (Operation *op : join.chain) {
     if (isa<onnx::AddOp>(op)) {
@@ -200,7 +201,8 @@ void Former::form(const Join &join) {
     auto cloneOn = [&](Value value, Type type) {
       Operation *clone = builder.clone(*op);
       for (OpOperand &operand : clone->getOpOperands()) {
-        bool isData = isa<onnx::MulOp, onnx::DivOp>(op) ? !isScalarWeight(operand.get()) : operand.getOperandNumber() == 0;
+        bool isData =
+            isa<onnx::MulOp, onnx::DivOp>(op) ? !isScalarWeight(operand.get()) : operand.getOperandNumber() == 0;
         if (isData)
           operand.set(value);
       }

@@ -46,8 +46,9 @@ static void mergeTree(onnx::AddOp root, WeightExpressions &weights) {
   SmallVector<Value> biases, others;
   for (Value leaf : leaves) {
     auto reduce = leaf.getDefiningOp<tp::AllReduceOp>();
-    bool joins = reduce && reduce->hasOneUse() && leaf.getType() == type &&
-                 (reduces.empty() || (reduce.getMesh() == reduces[0].getMesh() && reduce.getAxes() == reduces[0].getAxes()));
+    bool joins =
+        reduce && reduce->hasOneUse() && leaf.getType() == type &&
+        (reduces.empty() || (reduce.getMesh() == reduces[0].getMesh() && reduce.getAxes() == reduces[0].getAxes()));
     if (joins)
       reduces.push_back(reduce);
     else if (weights.contains(leaf) && leaf.getType() != type &&

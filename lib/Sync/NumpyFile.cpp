@@ -7,7 +7,9 @@ using namespace caat;
 using llvm::StringRef;
 
 llvm::Expected<llvm::SmallVector<int64_t>> caat::parseNumpyInts(StringRef content) {
-  auto wrong = [](const llvm::Twine &message) { return llvm::createStringError("is no .npy list of integers: " + message); };
+  auto wrong = [](const llvm::Twine &message) {
+    return llvm::createStringError("is no .npy list of integers: " + message);
+  };
   if (!content.consume_front("\x93NUMPY") || content.size() < 4)
     return wrong("it does not start as one");
   uint8_t major = content[0];

@@ -29,15 +29,22 @@ struct Report {
   int64_t ranks = 1;
   SmallVector<Row> rows;
 
-  int64_t getBytes() const { return sum([](const Row &row) { return row.bytes; }); }
-  int64_t getBytesBefore() const { return sum([](const Row &row) { return row.bytesBefore; }); }
+  int64_t getBytes() const {
+    return sum([](const Row &row) { return row.bytes; });
+  }
+  int64_t getBytesBefore() const {
+    return sum([](const Row &row) { return row.bytesBefore; });
+  }
   /// Collectives on the stream that send anything.
-  int64_t getSyncPoints() const { return sum([](const Row &row) { return row.isSite && row.bytes > 0; }); }
-  int64_t getSyncPointsBefore() const { return sum([](const Row &row) { return row.isSite && row.bytesBefore > 0; }); }
+  int64_t getSyncPoints() const {
+    return sum([](const Row &row) { return row.isSite && row.bytes > 0; });
+  }
+  int64_t getSyncPointsBefore() const {
+    return sum([](const Row &row) { return row.isSite && row.bytesBefore > 0; });
+  }
 
 private:
-  template <typename F>
-  int64_t sum(F f) const {
+  template <typename F> int64_t sum(F f) const {
     int64_t total = 0;
     for (const Row &row : rows)
       total += f(row);
@@ -72,8 +79,8 @@ static Report collect(ModuleOp module) {
     if (auto site = dyn_cast<tp::SyncPointOp>(op)) {
       int64_t channels = site.getNumChannels(), width = getWidth(site.getPartial().getType());
       int64_t elements = site.getPolicy().isExact(channels) ? channels : site.getPolicy().getShared();
-      report.rows.push_back({site.getSite().str(), describePolicy(site.getPolicy(), channels), elements, elements * width,
-                             channels * width, true});
+      report.rows.push_back({site.getSite().str(), describePolicy(site.getPolicy(), channels), elements,
+                             elements * width, channels * width, true});
     }
     auto collective = dyn_cast<tp::CollectiveOpInterface>(op);
     if (!collective || known.contains(collective.getSiteName()))
@@ -106,7 +113,8 @@ static void writeTable(const Report &report, llvm::raw_ostream &os) {
   };
   line("site", "policy", "elements", "bytes/token", "before");
   for (const Row &row : report.rows)
-    line(row.site, row.policy, std::to_string(row.elements), std::to_string(row.bytes), std::to_string(row.bytesBefore));
+    line(row.site, row.policy, std::to_string(row.elements), std::to_string(row.bytes),
+         std::to_string(row.bytesBefore));
   line("total", "", "", std::to_string(report.getBytes()), std::to_string(report.getBytesBefore()));
   os << report.getSyncPoints() << " of " << report.getSyncPointsBefore() << " sync points on " << report.ranks
      << " ranks communicate";

@@ -157,8 +157,9 @@ LogicalResult Analysis::check(Operation *op) const {
   }
   if (auto reduce = dyn_cast<tp::AllReduceOp>(op)) {
     if (reduce.hasTensorForm() && reduce.getGroupSize() > 1 && get(reduce.getInput()).state == State::Replicated)
-      return op->emitError() << "site " << reduce.getSiteName() << " sums a value that is equal on all ranks: it would count "
-                             << reduce.getGroupSize() << " times";
+      return op->emitError() << "site " << reduce.getSiteName()
+                             << " sums a value that is equal on all ranks: it would count " << reduce.getGroupSize()
+                             << " times";
     return success();
   }
   if (auto loop = dyn_cast<scf::ForOp>(op)) {
@@ -174,7 +175,8 @@ LogicalResult Analysis::check(Operation *op) const {
     return requireReplicated(op, op->getOperand(0), "the condition of '" + op->getName().getStringRef() + "'");
   for (unsigned number : getShapeOperands(op))
     if (number < op->getNumOperands())
-      if (failed(requireReplicated(op, op->getOperand(number), "the shape that '" + op->getName().getStringRef() + "' takes")))
+      if (failed(requireReplicated(op, op->getOperand(number),
+                                   "the shape that '" + op->getName().getStringRef() + "' takes")))
         return failure();
   return success();
 }

@@ -64,8 +64,7 @@ llvm::Expected<Plan> readPlan(llvm::StringRef file);
 llvm::Expected<Plan> parsePlan(llvm::StringRef text, llvm::StringRef file);
 
 /// Checks a plan against the number of ranks alone: what can be refused before a model is opened.
-mlir::LogicalResult checkPlan(const Plan &plan, int64_t size,
-                              llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
+mlir::LogicalResult checkPlan(const Plan &plan, int64_t size, llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
 
 /// Checks a plan against the sync points of a program and the number of ranks; also reads the estimates that it names.
 /// Needs no weights.
@@ -79,8 +78,8 @@ llvm::SmallVector<SiteInfo> collectSites(mlir::ModuleOp module);
 struct SiteEstimate {
   llvm::SmallVector<float> a, b;
 };
-llvm::Expected<SiteEstimate> readEstimate(const Plan &plan, const PlanEntry &entry, llvm::StringRef site,
-                                          int64_t ranks, int64_t channels);
+llvm::Expected<SiteEstimate> readEstimate(const Plan &plan, const PlanEntry &entry, llvm::StringRef site, int64_t ranks,
+                                          int64_t channels);
 
 } // namespace caat
 
