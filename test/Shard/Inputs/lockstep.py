@@ -2,12 +2,14 @@
 """Runs a program and what tp-partition made of it, all ranks in lockstep, and compares the results.
 
     lockstep.py WHOLE.mlir RANKS.mlir [--dim batch=2 …]
+    lockstep.py WHOLE.mlir RANKS.mlir --inputs inputs.npz --outputs outputs.npz
 
-Both files are printed with --mlir-print-op-generic. Weights and inputs are random, the same for both; every unknown
-dimension of an input has a size of its own unless --dim names it. Prints "equal over N ranks" and exits 0, or says
-what differs.
+Both files are printed with --mlir-print-op-generic. Weights and inputs are random, the same for both, and --dim gives
+the sizes of unknown dimensions; with --inputs they are the model's own, and the results are also compared with
+--outputs. Prints "equal over N ranks" and exits 0, or says what differs.
 """
 import argparse
+import os
 import re
 import sys
 import zlib
@@ -404,9 +406,12 @@ class Program:
     def __init__(self, path):
         module = Parser(open(path, encoding="utf-8").read()).op()
         self.ranks, self.weights, self.function = 1, {}, None
+        self.files, self.directory = {}, module.attrs.get("onnx.directory", "")
+        self.stored = False   # weights come from their files
         for op in module.regions[0].ops:
             if op.name == "onnx.initializer":
                 self.weights[op.attrs["sym_name"]] = op.attrs["type"]
+                self.files[op.attrs["sym_name"]] = (op.attrs["file"], op.attrs["offset"], op.attrs["length"])
             elif op.name == "tp.mesh":
                 self.ranks = int([t for t in op.attrs["axes"][1] if t.isdigit()][-1])
             elif op.name == "func.func":
@@ -417,6 +422,13 @@ class Program:
         name = symbol.lstrip("@").strip('"')
         if name not in self.cache:
             _, shape, element = self.weights[name]
+            if self.stored:
+                file, offset, length = self.files[name]
+                with open(os.path.join(self.directory, file), "rb") as stream:
+                    stream.seek(offset)
+                    data = np.frombuffer(stream.read(length), TYPES[element]).reshape(shape)
+                self.cache[name] = data.astype(np.float64) if element == "f32" else data
+                return self.cache[name]
             random = np.random.default_rng(zlib.crc32(name.encode()))
             scale = 1 / np.sqrt(shape[0]) if len(shape) == 2 else 0.3
             self.cache[name] = (random.standard_normal(shape) * scale).astype(np.float64 if element == "f32" else TYPES[element])
@@ -471,16 +483,39 @@ def evaluate(text, dims):
     return int(eval(text, {"__builtins__": {}}, dims))
 
 
+def visible(error, mask):
+    """Without masked positions: what a query that sees no key gives is not defined, and exporters differ."""
+    axis = {3: 1, 4: 2}.get(error.ndim)   # [batch, sequence, width] and [batch, heads, sequence, width]
+    if mask is None or axis is None:
+        return error
+    return np.moveaxis(error, axis, 1)[mask[:, mask.shape[1] - error.shape[axis]:].astype(bool)]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("whole")
     parser.add_argument("ranks")
     parser.add_argument("--dim", action="append", default=[])
+    parser.add_argument("--inputs")
+    parser.add_argument("--outputs")
     arguments = parser.parse_args()
     dims = {name: int(size) for name, size in (dim.split("=") for dim in arguments.dim)}
     whole, split_program = Program(arguments.whole), Program(arguments.ranks)
-    inputs = make_inputs(whole, dims)
+    if arguments.inputs:
+        whole.stored = split_program.stored = True
+        stored = np.load(arguments.inputs)
+        inputs = [stored[attr["onnx.name"]] for attr in whole.function.attrs["arg_attrs"]]
+        inputs = [value.astype(np.float64) if value.dtype == np.float32 else value for value in inputs]
+    else:
+        inputs = make_inputs(whole, dims)
     expected = whole.run([inputs])[0]
+    if arguments.outputs:
+        mask = stored.get("attention_mask")
+        stored = np.load(arguments.outputs)
+        for attr, value in zip(whole.function.attrs["res_attrs"], expected):
+            error = visible(np.abs(stored[attr["onnx.name"]] - value), mask).max(initial=0)
+            if not error < 1e-4:
+                sys.exit(f"{attr['onnx.name']} of the whole program differs from {arguments.outputs} by {error}")
 
     ranks = split_program.ranks
     shards = split_program.shards("arg_attrs") or [None] * len(inputs)
