@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// RUN: caat-opt %s --onnx-fold-shapes | FileCheck %s
+
+// A head split as torch writes it: the target shape is computed from another value's shape.
+// CHECK-LABEL: func.func @head_split
+// CHECK-SAME: (%[[X:.*]]: tensor<?x?x48xf32> {onnx.dims = ["batch", "seq", ""]})
+// CHECK-SAME: -> (tensor<?x3x?x16xf32> {onnx.dims = ["batch", "", "seq", ""]})
+func.func @head_split(%x: tensor<?x?x48xf32> {onnx.dims = ["batch", "seq", ""]})
+    -> (tensor<?x?x?x?xf32> {onnx.dims = ["b", "h", "s", "d"]}) {
+  // CHECK-NOT: onnx.Shape
+  // CHECK: %[[SHAPE:.*]] = onnx.Constant dense<[0, 0, 3, 16]> : tensor<4xi64>
+  // CHECK: %[[R:.*]] = onnx.Reshape %[[X]], %[[SHAPE]] : (tensor<?x?x48xf32>, tensor<4xi64>) -> tensor<?x?x3x16xf32>
+  // CHECK: onnx.Transpose %[[R]] {{.*}} -> tensor<?x3x?x16xf32>
+  %s = onnx.Shape %x {end = 1 : i64} : (tensor<?x?x48xf32>) -> tensor<1xi64>
+  %t = onnx.Shape %x {start = 1 : i64, end = 2 : i64} : (tensor<?x?x48xf32>) -> tensor<1xi64>
+  %minus = onnx.Constant dense<-1> : tensor<1xi64>
+  %d = onnx.Constant dense<16> : tensor<1xi64>
+  %shape = onnx.Concat %s, %t, %minus, %d {axis = 0 : i64} : (tensor<1xi64>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<4xi64>
+  %r = onnx.Reshape %x, %shape {allowzero = 1 : i64} : (tensor<?x?x48xf32>, tensor<4xi64>) -> tensor<?x?x?x?xf32>
+  %y = onnx.Transpose %r {perm = array<i64: 0, 2, 1, 3>} : (tensor<?x?x?x?xf32>) -> tensor<?x?x?x?xf32>
+  return %y : tensor<?x?x?x?xf32>
+}
+
+// The sum of two sizes is no size of an argument: index arithmetic.
+// CHECK-LABEL: func.func @range
+// CHECK-SAME: (%[[X:.*]]: tensor<?x?xi64> {{.*}}, %[[PAST:.*]]: tensor<?x12x?x8xf32>
+// CHECK-SAME: -> (tensor<?xi64> {onnx.dims = ["sequence"]})
+func.func @range(%x: tensor<?x?xi64> {onnx.dims = ["batch", "sequence"]}, %past: tensor<?x12x?x8xf32> {onnx.dims = ["batch", "", "past", ""]})
+    -> (tensor<?xi64> {onnx.dims = ["n"]}) {
+  // CHECK-DAG: %[[P:.*]] = tensor.dim %[[PAST]], %{{.*}} : tensor<?x12x?x8xf32>
+  // CHECK-DAG: %[[S:.*]] = tensor.dim %[[X]], %{{.*}} : tensor<?x?xi64>
+  // CHECK: arith.addi
+  // CHECK: %[[LIMIT:.*]] = tensor.from_elements %{{.*}} : tensor<i64>
+  // CHECK: onnx.Range %{{.*}}, %[[LIMIT]], %{{.*}} -> tensor<?xi64>
+  %two = onnx.Constant dense<2> : tensor<i64>
+  %one = onnx.Constant dense<1> : tensor<i64>
+  %ps = onnx.Shape %past : (tensor<?x12x?x8xf32>) -> tensor<4xi64>
+  %p = onnx.Gather %ps, %two : (tensor<4xi64>, tensor<i64>) -> tensor<i64>
+  %xs = onnx.Shape %x : (tensor<?x?xi64>) -> tensor<2xi64>
+  %s = onnx.Gather %xs, %one : (tensor<2xi64>, tensor<i64>) -> tensor<i64>
+  %limit = onnx.Add %p, %s : (tensor<i64>, tensor<i64>) -> tensor<i64>
+  %r = onnx.Range %p, %limit, %one : (tensor<i64>, tensor<i64>, tensor<i64>) -> tensor<?xi64>
+  return %r : tensor<?xi64>
+}
+
+// Optimum guards an Expand's shape: where it is -1, take 1. A size is never -1.
+// CHECK-LABEL: func.func @guarded_expand
+func.func @guarded_expand(%x: tensor<1x4x1xf32>, %ids: tensor<?x?xi64> {onnx.dims = ["batch", "seq"]}) -> tensor<?x4x1xf32> {
+  // CHECK-NOT: onnx.Equal
+  // CHECK-NOT: onnx.Where
+  // CHECK: tensor.from_elements
+  // CHECK: onnx.Expand %{{.*}}, %{{.*}} : (tensor<1x4x1xf32>, tensor<3xi64>) -> tensor<?x4x1xf32>
+  %zero = onnx.Constant dense<[0]> : tensor<1xi64>
+  %three = onnx.Constant dense<[3]> : tensor<1xi64>
+  %minus = onnx.Constant dense<-1> : tensor<i64>
+  %rest = onnx.Constant dense<[-1, 1]> : tensor<2xi64>
+  %s = onnx.Shape %ids : (tensor<?x?xi64>) -> tensor<2xi64>
+  %b = onnx.Gather %s, %zero : (tensor<2xi64>, tensor<1xi64>) -> tensor<1xi64>
+  %shape = onnx.Concat %b, %rest {axis = 0 : i64} : (tensor<1xi64>, tensor<2xi64>) -> tensor<3xi64>
+  %ones = onnx.ConstantOfShape %three {value = dense<1> : tensor<1xi64>} : (tensor<1xi64>) -> tensor<3xi64>
+  %bad = onnx.Mul %ones, %minus : (tensor<3xi64>, tensor<i64>) -> tensor<3xi64>
+  %is = onnx.Equal %shape, %bad : (tensor<3xi64>, tensor<3xi64>) -> tensor<3xi1>
+  %safe = onnx.Where %is, %ones, %shape : (tensor<3xi1>, tensor<3xi64>, tensor<3xi64>) -> tensor<3xi64>
+  %y = onnx.Expand %x, %safe : (tensor<1x4x1xf32>, tensor<3xi64>) -> tensor<?x4x1xf32>
+  return %y : tensor<?x4x1xf32>
+}
+
+// The scale of attention, computed at run time from a static size.
+// CHECK-LABEL: func.func @scale
+func.func @scale(%q: tensor<?x4x?x16xf32>) -> tensor<1xf32> {
+  // CHECK: %[[C:.*]] = onnx.Constant dense<2.500000e-01> : tensor<1xf32>
+  // CHECK-NEXT: return %[[C]]
+  %start = onnx.Constant dense<-1> : tensor<1xi64>
+  %end = onnx.Constant dense<9223372036854775807> : tensor<1xi64>
+  %one = onnx.Constant dense<1.0> : tensor<1xf32>
+  %s = onnx.Shape %q : (tensor<?x4x?x16xf32>) -> tensor<4xi64>
+  %d = onnx.Slice %s, %start, %end : (tensor<4xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<1xi64>
+  %f = onnx.Cast %d to f32 : (tensor<1xi64>) -> tensor<1xf32>
+  %root = onnx.Sqrt %f : (tensor<1xf32>) -> tensor<1xf32>
+  %y = onnx.Div %one, %root : (tensor<1xf32>, tensor<1xf32>) -> tensor<1xf32>
+  return %y : tensor<1xf32>
+}
+
+// Two names for what need not be equal stay apart; joining proves that the head sizes are.
+// CHECK-LABEL: func.func @joined
+// CHECK-SAME: tensor<?x2x?x8xf32> {onnx.dims = ["batch", "", "past", ""]}
+// CHECK-SAME: -> (tensor<?x2x?x8xf32> {onnx.dims = ["batch", "", "past + seq", ""]})
+func.func @joined(%past: tensor<?x2x?x?xf32> {onnx.dims = ["batch", "", "past", "size"]}, %k: tensor<?x2x?x8xf32> {onnx.dims = ["batch", "", "seq", ""]})
+    -> (tensor<?x2x?x?xf32> {onnx.dims = ["batch", "", "total", "size"]}) {
+  %y = onnx.Concat %past, %k {axis = -2 : i64} : (tensor<?x2x?x?xf32>, tensor<?x2x?x8xf32>) -> tensor<?x2x?x?xf32>
+  return %y : tensor<?x2x?x?xf32>
+}
+
+// Ops that do nothing go; the others stay.
+// CHECK-LABEL: func.func @identities
+// CHECK-SAME: (%[[X:.*]]: tensor<?x8xf32> {{.*}}, %[[W:.*]]: tensor<8x8xf32>)
+func.func @identities(%x: tensor<?x8xf32> {onnx.dims = ["n", ""]}, %w: tensor<8x8xf32>) -> (tensor<?x8xf32>, tensor<8x?xf32>) {
+  %shape = onnx.Constant dense<[-1, 8]> : tensor<2xi64>
+  %flat = onnx.Constant dense<[2, -1, 4]> : tensor<3xi64>
+  %zero = onnx.Constant dense<0> : tensor<1xi64>
+  %end = onnx.Constant dense<100> : tensor<1xi64>
+  %one = onnx.Constant dense<1.0> : tensor<f32>
+  %ones = onnx.Constant dense<1.0> : tensor<8xf32>
+  // CHECK: %[[ONES:.*]] = onnx.Constant dense<1.000000e+00> : tensor<8xf32>
+  // CHECK-NEXT: %[[M:.*]] = onnx.MatMul %[[X]], %[[W]]
+  // CHECK-NEXT: %[[S:.*]] = onnx.Mul %[[M]], %[[ONES]]
+  // CHECK-NEXT: %[[T:.*]] = onnx.Transpose %[[X]]
+  // CHECK-NEXT: return %[[S]], %[[T]]
+  %0 = onnx.Identity %x : (tensor<?x8xf32>) -> tensor<?x8xf32>
+  %1 = onnx.Cast %0 to f32 : (tensor<?x8xf32>) -> tensor<?x8xf32>
+  %2 = onnx.Reshape %1, %flat : (tensor<?x8xf32>, tensor<3xi64>) -> tensor<2x?x4xf32>
+  %3 = onnx.Reshape %2, %shape : (tensor<2x?x4xf32>, tensor<2xi64>) -> tensor<?x8xf32>
+  %4 = onnx.Slice %3, %zero, %end axes %zero : (tensor<?x8xf32>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<?x8xf32>
+  %5 = onnx.Mul %3, %one : (tensor<?x8xf32>, tensor<f32>) -> tensor<?x8xf32>
+  %6 = onnx.MatMul %5, %w : (tensor<?x8xf32>, tensor<8x8xf32>) -> tensor<?x8xf32>
+  %7 = onnx.Mul %6, %ones : (tensor<?x8xf32>, tensor<8xf32>) -> tensor<?x8xf32>
+  %8 = onnx.Transpose %5 {perm = array<i64: 1, 0>} : (tensor<?x8xf32>) -> tensor<8x?xf32>
+  return %7, %8 : tensor<?x8xf32>, tensor<8x?xf32>
+}
+
+// A bound that may be smaller than the dimension is no bound at all.
+// CHECK-LABEL: func.func @cut
+func.func @cut(%x: tensor<?x8xf32> {onnx.dims = ["n", ""]}) -> tensor<?x8xf32> {
+  // CHECK: onnx.Slice
+  %zero = onnx.Constant dense<0> : tensor<1xi64>
+  %end = onnx.Constant dense<100> : tensor<1xi64>
+  %y = onnx.Slice %x, %zero, %end axes %zero : (tensor<?x8xf32>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// RUN: caat-opt %s --onnx-raise-norms --remarks-filter=caat 2>%t.remarks | FileCheck %s
+// RUN: FileCheck %s --check-prefix=REMARK < %t.remarks
+
+// torch's exporter: reciprocal of the root, weight first.
+// CHECK-LABEL: func.func @rms
+// CHECK-SAME: (%[[X:.*]]: tensor<?x8xf32>, %[[W:.*]]: tensor<8xf32>)
+func.func @rms(%x: tensor<?x8xf32>, %w: tensor<8xf32>) -> tensor<?x8xf32> {
+  // CHECK-NEXT: %[[Y:.*]] = onnx.RMSNormalization %[[X]], %[[W]] {epsilon = 9.99999997E-7 : f32}
+  // CHECK-NEXT: return %[[Y]]
+  // REMARK: [Passed] raise-norms {{.*}}RMSNormalization
+  %two = onnx.Constant dense<2.0> : tensor<f32>
+  %last = onnx.Constant dense<-1> : tensor<1xi64>
+  %eps = onnx.Constant dense<1.0e-6> : tensor<f32>
+  %0 = onnx.Pow %x, %two : (tensor<?x8xf32>, tensor<f32>) -> tensor<?x8xf32>
+  %1 = onnx.ReduceMean %0 axes %last : (tensor<?x8xf32>, tensor<1xi64>) -> tensor<?x1xf32>
+  %2 = onnx.Add %1, %eps : (tensor<?x1xf32>, tensor<f32>) -> tensor<?x1xf32>
+  %3 = onnx.Sqrt %2 : (tensor<?x1xf32>) -> tensor<?x1xf32>
+  %4 = onnx.Reciprocal %3 : (tensor<?x1xf32>) -> tensor<?x1xf32>
+  %5 = onnx.Mul %x, %4 : (tensor<?x8xf32>, tensor<?x1xf32>) -> tensor<?x8xf32>
+  %6 = onnx.Mul %w, %5 : (tensor<8xf32>, tensor<?x8xf32>) -> tensor<?x8xf32>
+  return %6 : tensor<?x8xf32>
+}
+
+// CHECK-LABEL: func.func @layer
+// CHECK-SAME: (%[[X:.*]]: tensor<?x8xf32>, %[[W:.*]]: tensor<8xf32>, %[[B:.*]]: tensor<8xf32>)
+func.func @layer(%x: tensor<?x8xf32>, %w: tensor<8xf32>, %b: tensor<8xf32>) -> tensor<?x8xf32> {
+  // CHECK-NEXT: %[[Y:.*]] = onnx.LayerNormalization %[[X]], %[[W]] bias %[[B]]
+  // CHECK-NEXT: return %[[Y]]
+  %last = onnx.Constant dense<1> : tensor<1xi64>
+  %eps = onnx.Constant dense<1.0e-5> : tensor<f32>
+  %m = onnx.ReduceMean %x axes %last : (tensor<?x8xf32>, tensor<1xi64>) -> tensor<?x1xf32>
+  %d = onnx.Sub %x, %m : (tensor<?x8xf32>, tensor<?x1xf32>) -> tensor<?x8xf32>
+  %0 = onnx.Mul %d, %d : (tensor<?x8xf32>, tensor<?x8xf32>) -> tensor<?x8xf32>
+  %1 = onnx.ReduceMean %0 axes %last : (tensor<?x8xf32>, tensor<1xi64>) -> tensor<?x1xf32>
+  %2 = onnx.Add %1, %eps : (tensor<?x1xf32>, tensor<f32>) -> tensor<?x1xf32>
+  %3 = onnx.Sqrt %2 : (tensor<?x1xf32>) -> tensor<?x1xf32>
+  %4 = onnx.Div %d, %3 : (tensor<?x8xf32>, tensor<?x1xf32>) -> tensor<?x8xf32>
+  %5 = onnx.Mul %4, %w : (tensor<?x8xf32>, tensor<8xf32>) -> tensor<?x8xf32>
+  %6 = onnx.Add %5, %b : (tensor<?x8xf32>, tensor<8xf32>) -> tensor<?x8xf32>
+  return %6 : tensor<?x8xf32>
+}
+
+// The mean of another value's square.
+// CHECK-LABEL: func.func @mixed
+func.func @mixed(%x: tensor<?x8xf32>, %z: tensor<?x8xf32>, %w: tensor<8xf32>) -> tensor<?x8xf32> {
+  // CHECK-NOT: Normalization
+  // CHECK: return
+  // REMARK: [Missed] raise-norms {{.*}}the mean is not that of the square of what is normalised
+  %last = onnx.Constant dense<-1> : tensor<1xi64>
+  %eps = onnx.Constant dense<1.0e-6> : tensor<f32>
+  %0 = onnx.Mul %z, %z : (tensor<?x8xf32>, tensor<?x8xf32>) -> tensor<?x8xf32>
+  %1 = onnx.ReduceMean %0 axes %last : (tensor<?x8xf32>, tensor<1xi64>) -> tensor<?x1xf32>
+  %2 = onnx.Add %1, %eps : (tensor<?x1xf32>, tensor<f32>) -> tensor<?x1xf32>
+  %3 = onnx.Sqrt %2 : (tensor<?x1xf32>) -> tensor<?x1xf32>
+  %4 = onnx.Div %x, %3 : (tensor<?x8xf32>, tensor<?x1xf32>) -> tensor<?x8xf32>
+  %5 = onnx.Mul %4, %w : (tensor<?x8xf32>, tensor<8xf32>) -> tensor<?x8xf32>
+  return %5 : tensor<?x8xf32>
+}
+
+// The mean over the rows.
+// CHECK-LABEL: func.func @other_axis
+func.func @other_axis(%x: tensor<?x8xf32>, %w: tensor<8xf32>) -> tensor<?x8xf32> {
+  // CHECK-NOT: Normalization
+  // CHECK: return
+  %first = onnx.Constant dense<0> : tensor<1xi64>
+  %eps = onnx.Constant dense<1.0e-6> : tensor<f32>
+  %0 = onnx.Mul %x, %x : (tensor<?x8xf32>, tensor<?x8xf32>) -> tensor<?x8xf32>
+  %1 = onnx.ReduceMean %0 axes %first : (tensor<?x8xf32>, tensor<1xi64>) -> tensor<1x8xf32>
+  %2 = onnx.Add %1, %eps : (tensor<1x8xf32>, tensor<f32>) -> tensor<1x8xf32>
+  %3 = onnx.Sqrt %2 : (tensor<1x8xf32>) -> tensor<1x8xf32>
+  %4 = onnx.Div %x, %3 : (tensor<?x8xf32>, tensor<1x8xf32>) -> tensor<?x8xf32>
+  %5 = onnx.Mul %4, %w : (tensor<?x8xf32>, tensor<8xf32>) -> tensor<?x8xf32>
+  return %5 : tensor<?x8xf32>
+}
