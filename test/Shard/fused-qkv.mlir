@@ -4,6 +4,8 @@
 // RUN: caat-opt %t/split.mlir --mlir-print-op-generic -o %t/split.whole
 // RUN: caat-opt %t/split.mlir --tp-shard-pipeline=size=2 --mlir-print-op-generic -o %t/2 && %python %S/Inputs/lockstep.py %t/split.whole %t/2 --dim batch=2 --dim seq=3
 // RUN: caat-opt %t/split.mlir --tp-shard-pipeline=size=4 --mlir-print-op-generic -o %t/4 && %python %S/Inputs/lockstep.py %t/split.whole %t/4 --dim batch=2 --dim seq=3
+// More ranks than heads, and no group to share: the last ones compute on zeros.
+// RUN: caat-opt %t/split.mlir --tp-shard-pipeline=size=6 --mlir-print-op-generic -o %t/6 && %python %S/Inputs/lockstep.py %t/split.whole %t/6 --dim batch=2 --dim seq=3
 // RUN: caat-opt %t/reshape.mlir --mlir-print-op-generic -o %t/reshape.whole
 // RUN: caat-opt %t/reshape.mlir --tp-shard-pipeline=size=2 --mlir-print-op-generic -o %t/2 && %python %S/Inputs/lockstep.py %t/reshape.whole %t/2 --dim batch=2 --dim seq=3
 // RUN: caat-opt %t/reshape.mlir --tp-shard-pipeline=size=4 --mlir-print-op-generic -o %t/4 && %python %S/Inputs/lockstep.py %t/reshape.whole %t/4 --dim batch=2 --dim seq=3

@@ -2,6 +2,7 @@
 // RUN: caat-opt %s --tp-auto-shard=size=2 | FileCheck %s --check-prefix=AUTO
 // RUN: caat-opt %s --tp-shard-pipeline=size=2 | FileCheck %s
 // RUN: caat-opt %s --tp-shard-pipeline=size=1 | FileCheck %s --check-prefix=ONE
+// RUN: caat-opt %s --tp-shard-pipeline="size=2 report=1" 2>&1 >/dev/null | FileCheck %s --check-prefix=REPORT
 // RUN: caat-opt %s --mlir-print-op-generic -o %t.whole
 // RUN: caat-opt %s --tp-shard-pipeline=size=2 --mlir-print-op-generic -o %t.2 && %python %S/Inputs/lockstep.py %t.whole %t.2
 // RUN: caat-opt %s --tp-shard-pipeline=size=5 --mlir-print-op-generic -o %t.5 && %python %S/Inputs/lockstep.py %t.whole %t.5
@@ -27,6 +28,11 @@ onnx.initializer @b2 : tensor<12xf32> {file = "w", offset = 0 : i64, length = 48
 // CHECK: %[[S:.*]] = tp.all_reduce %[[P]] on @mesh ["tp"] {site = "layers.0.mlp"} : tensor<4x12xf32>
 // CHECK: %[[Y:.*]] = onnx.Add %[[S]], %[[B2]]
 // CHECK: return %[[Y]]
+
+// REPORT: onnx.MatMul {{.*}}column-parallel
+// REPORT: onnx.MatMul {{.*}}row-parallel: partial sums, all_reduce 192 bytes
+// REPORT: all_reduce layers.0.mlp 192
+// REPORT: total per token 192
 
 // ONE: tp.mesh @mesh <["tp" = 1]>
 // ONE-NOT: tp.

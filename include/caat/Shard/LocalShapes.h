@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// What a localize rule sees of the op that it rewrites: which dimensions are split, their local sizes, and helpers for
+// What a localize rule sees of the op that it rewrites: which dimensions are split, their local sizes, and what rewrites
 // shape operands.
 #ifndef CAAT_SHARD_LOCALSHAPES_H
 #define CAAT_SHARD_LOCALSHAPES_H
