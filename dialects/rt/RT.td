@@ -132,6 +132,7 @@ def RT_BufferOp : RT_Op<"buffer", [Pure]> {
   let results = (outs AnyMemRef:$result);
   let assemblyFormat = "$position `[` $sizes `]` attr-dict `:` type($result)";
   let hasVerifier = 1;
+  let hasCanonicalizer = 1;
 }
 
 def RT_WorkspaceOp : RT_Op<"workspace", [Pure]> {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "dialects/rt/RT.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -76,4 +77,26 @@ void LinearOp::getEffects(Effects &effects) {
 
 void MatmulOp::getEffects(Effects &effects) {
   addEffects(effects, getOperation()->getOpOperands().take_front(2), getInitMutable(), !getBeta().isZero());
+}
+
+namespace {
+/// memref.dim of a buffer is the size that the buffer was given.
+struct FoldDimOfBuffer : OpRewritePattern<memref::DimOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(memref::DimOp dim, PatternRewriter &rewriter) const override {
+    auto buffer = dim.getSource().getDefiningOp<BufferOp>();
+    std::optional<int64_t> index = dim.getConstantIndex();
+    if (!buffer || !index)
+      return failure();
+    auto type = cast<MemRefType>(buffer.getType());
+    if (*index < 0 || *index >= type.getRank() || !type.isDynamicDim(*index))
+      return failure();
+    rewriter.replaceOp(dim, buffer.getSizes()[type.getDynamicDimIndex(*index)]);
+    return success();
+  }
+};
+} // namespace
+
+void BufferOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRContext *context) {
+  patterns.add<FoldDimOfBuffer>(context);
 }

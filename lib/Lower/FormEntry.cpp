@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "caat/Lower/Passes.h"
+#include "caat/Lower/Program.h"
 #include "caat/Raise/DimExpr.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Affine/Utils.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
+#include "llvm/ADT/StringSet.h"
 
 namespace caat {
 #define GEN_PASS_DEF_RTFORMENTRYPASS
@@ -66,12 +69,12 @@ struct ForwardDim : OpRewritePattern<tensor::DimOp> {
 };
 
 struct FormEntryPass : caat::impl::RTFormEntryPassBase<FormEntryPass> {
-  /// Moves index arithmetic that follows from rt.dim alone to the front of the block, in order.
+  /// Moves index arithmetic that follows from rt.dim alone, and checks of it, to the front of the block, in order.
   static void hoistDims(Block &block) {
     DenseSet<Operation *> hoisted;
     Operation *last = nullptr;
     for (Operation &op : llvm::make_early_inc_range(block)) {
-      bool scalar = isa<rt::DimOp, rt::BufferOp>(op) ||
+      bool scalar = isa<rt::DimOp, rt::BufferOp, rt::CheckOp>(op) ||
                     (isMemoryEffectFree(&op) && op.getNumRegions() == 0 && op.getNumResults() == 1 &&
                      isa<IndexType, IntegerType>(op.getResult(0).getType()));
       if (!scalar || !llvm::all_of(op.getOperands(), [&](Value v) { return hoisted.contains(v.getDefiningOp()); }))
@@ -130,6 +133,23 @@ struct FormEntryPass : caat::impl::RTFormEntryPassBase<FormEntryPass> {
     return success();
   }
 
+  /// Writes the length of each cache after the run into its description; one check for each length stays.
+  static LogicalResult nameLengths(ArrayRef<std::pair<rt::CheckOp, unsigned>> checks, MutableArrayRef<Attribute> caches) {
+    llvm::StringSet<> seen;
+    for (auto [check, entry] : checks) {
+      auto fits = check.getCondition().getDefiningOp<arith::CmpIOp>();
+      std::optional<std::string> text = fits ? dimText(fits.getLhs()) : std::nullopt;
+      if (!text)
+        return check.emitError("the length of a cache does not follow from the dims");
+      NamedAttrList attrs(cast<DictionaryAttr>(caches[entry]));
+      attrs.set("present_length", StringAttr::get(check.getContext(), *text));
+      caches[entry] = attrs.getDictionary(check.getContext());
+      if (!seen.insert(*text).second)
+        check.erase();
+    }
+    return success();
+  }
+
   void runOnOperation() override {
     ModuleOp module = getOperation();
     auto func = module.lookupSymbol<func::FuncOp>("main");
@@ -160,6 +180,8 @@ struct FormEntryPass : caat::impl::RTFormEntryPassBase<FormEntryPass> {
     // Buffers are numbered: inputs, caches, outputs.
     SmallVector<Attribute> inputs, caches, outputs;
     SmallVector<Value> buffers(numArgs);
+    SmallVector<unsigned> cacheEntry(numArgs);             // argument -> position in `caches`
+    SmallVector<std::pair<rt::CheckOp, unsigned>> checks;  // that a cache has room, and which
     unsigned nextInput = 0, nextCache = numArgs - numCaches;
     SmallVector<Value> tensors(numArgs);
     for (BlockArgument arg : block.getArguments()) {
@@ -170,6 +192,7 @@ struct FormEntryPass : caat::impl::RTFormEntryPassBase<FormEntryPass> {
         return signalPassFailure();
       tensors[i] = bufferization::ToTensorOp::create(b, arg.getLoc(), arg.getType(), buffers[i], /*restrict=*/true,
                                                      /*writable=*/bool(present));
+      cacheEntry[i] = caches.size();
       SmallVector<NamedAttribute> more;
       if (present) {
         more.push_back(b.getNamedAttr("present", present));
@@ -198,6 +221,10 @@ struct FormEntryPass : caat::impl::RTFormEntryPassBase<FormEntryPass> {
         }
         source = slice.getSource();
         buffer = buffers[cache.getInt()];
+        Value length = getValueOrCreateConstantIndexOp(b, loc, slice.getMixedSizes()[2]);
+        Value room = rt::DimOp::create(b, loc, b.getStringAttr("max_length"));
+        Value fits = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ule, length, room);
+        checks.emplace_back(rt::CheckOp::create(b, loc, fits, "the sequence is longer than max_length"), cacheEntry[cache.getInt()]);
       } else {
         auto type = cast<RankedTensorType>(value.getType());
         SmallVector<Value> sizes;
@@ -221,6 +248,8 @@ struct FormEntryPass : caat::impl::RTFormEntryPassBase<FormEntryPass> {
     func.setSymName("caat_forward");
 
     resolveDims(func);
+    if (failed(nameLengths(checks, caches)))
+      return signalPassFailure();
     hoistDims(block);
     module->setAttr("rt.interface", b.getDictionaryAttr({b.getNamedAttr("dims", named.getNames()),
                                                          b.getNamedAttr("inputs", b.getArrayAttr(inputs)),

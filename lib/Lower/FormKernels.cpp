@@ -43,8 +43,7 @@ public:
     rewriter.setInsertionPoint(last);
     Location loc = last.getLoc();
     for (LinalgOp op : cluster.ops)
-      for (Range range : op.createLoopRanges(rewriter, loc))
-        ranges[op].push_back(range.size);
+      ranges[op] = loopSizes(op);
     findOutputs();
 
     // The grid: the product of the rows' sizes.
@@ -85,6 +84,33 @@ private:
     Sizes offsets, sizes, strides;
     bool whole = true;
   };
+
+  /// Size of a dimension of an operand, without asking a value of the cluster, which is to be replaced.
+  OpFoldResult sizeOf(Value value, int64_t dim) {
+    auto type = cast<RankedTensorType>(value.getType());
+    if (!type.isDynamicDim(dim))
+      return rewriter.getIndexAttr(type.getDimSize(dim));
+    auto result = dyn_cast<OpResult>(value);
+    if (!result || !members.contains(result.getOwner()))
+      return tensor::getMixedSize(rewriter, value.getLoc(), value, dim);
+    auto op = cast<LinalgOp>(result.getOwner());
+    return ranges[op][cast<AffineDimExpr>(op.getIndexingMapMatchingResult(result).getResult(dim)).getPosition()];
+  }
+
+  Sizes loopSizes(LinalgOp op) {
+    Sizes sizes(op.getNumLoops());
+    for (OpOperand &operand : op->getOpOperands())
+      for (auto [dim, expr] : llvm::enumerate(op.getMatchingIndexingMap(&operand).getResults()))
+        if (auto loop = dyn_cast<AffineDimExpr>(expr)) {
+          OpFoldResult &size = sizes[loop.getPosition()];
+          if (size.isNull() || (!getConstantIntValue(size) && !cast<RankedTensorType>(operand.get().getType()).isDynamicDim(dim)))
+            size = sizeOf(operand.get(), dim);
+        }
+    if (llvm::any_of(sizes, [](OpFoldResult size) { return size.isNull(); }))
+      for (auto [size, range] : llvm::zip_equal(sizes, op.createLoopRanges(rewriter, op.getLoc())))
+        size = size.isNull() ? range.size : size;
+    return sizes;
+  }
 
   OpFoldResult mul(Location loc, OpFoldResult a, OpFoldResult b) {
     AffineExpr x, y;

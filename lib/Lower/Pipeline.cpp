@@ -38,18 +38,20 @@ void caat::buildTensorPipeline(OpPassManager &pm) {
   pm.addPass(createRTFormEntryPass());
   pm.addPass(createCSEPass());
   pm.addNestedPass<func::FuncOp>(createRTFormKernelsPass());
+  pm.addNestedPass<func::FuncOp>(memref::createResolveShapedTypeResultDimsPass());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
 }
 
 void caat::buildBufferPipeline(OpPassManager &pm) {
-  pm.addPass(bufferization::createEmptyTensorEliminationPass());
-  pm.addPass(bufferization::createOneShotBufferizePass());
+  pm.addNestedPass<func::FuncOp>(bufferization::createEmptyTensorEliminationPass());
+  pm.addNestedPass<func::FuncOp>(createRTBufferizePass());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
   pm.addPass(createCanonicalizerPass());
   pm.addNestedPass<func::FuncOp>(createRTNormalizeBuffersPass());
   pm.addPass(createCSEPass());
+  pm.addNestedPass<func::FuncOp>(memref::createResolveShapedTypeResultDimsPass());
   pm.addPass(createRTOutlineKernelsPass());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());

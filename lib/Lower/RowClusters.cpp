@@ -76,10 +76,14 @@ namespace {
 class ClusterBuilder {
 public:
   explicit ClusterBuilder(Block &block) : block(block) {
+    for (Operation &op : block) {
+      position[&op] = atPosition.size();
+      atPosition.push_back(&op);
+    }
+    users.resize(atPosition.size());
     for (Operation &op : block)
-      position[&op] = position.size();
-    for (Operation &op : block)
-      dependencies.push_back(findDependencies(op));
+      for (unsigned dependency : findDependencies(op))
+        users[dependency].push_back(position[&op]);
   }
 
   SmallVector<RowCluster> run() {
@@ -109,20 +113,32 @@ private:
     return found.takeVector();
   }
 
-  /// Whether nothing outside of `ops` (sorted) lies on a way between two of them, and none reads another one's whole
-  /// result inside its body.
+  /// Whether the clusters stay without circles when `ops` are one, and none of them reads another one's whole result
+  /// inside its body.
   bool isConvex(ArrayRef<LinalgOp> ops) {
-    DenseSet<unsigned> members, tainted;
+    DenseSet<unsigned> members, seen;
+    SmallVector<unsigned> reached;
     for (LinalgOp op : ops)
       members.insert(position[op]);
-    for (unsigned at = position[ops.front()]; at <= position[ops.back()]; ++at) {
-      bool isMember = members.contains(at);
-      for (unsigned dependency : dependencies[at]) {
-        if (isMember && tainted.contains(dependency))
+    for (unsigned member : members)
+      for (unsigned user : users[member])
+        if (!members.contains(user) && seen.insert(user).second)
+          reached.push_back(user);
+    while (!reached.empty()) {
+      unsigned at = reached.pop_back_val();
+      auto reach = [&](unsigned next) {
+        if (seen.insert(next).second)
+          reached.push_back(next);
+      };
+      for (unsigned user : users[at]) {
+        if (members.contains(user))
           return false;
-        if (!isMember && (members.contains(dependency) || tainted.contains(dependency)))
-          tainted.insert(at);
+        reach(user);
       }
+      // Who reaches one op of a cluster reaches all of it.
+      if (auto cluster = clusterOf.find(atPosition[at]); cluster != clusterOf.end())
+        for (LinalgOp other : clusters[cluster->second].ops)
+          reach(position[other]);
     }
     for (LinalgOp op : ops) {
       SetVector<Value> captured;
@@ -211,7 +227,8 @@ private:
 
   Block &block;
   DenseMap<Operation *, unsigned> position;
-  SmallVector<SmallVector<unsigned>> dependencies;
+  SmallVector<Operation *> atPosition;
+  SmallVector<SmallVector<unsigned>> users; // by position, also from inside regions
   SmallVector<RowCluster> clusters;
   DenseMap<Operation *, unsigned> clusterOf;
 };

@@ -65,6 +65,14 @@ def RTFormKernelsPass : Pass<"rt-form-kernels", "::mlir::func::FuncOp"> {
                            "::mlir::linalg::LinalgDialect", "::mlir::affine::AffineDialect"];
 }
 
+def RTBufferizePass : Pass<"rt-bufferize", "::mlir::func::FuncOp"> {
+  let summary = "One-shot bufferization of the host function";
+  let description = [{
+    Like `one-shot-bufferize`, for one function without tensors in its type; `rt.weight` regions stay tensors.
+  }];
+  let dependentDialects = ["::mlir::bufferization::BufferizationDialect", "::mlir::memref::MemRefDialect"];
+}
+
 def RTNormalizeBuffersPass : Pass<"rt-normalize-buffers", "::mlir::func::FuncOp"> {
   let summary = "Make buffers dense where the runtime needs it, copies explicit, and row buffers static";
   let description = [{

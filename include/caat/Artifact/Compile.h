@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// From a model file to an artifact directory: all stages in one call.
+#ifndef CAAT_ARTIFACT_COMPILE_H
+#define CAAT_ARTIFACT_COMPILE_H
+
+#include "mlir/Support/LLVM.h"
+#include "llvm/ADT/SmallVector.h"
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace caat {
+
+struct CompileOptions {
+  std::string model;                                  // .onnx, or .mlir of the onnx dialect
+  std::string output;                                 // directory, created where missing
+  int64_t tp = 1;                                     // number of ranks
+  std::string plan;                                   // file; empty: synchronise everything
+  std::string dtype = "f32";                          // of weights and products
+  std::vector<std::pair<std::string, int64_t>> dims;  // symbols that get a fixed value
+  int64_t maxLength = 1024;                           // positions of a cache
+  std::string dumpDirectory;                          // where to write the module between stages; empty: nowhere
+  bool progress = true;                               // a line on stderr while weights are written
+};
+
+/// What was compiled, for the summary.
+struct CompileSummary {
+  struct Site {
+    std::string name, policy;
+    int64_t bytesPerToken;
+  };
+  std::vector<Site> sites;
+  size_t collectives = 0, kernels = 0, parameters = 0;
+  int64_t weightBytes = 0;                            // of one rank
+  int64_t codeBytes = 0;
+  std::vector<std::pair<std::string, double>> stages; // seconds
+};
+
+/// Largest number of ranks.
+inline constexpr int64_t kMaxRanks = 64;
+
+/// Compiles `options.model` into `options.output`: manifest.json, code.so and weights-RANK.safetensors. Files are written
+/// under another name and renamed, the manifest last. Errors are printed on stderr.
+mlir::LogicalResult compileModel(const CompileOptions &options, CompileSummary &summary);
+
+/// A table of sites, bytes and times.
+void printSummary(const CompileOptions &options, const CompileSummary &summary, bool timing);
+
+} // namespace caat
+
+#endif // CAAT_ARTIFACT_COMPILE_H

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#ifndef CAAT_ARTIFACT_MANIFEST_H
+#define CAAT_ARTIFACT_MANIFEST_H
+
+#include "caat/Lower/Program.h"
+#include "llvm/Support/JSON.h"
+
+namespace caat {
+
+struct Target {
+  std::string device = "cpu", triple, cpu, features;
+};
+
+struct ManifestOptions {
+  std::string model; // name of the file it was made from
+  int64_t tp = 1;
+  int64_t maxLength = 0;
+  Target target;
+};
+
+/// The text of manifest.json (format 1) of a program after rt-plan-memory.
+mlir::FailureOr<std::string> writeManifest(const Program &program, const ManifestOptions &options);
+
+} // namespace caat
+
+#endif // CAAT_ARTIFACT_MANIFEST_H

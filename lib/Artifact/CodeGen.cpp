@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "CodeGen.h"
+#include "OutputFile.h"
+#include "mlir/Target/LLVMIR/Export.h"
+#include "llvm/Analysis/TargetLibraryInfo.h"
+#include "llvm/IR/LegacyPassManager.h"
+#include "llvm/IR/Module.h"
+#include "llvm/IR/Verifier.h"
+#include "llvm/MC/TargetRegistry.h"
+#include "llvm/Passes/PassBuilder.h"
+#include "llvm/Support/FileUtilities.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/Program.h"
+#include "llvm/Support/TargetSelect.h"
+#include "llvm/Target/TargetMachine.h"
+#include "llvm/TargetParser/Host.h"
+
+#ifndef CAAT_LLD_PATH
+#define CAAT_LLD_PATH ""
+#endif
+
+using namespace caat;
+
+Target caat::hostTarget() {
+  Target target;
+  target.triple = llvm::sys::getDefaultTargetTriple();
+  target.cpu = llvm::sys::getHostCPUName().str();
+  std::vector<std::string> features;
+  for (const auto &feature : llvm::sys::getHostCPUFeatures())
+    if (feature.second)
+      features.push_back("+" + feature.first().str());
+  llvm::sort(features);
+  target.features = llvm::join(features, ",");
+  return target;
+}
+
+static llvm::Expected<std::unique_ptr<llvm::TargetMachine>> createMachine(const Target &target) {
+  llvm::InitializeNativeTarget();
+  llvm::InitializeNativeTargetAsmPrinter();
+  llvm::Triple triple(target.triple);
+  std::string error;
+  const llvm::Target *found = llvm::TargetRegistry::lookupTarget(triple, error);
+  if (!found)
+    return llvm::createStringError("no code generator for " + target.triple + ": " + error);
+  llvm::TargetOptions options;
+  options.AllowFPOpFusion = llvm::FPOpFusion::Standard;
+  return std::unique_ptr<llvm::TargetMachine>(found->createTargetMachine(
+      triple, target.cpu, target.features, options, llvm::Reloc::PIC_, std::nullopt, llvm::CodeGenOptLevel::Aggressive));
+}
+
+/// What the host program refers to stays visible; everything else is internal. Without the processor in the function
+/// attributes nothing would be vectorized.
+static void prepare(llvm::Module &module, llvm::TargetMachine &machine, const Target &target) {
+  module.setTargetTriple(machine.getTargetTriple());
+  module.setDataLayout(machine.createDataLayout());
+  for (llvm::Function &function : module) {
+    if (function.isDeclaration())
+      continue;
+    function.addFnAttr("target-cpu", target.cpu);
+    function.addFnAttr("target-features", target.features);
+    if (llvm::StringRef(target.features).contains("+avx512f"))
+      function.addFnAttr("prefer-vector-width", "512");
+    function.addFnAttr(llvm::Attribute::NoUnwind);
+    function.setDSOLocal(true);
+  }
+}
+
+static void optimize(llvm::Module &module, llvm::TargetMachine &machine) {
+  llvm::PipelineTuningOptions tuning;
+  tuning.LoopVectorization = true;
+  tuning.SLPVectorization = true;
+  llvm::PassBuilder builder(&machine, tuning);
+  llvm::LoopAnalysisManager loops;
+  llvm::FunctionAnalysisManager functions;
+  llvm::CGSCCAnalysisManager callGraph;
+  llvm::ModuleAnalysisManager modules;
+  builder.registerModuleAnalyses(modules);
+  builder.registerCGSCCAnalyses(callGraph);
+  builder.registerFunctionAnalyses(functions);
+  builder.registerLoopAnalyses(loops);
+  builder.crossRegisterProxies(loops, functions, callGraph, modules);
+  builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O3).run(module, modules);
+}
+
+static llvm::Error link(llvm::StringRef object, llvm::StringRef library) {
+  std::string linker;
+  for (llvm::StringRef name : {"ld.lld-22", "ld.lld", "ld"}) {
+    if (llvm::ErrorOr<std::string> found = llvm::sys::findProgramByName(name)) {
+      linker = *found;
+      break;
+    }
+    if (name == "ld.lld-22" && llvm::sys::fs::can_execute(CAAT_LLD_PATH)) {
+      linker = CAAT_LLD_PATH;
+      break;
+    }
+  }
+  if (linker.empty())
+    return llvm::createStringError("no linker: install lld (ld.lld), or put it on the PATH");
+  std::string message;
+  int status = llvm::sys::ExecuteAndWait(linker, {linker, "-shared", "--build-id=none", "-z", "noexecstack", "-o", library, object},
+                                         std::nullopt, {}, 0, 0, &message);
+  if (status != 0)
+    return llvm::createStringError(linker + " failed with status " + llvm::Twine(status) + " " + message);
+  return llvm::Error::success();
+}
+
+llvm::Expected<int64_t> caat::writeCode(mlir::ModuleOp source, const Target &target, llvm::StringRef directory) {
+  llvm::LLVMContext context;
+  std::unique_ptr<llvm::Module> module = mlir::translateModuleToLLVMIR(source, context, "caat");
+  if (!module)
+    return llvm::createStringError("translation to LLVM IR failed");
+  llvm::Expected<std::unique_ptr<llvm::TargetMachine>> machine = createMachine(target);
+  if (!machine)
+    return machine.takeError();
+  prepare(*module, **machine, target);
+  if (llvm::verifyModule(*module, &llvm::errs()))
+    return llvm::createStringError("the generated LLVM IR is not valid");
+  optimize(*module, **machine);
+
+  llvm::Expected<OutputFile> object = OutputFile::create(directory, "code.o");
+  if (!object)
+    return object.takeError();
+  llvm::legacy::PassManager passes;
+  if ((*machine)->addPassesToEmitFile(passes, object->os(), nullptr, llvm::CodeGenFileType::ObjectFile))
+    return llvm::createStringError("no object files for " + target.triple);
+  passes.run(*module);
+  object->os().flush();
+
+  llvm::Expected<OutputFile> library = OutputFile::create(directory, "code.so");
+  if (!library)
+    return library.takeError();
+  if (llvm::Error error = link(object->temporaryName(), library->temporaryName()))
+    return std::move(error);
+  uint64_t size = 0;
+  (void)llvm::sys::fs::file_size(library->temporaryName(), size);
+  if (llvm::Error error = library->keep())
+    return std::move(error);
+  return static_cast<int64_t>(size);
+}

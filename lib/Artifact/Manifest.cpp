@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "caat/Artifact/Manifest.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/SHA256.h"
+
+using namespace mlir;
+using namespace caat;
+using llvm::json::OStream;
+
+static constexpr int64_t kFormat = 1;
+static constexpr llvm::StringLiteral kVersion = "0.1.0";
+
+namespace {
+
+class ManifestWriter {
+public:
+  ManifestWriter(const Program &program, const ManifestOptions &options, OStream &json)
+      : program(program), options(options), json(json) {}
+
+  LogicalResult write() {
+    bool good = true;
+    json.object([&] {
+      json.attribute("format", kFormat);
+      json.attribute("caat", kVersion);
+      json.attributeObject("model", [&] { json.attribute("file", options.model); });
+      json.attribute("tp", options.tp);
+      json.attribute("strategy", "tp");
+      json.attributeObject("target", [&] {
+        json.attribute("device", options.target.device);
+        json.attribute("triple", options.target.triple);
+        json.attribute("cpu", options.target.cpu);
+        json.attribute("features", options.target.features);
+      });
+      json.attribute("code", "code.so");
+      json.attributeArray("dims", [&] {
+        for (auto name : program.dims().getAsRange<StringAttr>())
+          json.value(name.getValue());
+      });
+      good &= succeeded(writeBuffers());
+      json.attributeArray("parameters", [&] {
+        for (rt::WeightOp weight : program.weights)
+          good &= succeeded(writeParameter(weight));
+      });
+      json.attributeArray("kernels", [&] {
+        for (func::FuncOp kernel : program.kernels)
+          json.value(kernel.getSymName());
+      });
+      json.attributeArray("messages", [&] {
+        for (StringAttr message : program.messages)
+          json.value(message.getValue());
+      });
+      good &= succeeded(writeCollectives());
+      writeSync();
+      if (vocabulary)
+        json.attribute("vocabulary", vocabulary);
+      if (program.numBuffers("caches"))
+        json.attribute("max_length", options.maxLength);
+    });
+    return success(good);
+  }
+
+private:
+  /// "12" as a number, anything else as text.
+  void size(StringRef text) {
+    int64_t number;
+    if (!text.getAsInteger(10, number))
+      json.value(number);
+    else
+      json.value(text);
+  }
+
+  LogicalResult writeType(RankedTensorType type) {
+    std::optional<StringRef> name = dtypeName(type.getElementType());
+    if (!name)
+      return emitError(func::FuncOp(program.host).getLoc(), "no element type of artifacts: ") << type.getElementType();
+    json.attribute("dtype", *name);
+    return success();
+  }
+
+  void writeSizes(ArrayRef<std::string> sizes) {
+    json.attributeArray("shape", [&] {
+      for (const std::string &text : sizes)
+        size(text);
+    });
+  }
+
+  /// Sizes of an argument, by the names of its dynamic dimensions.
+  static SmallVector<std::string> argumentSizes(DictionaryAttr entry) {
+    auto type = cast<RankedTensorType>(entry.getAs<TypeAttr>("type").getValue());
+    auto dims = entry.getAs<ArrayAttr>("dims");
+    SmallVector<std::string> sizes;
+    for (int64_t d = 0; d < type.getRank(); ++d)
+      sizes.push_back(type.isDynamicDim(d) ? cast<StringAttr>(dims[d]).getValue().str()
+                                           : std::to_string(type.getDimSize(d)));
+    return sizes;
+  }
+
+  /// Sizes of a result, as the host program computes them.
+  FailureOr<SmallVector<std::string>> outputSizes(uint64_t position) {
+    for (auto buffer : func::FuncOp(program.host).getBody().getOps<rt::BufferOp>())
+      if (static_cast<uint64_t>(buffer.getPosition()) == position) {
+        if (std::optional<SmallVector<std::string>> sizes = sizeTexts(buffer.getResult()))
+          return *sizes;
+        return buffer.emitOpError("has a size that does not follow from the dims"), failure();
+      }
+    return emitError(func::FuncOp(program.host).getLoc(), "no output at position ") << position, failure();
+  }
+
+  LogicalResult writeArray(DictionaryAttr entry, ArrayRef<std::string> sizes, StringRef nameKey) {
+    auto type = cast<RankedTensorType>(entry.getAs<TypeAttr>("type").getValue());
+    json.attribute(nameKey, entry.getAs<StringAttr>("name").getValue());
+    if (failed(writeType(type)))
+      return failure();
+    writeSizes(sizes);
+    writeShard(entry.get("shard"));
+    return success();
+  }
+
+  LogicalResult writeBuffers() {
+    bool good = true;
+    json.attributeArray("inputs", [&] {
+      for (auto entry : program.interface.getAs<ArrayAttr>("inputs").getAsRange<DictionaryAttr>())
+        json.object([&] { good &= succeeded(writeArray(entry, argumentSizes(entry), "name")); });
+    });
+    json.attributeArray("caches", [&] {
+      for (auto entry : program.interface.getAs<ArrayAttr>("caches").getAsRange<DictionaryAttr>())
+        json.object([&] {
+          json.attribute("present", entry.getAs<StringAttr>("present").getValue());
+          good &= succeeded(writeArray(entry, argumentSizes(entry), "past"));
+          json.attribute("axis", 2);
+          json.attribute("past_length", entry.getAs<StringAttr>("past_length").getValue());
+          json.attribute("present_length", entry.getAs<StringAttr>("present_length").getValue());
+        });
+    });
+    uint64_t position = program.numBuffers("inputs") + program.numBuffers("caches");
+    json.attributeArray("outputs", [&] {
+      for (auto entry : program.interface.getAs<ArrayAttr>("outputs").getAsRange<DictionaryAttr>()) {
+        FailureOr<SmallVector<std::string>> sizes = outputSizes(position++);
+        good &= succeeded(sizes);
+        if (failed(sizes))
+          continue;
+        json.object([&] { good &= succeeded(writeArray(entry, *sizes, "name")); });
+        noteVocabulary(entry);
+      }
+    });
+    return success(good);
+  }
+
+  /// The width of the first floating-point output of three dimensions, over all ranks.
+  void noteVocabulary(DictionaryAttr entry) {
+    auto type = cast<RankedTensorType>(entry.getAs<TypeAttr>("type").getValue());
+    if (vocabulary || type.getRank() != 3 || !isa<FloatType>(type.getElementType()) || type.isDynamicDim(2))
+      return;
+    auto shard = dyn_cast_or_null<tp::ShardAttr>(entry.get("shard"));
+    vocabulary = shard && shard.getDim() == 2 ? shard.getGlobal() : type.getDimSize(2);
+  }
+
+  void writeShard(Attribute attr) {
+    auto shard = dyn_cast_or_null<tp::ShardAttr>(attr);
+    if (!shard)
+      return;
+    json.attributeObject("shard", [&] {
+      json.attribute("dim", shard.getDim());
+      json.attribute("global", shard.getGlobal());
+      json.attributeArray("pieces", [&] {
+        for (auto rank : shard.getPieces().getAsRange<DenseI64ArrayAttr>())
+          json.array([&] {
+            ArrayRef<int64_t> pieces = rank.asArrayRef();
+            for (size_t i = 0; i + 1 < pieces.size(); i += 2)
+              json.array([&] { json.value(pieces[i]), json.value(pieces[i + 1]); });
+          });
+      });
+    });
+  }
+
+  LogicalResult writeParameter(rt::WeightOp weight) {
+    bool good = true;
+    json.object([&] {
+      json.attribute("name", weight.getSymName());
+      good = succeeded(writeType(weight.getTensorType()));
+      json.attributeArray("shape", [&] {
+        for (int64_t extent : weight.getTensorType().getShape())
+          json.value(extent);
+      });
+      json.attribute("kind", weight.getLinear() ? "linear" : "buffer");
+      if (weight.getLinear())
+        json.attribute("transposed", weight.getTransposed());
+    });
+    return success(good);
+  }
+
+  /// The schedule; its digest is what ranks compare before they start.
+  LogicalResult writeCollectives() {
+    std::string schedule;
+    bool good = true;
+    json.attributeArray("collectives", [&] {
+      for (tp::CollectiveOpInterface op : program.collectives) {
+        auto type = cast<MemRefType>(op.getInput().getType());
+        std::optional<StringRef> dtype = dtypeName(type.getElementType());
+        std::optional<SmallVector<std::string>> sizes = sizeTexts(op.getInput());
+        if (!dtype || !sizes) {
+          op->emitOpError("has an element type or a size that the manifest cannot express");
+          good = false;
+          continue;
+        }
+        int64_t constant = 1;
+        std::string count;
+        for (StringRef text : *sizes) {
+          int64_t number;
+          if (!text.getAsInteger(10, number))
+            constant *= number;
+          else
+            count += (text.contains(' ') ? "(" + text + ") * " : text + " * ").str();
+        }
+        count += std::to_string(constant);
+        json.object([&] {
+          json.attribute("name", op.getSiteName());
+          json.attribute("kind", op->getName().stripDialect());
+          json.attribute("dtype", *dtype);
+          json.attributeBegin("count");
+          size(count);
+          json.attributeEnd();
+        });
+        schedule += llvm::formatv("{0} {1} {2} {3}\n", op.getSiteName(), op->getName().stripDialect(), *dtype, count).str();
+      }
+    });
+    std::array<uint8_t, 32> hash = llvm::SHA256::hash(ArrayRef(reinterpret_cast<const uint8_t *>(schedule.data()), schedule.size()));
+    json.attribute("digest", llvm::toHex(ArrayRef(hash).take_front(16), /*LowerCase=*/true));
+    return success(good);
+  }
+
+  /// What each sync point sends, as the Sync stage left it in the module.
+  void writeSync() {
+    auto sites = func::FuncOp(program.host)->getParentOfType<ModuleOp>()->getAttrOfType<ArrayAttr>("tp.sync");
+    json.attributeArray("sync", [&] {
+      if (!sites)
+        return;
+      for (auto site : sites.getAsRange<DictionaryAttr>())
+        json.object([&] {
+          for (NamedAttribute attr : site) {
+            if (auto text = dyn_cast<StringAttr>(attr.getValue()))
+              json.attribute(attr.getName().getValue(), text.getValue());
+            else if (auto number = dyn_cast<IntegerAttr>(attr.getValue()))
+              json.attribute(attr.getName().getValue(), number.getInt());
+          }
+        });
+    });
+  }
+
+  const Program &program;
+  const ManifestOptions &options;
+  OStream &json;
+  int64_t vocabulary = 0;
+};
+
+} // namespace
+
+FailureOr<std::string> caat::writeManifest(const Program &program, const ManifestOptions &options) {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  OStream json(os, /*IndentSize=*/1);
+  if (failed(ManifestWriter(program, options, json).write()))
+    return failure();
+  os << "\n";
+  return text;
+}

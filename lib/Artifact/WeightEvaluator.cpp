@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "WeightEvaluator.h"
+#include "dialects/onnx/ONNX.h"
+#include "dialects/tp/TP.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "llvm/ADT/APFloat.h"
+#include "llvm/ADT/TypeSwitch.h"
+#include <cmath>
+
+using namespace mlir;
+using namespace caat;
+using llvm::Expected;
+
+static RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(value.getType()); }
+
+static llvm::Error unsupported(Operation *op, const Twine &why) {
+  return llvm::createStringError("cannot evaluate " + op->getName().getStringRef() + " at compile time: " + why);
+}
+
+/// The same elements, dense.
+static TensorView densified(const TensorView &view) {
+  if (view.isDense())
+    return view;
+  auto [result, data] = TensorView::create(RankedTensorType::get(view.shape, view.element));
+  copyDense(view, data);
+  return result;
+}
+
+static TensorView reshaped(const TensorView &view, RankedTensorType type) {
+  TensorView dense = densified(view);
+  return TensorView::dense(dense.data, type, dense.owner);
+}
+
+/// `view` repeated to `shape` by numpy's rules.
+static TensorView broadcast(const TensorView &view, ArrayRef<int64_t> shape) {
+  TensorView result = view;
+  result.shape.assign(shape.begin(), shape.end());
+  result.strides.assign(shape.size(), 0);
+  for (size_t d = 0; d < view.shape.size(); ++d) {
+    size_t to = d + shape.size() - view.shape.size();
+    result.strides[to] = view.shape[d] == 1 ? 0 : view.strides[d];
+  }
+  return result;
+}
+
+static double readNumber(const char *at, Type element) {
+  auto read = [&](auto zero) {
+    std::memcpy(&zero, at, sizeof(zero));
+    return zero;
+  };
+  if (element.isF32())
+    return read(0.0f);
+  if (element.isF64())
+    return read(0.0);
+  if (auto type = dyn_cast<FloatType>(element)) {
+    llvm::APInt bits(type.getWidth(), type.getWidth() == 8 ? read(uint8_t(0)) : read(uint16_t(0)));
+    return llvm::APFloat(type.getFloatSemantics(), bits).convertToDouble();
+  }
+  bool isUnsigned = element.isUnsignedInteger();
+  switch (element.getIntOrFloatBitWidth()) {
+  case 1: return *at != 0;
+  case 8: return isUnsigned ? double(read(uint8_t(0))) : double(read(int8_t(0)));
+  case 16: return isUnsigned ? double(read(uint16_t(0))) : double(read(int16_t(0)));
+  case 32: return isUnsigned ? double(read(uint32_t(0))) : double(read(int32_t(0)));
+  default: return isUnsigned ? double(read(uint64_t(0))) : double(read(int64_t(0)));
+  }
+}
+
+static void writeNumber(char *at, Type element, double value) {
+  auto write = [&](auto number) { std::memcpy(at, &number, sizeof(number)); };
+  if (element.isF32())
+    return write(static_cast<float>(value));
+  if (element.isF64())
+    return write(value);
+  if (auto type = dyn_cast<FloatType>(element)) {
+    // Twice rounded values differ from once rounded ones only where float's own rounding already decided.
+    llvm::APFloat number(static_cast<float>(value));
+    bool inexact;
+    number.convert(type.getFloatSemantics(), llvm::APFloat::rmNearestTiesToEven, &inexact);
+    uint64_t bits = number.bitcastToAPInt().getZExtValue();
+    return type.getWidth() == 8 ? write(static_cast<uint8_t>(bits)) : write(static_cast<uint16_t>(bits));
+  }
+  switch (element.getIntOrFloatBitWidth()) {
+  case 1: return write(static_cast<uint8_t>(value != 0));
+  case 8: return element.isUnsignedInteger() ? write(static_cast<uint8_t>(value)) : write(static_cast<int8_t>(value));
+  case 16: return element.isUnsignedInteger() ? write(static_cast<uint16_t>(value)) : write(static_cast<int16_t>(value));
+  case 32: return element.isUnsignedInteger() ? write(static_cast<uint32_t>(value)) : write(static_cast<int32_t>(value));
+  default: return element.isUnsignedInteger() ? write(static_cast<uint64_t>(value)) : write(static_cast<int64_t>(value));
+  }
+}
+
+/// Visits the elements in row-major order.
+static void forEachElement(const TensorView &view, llvm::function_ref<void(const char *)> visit) {
+  forEachRun(view, [&](const char *first, int64_t length, int64_t stride) {
+    for (int64_t i = 0; i < length; ++i)
+      visit(first + i * stride * view.elementBytes());
+  });
+}
+
+static SmallVector<int64_t> integers(const TensorView &view) {
+  SmallVector<int64_t> result;
+  forEachElement(view, [&](const char *at) { result.push_back(static_cast<int64_t>(readNumber(at, view.element))); });
+  return result;
+}
+
+static TensorView mapped(RankedTensorType type, const TensorView &x, llvm::function_ref<double(double)> function) {
+  auto [result, data] = TensorView::create(type);
+  int64_t bytes = result.elementBytes();
+  forEachElement(x, [&, to = data](const char *at) mutable {
+    writeNumber(to, type.getElementType(), function(readNumber(at, x.element)));
+    to += bytes;
+  });
+  return result;
+}
+
+static TensorView combined(RankedTensorType type, const TensorView &x, const TensorView &y,
+                           llvm::function_ref<double(double, double)> function) {
+  auto [result, data] = TensorView::create(type);
+  TensorView a = broadcast(x, type.getShape()), b = broadcast(y, type.getShape());
+  int64_t bytes = result.elementBytes(), count = result.numElements();
+  bool isFloat = type.getElementType().isF32();
+  for (int64_t i = 0; i < count; ++i) {
+    double value = function(readNumber(a.at(i), a.element), readNumber(b.at(i), b.element));
+    writeNumber(data + i * bytes, type.getElementType(), isFloat ? static_cast<float>(value) : value);
+  }
+  return result;
+}
+
+static Expected<TensorView> evaluateConstant(Operation *op, ElementsAttr attr) {
+  auto type = cast<RankedTensorType>(attr.getShapedType());
+  if (auto resource = dyn_cast<DenseResourceElementsAttr>(attr))
+    return TensorView::dense(resource.getData().data(), type);
+  auto dense = dyn_cast<DenseElementsAttr>(attr);
+  if (!dense)
+    return unsupported(op, "the constant is not dense");
+  if (dense.getElementType().isInteger(1)) {
+    auto [result, data] = TensorView::create(type);
+    for (bool value : dense.getValues<bool>())
+      *data++ = value;
+    return result;
+  }
+  ArrayRef<char> raw = dense.getRawData();
+  if (dense.isSplat()) {
+    auto owner = std::make_shared<std::vector<char>>(raw.begin(), raw.end());
+    TensorView result = TensorView::dense(owner->data(), type, owner);
+    llvm::fill(result.strides, 0);
+    return result;
+  }
+  return TensorView::dense(raw.data(), type);
+}
+
+static Expected<TensorView> evaluateShard(tp::ShardOp op, const TensorView &input, int64_t rank) {
+  auto pieces = cast<DenseI64ArrayAttr>(op.getPieces()[rank]).asArrayRef();
+  int64_t dim = op.getDim(), used = 0;
+  if (pieces.size() == 2 && pieces[1] == static_cast<int64_t>(op.getSize()))
+    return input.slice(dim, pieces[0], pieces[1]);
+  auto type = typeOf(op.getResult());
+  auto [result, data] = TensorView::create(type);
+  SmallVector<int64_t> offsets(type.getRank());
+  for (size_t i = 0; i + 1 < pieces.size(); i += 2) {
+    if (pieces[i] >= 0 && pieces[i + 1] > 0) {
+      offsets[dim] = used;
+      copyInto(input.slice(dim, pieces[i], pieces[i + 1]), data, type.getShape(), offsets);
+    }
+    used += pieces[i + 1];
+  }
+  return result;
+}
+
+static Expected<TensorView> evaluateSlice(onnx::SliceOp op, ArrayRef<TensorView> operands) {
+  TensorView result = operands[0];
+  SmallVector<int64_t> starts = integers(operands[1]), ends = integers(operands[2]), axes, steps(starts.size(), 1);
+  size_t next = 3;
+  if (op.getAxes())
+    axes = integers(operands[next++]);
+  else
+    for (size_t i = 0; i < starts.size(); ++i)
+      axes.push_back(i);
+  if (op.getSteps())
+    steps = integers(operands[next]);
+  auto type = typeOf(op.getResult());
+  for (auto [start, end, axis, step] : llvm::zip_equal(starts, ends, axes, steps)) {
+    int64_t d = axis < 0 ? axis + type.getRank() : axis, size = result.shape[d];
+    if (start < 0)
+      start += size;
+    start = std::clamp<int64_t>(start, 0, step > 0 ? size : size - 1);
+    result.data += start * result.strides[d] * result.elementBytes();
+    result.strides[d] *= step;
+    result.shape[d] = type.getDimSize(d);
+    (void)end;
+  }
+  return result;
+}
+
+static Expected<TensorView> evaluateGather(onnx::GatherOp op, ArrayRef<TensorView> operands) {
+  const TensorView &data = operands[0];
+  auto type = typeOf(op.getResult());
+  int64_t rank = data.shape.size(), axis = op.getAxis() < 0 ? op.getAxis() + rank : op.getAxis();
+  SmallVector<int64_t> indices = integers(operands[1]);
+  // The gathered dimension as one, then in the indices' shape.
+  SmallVector<int64_t> shape(data.shape), offsets(rank);
+  shape[axis] = indices.size();
+  auto [result, to] = TensorView::create(RankedTensorType::get(shape, data.element));
+  for (auto [i, index] : llvm::enumerate(indices)) {
+    int64_t at = index < 0 ? index + data.shape[axis] : index;
+    if (at < 0 || at >= data.shape[axis])
+      return unsupported(op, "index " + Twine(index) + " is outside of a dimension of " + Twine(data.shape[axis]));
+    offsets[axis] = i;
+    copyInto(data.slice(axis, at, 1), to, shape, offsets);
+  }
+  return TensorView::dense(result.data, type, result.owner);
+}
+
+static Expected<TensorView> evaluatePad(onnx::PadOp op, ArrayRef<TensorView> operands) {
+  const TensorView &data = operands[0];
+  auto type = typeOf(op.getResult());
+  SmallVector<int64_t> pads = integers(operands[1]), axes;
+  size_t next = 2;
+  double value = 0;
+  if (op.getConstantValue())
+    value = readNumber(operands[next].data, operands[next].element), ++next;
+  if (op.getAxes())
+    axes = integers(operands[next]);
+  else
+    for (int64_t d = 0; d < type.getRank(); ++d)
+      axes.push_back(d);
+  if (op.getMode() != "constant" || llvm::any_of(pads, [](int64_t pad) { return pad < 0; }))
+    return unsupported(op, "only padding with a constant is");
+  auto [result, to] = TensorView::create(type);
+  if (value != 0)
+    for (int64_t i = 0, count = result.numElements(); i < count; ++i)
+      writeNumber(to + i * result.elementBytes(), result.element, value);
+  SmallVector<int64_t> offsets(type.getRank());
+  for (auto [i, axis] : llvm::enumerate(axes))
+    offsets[axis < 0 ? axis + type.getRank() : axis] = pads[i];
+  copyInto(data, to, type.getShape(), offsets);
+  return result;
+}
+
+Expected<TensorView> WeightEvaluator::evaluateOp(OpResult value, ArrayRef<TensorView> operands, int64_t rank) {
+  Operation *op = value.getOwner();
+  RankedTensorType type = typeOf(value);
+  return llvm::TypeSwitch<Operation *, Expected<TensorView>>(op)
+      .Case([&](onnx::GetInitializerOp get) -> Expected<TensorView> {
+        auto initializer = symbols.lookup<onnx::InitializerOp>(get.getName());
+        if (!initializer)
+          return unsupported(op, "no initializer '" + get.getName() + "'");
+        Expected<ArrayRef<char>> bytes = files.bytes(initializer);
+        if (!bytes)
+          return bytes.takeError();
+        return TensorView::dense(bytes->data(), type);
+      })
+      .Case([&](onnx::ConstantOp constant) { return evaluateConstant(op, constant.getValue()); })
+      .Case([&](arith::ConstantOp constant) { return evaluateConstant(op, cast<ElementsAttr>(constant.getValue())); })
+      .Case([&](onnx::TransposeOp transpose) -> Expected<TensorView> {
+        TensorView result = operands[0];
+        for (int64_t d = 0; d < type.getRank(); ++d) {
+          int64_t from = transpose.getPerm() ? (*transpose.getPerm())[d] : type.getRank() - 1 - d;
+          result.shape[d] = operands[0].shape[from];
+          result.strides[d] = operands[0].strides[from];
+        }
+        return result;
+      })
+      .Case<onnx::ReshapeOp, onnx::FlattenOp, onnx::SqueezeOp, onnx::UnsqueezeOp>(
+          [&](auto) -> Expected<TensorView> { return reshaped(operands[0], type); })
+      .Case([&](onnx::IdentityOp) -> Expected<TensorView> { return operands[0]; })
+      .Case([&](onnx::ExpandOp) -> Expected<TensorView> { return broadcast(operands[0], type.getShape()); })
+      .Case([&](tp::ShardOp shard) { return evaluateShard(shard, operands[0], rank); })
+      .Case([&](onnx::SliceOp slice) { return evaluateSlice(slice, operands); })
+      .Case([&](onnx::GatherOp gather) { return evaluateGather(gather, operands); })
+      .Case([&](onnx::PadOp pad) { return evaluatePad(pad, operands); })
+      .Case([&](onnx::SplitOp split) -> Expected<TensorView> {
+        int64_t axis = split.getAxis() < 0 ? split.getAxis() + type.getRank() : split.getAxis(), start = 0;
+        for (unsigned i = 0; i < value.getResultNumber(); ++i)
+          start += typeOf(op->getResult(i)).getDimSize(axis);
+        return operands[0].slice(axis, start, type.getDimSize(axis));
+      })
+      .Case([&](onnx::ConcatOp concat) -> Expected<TensorView> {
+        auto [result, data] = TensorView::create(type);
+        int64_t axis = concat.getAxis() < 0 ? concat.getAxis() + type.getRank() : concat.getAxis();
+        SmallVector<int64_t> offsets(type.getRank());
+        for (const TensorView &part : operands) {
+          copyInto(part, data, type.getShape(), offsets);
+          offsets[axis] += part.shape[axis];
+        }
+        return result;
+      })
+      .Case([&](onnx::CastOp) -> Expected<TensorView> {
+        bool toBool = type.getElementType().isInteger(1);
+        return mapped(type, operands[0], [&](double x) { return toBool ? x != 0 : x; });
+      })
+      .Case([&](onnx::AddOp) -> Expected<TensorView> { return combined(type, operands[0], operands[1], std::plus<>()); })
+      .Case([&](onnx::SubOp) -> Expected<TensorView> { return combined(type, operands[0], operands[1], std::minus<>()); })
+      .Case([&](onnx::MulOp) -> Expected<TensorView> { return combined(type, operands[0], operands[1], std::multiplies<>()); })
+      .Case([&](onnx::DivOp) -> Expected<TensorView> {
+        if (!isa<FloatType>(type.getElementType()))
+          return unsupported(op, "only of floating-point numbers");
+        return combined(type, operands[0], operands[1], std::divides<>());
+      })
+      .Case([&](onnx::NegOp) -> Expected<TensorView> { return mapped(type, operands[0], std::negate<>()); })
+      .Case([&](onnx::SqrtOp) -> Expected<TensorView> { return mapped(type, operands[0], [](double x) { return std::sqrt(x); }); })
+      .Case([&](onnx::ExpOp) -> Expected<TensorView> { return mapped(type, operands[0], [](double x) { return std::exp(x); }); })
+      .Default([&](Operation *) -> Expected<TensorView> { return unsupported(op, "not known"); });
+}
+
+Expected<TensorView> WeightEvaluator::evaluate(Value value, int64_t rank, llvm::DenseMap<Value, TensorView> &known) {
+  if (auto it = known.find(value); it != known.end())
+    return it->second;
+  SmallVector<TensorView> operands;
+  for (Value operand : value.getDefiningOp()->getOperands()) {
+    Expected<TensorView> view = evaluate(operand, rank, known);
+    if (!view)
+      return view.takeError();
+    operands.push_back(std::move(*view));
+  }
+  Expected<TensorView> result = evaluateOp(cast<OpResult>(value), operands, rank);
+  if (result)
+    known[value] = *result;
+  return result;
+}
+
+Expected<TensorView> WeightEvaluator::evaluate(rt::WeightOp weight, int64_t rank) {
+  llvm::DenseMap<Value, TensorView> known;
+  return evaluate(weight.getYielded(), rank, known);
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#ifndef CAAT_LIB_ARTIFACT_WEIGHTEVALUATOR_H
+#define CAAT_LIB_ARTIFACT_WEIGHTEVALUATOR_H
+
+#include "TensorView.h"
+#include "caat/Import/WeightFile.h"
+#include "dialects/rt/RT.h"
+#include "mlir/IR/SymbolTable.h"
+#include "llvm/Support/Error.h"
+
+namespace caat {
+
+/// Computes weights from the expressions in rt.weight ops. Transpositions, slices and shards are views of the mapped
+/// files; what must be computed lives as long as the view that is returned.
+class WeightEvaluator {
+public:
+  explicit WeightEvaluator(mlir::ModuleOp module) : files(module), symbols(module) {}
+
+  /// The weight of one rank.
+  llvm::Expected<TensorView> evaluate(rt::WeightOp weight, int64_t rank);
+
+private:
+  llvm::Expected<TensorView> evaluate(mlir::Value value, int64_t rank, llvm::DenseMap<mlir::Value, TensorView> &known);
+  llvm::Expected<TensorView> evaluateOp(mlir::OpResult result, llvm::ArrayRef<TensorView> operands, int64_t rank);
+
+  WeightFiles files;
+  mlir::SymbolTable symbols;
+};
+
+} // namespace caat
+
+#endif // CAAT_LIB_ARTIFACT_WEIGHTEVALUATOR_H

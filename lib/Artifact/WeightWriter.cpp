@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "WeightWriter.h"
+#include "OutputFile.h"
+#include "WeightEvaluator.h"
+#include "llvm/Support/Endian.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/JSON.h"
+#include "llvm/Support/Process.h"
+
+using namespace mlir;
+using namespace caat;
+
+/// The names that safetensors has for element types.
+static llvm::Expected<StringRef> safetensorsType(rt::WeightOp weight) {
+  static constexpr llvm::StringLiteral kNames[] = {"F32", "BF16", "F16", "I64", "I32", "I8", "BOOL", "F64", "U8"};
+  Type element = weight.getTensorType().getElementType();
+  std::optional<int64_t> code = dtypeCode(element);
+  if (!code) {
+    std::string text;
+    llvm::raw_string_ostream(text) << element;
+    return llvm::createStringError("weight '" + weight.getSymName() + "': no element type of artifacts: " + text);
+  }
+  return kNames[*code];
+}
+
+static int64_t sizeInBytes(rt::WeightOp weight) {
+  RankedTensorType type = weight.getTensorType();
+  return type.getNumElements() * std::max(1u, type.getElementTypeBitWidth() / 8);
+}
+
+/// Header of a safetensors file: length, then JSON padded with spaces to a multiple of 64.
+static llvm::Expected<std::string> makeHeader(ArrayRef<rt::WeightOp> weights) {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  llvm::json::OStream json(os);
+  int64_t offset = 0;
+  llvm::Error error = llvm::Error::success();
+  json.object([&] {
+    json.attributeObject("__metadata__", [&] { json.attribute("format", "caat"); });
+    for (rt::WeightOp weight : weights) {
+      llvm::Expected<StringRef> type = safetensorsType(weight);
+      if (!type) {
+        error = llvm::joinErrors(std::move(error), type.takeError());
+        continue;
+      }
+      json.attributeObject(weight.getSymName(), [&] {
+        json.attribute("dtype", *type);
+        json.attributeArray("shape", [&] {
+          for (int64_t extent : weight.getTensorType().getShape())
+            json.value(extent);
+        });
+        int64_t end = offset + sizeInBytes(weight);
+        json.attributeArray("data_offsets", [&] { json.value(offset), json.value(end); });
+        offset = end;
+      });
+    }
+  });
+  if (error)
+    return std::move(error);
+  text.append((64 - (text.size() + 8) % 64) % 64, ' ');
+  char length[8];
+  llvm::support::endian::write64le(length, text.size());
+  return std::string(length, 8) + text;
+}
+
+static llvm::Error writeTensor(const TensorView &view, llvm::raw_ostream &os) {
+  if (view.isDense()) {
+    os.write(view.data, view.numElements() * view.elementBytes());
+    return llvm::Error::success();
+  }
+  // A few rows at a time: no copy of the whole weight.
+  constexpr int64_t kChunkBytes = 4 << 20;
+  int64_t rows = view.shape[0], rowBytes = std::max<int64_t>(1, view.numElements() * view.elementBytes() / std::max<int64_t>(1, rows));
+  int64_t step = std::clamp<int64_t>(kChunkBytes / rowBytes / 32 * 32, 1, std::max<int64_t>(1, rows));
+  std::vector<char> chunk;
+  for (int64_t row = 0; row < rows; row += step) {
+    TensorView part = view.slice(0, row, std::min(step, rows - row));
+    chunk.resize(part.numElements() * part.elementBytes());
+    copyDense(part, chunk.data());
+    os.write(chunk.data(), chunk.size());
+  }
+  return llvm::Error::success();
+}
+
+llvm::Expected<int64_t> caat::writeWeights(ModuleOp module, ArrayRef<rt::WeightOp> weights,
+                                           const WeightWriterOptions &options) {
+  WeightEvaluator evaluator(module);
+  // Aligned types first, so that every tensor starts at a multiple of its element's size.
+  SmallVector<rt::WeightOp> ordered(weights);
+  llvm::sort(ordered, [&](rt::WeightOp a, rt::WeightOp b) {
+    auto key = [](rt::WeightOp w) { return std::pair(-static_cast<int64_t>(w.getTensorType().getElementTypeBitWidth()), w.getSymName()); };
+    return key(a) < key(b);
+  });
+  llvm::Expected<std::string> header = makeHeader(ordered);
+  if (!header)
+    return header.takeError();
+  int64_t bytes = 0, written = 0;
+  for (rt::WeightOp weight : ordered)
+    bytes += sizeInBytes(weight);
+  bool terminal = llvm::sys::Process::StandardErrIsDisplayed();
+  auto report = [&](bool last) {
+    if (!options.progress || (!terminal && !last))
+      return;
+    llvm::errs() << (terminal ? "\r" : "")
+                 << llvm::formatv("weights: {0} of {1} MiB", written >> 20, (bytes * options.tp) >> 20) << (last ? "\n" : "");
+  };
+  for (int64_t rank = 0; rank < options.tp; ++rank) {
+    llvm::Expected<OutputFile> file = OutputFile::create(options.directory, "weights-" + std::to_string(rank) + ".safetensors");
+    if (!file)
+      return file.takeError();
+    file->os() << *header;
+    for (rt::WeightOp weight : ordered) {
+      llvm::Expected<TensorView> view = evaluator.evaluate(weight, rank);
+      if (!view)
+        return llvm::createStringError("weight '" + weight.getSymName() + "': " + llvm::toString(view.takeError()));
+      if (ArrayRef<int64_t>(view->shape) != weight.getTensorType().getShape())
+        return llvm::createStringError("weight '" + weight.getSymName() + "' has another shape than its type says");
+      if (llvm::Error error = writeTensor(*view, file->os()))
+        return std::move(error);
+      written += sizeInBytes(weight);
+      report(/*last=*/false);
+    }
+    if (llvm::Error error = file->keep())
+      return std::move(error);
+  }
+  report(/*last=*/true);
+  return bytes;
+}

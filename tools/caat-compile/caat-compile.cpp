@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Compiles a model to an artifact directory that caat-run executes.
+#include "caat/Artifact/Compile.h"
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/InitLLVM.h"
+
+namespace cl = llvm::cl;
+
+static cl::OptionCategory category("caat-compile options");
+static cl::opt<std::string> model(cl::Positional, cl::desc("MODEL.onnx"), cl::cat(category));
+static cl::opt<std::string> output("o", cl::desc("Directory of the artifact (required)"), cl::value_desc("DIR"), cl::cat(category));
+static cl::opt<int64_t> tp("tp", cl::desc("Number of ranks (default 1)"), cl::init(1), cl::value_desc("N"), cl::cat(category));
+static cl::opt<std::string> plan("plan", cl::desc("Plan: what each sync point sends (default: everything)"),
+                                 cl::value_desc("FILE.json"), cl::cat(category));
+static cl::opt<std::string> target("target", cl::desc("cpu (this machine's processor)"), cl::init("cpu"), cl::cat(category));
+static cl::opt<std::string> dtype("dtype", cl::desc("Type of weights and products: f32"), cl::init("f32"), cl::cat(category));
+static cl::list<std::string> dims("dim", cl::desc("Fixed value of a named dimension, e.g. batch=1; may be repeated"),
+                                  cl::value_desc("NAME=VALUE"), cl::cat(category));
+static cl::opt<int64_t> maxLength("max-length", cl::desc("Positions of the key-value caches (default 1024)"), cl::init(1024),
+                                  cl::value_desc("N"), cl::cat(category));
+static cl::opt<bool> timing("timing", cl::desc("Print the time of each stage"), cl::cat(category));
+static cl::opt<std::string> dump("dump-ir", cl::desc("Write the module after each stage to DIR/01-raised.mlir, …"),
+                                 cl::value_desc("DIR"), cl::cat(category));
+static cl::opt<bool> quiet("quiet", cl::desc("No progress on stderr and no summary"), cl::cat(category));
+static cl::extrahelp examples("\nExamples:\n"
+                              "  caat-compile model.onnx --tp=2 -o out\n"
+                              "  caat-compile model.onnx --tp=3 --plan=plan.json --max-length=2048 --timing -o out\n"
+                              "  caat-compile model.onnx --dim batch=1 --dump-ir=stages -o out\n"
+                              "\nExit status: 0 compiled, 1 the model or its compilation failed, 2 usage.\n");
+
+static int usage(const llvm::Twine &message) {
+  llvm::errs() << "caat-compile: " << message << " (see caat-compile --help)\n";
+  return 2;
+}
+
+int main(int argc, char **argv) {
+  llvm::InitLLVM init(argc, argv);
+  cl::HideUnrelatedOptions(category);
+  std::string errors;
+  llvm::raw_string_ostream stream(errors);
+  if (!cl::ParseCommandLineOptions(argc, argv, "Compiles an ONNX model for tensor-parallel ranks\n", &stream)) {
+    llvm::errs() << errors;
+    return 2;
+  }
+  if (model.empty())
+    return usage("no model given");
+  if (output.empty())
+    return usage("no output directory given: -o DIR");
+  if (tp < 1 || tp > caat::kMaxRanks)
+    return usage("--tp=" + llvm::Twine(tp.getValue()) + " is not in 1 … " + llvm::Twine(caat::kMaxRanks));
+  if (target != "cpu")
+    return usage("--target=" + target + ": this build compiles for cpu");
+  if (dtype != "f32")
+    return usage("--dtype=" + dtype + ": this build compiles for f32");
+  if (maxLength < 1)
+    return usage("--max-length=" + llvm::Twine(maxLength.getValue()) + " is less than 1");
+
+  caat::CompileOptions options{model, output, tp, plan, dtype, {}, maxLength, dump, !quiet};
+  for (llvm::StringRef text : dims) {
+    auto [name, value] = text.split('=');
+    int64_t number;
+    if (name.empty() || value.getAsInteger(10, number) || number < 1)
+      return usage("--dim=" + text + ": expected NAME=VALUE with a positive number");
+    options.dims.emplace_back(name.str(), number);
+  }
+  caat::CompileSummary summary;
+  if (failed(caat::compileModel(options, summary)))
+    return 1;
+  if (!quiet)
+    caat::printSummary(options, summary, timing);
+  return 0;
+}
