@@ -236,8 +236,8 @@ public:
     Block &body = function.getBody().front();
     int64_t before = body.getOperations().size();
     forward(body, shapes);
+    updateSignature(function, shapes); // before values are erased, which the analysis would not notice
     backward(body, shapes);
-    updateSignature(function, shapes);
     remark::analysis(function.getLoc(), remark::RemarkOpts::name("fold-shapes").category("caat"))
         << (std::to_string(before) + " ops before, " + std::to_string(body.getOperations().size()) + " after");
   }

@@ -81,16 +81,24 @@ static bool isChannelVector(Value weight, Value x, const SymbolicShapes &shapes)
 static void raiseScaled(onnx::MulOp root, OnnxBuilder &b) {
   SymbolicShapes &shapes = b.getShapes();
   for (auto [inner, scale] : {std::pair(root.getA(), root.getB()), std::pair(root.getB(), root.getA())}) {
-    auto normalized = matchNormalized(inner, shapes);
+    // Half-precision models compute the statistics in f32, as stash_type 1 says.
+    auto narrowed = definedBy<onnx::CastOp>(inner);
+    auto normalized = matchNormalized(narrowed ? narrowed.getInput() : inner, shapes);
     if (!normalized)
       continue;
+    auto widened = definedBy<onnx::CastOp>(normalized->x);
+    Type type = getElementTypeOrSelf(root.getC());
+    bool mixed = narrowed && widened && getElementTypeOrSelf(widened.getInput()) == type;
+    if (narrowed && !mixed)
+      continue;
+    Value x = mixed ? widened.getInput() : normalized->x;
     if (!isChannelVector(scale, normalized->x, shapes)) {
       remarkMissed(root, "raise-norms", "the scale is no vector of the last dimension's size");
       continue;
     }
     // (x - mean(x)) squared is LayerNormalization's variance.
     if (auto center = definedBy<onnx::SubOp>(normalized->x);
-        center && meanOverLast(center.getB(), shapes) == center.getA() && isSquareOf(normalized->square, center.getC())) {
+        center && !narrowed && meanOverLast(center.getB(), shapes) == center.getA() && isSquareOf(normalized->square, center.getC())) {
       auto norm = onnx::LayerNormalizationOp::create(b, b.getLocation(), center.getA(), scale, Value(), -1,
                                                      b.getF32FloatAttr(normalized->epsilon));
       root.getC().replaceAllUsesWith(b.learn(norm.getY()));
@@ -102,7 +110,7 @@ static void raiseScaled(onnx::MulOp root, OnnxBuilder &b) {
       continue;
     }
     root.getC().replaceAllUsesWith(
-        b.make<onnx::RMSNormalizationOp>(normalized->x, scale, b.getI64IntegerAttr(-1),
+        b.make<onnx::RMSNormalizationOp>(x, scale, b.getI64IntegerAttr(-1),
                                          b.getF32FloatAttr(normalized->epsilon), b.getI64IntegerAttr(1)));
     remarkPassed(root, "raise-norms", "RMSNormalization");
     return;

@@ -73,3 +73,24 @@ func.func @other_axis(%x: tensor<?x8xf32>, %w: tensor<8xf32>) -> tensor<?x8xf32>
   %5 = onnx.Mul %4, %w : (tensor<?x8xf32>, tensor<8xf32>) -> tensor<?x8xf32>
   return %5 : tensor<?x8xf32>
 }
+
+// Half precision with the statistics in f32.
+// CHECK-LABEL: func.func @half
+// CHECK-SAME: (%[[X:.*]]: tensor<?x8xf16>, %[[W:.*]]: tensor<8xf16>)
+func.func @half(%x: tensor<?x8xf16>, %w: tensor<8xf16>) -> tensor<?x8xf16> {
+  // CHECK-NEXT: %[[Y:.*]] = onnx.RMSNormalization %[[X]], %[[W]] {{.*}} -> tensor<?x8xf16>
+  // CHECK-NEXT: return %[[Y]]
+  %two = onnx.Constant dense<2.0> : tensor<f32>
+  %last = onnx.Constant dense<-1> : tensor<1xi64>
+  %eps = onnx.Constant dense<1.0e-6> : tensor<f32>
+  %wide = onnx.Cast %x to f32 : (tensor<?x8xf16>) -> tensor<?x8xf32>
+  %0 = onnx.Pow %wide, %two : (tensor<?x8xf32>, tensor<f32>) -> tensor<?x8xf32>
+  %1 = onnx.ReduceMean %0 axes %last : (tensor<?x8xf32>, tensor<1xi64>) -> tensor<?x1xf32>
+  %2 = onnx.Add %1, %eps : (tensor<?x1xf32>, tensor<f32>) -> tensor<?x1xf32>
+  %3 = onnx.Sqrt %2 : (tensor<?x1xf32>) -> tensor<?x1xf32>
+  %4 = onnx.Reciprocal %3 : (tensor<?x1xf32>) -> tensor<?x1xf32>
+  %5 = onnx.Mul %wide, %4 : (tensor<?x8xf32>, tensor<?x1xf32>) -> tensor<?x8xf32>
+  %6 = onnx.Cast %5 to f16 : (tensor<?x8xf32>) -> tensor<?x8xf16>
+  %7 = onnx.Mul %w, %6 : (tensor<8xf16>, tensor<?x8xf16>) -> tensor<?x8xf16>
+  return %7 : tensor<?x8xf16>
+}
