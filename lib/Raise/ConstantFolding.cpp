@@ -291,7 +291,8 @@ DenseElementsAttr caat::foldConstantOp(Operation *op, int64_t maxElements) {
     return {};
   if (!isa<FloatType>(type.getElementType()) && !type.getElementType().isInteger())
     return {};
-  bool moves = isa<ReshapeOp, FlattenOp, SqueezeOp, UnsqueezeOp, TransposeOp, ExpandOp, ConcatOp, GatherOp, SliceOp>(op);
+  bool moves =
+      isa<ReshapeOp, FlattenOp, SqueezeOp, UnsqueezeOp, TransposeOp, ExpandOp, ConcatOp, GatherOp, SliceOp>(op);
   if (!moves && !op->hasTrait<BroadcastElementwise>())
     return {};
 

@@ -74,14 +74,22 @@ LogicalResult convertGroupQueryAttention(const ContribOp &c) {
     key = rotate(c, key, cos, sin, ids, size, interleaved);
   }
 
-  auto attention = b.attention({.q = query, .k = key, .v = value, .mask = c.input(10), .pastKey = pastKey, .pastValue = pastValue,
-                                .causal = true, .scale = c.number("scale", 0), .softcap = c.number("softcap", 0)});
+  auto attention = b.attention({.q = query,
+                                .k = key,
+                                .v = value,
+                                .mask = c.input(10),
+                                .pastKey = pastKey,
+                                .pastValue = pastValue,
+                                .causal = true,
+                                .scale = c.number("scale", 0),
+                                .softcap = c.number("softcap", 0)});
   c.replace(0, b.joinHeads(attention.getY(), heads * size));
   c.replace(1, pastKey ? attention.getPresentKey() : key);
   c.replace(2, pastValue ? attention.getPresentValue() : value);
-  remarkPassed(c.op, "group-query-attention",
-               "positions follow from the length of the cache: rows that are shorter than others (seqlens_k) are right as "
-               "a first prompt, but not when the cache goes on");
+  remarkPassed(
+      c.op, "group-query-attention",
+      "positions follow from the length of the cache: rows that are shorter than others (seqlens_k) are right as "
+      "a first prompt, but not when the cache goes on");
   return success();
 }
 
@@ -118,8 +126,14 @@ LogicalResult convertMultiHeadAttention(const ContribOp &c) {
   key = b.splitHeads(key, heads, widths[1] / heads);
   value = b.splitHeads(value, heads, widths[2] / heads);
   query = b.splitHeads(query, heads, widths[0] / heads);
-  auto attention = b.attention({.q = query, .k = key, .v = value, .mask = mask, .pastKey = pastKey, .pastValue = pastValue,
-                                .causal = c.integer("unidirectional", 0) != 0, .scale = c.number("scale", 0)});
+  auto attention = b.attention({.q = query,
+                                .k = key,
+                                .v = value,
+                                .mask = mask,
+                                .pastKey = pastKey,
+                                .pastValue = pastValue,
+                                .causal = c.integer("unidirectional", 0) != 0,
+                                .scale = c.number("scale", 0)});
   c.replace(0, b.joinHeads(attention.getY(), widths[2]));
   c.replace(1, pastKey ? attention.getPresentKey() : key);
   c.replace(2, pastValue ? attention.getPresentValue() : value);

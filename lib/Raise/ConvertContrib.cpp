@@ -69,7 +69,8 @@ static LogicalResult convertSkipNormalization(const ContribOp &c) {
   Value sum = b.make<onnx::AddOp>(input, skip);
   FloatAttr epsilon = b.getF32FloatAttr(c.number("epsilon", 1e-12f));
   if (simplified)
-    c.replace(0, b.make<onnx::RMSNormalizationOp>(sum, gamma, b.getI64IntegerAttr(-1), epsilon, b.getI64IntegerAttr(1)));
+    c.replace(0,
+              b.make<onnx::RMSNormalizationOp>(sum, gamma, b.getI64IntegerAttr(-1), epsilon, b.getI64IntegerAttr(1)));
   else
     c.replace(0, b.learn(onnx::LayerNormalizationOp::create(b, b.getLocation(), sum, gamma, beta, -1, epsilon).getY()));
   c.replace(3, sum);
@@ -156,7 +157,8 @@ class ConvertContrib : public caat::impl::ONNXConvertContribPassBase<ConvertCont
       ContribConverter converter = custom ? findConverter(custom) : nullptr;
       OnnxBuilder builder(&op, shapes);
       if (!converter) {
-        if (isa<onnx::ONNXDialect>(op.getDialect()) && op.getNumResults() > 0 && !isa<onnx::ConstantOp, onnx::GetInitializerOp>(op))
+        if (isa<onnx::ONNXDialect>(op.getDialect()) && op.getNumResults() > 0 &&
+            !isa<onnx::ConstantOp, onnx::GetInitializerOp>(op))
           builder.learn(op.getResult(0));
         else
           shapes.visit(&op);

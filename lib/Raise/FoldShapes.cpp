@@ -63,11 +63,11 @@ static Value forwardedOperand(Operation *op, const SymbolicShapes &shapes) {
         return op.getTo() == getElementTypeOrSelf(op.getInput().getType()) ? op.getInput() : Value();
       })
       .Case([](onnx::CastLikeOp op) {
-        return getElementTypeOrSelf(op.getTargetType()) == getElementTypeOrSelf(op.getInput()) ? op.getInput() : Value();
+        return getElementTypeOrSelf(op.getTargetType()) == getElementTypeOrSelf(op.getInput()) ? op.getInput()
+                                                                                               : Value();
       })
-      .Case<onnx::ExpandOp, onnx::SqueezeOp, onnx::UnsqueezeOp>([&](auto op) {
-        return shapes.sameShape(op->getOperand(0), op->getResult(0)) ? op->getOperand(0) : Value();
-      })
+      .Case<onnx::ExpandOp, onnx::SqueezeOp, onnx::UnsqueezeOp>(
+          [&](auto op) { return shapes.sameShape(op->getOperand(0), op->getResult(0)) ? op->getOperand(0) : Value(); })
       .Case([&](onnx::ReshapeOp op) {
         Value origin = beforeReshapes(op.getData());
         return shapes.sameShape(origin, op.getReshaped()) ? origin : Value();
@@ -103,8 +103,8 @@ static Value forwardedOperand(Operation *op, const SymbolicShapes &shapes) {
       .Default(Value());
 }
 
-/// The shape operand of a Reshape of `data` to the op's shape, as constants: 0 copies, one -1 takes the rest. Null if two
-/// dims would need it.
+/// The shape operand of a Reshape of `data` to the op's shape, as constants: 0 copies, one -1 takes the rest. Null if
+/// two dims would need it.
 static Value constantReshapeTarget(OpBuilder &builder, onnx::ReshapeOp op, Value data, const SymbolicShapes &shapes) {
   auto from = shapes.getDims(data), to = shapes.getDims(op.getReshaped());
   if (!from || !to)
@@ -200,8 +200,7 @@ static void simplifyShapeOperand(OpBuilder &builder, Operation *op, const Symbol
 static Value materializeElements(OpBuilder &builder, Value value, const SymbolicShapes &shapes, bool onlyConstants) {
   auto type = dyn_cast<RankedTensorType>(shapes.refinedType(value));
   auto elements = shapes.getElements(value);
-  if (!type || !type.hasStaticShape() || !elements ||
-      type.getNumElements() != static_cast<int64_t>(elements->size()) ||
+  if (!type || !type.hasStaticShape() || !elements || type.getNumElements() != static_cast<int64_t>(elements->size()) ||
       llvm::any_of(*elements, [](AffineExpr e) { return !e; }))
     return {};
   unsigned width = type.getElementTypeBitWidth();
@@ -263,7 +262,8 @@ private:
           continue;
         }
         bool repeats = isa<onnx::ExpandOp>(op);
-        if (DenseElementsAttr value = foldConstantOp(&op, repeats ? std::min<int64_t>(maxRepeated, maxElements) : maxElements)) {
+        if (DenseElementsAttr value =
+                foldConstantOp(&op, repeats ? std::min<int64_t>(maxRepeated, maxElements) : maxElements)) {
           replace(onnx::ConstantOp::create(builder, op.getLoc(), value));
           continue;
         }

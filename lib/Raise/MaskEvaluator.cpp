@@ -362,8 +362,7 @@ MaskEvaluator::Result MaskEvaluator::at(Value value, ArrayRef<AffineExpr> place)
         // Kept where column - row >= k (upper) or <= k (lower).
         AffineExpr distance = subDims(place.back(), place[place.size() - 2]);
         AffineExpr bound = trilu.getUpper() ? subDims(k, distance) : subDims(distance, k);
-        return combine({atMostZero(bound), *inner},
-                       [](ArrayRef<double> x) { return x[0] != 0 ? x[1] : 0; });
+        return combine({atMostZero(bound), *inner}, [](ArrayRef<double> x) { return x[0] != 0 ? x[1] : 0; });
       })
       .Case([&](onnx::SliceOp slice) -> Result {
         auto starts = shapes.getConstants(slice.getStarts());

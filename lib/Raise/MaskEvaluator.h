@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// What an element of a mask is, as a function of its place. Exporters write masks in many ways (Range and comparisons, GatherND of the
-// padding, Trilu, ScatterND); evaluated at a symbolic place [d0, d1, d2, d3] all of them say the same.
+// What an element of a mask is, as a function of its place. Exporters write masks in many ways (Range and comparisons,
+// GatherND of the padding, Trilu, ScatterND); evaluated at a symbolic place [d0, d1, d2, d3] all of them say the same.
 #ifndef CAAT_LIB_RAISE_MASKEVALUATOR_H
 #define CAAT_LIB_RAISE_MASKEVALUATOR_H
 
@@ -35,8 +35,8 @@ class MaskEvaluator {
 public:
   MaskEvaluator(const SymbolicShapes &shapes) : shapes(shapes) {}
 
-  /// The element of `mask` at [d0, d1, ...]; nullopt where it is computed in a way that is not understood. Integers that are
-  /// read from a tensor stand for 0 and 1, as masks hold.
+  /// The element of `mask` at [d0, d1, ...]; nullopt where it is computed in a way that is not understood. Integers
+  /// that are read from a tensor stand for 0 and 1, as masks hold.
   std::optional<MaskElement> evaluate(mlir::Value mask);
 
 private:

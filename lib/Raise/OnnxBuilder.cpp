@@ -82,11 +82,11 @@ Value OnnxBuilder::sizeVector(ArrayRef<AffineExpr> sizes) {
 onnx::AttentionOp OnnxBuilder::attention(const AttentionForm &form) {
   Type type = UnrankedTensorType::get(getElementTypeOrSelf(form.q));
   Type presentType = form.pastKey ? type : Type();
-  auto op = onnx::AttentionOp::create(
-      *this, location, type, presentType, presentType, Type(), form.q, form.k, form.v, form.mask, form.pastKey,
-      form.pastValue, Value(), getI64IntegerAttr(form.causal), IntegerAttr(), IntegerAttr(),
-      form.scale != 0 ? getF32FloatAttr(form.scale) : FloatAttr(), getF32FloatAttr(form.softcap), IntegerAttr(),
-      getI64IntegerAttr(0));
+  auto op = onnx::AttentionOp::create(*this, location, type, presentType, presentType, Type(), form.q, form.k, form.v,
+                                      form.mask, form.pastKey, form.pastValue, Value(), getI64IntegerAttr(form.causal),
+                                      IntegerAttr(), IntegerAttr(),
+                                      form.scale != 0 ? getF32FloatAttr(form.scale) : FloatAttr(),
+                                      getF32FloatAttr(form.softcap), IntegerAttr(), getI64IntegerAttr(0));
   learn(op.getY());
   return op;
 }
@@ -111,8 +111,7 @@ void rewriteInOrder(func::FuncOp function, llvm::function_ref<void(Operation *, 
 
 void eraseDeadOps(Block &block) {
   for (Operation &op : llvm::make_early_inc_range(llvm::reverse(block)))
-    if (op.use_empty() && !op.hasTrait<OpTrait::IsTerminator>() &&
-        (isMemoryEffectFree(&op) || isa<onnx::CustomOp>(op)))
+    if (op.use_empty() && !op.hasTrait<OpTrait::IsTerminator>() && (isMemoryEffectFree(&op) || isa<onnx::CustomOp>(op)))
       op.erase();
 }
 

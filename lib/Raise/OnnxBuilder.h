@@ -62,8 +62,8 @@ private:
   SymbolicShapes &shapes;
 };
 
-/// Calls `rewrite(op, builder)` for each op of the function's body in order, with the builder in front of the op, then erases
-/// dead ops. `rewrite` replaces uses and never erases, since the analysis refers to values.
+/// Calls `rewrite(op, builder)` for each op of the function's body in order, with the builder in front of the op, then
+/// erases dead ops. `rewrite` replaces uses and never erases, since the analysis refers to values.
 void rewriteInOrder(mlir::func::FuncOp function, llvm::function_ref<void(mlir::Operation *, OnnxBuilder &)> rewrite);
 
 /// Erases ops without effects whose results are not used, last first. Analyses of the block's values become invalid.

@@ -31,8 +31,8 @@ void buildRaisePipeline(OpPassManager &pm, const RaiseOptions &options) {
 }
 
 void registerRaisePipelines() {
-  PassPipelineRegistration<RaiseOptions>("onnx-raise-pipeline", "Imported ONNX to the canonical form of the onnx dialect",
-                                         buildRaisePipeline);
+  PassPipelineRegistration<RaiseOptions>("onnx-raise-pipeline",
+                                         "Imported ONNX to the canonical form of the onnx dialect", buildRaisePipeline);
 }
 
 } // namespace caat

@@ -64,9 +64,9 @@ static Value unrepeatedHeads(Value value, const SymbolicShapes &shapes) {
       wide->size() != 5 || to->size() != 4)
     return {};
   auto heads = constantDim((*from)[1]), times = constantDim((*wide)[2]), all = constantDim((*to)[1]);
-  bool same = heads && times && all && *heads * *times == *all && (*wide)[0] == (*from)[0] && (*wide)[1] == (*from)[1] &&
-              (*wide)[3] == (*from)[2] && (*wide)[4] == (*from)[3] && (*to)[0] == (*from)[0] &&
-              (*to)[2] == (*from)[2] && (*to)[3] == (*from)[3];
+  bool same = heads && times && all && *heads * *times == *all && (*wide)[0] == (*from)[0] &&
+              (*wide)[1] == (*from)[1] && (*wide)[3] == (*from)[2] && (*wide)[4] == (*from)[3] &&
+              (*to)[0] == (*from)[0] && (*to)[2] == (*from)[2] && (*to)[3] == (*from)[3];
   return same ? x : Value();
 }
 
@@ -216,8 +216,13 @@ static void normalizeAttention(onnx::AttentionOp op, OnnxBuilder &b) {
   auto missed = [&](const Twine &reason) { remarkMissed(op, "raise-attention", reason); };
   if (op.getNonpadKvSeqlen() || op.getQkMatmulOutput() || op.getLeftWindowSize() != -1 || op.getRightWindowSize() != -1)
     return missed("lengths per row, windows and the product as a result are not supported");
-  AttentionForm form{.q = op.getQ(), .k = op.getK(), .v = op.getV(), .mask = op.getAttnMask(),
-                     .pastKey = op.getPastKey(), .pastValue = op.getPastValue(), .causal = op.getIsCausal() != 0,
+  AttentionForm form{.q = op.getQ(),
+                     .k = op.getK(),
+                     .v = op.getV(),
+                     .mask = op.getAttnMask(),
+                     .pastKey = op.getPastKey(),
+                     .pastValue = op.getPastValue(),
+                     .causal = op.getIsCausal() != 0,
                      .scale = op.getScale() ? op.getScale()->convertToFloat() : 0.0f,
                      .softcap = op.getSoftcap().convertToFloat()};
   bool flat = shapes.getRank(form.q) == 3;

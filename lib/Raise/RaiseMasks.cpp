@@ -116,7 +116,8 @@ static void raiseMask(onnx::AttentionOp attention, OnnxBuilder &b) {
   else
     attention.getAttnMaskMutable().clear();
   remarkPassed(attention, "raise-masks",
-               Twine(terms->causal >= 0 ? "causal" : "not causal") + (padding ? ", with padding" : ", without padding"));
+               Twine(terms->causal >= 0 ? "causal" : "not causal") +
+                   (padding ? ", with padding" : ", without padding"));
 }
 
 namespace {

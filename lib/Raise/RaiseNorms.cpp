@@ -97,8 +97,9 @@ static void raiseScaled(onnx::MulOp root, OnnxBuilder &b) {
       continue;
     }
     // (x - mean(x)) squared is LayerNormalization's variance.
-    if (auto center = definedBy<onnx::SubOp>(normalized->x);
-        center && !narrowed && meanOverLast(center.getB(), shapes) == center.getA() && isSquareOf(normalized->square, center.getC())) {
+    if (auto center = definedBy<onnx::SubOp>(normalized->x); center && !narrowed &&
+                                                             meanOverLast(center.getB(), shapes) == center.getA() &&
+                                                             isSquareOf(normalized->square, center.getC())) {
       auto norm = onnx::LayerNormalizationOp::create(b, b.getLocation(), center.getA(), scale, Value(), -1,
                                                      b.getF32FloatAttr(normalized->epsilon));
       root.getC().replaceAllUsesWith(b.learn(norm.getY()));
@@ -109,9 +110,8 @@ static void raiseScaled(onnx::MulOp root, OnnxBuilder &b) {
       remarkMissed(root, "raise-norms", "the mean is not that of the square of what is normalised");
       continue;
     }
-    root.getC().replaceAllUsesWith(
-        b.make<onnx::RMSNormalizationOp>(x, scale, b.getI64IntegerAttr(-1),
-                                         b.getF32FloatAttr(normalized->epsilon), b.getI64IntegerAttr(1)));
+    root.getC().replaceAllUsesWith(b.make<onnx::RMSNormalizationOp>(
+        x, scale, b.getI64IntegerAttr(-1), b.getF32FloatAttr(normalized->epsilon), b.getI64IntegerAttr(1)));
     remarkPassed(root, "raise-norms", "RMSNormalization");
     return;
   }

@@ -39,7 +39,8 @@ static bool isHalfTurn(Value value, Value x, const SymbolicShapes &shapes) {
          isSliceOfLast(concat.getInputs()[1], x, 0, *size / 2, shapes);
 }
 
-/// The first half of `value` along the last dimension, if the second is the same. Built at `b`; null if that is not known.
+/// The first half of `value` along the last dimension, if the second is the same. Built at `b`; null if that is not
+/// known.
 static Value halve(Value value, OnnxBuilder &b, unsigned depth = 8) {
   const SymbolicShapes &shapes = b.getShapes();
   Operation *op = value.getDefiningOp();
@@ -110,7 +111,8 @@ static void raiseRotary(onnx::AddOp root, OnnxBuilder &b) {
         }
         Value cosCache = cacheOf(cos, x, b), sinCache = cosCache ? cacheOf(sin, x, b) : Value();
         if (!sinCache) {
-          remarkMissed(root, "raise-rotary", "the angles are not known to be two equal halves of shape [batch, 1, sequence, half]");
+          remarkMissed(root, "raise-rotary",
+                       "the angles are not known to be two equal halves of shape [batch, 1, sequence, half]");
           return;
         }
         Value rotated = b.make<onnx::RotaryEmbeddingOp>(x, cosCache, sinCache, Value(), b.getI64IntegerAttr(0),

@@ -74,8 +74,8 @@ static bool inferTopK(onnx::TopKOp op, SymbolicShapes &shapes) {
 bool inferReductionShape(Operation *operation, SymbolicShapes &shapes) {
   return TypeSwitch<Operation *, bool>(operation)
       .Case<onnx::ReduceSumOp, onnx::ReduceMeanOp, onnx::ReduceMaxOp, onnx::ReduceMinOp, onnx::ReduceProdOp,
-            onnx::ReduceL1Op, onnx::ReduceL2Op, onnx::ReduceSumSquareOp, onnx::ReduceLogSumOp,
-            onnx::ReduceLogSumExpOp>([&](auto op) { return inferReduce(op, shapes); })
+            onnx::ReduceL1Op, onnx::ReduceL2Op, onnx::ReduceSumSquareOp, onnx::ReduceLogSumOp, onnx::ReduceLogSumExpOp>(
+          [&](auto op) { return inferReduce(op, shapes); })
       .Case<onnx::ArgMaxOp, onnx::ArgMinOp>([&](auto op) { return inferArg(op, shapes); })
       .Case([&](onnx::TopKOp op) { return inferTopK(op, shapes); })
       .Case([&](onnx::NonZeroOp op) {

@@ -67,9 +67,7 @@ static void elementsOfConstant(onnx::ConstantOp op, SymbolicShapes &shapes) {
 
 /// One element of a binary op, null where unknown.
 static AffineExpr combine(Operation *op, AffineExpr a, AffineExpr b, SymbolicShapes &shapes) {
-  auto truth = [&](std::optional<bool> value) {
-    return value ? shapes.constant(*value ? 1 : 0) : AffineExpr();
-  };
+  auto truth = [&](std::optional<bool> value) { return value ? shapes.constant(*value ? 1 : 0) : AffineExpr(); };
   if (isa<onnx::AndOp, onnx::OrOp>(op)) { // one side may decide alone
     bool isAnd = isa<onnx::AndOp>(op);
     auto x = constantDim(a), y = constantDim(b);

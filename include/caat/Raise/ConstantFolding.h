@@ -7,9 +7,9 @@
 
 namespace caat {
 
-/// The value of an onnx op whose operands are all onnx.Constant, as ONNX defines it (floats are computed in double and rounded
-/// to the result's type). Null where the op is not supported, the result's type is not static, or it has more elements than
-/// `maxElements`.
+/// The value of an onnx op whose operands are all onnx.Constant, as ONNX defines it (floats are computed in double and
+/// rounded to the result's type). Null where the op is not supported, the result's type is not static, or it has more
+/// elements than `maxElements`.
 mlir::DenseElementsAttr foldConstantOp(mlir::Operation *op, int64_t maxElements);
 
 } // namespace caat

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Arithmetic on symbolic dimensions. A dimension is an AffineExpr over symbols (s0 = "batch", s1 = "seq", ...); products of
-// symbols are allowed. Every function here returns the normal form, a sum of products in a fixed order, so that two
-// dimensions are equal for all values of the symbols whenever their expressions are the same object.
+// Arithmetic on symbolic dimensions. A dimension is an AffineExpr over symbols (s0 = "batch", s1 = "seq", ...);
+// products of symbols are allowed. Every function here returns the normal form, a sum of products in a fixed order, so
+// that two dimensions are equal for all values of the symbols whenever their expressions are the same object.
 #ifndef CAAT_RAISE_DIMEXPR_H
 #define CAAT_RAISE_DIMEXPR_H
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // What is known about the shapes of a function's values: every dimension is an expression over the named symbols of the
-// arguments ("batch", "past + seq"), and so is every element of the small integer tensors that exporters compute shapes with.
+// arguments ("batch", "past + seq"), and so is every element of the small integer tensors that exporters compute shapes
+// with.
 #ifndef CAAT_RAISE_SYMBOLICSHAPES_H
 #define CAAT_RAISE_SYMBOLICSHAPES_H
 
@@ -87,10 +88,10 @@ private:
   unsigned addSymbol(std::string name);
 
   struct Symbol {
-    std::string name;           // empty: not named by any argument
-    mlir::AffineExpr equals;    // null: free
-    mlir::Value anchor;         // the symbol is this value's size
-    int64_t axis = 0;           //   along this axis
+    std::string name;        // empty: not named by any argument
+    mlir::AffineExpr equals; // null: free
+    mlir::Value anchor;      // the symbol is this value's size
+    int64_t axis = 0;        //   along this axis
   };
 
   mlir::MLIRContext *context;
