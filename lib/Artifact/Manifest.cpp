@@ -146,10 +146,10 @@ private:
     return success(good);
   }
 
-  /// The width of the first floating-point output of three dimensions, over all ranks.
+  /// The width of the logits, over all ranks.
   void noteVocabulary(DictionaryAttr entry) {
     auto type = cast<RankedTensorType>(entry.getAs<TypeAttr>("type").getValue());
-    if (vocabulary || type.getRank() != 3 || !isa<FloatType>(type.getElementType()) || type.isDynamicDim(2))
+    if (vocabulary || !entry.getAs<StringAttr>("name").getValue().contains("logits") || type.getRank() != 3 || !isa<FloatType>(type.getElementType()) || type.isDynamicDim(2))
       return;
     auto shard = dyn_cast_or_null<tp::ShardAttr>(entry.get("shard"));
     vocabulary = shard && shard.getDim() == 2 ? shard.getGlobal() : type.getDimSize(2);
