@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Logits.h"
+#include "Multiversion.h"
 #include "caat/runtime/Error.h"
 #include <bit>
 #include <cmath>
@@ -44,12 +45,6 @@ void LogSumExp::add(const LogSumExp &other) {
 }
 
 double LogSumExp::value() const { return max + std::log(sum); }
-
-#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__) && !__has_feature(thread_sanitizer)
-#define CAAT_WIDEST __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define CAAT_WIDEST
-#endif
 
 CAAT_WIDEST static double sumOfExp(const float *x, int64_t count, double max) {
   constexpr int lanes = 16; // sums of their own, so that the order does not depend on the processor

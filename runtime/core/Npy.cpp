@@ -215,6 +215,8 @@ Format formatOf(const std::string &path) {
 }
 } // namespace
 
+void checkTensorsPath(const std::string &path) { formatOf(path); }
+
 TensorMap readTensors(const std::string &path) {
   switch (formatOf(path)) {
   case Format::Npy:

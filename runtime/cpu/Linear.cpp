@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Linear.h"
 #include "../core/Memory.h"
+#include "../core/Multiversion.h"
 #include "caat/runtime/Bf16.h"
 #include "caat/runtime/Error.h"
 #include <algorithm>
@@ -53,6 +54,16 @@ dnnl::matmul::primitive_desc describe(const dnnl::engine &engine, int64_t m, con
 
 bool isReference(const dnnl::matmul::primitive_desc &description) {
   return std::string_view(description.impl_info_str()).starts_with("ref");
+}
+
+CAAT_WIDEST void roundTo(const float *x, uint16_t *y, size_t count) {
+  for (size_t i = 0; i < count; ++i)
+    y[i] = floatToBf16(x[i]);
+}
+
+CAAT_WIDEST void roundInFp32(const float *x, float *y, size_t count) {
+  for (size_t i = 0; i < count; ++i)
+    y[i] = bf16ToFloat(floatToBf16(x[i]));
 }
 
 } // namespace
@@ -159,11 +170,10 @@ void Linears::run(size_t index, const float *x, int64_t m, float *y, bool accumu
       size_t count = static_cast<size_t>(m * weight.k);
       bool wide = weight.type == Type::f32;
       state->rounded.resize(std::max(state->rounded.size(), count * (wide ? 2 : 1)));
-      for (size_t i = 0; i < count; ++i)
-        if (wide)
-          reinterpret_cast<float *>(state->rounded.data())[i] = bf16ToFloat(floatToBf16(x[i]));
-        else
-          state->rounded[i] = floatToBf16(x[i]);
+      if (wide)
+        roundInFp32(x, reinterpret_cast<float *>(state->rounded.data()), count);
+      else
+        roundTo(x, state->rounded.data(), count);
       source = state->rounded.data();
     }
     state->scratch.reserve(product.scratchBytes);

@@ -12,6 +12,7 @@ struct InferOptions : Common {
 };
 
 void infer(const InferOptions &options) {
+  runtime::checkTensorsPath(options.outputs);
   runtime::TensorMap inputs;
   if (!options.inputs.empty())
     inputs = runtime::readTensors(options.inputs);

@@ -70,8 +70,13 @@ void sumInOrder(DType dtype, std::span<const void *const> sources, std::span<voi
   case DType::I32:
     return sum<Native<uint32_t>>(sources, destinations, begin, end);
   default:
-    failRun("elements of type ", nameOf(dtype), " cannot be summed");
+    return checkSummable(dtype);
   }
+}
+
+void checkSummable(DType dtype) {
+  if (dtype == DType::I8 || dtype == DType::Bool || dtype == DType::UI8)
+    failRun("elements of type ", nameOf(dtype), " cannot be summed");
 }
 
 } // namespace caat::runtime

@@ -18,7 +18,7 @@ namespace caat::runtime {
 namespace {
 
 constexpr size_t stagingBytes = 16 << 10;
-constexpr int longSpin = 20000, shortSpin = 50; // turns of about 20 ns
+constexpr int longSpin = 4000, shortSpin = 50; // turns of about 20 ns
 
 int availableCores() {
   cpu_set_t set;
@@ -70,6 +70,8 @@ public:
   Rank(int rank, State &state) : Communicator(rank, state.size), state(state), mine(state.slots[rank]) {}
 
   void allReduce(const CollectiveCall &call, void *data) override {
+    if (size() == 1 && !aborted())
+      return checkSummable(call.dtype);
     size_t bytes = static_cast<size_t>(call.count) * sizeOf(call.dtype);
     std::vector<const void *> sources(static_cast<size_t>(size()));
     if (bytes <= stagingBytes) {

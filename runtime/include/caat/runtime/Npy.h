@@ -23,6 +23,8 @@ void writeNpz(const std::string &path, const TensorMap &tensors);
 /// By the name's ending: .npz, .npy (one array, named as the file) or .safetensors.
 TensorMap readTensors(const std::string &path);
 void writeTensors(const std::string &path, const TensorMap &tensors);
+/// Throws Error (Input) where the ending is none of these: to be called before a long run.
+void checkTensorsPath(const std::string &path);
 
 } // namespace caat::runtime
 
