@@ -94,8 +94,8 @@ namespace {
 
 /// Keeps what a pattern said when it did not match.
 struct ReasonListener : RewriterBase::Listener {
-  void notifyMatchFailure(Location, function_ref<void(Diagnostic &)> callback) override {
-    Diagnostic diagnostic(UnknownLoc(), DiagnosticSeverity::Remark);
+  void notifyMatchFailure(Location loc, function_ref<void(Diagnostic &)> callback) override {
+    Diagnostic diagnostic(loc, DiagnosticSeverity::Remark);
     callback(diagnostic);
     reason = diagnostic.str();
   }

@@ -1,0 +1,26 @@
+// RUN: caat-opt %s --onnx-to-linalg --verify-diagnostics --split-input-file
+
+module attributes {onnx.opset = 24 : i64} {
+  func.func @named(%x: tensor<?xf32>) -> tensor<1x?xi64> {
+    // expected-error @unknown {{node 'find' (NonZero, opset 24) must be executed but has no lowering}}
+    %0 = onnx.NonZero %x : (tensor<?xf32>) -> tensor<1x?xi64> loc("find"(unknown))
+    return %0 : tensor<1x?xi64>
+  }
+}
+
+// -----
+
+func.func @custom(%x: tensor<?xf32>) -> tensor<?xf32> {
+  // expected-error @below {{(com.microsoft.BiasGelu, version 1) must be executed but has no lowering}}
+  %0 = onnx.Custom "com.microsoft" "BiasGelu"(%x) {node_attributes = {}, version = 1 : i64} : (tensor<?xf32>) -> tensor<?xf32>
+  return %0 : tensor<?xf32>
+}
+
+// -----
+
+// The reason is part of the message where a pattern knows it.
+func.func @axes(%x: tensor<?x4xf32>, %axes: tensor<1xi64>) -> tensor<?x?xf32> {
+  // expected-error @below {{must be executed but has no lowering: axes are not constant}}
+  %0 = onnx.ReduceSum %x axes %axes : (tensor<?x4xf32>, tensor<1xi64>) -> tensor<?x?xf32>
+  return %0 : tensor<?x?xf32>
+}
