@@ -61,6 +61,11 @@ static void prepare(llvm::Module &module, llvm::TargetMachine &machine, const Ta
     if (llvm::StringRef(target.features).contains("+avx512f"))
       function.addFnAttr("prefer-vector-width", "512");
     function.addFnAttr(llvm::Attribute::NoUnwind);
+    // The host program is a long list of calls: optimizing it takes time that grows with the layers and gains nothing.
+    if (function.getName() == "caat_forward") {
+      function.addFnAttr(llvm::Attribute::NoInline);
+      function.addFnAttr(llvm::Attribute::OptimizeNone);
+    }
     function.setDSOLocal(true);
   }
 }
