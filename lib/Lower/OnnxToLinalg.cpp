@@ -40,6 +40,8 @@ static bool isConstant(Value value, bool &weight, llvm::SmallDenseMap<Value, boo
     result = true;
   } else if (op && isEvaluated(op)) {
     result = llvm::all_of(op->getOperands(), [&](Value operand) { return isConstant(operand, weight, seen); });
+    // A shard of a constant differs from rank to rank: only a weight can.
+    weight |= result && op->getName().getStringRef() == "tp.shard";
   }
   return seen[value] = result;
 }
