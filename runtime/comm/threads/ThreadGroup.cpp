@@ -36,6 +36,12 @@ bool sameCall(const CollectiveCall &a, const CollectiveCall &b) {
   return a.index == b.index && a.kind == b.kind && a.dtype == b.dtype && a.count == b.count && a.extra == b.extra;
 }
 
+/// memcpy that takes null pointers to nothing.
+void copyBytes(void *to, const void *from, size_t bytes) {
+  if (bytes)
+    std::memcpy(to, from, bytes);
+}
+
 /// What a rank tells the others about its current call.
 struct Posted {
   CollectiveCall call;
@@ -102,7 +108,7 @@ public:
           small ? state.slots[r].staging[parity].get() : static_cast<const std::byte *>(posted(r, parity).in);
       auto *to = static_cast<std::byte *>(out) + row * static_cast<size_t>(r);
       for (int64_t o = 0; o < outer; ++o, from += row, to += row * static_cast<size_t>(size()))
-        std::memcpy(to, from, row);
+        copyBytes(to, from, row);
     }
     if (!small)
       leave(call);
@@ -126,8 +132,8 @@ public:
     int parity = enter({call, in, out});
     size_t part = static_cast<size_t>(count) * sizeOf(call.dtype);
     for (int r = 0; r < size(); ++r)
-      std::memcpy(static_cast<std::byte *>(out) + part * static_cast<size_t>(r),
-                  static_cast<const std::byte *>(posted(r, parity).in) + part * static_cast<size_t>(rank()), part);
+      copyBytes(static_cast<std::byte *>(out) + part * static_cast<size_t>(r),
+                static_cast<const std::byte *>(posted(r, parity).in) + part * static_cast<size_t>(rank()), part);
     leave(call);
   }
 
@@ -137,14 +143,14 @@ public:
     int64_t n = size(), from = ((rank() - shift % n) % n + n) % n;
     const void *source = posted(static_cast<int>(from), parity).in;
     if (in != out) {
-      std::memcpy(out, source, bytes);
+      copyBytes(out, source, bytes);
       leave(call);
       return;
     }
     std::vector<std::byte> copy(bytes); // the peer may still be reading what we overwrite
-    std::memcpy(copy.data(), source, bytes);
+    copyBytes(copy.data(), source, bytes);
     leave(call);
-    std::memcpy(out, copy.data(), bytes);
+    copyBytes(out, copy.data(), bytes);
   }
 
   void broadcast(const CollectiveCall &call, void *data, int64_t count, int root) override {
@@ -152,7 +158,7 @@ public:
       failRun(describe(call), ": root ", root, " is not one of ", size(), " ranks");
     int parity = enter({call, data, data});
     if (rank() != root)
-      std::memcpy(data, posted(root, parity).in, static_cast<size_t>(count) * sizeOf(call.dtype));
+      copyBytes(data, posted(root, parity).in, static_cast<size_t>(count) * sizeOf(call.dtype));
     leave(call);
   }
 
@@ -192,7 +198,7 @@ private:
 
   /// enter() with a copy of the data in the staging buffer.
   int stage(const CollectiveCall &call, const void *data, size_t bytes) {
-    std::memcpy(mine.staging[(round + 1) & 1].get(), data, bytes);
+    copyBytes(mine.staging[(round + 1) & 1].get(), data, bytes);
     return enter({call, data, nullptr});
   }
 
