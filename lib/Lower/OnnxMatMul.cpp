@@ -100,8 +100,86 @@ struct MatMulPattern : OpRewritePattern<onnx::MatMulOp> {
   }
 };
 
+struct GemmPattern : OpRewritePattern<onnx::GemmOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(onnx::GemmOp op, PatternRewriter &rewriter) const override {
+    auto type = tensorType(op.getY());
+    if (!isa<FloatType>(type.getElementType()))
+      return rewriter.notifyMatchFailure(op, "integer product");
+    ScalarBuilder s{rewriter, op.getLoc()};
+    Value a = op.getTransA() ? transposed(s, op.getA(), {1, 0}) : op.getA();
+    Dims dims = {dimOf(s, a, 0), dimOf(s, op.getB(), op.getTransB() ? 0 : 1)};
+    Value y = batchMatmul(s, a, op.getB(), empty(s, dims, type.getElementType()), op.getTransB(), op.getAlpha().convertToFloat());
+    double beta = op.getBeta().convertToDouble();
+    if (op.getC() && beta != 0)
+      y = elementwise(s, type, dims, {y, op.getC()}, [&](ScalarBuilder &in, Scalars x) {
+        return in.add(x[0], beta == 1 ? x[1] : in.mul(in.constant(x[1].getType(), beta), x[1]));
+      });
+    rewriter.replaceOp(op, castTo(s, y, type));
+    return success();
+  }
+};
+
+/// One loop per letter. Ellipses and letters that occur twice in a term have no lowering.
+struct EinsumPattern : OpRewritePattern<onnx::EinsumOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(onnx::EinsumOp op, PatternRewriter &rewriter) const override {
+    std::string equation = op.getEquation().str();
+    llvm::erase(equation, ' ');
+    if (equation.find('.') != std::string::npos)
+      return rewriter.notifyMatchFailure(op, "the equation has an ellipsis");
+    auto [left, right] = StringRef(equation).split("->");
+    SmallVector<StringRef> terms;
+    left.split(terms, ',');
+    std::string output = right.str();
+    if (equation.find("->") == std::string::npos) // the letters that occur once, in alphabetical order
+      for (char letter = 'A'; letter <= 'z'; ++letter)
+        if (llvm::isAlpha(letter) && left.count(letter) == 1)
+          output += letter;
+    // Loops: the output's letters, then the others.
+    std::string letters = output;
+    for (char letter : left)
+      if (llvm::isAlpha(letter) && letters.find(letter) == std::string::npos)
+        letters += letter;
+    ScalarBuilder s{rewriter, op.getLoc()};
+    Dims dims(letters.size(), rewriter.getIndexAttr(1));
+    SmallVector<AffineMap> maps;
+    for (auto [term, input] : llvm::zip_equal(terms, op.getInputs())) {
+      SmallVector<AffineExpr> exprs;
+      for (auto [i, letter] : llvm::enumerate(term)) {
+        if (term.count(letter) > 1)
+          return rewriter.notifyMatchFailure(op, "a letter occurs twice in a term");
+        unsigned loop = letters.find(letter);
+        exprs.push_back(rewriter.getAffineDimExpr(loop));
+        if (!isOneInteger(dimOf(s, input, i)))
+          dims[loop] = dimOf(s, input, i);
+      }
+      maps.push_back(AffineMap::get(letters.size(), 0, exprs, rewriter.getContext()));
+    }
+    auto type = tensorType(op.getOutput());
+    Type compute = computeType(type.getElementType());
+    auto axes = llvm::to_vector(llvm::seq<int64_t>(output.size(), letters.size()));
+    Value y = reduce(s, op.getInputs(), maps, dims, axes, s.constant(compute, 0), [](ScalarBuilder &in, Scalars x) {
+      Value product = x[0];
+      for (Value factor : x.drop_front().drop_back())
+        product = in.mul(product, factor);
+      return in.add(x.back(), product);
+    });
+    if (compute != type.getElementType()) {
+      auto narrow = RankedTensorType::get(tensorType(y).getShape(), type.getElementType());
+      y = elementwise(s, narrow, dimsOf(s, y), y, [](ScalarBuilder &, Scalars x) { return x[0]; });
+    }
+    rewriter.replaceOp(op, castTo(s, y, type));
+    return success();
+  }
+};
+
 } // namespace
 
-void populateOnnxMatMulToLinalgPatterns(RewritePatternSet &patterns) { patterns.add<MatMulPattern>(patterns.getContext()); }
+void populateOnnxMatMulToLinalgPatterns(RewritePatternSet &patterns) {
+  patterns.add<MatMulPattern, GemmPattern, EinsumPattern>(patterns.getContext());
+}
 
 } // namespace caat

@@ -60,6 +60,8 @@ void populateOnnxToLinalgPatterns(RewritePatternSet &patterns, const ShapeFacts 
   populateOnnxDataMovementToLinalgPatterns(patterns, facts);
   populateOnnxGatherToLinalgPatterns(patterns);
   populateOnnxMatMulToLinalgPatterns(patterns);
+  populateOnnxConvolutionToLinalgPatterns(patterns);
+  populateOnnxQuantizeToLinalgPatterns(patterns);
   populateOnnxRotaryToLinalgPatterns(patterns);
   populateOnnxAttentionToLinalgPatterns(patterns);
 }

@@ -163,6 +163,21 @@ def products():
     yield Case("matmul_dot", "MatMul", [f(4), f(4)])
 
 
+    yield Case("gemm", "Gemm", [f(3, 4), f(4, 5), f(5)], {"alpha": 0.5, "beta": 2.0})
+    yield Case("gemm_transposed", "Gemm", [f(4, 3), f(5, 4)], {"transA": 1, "transB": 1})
+    yield Case("einsum_heads", "Einsum", [f(2, 3, 5, 4), f(2, 3, 6, 4)], {"equation": "bhqd,bhkd->bhqk"})
+    yield Case("einsum_implicit", "Einsum", [f(3, 4), f(4, 5)], {"equation": "ij, jk"})
+    yield Case("conv", "Conv", [f(2, 4, 7, 9), f(6, 2, 3, 2), f(6)],
+               {"group": 2, "pads": [1, 0, 2, 1], "strides": [2, 1], "dilations": [1, 2]}, static=((0, 1), (1, 1), (1, 2), (1, 3)))
+    yield Case("conv_same", "Conv", [f(2, 3, 10), f(4, 3, 4)], {"auto_pad": "SAME_UPPER", "strides": [3]},
+               static=((0, 1), (1, 1), (1, 2)))
+    small = random.integers(-100, 100, (3, 8)).astype(np.int8)
+    yield Case("dequantize", "DequantizeLinear", [small, np.array(0.1, np.float32), np.array(3, np.int8)])
+    yield Case("dequantize_axis", "DequantizeLinear", [small, np.abs(f(3))], {"axis": 0})
+    yield Case("dequantize_blocks", "DequantizeLinear", [small, np.abs(f(3, 2))], {"axis": 1, "block_size": 4})
+    yield Case("quantize", "QuantizeLinear", [f(3, 8, scale=20), np.array(0.1, np.float32), np.array(3, np.int8)])
+
+
 def rotary():
     cos, sin = np.cos(f(11, 4)), np.sin(f(11, 4))
     positions = random.integers(0, 11, (2, 3))

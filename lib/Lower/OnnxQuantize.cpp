@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// QuantizeLinear and DequantizeLinear for signed integers: per tensor, per slice of an axis, or in blocks along it.
+#include "lib/Lower/OnnxLowering.h"
+
+using namespace mlir;
+using namespace caat::lower;
+
+namespace caat {
+
+/// The scale or zero point of the element that the innermost loops are at, for x of `rank` dimensions.
+static Value readParameter(ScalarBuilder &s, Value parameter, int64_t rank, int64_t axis, int64_t block) {
+  auto type = tensorType(parameter);
+  auto index = [&](int64_t dim) -> Value { return linalg::IndexOp::create(s.b, s.loc, dim); };
+  SmallVector<Value> at;
+  if (type.getRank() == 1) {
+    at.push_back(type.getDimSize(0) == 1 ? s.index(0) : index(axis));
+  } else if (type.getRank() == rank) {
+    for (int64_t i = 0; i < rank; ++i)
+      at.push_back(index(i));
+    if (rank && block)
+      at[axis] = arith::DivUIOp::create(s.b, s.loc, at[axis], s.index(block));
+  }
+  return tensor::ExtractOp::create(s.b, s.loc, parameter, at);
+}
+
+static bool isSupported(Value value) {
+  Type element = tensorType(value).getElementType();
+  return isa<FloatType>(element) ? element.getIntOrFloatBitWidth() >= 16 : element.isSignlessInteger();
+}
+
+namespace {
+
+struct DequantizePattern : OpRewritePattern<onnx::DequantizeLinearOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(onnx::DequantizeLinearOp op, PatternRewriter &rewriter) const override {
+    if (!isSupported(op.getX()) || !isSupported(op.getY()))
+      return rewriter.notifyMatchFailure(op, "only signed integers are supported");
+    ScalarBuilder s{rewriter, op.getLoc()};
+    auto type = tensorType(op.getY());
+    int64_t rank = type.getRank(), axis = normalizeAxis(op.getAxis(), rank);
+    Type compute = computeType(type.getElementType());
+    auto body = [&](ScalarBuilder &in, Scalars x) {
+      auto read = [&](Value parameter) {
+        return in.cast(readParameter(in, parameter, rank, axis, op.getBlockSize()), compute);
+      };
+      Value result = in.cast(x[0], compute);
+      if (op.getXZeroPoint())
+        result = in.sub(result, read(op.getXZeroPoint()));
+      return in.mul(result, read(op.getXScale()));
+    };
+    rewriter.replaceOp(op, elementwise(s, type, dimsOf(s, op.getX()), op.getX(), body));
+    return success();
+  }
+};
+
+struct QuantizePattern : OpRewritePattern<onnx::QuantizeLinearOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(onnx::QuantizeLinearOp op, PatternRewriter &rewriter) const override {
+    auto type = tensorType(op.getY());
+    if (!isSupported(op.getX()) || !type.getElementType().isSignlessInteger())
+      return rewriter.notifyMatchFailure(op, "only signed integers are supported");
+    ScalarBuilder s{rewriter, op.getLoc()};
+    int64_t rank = type.getRank(), axis = normalizeAxis(op.getAxis(), rank);
+    unsigned width = type.getElementTypeBitWidth();
+    Type compute = rewriter.getF32Type();
+    auto body = [&](ScalarBuilder &in, Scalars x) {
+      auto read = [&](Value parameter) {
+        return in.cast(readParameter(in, parameter, rank, axis, op.getBlockSize()), compute);
+      };
+      // No flags on the division: a reciprocal would round some halves the other way.
+      Value scaled = arith::DivFOp::create(in.b, in.loc, in.cast(x[0], compute), read(op.getYScale()));
+      Value result = math::RoundEvenOp::create(in.b, in.loc, scaled);
+      if (op.getYZeroPoint())
+        result = in.add(result, read(op.getYZeroPoint()));
+      result = in.max(result, in.constant(compute, -std::ldexp(1.0, width - 1)));
+      result = in.min(result, in.constant(compute, std::ldexp(1.0, width - 1) - 1));
+      return in.cast(result, type.getElementType());
+    };
+    rewriter.replaceOp(op, elementwise(s, type, dimsOf(s, op.getX()), op.getX(), body));
+    return success();
+  }
+};
+
+} // namespace
+
+void populateOnnxQuantizeToLinalgPatterns(RewritePatternSet &patterns) {
+  patterns.add<DequantizePattern, QuantizePattern>(patterns.getContext());
+}
+
+} // namespace caat
