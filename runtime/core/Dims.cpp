@@ -53,7 +53,8 @@ std::vector<int64_t> DimSolver::solve() const {
   for (const Claim &claim : claims) {
     int64_t value = claim.expression.evaluate(result);
     if (value != claim.value)
-      failInput(claim.what, ": a dimension is ", claim.value, ", expected ", claim.expression.text(), " = ", value);
+      failInput(claim.what, ": a dimension is ", claim.value, ", expected ",
+                claim.expression.asConstant() ? "" : claim.expression.text() + " = ", value);
   }
   return result;
 }

@@ -198,4 +198,18 @@ TEST_P(EngineTest, DamagedArtifactsAreRefused) {
   expectError("is not an artifact", [&] { Engine engine(directory); });
 }
 
+TEST(EngineWithoutCache, GenerateRunsTheWholeSequenceAgain) {
+  std::string directory = scratchDirectory("tiny-no-cache");
+  writeTinyArtifact(directory, std::string(CAAT_TINY_CODE) + "-2-no-cache.so", 2, false);
+  Engine without(directory), with(artifact(2));
+  Tensor prompt = ids({2, 3}, {7, 2, 5, 1, 3, 3});
+  Tensor a = generate(without, prompt, {6, std::nullopt, {}}), b = generate(with, prompt, {6, std::nullopt, {}});
+  ASSERT_EQ(a.shape, (Shape{2, 9}));
+  EXPECT_TRUE(std::equal(a.as<int64_t>(), a.as<int64_t>() + a.count(), b.as<int64_t>()));
+  expectError("at most 64", [&] { generate(without, prompt, {62, std::nullopt, {}}); });
+  TensorMap out = without.infer({{"input_ids", prompt}, {"attention_mask", ones({2, 3})}});
+  ASSERT_EQ(out.size(), 1u);
+  expectNear(out["logits"], tinyLogits(prompt), 1e-4);
+}
+
 } // namespace

@@ -30,7 +30,7 @@ static Json pieces(int64_t total, int tp) {
   return result;
 }
 
-std::string tinyManifest(int tp) {
+std::string tinyManifest(int tp, bool cache) {
   int64_t rows = (vocabulary + tp - 1) / tp;
   Json m = {{"format", 1}, {"caat", "0.1.0"}, {"tp", tp}, {"strategy", "tp"}, {"code", "code.so"}};
   m["target"] = {{"device", "cpu"}};
@@ -62,12 +62,17 @@ std::string tinyManifest(int tp) {
   m["digest"] = "0123456789abcdef";
   m["vocabulary"] = vocabulary;
   m["max_length"] = maxLength;
+  if (!cache) {
+    m["dims"] = {"batch", "seq"};
+    m["inputs"][1]["shape"] = {"batch", "seq"};
+    m.erase("caches");
+  }
   return m.dump(1);
 }
 
-void writeTinyArtifact(const std::string &directory, const std::string &code, int tp) {
+void writeTinyArtifact(const std::string &directory, const std::string &code, int tp, bool cache) {
   std::filesystem::create_directories(directory);
-  std::ofstream(directory + "/manifest.json") << tinyManifest(tp);
+  std::ofstream(directory + "/manifest.json") << tinyManifest(tp, cache);
   std::filesystem::copy_file(code, directory + "/code.so", std::filesystem::copy_options::overwrite_existing);
   int64_t rows = (vocabulary + tp - 1) / tp, local = hidden / tp;
   for (int r = 0; r < tp; ++r) {

@@ -13,10 +13,10 @@ namespace caat::test {
 inline constexpr int64_t vocabulary = 13, hidden = 12, maxLength = 64;
 
 /// Writes the artifact into `directory`, which is made; `code` is the shared library that tiny.c became for `tp` ranks.
-void writeTinyArtifact(const std::string &directory, const std::string &code, int tp);
+void writeTinyArtifact(const std::string &directory, const std::string &code, int tp, bool cache = true);
 
 /// The manifest of it.
-std::string tinyManifest(int tp);
+std::string tinyManifest(int tp, bool cache = true);
 
 /// Logits [batch, seq, vocabulary] of whole sequences; `cache`, where given, becomes x before the sums.
 runtime::Tensor tinyLogits(const runtime::Tensor &ids, runtime::Tensor *cache = nullptr);

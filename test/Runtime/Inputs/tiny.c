@@ -2,8 +2,15 @@
 /* A language model small enough to write by hand, as compiled code would be for TP ranks. Its mathematics is in
  * TinyModel.h, which computes the same on one device.
  *
- * dims: batch, seq, past, max_length.  buffers: input_ids, attention_mask, cache, logits, embed, mix, head. */
+ * dims: batch, seq, past, max_length.  buffers: input_ids, attention_mask, cache, logits, embed, mix, head.
+ * With NO_CACHE, dims: batch, seq.  buffers: input_ids, attention_mask, logits, embed, mix, head. */
 #include "caat/runtime/Abi.h"
+
+#ifdef NO_CACHE
+enum { BUFFER_IDS, BUFFER_MASK, BUFFER_LOGITS, BUFFER_EMBED };
+#else
+enum { BUFFER_IDS, BUFFER_MASK, BUFFER_CACHE, BUFFER_LOGITS, BUFFER_EMBED };
+#endif
 
 enum { VOCABULARY = 13, HIDDEN = 12, LOCAL = HIDDEN / TP, ROWS = (VOCABULARY + TP - 1) / TP };
 enum { KERNEL_EMBED, KERNEL_ADD, KERNEL_APPEND };
@@ -12,7 +19,7 @@ enum { PARAMETER_EMBED, PARAMETER_MIX, PARAMETER_HEAD };
 
 #define CALL(NAME) ((caat_api_##NAME##_fn)api[CAAT_API_##NAME])
 
-int64_t caat_workspace_bytes(const int64_t *dims) { return dims[0] * dims[1] * (3 * HIDDEN + LOCAL) * 4; }
+int64_t caat_workspace_bytes(const int64_t *dims) { return dims[0] * dims[1] * (3 * HIDDEN + 2 * LOCAL) * 4; }
 
 /* buffers: ids, embed, x, rank */
 void tiny_embed(int64_t begin, int64_t end, void *const *buffers, const int64_t *dims) {
@@ -56,21 +63,28 @@ void tiny_append(int64_t begin, int64_t end, void *const *buffers, const int64_t
 
 void caat_forward(const void *const *api, void *ctx, void *const *buffers, const int64_t *dims, void *workspace) {
   int64_t rows = dims[0] * dims[1];
-  int64_t d[5] = {dims[0], dims[1], dims[2], dims[3], CALL(rank)(ctx)};
   float *x = workspace, *y = x + rows * HIDDEN, *sums = y + rows * HIDDEN, *gathered = sums + rows * LOCAL;
+#ifdef NO_CACHE
+  int64_t past = 0, room = dims[1];
+  float *cache = gathered + rows * HIDDEN;
+#else
+  int64_t past = dims[2], room = dims[3];
+  float *cache = buffers[BUFFER_CACHE];
+#endif
+  int64_t d[5] = {dims[0], dims[1], past, room, CALL(rank)(ctx)};
 
-  CALL(check)(ctx, ((const int64_t *)buffers[0])[0] != 12, 0);
-  void *embed[] = {buffers[0], buffers[4], x};
+  CALL(check)(ctx, ((const int64_t *)buffers[BUFFER_IDS])[0] != 12, 0);
+  void *embed[] = {buffers[BUFFER_IDS], buffers[BUFFER_EMBED], x};
   CALL(launch)(ctx, KERNEL_EMBED, rows, embed, 3, d, 5);
   CALL(all_reduce)(ctx, COLLECTIVE_EMBED, x, rows * HIDDEN);
   CALL(linear)(ctx, PARAMETER_MIX, x, rows, y, 0);
   CALL(all_reduce)(ctx, COLLECTIVE_MIX, y, rows * HIDDEN);
   void *add[] = {x, y};
   CALL(launch)(ctx, KERNEL_ADD, rows, add, 2, d, 5);
-  void *append[] = {x, buffers[2], sums};
+  void *append[] = {x, cache, sums};
   CALL(launch)(ctx, KERNEL_APPEND, dims[0], append, 3, d, 5);
   CALL(all_gather)(ctx, COLLECTIVE_HEADS, sums, gathered, rows, LOCAL);
   void *scatter[] = {x, gathered};
   CALL(launch)(ctx, KERNEL_ADD, rows, scatter, 2, d, 5);
-  CALL(linear)(ctx, PARAMETER_HEAD, x, rows, buffers[3], 0);
+  CALL(linear)(ctx, PARAMETER_HEAD, x, rows, buffers[BUFFER_LOGITS], 0);
 }
