@@ -36,8 +36,6 @@ Value finishScore(ScalarBuilder &s, const AttentionProblem &p, Value score, Valu
   if (!p.mask)
     return score;
   Value mask = extract(s, p.mask, at.drop_front(4 - tensorType(p.mask).getRank()));
-  if (mask.getType().isInteger(1))
-    return s.select(mask, score, s.constant(type, -std::numeric_limits<double>::infinity()));
   return s.add(score, s.cast(mask, type));
 }
 
@@ -56,6 +54,19 @@ static Value tokenMajor(ScalarBuilder &s, Value x, std::optional<int64_t> heads)
 /// [B, H, S, D], as caches are.
 static Value headMajor(ScalarBuilder &s, Value x, std::optional<int64_t> heads) {
   return tensorType(x).getRank() == 4 ? x : transposed(s, tokenMajor(s, x, heads), {0, 2, 1, 3});
+}
+
+/// A boolean mask as numbers to add, 0 or -inf, once for all heads, rows and (equal masks being one) layers: loops that load
+/// single bits are not vectorized.
+static Value additiveMask(ScalarBuilder &s, Value mask, Type element) {
+  auto type = mask ? tensorType(mask) : RankedTensorType();
+  if (!type || !type.getElementType().isInteger(1))
+    return mask;
+  Type number = computeType(element);
+  auto result = RankedTensorType::get(type.getShape(), number);
+  return elementwise(s, result, dimsOf(s, mask), mask, [&](ScalarBuilder &in, Scalars x) {
+    return in.select(x[0], in.constant(number, 0), in.constant(number, -std::numeric_limits<double>::infinity()));
+  });
 }
 
 static Value chooseForm(ScalarBuilder s, const AttentionProblem &p) {
@@ -104,7 +115,7 @@ struct AttentionPattern : OpRewritePattern<onnx::AttentionOp> {
     p.valueSize = valueType.getDimSize(3);
     p.batch = dimOf(s, p.query, 0);
     p.tokens = dimOf(s, p.query, 1);
-    p.mask = op.getAttnMask();
+    p.mask = additiveMask(s, op.getAttnMask(), queryType.getElementType());
     p.lengths = op.getNonpadKvSeqlen();
     p.causal = op.getIsCausal();
     p.left = op.getLeftWindowSize();

@@ -12,7 +12,7 @@ namespace caat::lower {
 struct AttentionProblem {
   mlir::Value query;          // [B, S, H, D]
   mlir::Value keys, values;   // [B, KV, >= T, D] and [B, KV, >= T, Dv]: the whole buffers
-  mlir::Value mask;           // broadcast to [B, H, S, T]; may be null
+  mlir::Value mask;           // numbers to add, broadcast to [B, H, S, T]; may be null
   mlir::Value lengths;        // valid keys of each batch row [B]; may be null
   mlir::OpFoldResult batch, tokens, total, past;
   int64_t heads, kvHeads, size, valueSize; // H, KV, D, Dv
