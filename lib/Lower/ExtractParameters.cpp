@@ -112,7 +112,7 @@ struct ExtractParametersPass : caat::impl::RTExtractParametersPassBase<ExtractPa
     op.getResult().replaceAllUsesWith(y);
     op.erase();
     remark::passed(y.getLoc(), remark::RemarkOpts::name("ExtractParameters").category("caat"))
-        << "product by weight '" << weight.getValue() << "'" << (stored ? ", stored transposed" : "");
+        << "product by weight '" + weight.str() + "'" + (stored ? ", stored transposed" : "");
   }
 
   /// Every use of a weight expression by an op that runs -> rt.parameter.
@@ -135,7 +135,8 @@ struct ExtractParametersPass : caat::impl::RTExtractParametersPassBase<ExtractPa
     for (auto func : getOperation().getOps<func::FuncOp>()) {
       SmallVector<onnx::MatMulOp> products;
       func.walk([&](onnx::MatMulOp op) {
-        if (isWeightProduct(op) && cast<RankedTensorType>(op.getA().getType()).getRank() >= 2)
+        auto type = dyn_cast<RankedTensorType>(op.getA().getType()); // unranked behind an op that has no lowering
+        if (type && type.getRank() >= 2 && isWeightProduct(op))
           products.push_back(op);
       });
       for (onnx::MatMulOp op : products)

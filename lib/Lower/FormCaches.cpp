@@ -112,14 +112,15 @@ struct FormCachesPass : caat::impl::RTFormCachesPassBase<FormCachesPass> {
           cast<StringAttr>(dims[2]).getValue().empty())
         continue;
       auto opts = remark::RemarkOpts::name("FormCaches").category("caat");
-      auto name = func.getArgAttrOfType<StringAttr>(arg.getArgNumber(), "onnx.name");
+      auto nameAttr = func.getArgAttrOfType<StringAttr>(arg.getArgNumber(), "onnx.name");
+      std::string name = "'" + (nameAttr ? nameAttr.str() : "") + "'";
       std::optional<Append> append = findAppend(arg, ret);
       if (!append) {
-        remark::missed(arg.getLoc(), opts) << "'" << (name ? name.getValue() : "") << "' is no cache: not appended to by one op whose result is returned";
+        remark::missed(arg.getLoc(), opts) << name + " is no cache: not appended to by one op whose result is returned";
         continue;
       }
       formCache(func, arg, *append, dims);
-      remark::passed(arg.getLoc(), opts) << "'" << (name ? name.getValue() : "") << "' is a cache, written in place";
+      remark::passed(arg.getLoc(), opts) << name + " is a cache, written in place";
     }
     SmallVector<Type> inputs(func.getBody().getArgumentTypes());
     func.setFunctionType(FunctionType::get(&getContext(), inputs, func.getResultTypes()));

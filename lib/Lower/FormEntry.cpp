@@ -7,6 +7,8 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/MemRef/Transforms/Transforms.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 #include "llvm/ADT/StringSet.h"
@@ -90,6 +92,9 @@ struct FormEntryPass : caat::impl::RTFormEntryPassBase<FormEntryPass> {
     patterns.add<ForwardDim>(op->getContext());
     tensor::DimOp::getCanonicalizationPatterns(patterns, op->getContext());
     tensor::CastOp::getCanonicalizationPatterns(patterns, op->getContext());
+    bufferization::ToTensorOp::getCanonicalizationPatterns(patterns, op->getContext());
+    rt::BufferOp::getCanonicalizationPatterns(patterns, op->getContext());
+    memref::populateResolveShapedTypeResultDimsPatterns(patterns);
     (void)applyPatternsGreedily(op, std::move(patterns));
   }
 

@@ -331,7 +331,8 @@ struct FormKernelsPass : caat::impl::RTFormKernelsPassBase<FormKernelsPass> {
       separateFills(*block);
       for (RowCluster &cluster : findRowClusters(*block)) {
         remark::passed(cluster.ops.back().getLoc(), remark::RemarkOpts::name("FormKernels").category("caat"))
-            << std::to_string(cluster.ops.size()) << " ops in one kernel over " << std::to_string(cluster.rows[cluster.ops.back()].size()) << " dimensions";
+            << std::to_string(cluster.ops.size()) + " ops in one kernel over " +
+                   std::to_string(cluster.rows[cluster.ops.back()].size()) + " dimensions";
         KernelBuilder(rewriter, cluster).build();
       }
       if (!sortTopologically(block)) {

@@ -60,6 +60,7 @@ void caat::buildBufferPipeline(OpPassManager &pm) {
 }
 
 void caat::buildCodePipeline(OpPassManager &pm) {
+  pm.addNestedPass<func::FuncOp>(createReinterpretExpansionsPass());
   pm.addNestedPass<func::FuncOp>(createRTApproximateMathPass());
   pm.addPass(createRTToLLVMPass());
   pm.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());

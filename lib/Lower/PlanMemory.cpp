@@ -211,7 +211,7 @@ struct PlanMemoryPass : caat::impl::RTPlanMemoryPassBase<PlanMemoryPass> {
       return signalPassFailure();
     func::ReturnOp::create(inside, loc, arith::IndexCastOp::create(inside, loc, inside.getI64Type(), *bytes).getResult());
     remark::passed(loc, remark::RemarkOpts::name("PlanMemory").category("caat"))
-        << std::to_string(lives.size()) << " buffers in " << std::to_string(slots.size()) << " slots";
+        << std::to_string(lives.size()) + " buffers in " + std::to_string(slots.size()) + " slots";
   }
 };
 } // namespace

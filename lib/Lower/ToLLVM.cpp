@@ -9,7 +9,6 @@
 #include "mlir/Conversion/LLVMCommon/MemRefBuilder.h"
 #include "mlir/Conversion/LLVMCommon/TypeConverter.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -318,41 +317,12 @@ private:
   DenseMap<Operation *, int64_t> collectiveIndex;
 };
 
-/// memref.expand_shape by its output sizes. Upstream's expansion knows only one dynamic size in each group.
-void expandShape(memref::ExpandShapeOp op) {
-  OpBuilder b(op);
-  Location loc = op.getLoc();
-  auto metadata = memref::ExtractStridedMetadataOp::create(b, loc, op.getSrc());
-  SmallVector<OpFoldResult> sizes = op.getMixedOutputShape(), strides(sizes.size());
-  for (auto [d, group] : llvm::enumerate(op.getReassociationIndices())) {
-    OpFoldResult stride = metadata.getConstifiedMixedStrides()[d];
-    for (int64_t inner : llvm::reverse(group)) {
-      strides[inner] = stride;
-      std::optional<int64_t> x = getConstantIntValue(stride), y = getConstantIntValue(sizes[inner]);
-      if (x && y)
-        stride = b.getIndexAttr(*x * *y);
-      else if (inner != group.front())
-        stride = arith::MulIOp::create(b, loc, getValueOrCreateConstantIndexOp(b, loc, stride),
-                                       getValueOrCreateConstantIndexOp(b, loc, sizes[inner]))
-                     .getResult();
-    }
-  }
-  Value result = memref::ReinterpretCastOp::create(b, loc, op.getResultType(), metadata.getBaseBuffer(),
-                                                   metadata.getConstifiedMixedOffset(), sizes, strides);
-  op.replaceAllUsesWith(result);
-  op.erase();
-}
-
 struct ToLLVMPass : caat::impl::RTToLLVMPassBase<ToLLVMPass> {
   void runOnOperation() override {
     ModuleOp module = getOperation();
     FailureOr<Program> program = Program::get(module);
     if (failed(program))
       return signalPassFailure();
-    SmallVector<memref::ExpandShapeOp> expansions;
-    module.walk([&](memref::ExpandShapeOp op) { expansions.push_back(op); });
-    llvm::for_each(expansions, expandShape);
-
     OpBuilder b(&getContext());
     HostLowering lowering(*program, b);
     if (failed(lowering.run()))

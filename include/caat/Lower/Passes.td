@@ -51,7 +51,8 @@ def RTFormEntryPass : Pass<"rt-form-entry", "::mlir::ModuleOp"> {
     attribute `rt.interface`.
   }];
   let dependentDialects = ["::caat::rt::RTDialect", "::mlir::tensor::TensorDialect", "::mlir::arith::ArithDialect",
-                           "::mlir::bufferization::BufferizationDialect", "::mlir::affine::AffineDialect"];
+                           "::mlir::bufferization::BufferizationDialect", "::mlir::affine::AffineDialect",
+                           "::mlir::memref::MemRefDialect"];
 }
 
 def RTFormKernelsPass : Pass<"rt-form-kernels", "::mlir::func::FuncOp"> {

@@ -1,0 +1,44 @@
+// RUN: caat-opt %s --rt-extract-parameters | FileCheck %s
+// RUN: caat-opt %s --rt-extract-parameters=constants=true | FileCheck %s --check-prefix=CONST
+
+onnx.initializer @w : tensor<4x8xf32> {file = "w", offset = 0 : i64, length = 128 : i64}
+onnx.initializer @b : tensor<8xf32> {file = "w", offset = 128 : i64, length = 32 : i64}
+tp.mesh @mesh <["tp" = 2]>
+
+// Equal expressions are one weight; the same initializer in another form is another.
+// CHECK-DAG: rt.weight @[[$W:.*]] linear : tensor<4x8xf32> {
+// CHECK-DAG: rt.weight @[[$T:.*]] linear transposed : tensor<2x8xf32> {
+// CHECK-DAG: rt.weight @[[$B:b_[0-9]*]] : tensor<8xf32> {
+// CONST-DAG: arith.constant dense<[1.000000e+00, 2.000000e+00
+// CHECK-NOT: rt.weight
+
+// CHECK-LABEL: func.func @products(
+// CHECK-SAME:    %[[X:[a-z0-9]*]]: tensor<?x?x4xf32>, %[[Y:[a-z0-9]*]]: tensor<?x8xf32>
+func.func @products(%x: tensor<?x?x4xf32>, %y: tensor<?x8xf32>) -> (tensor<?x?x8xf32>, tensor<?x?x8xf32>, tensor<?x2xf32>, tensor<?x?x8xf32>) {
+  %w = onnx.get_initializer @w : tensor<4x8xf32>
+  // CHECK: rt.linear @[[$W]] ins(%[[X]] : tensor<?x?x4xf32>) outs(%{{.*}} : tensor<?x?x8xf32>)
+  %0 = onnx.MatMul %x, %w : (tensor<?x?x4xf32>, tensor<4x8xf32>) -> tensor<?x?x8xf32>
+  %w2 = onnx.get_initializer @w : tensor<4x8xf32>
+  // CHECK: rt.linear @[[$W]] ins(%[[X]]
+  %1 = onnx.MatMul %x, %w2 : (tensor<?x?x4xf32>, tensor<4x8xf32>) -> tensor<?x?x8xf32>
+
+  // A shard of a transposed weight is stored as the shard, transposed.
+  %t = onnx.Transpose %w {perm = array<i64: 1, 0>} : (tensor<4x8xf32>) -> tensor<8x4xf32>
+  %s = tp.shard %t dim 1 pieces [[[0, 2]], [[2, 2]]] size 2 : tensor<8x4xf32> -> tensor<8x2xf32>
+  // CHECK: rt.linear @[[$T]] ins(%[[Y]] : tensor<?x8xf32>) outs(%{{.*}} : tensor<?x2xf32>)
+  %2 = onnx.MatMul %y, %s : (tensor<?x8xf32>, tensor<8x2xf32>) -> tensor<?x2xf32>
+
+  // Any other use reads a buffer.
+  // CHECK: %[[P:.*]] = rt.parameter @[[$B]] : tensor<8xf32>
+  // CHECK: onnx.Add %{{.*}}, %[[P]]
+  %b = onnx.get_initializer @b : tensor<8xf32>
+  %3 = onnx.Add %0, %b : (tensor<?x?x8xf32>, tensor<8xf32>) -> tensor<?x?x8xf32>
+
+  // CHECK: arith.addf %{{.*}}, %cst
+  // CONST: %[[C:.*]] = rt.parameter @constant : tensor<8xf32>
+  // CONST: arith.addf %{{.*}}, %[[C]]
+  %c = arith.constant dense<[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]> : tensor<8xf32>
+  %4 = arith.addf %b, %c : tensor<8xf32>
+  %5 = onnx.Add %1, %4 : (tensor<?x?x8xf32>, tensor<8xf32>) -> tensor<?x?x8xf32>
+  return %3, %1, %2, %5 : tensor<?x?x8xf32>, tensor<?x?x8xf32>, tensor<?x2xf32>, tensor<?x?x8xf32>
+}

@@ -1,0 +1,196 @@
+// RUN: caat-opt %s --split-input-file --verify-diagnostics
+// One case per constraint of the dialect.
+
+// expected-error@below {{must end in rt.yield}}
+rt.weight @w : tensor<2xf32> {
+  llvm.unreachable
+}
+
+// -----
+
+// expected-error@below {{yields 'tensor<2xf32>', but is declared as 'tensor<3xf32>'}}
+rt.weight @w : tensor<3xf32> {
+  %0 = arith.constant dense<1.0> : tensor<2xf32>
+  rt.yield %0 : tensor<2xf32>
+}
+
+// -----
+
+// expected-error@below {{is linear and has 1 dimensions, not 2}}
+rt.weight @w linear : tensor<2xf32> {
+  %0 = arith.constant dense<1.0> : tensor<2xf32>
+  rt.yield %0 : tensor<2xf32>
+}
+
+// -----
+
+// expected-error@below {{is transposed, which only linear weights can be}}
+rt.weight @w transposed : tensor<2x2xf32> {
+  %0 = arith.constant dense<1.0> : tensor<2x2xf32>
+  rt.yield %0 : tensor<2x2xf32>
+}
+
+// -----
+
+func.func @f() {
+  // expected-error@below {{no rt.weight named @w}}
+  %0 = rt.parameter @w : tensor<2xf32>
+  return
+}
+
+// -----
+
+rt.weight @w linear : tensor<2x2xf32> {
+  %0 = arith.constant dense<1.0> : tensor<2x2xf32>
+  rt.yield %0 : tensor<2x2xf32>
+}
+func.func @f() {
+  // expected-error@below {{the weight @w is linear: only rt.linear can use it}}
+  %0 = rt.parameter @w : tensor<2x2xf32>
+  return
+}
+
+// -----
+
+rt.weight @w : tensor<2xf32> {
+  %0 = arith.constant dense<1.0> : tensor<2xf32>
+  rt.yield %0 : tensor<2xf32>
+}
+func.func @f() {
+  // expected-error@below {{is 'tensor<3xf32>', but the weight is 'tensor<2xf32>'}}
+  %0 = rt.parameter @w : tensor<3xf32>
+  return
+}
+
+// -----
+
+func.func @f(%n: index) {
+  // expected-error@below {{has 1 sizes for 2 dynamic dimensions}}
+  %0 = rt.buffer 0[%n] : memref<?x?xf32>
+  return
+}
+
+// -----
+
+func.func @f() {
+  // expected-error@below {{must have the identity layout}}
+  %0 = rt.buffer 0[] : memref<4x4xf32, strided<[8, 1]>>
+  return
+}
+
+// -----
+
+func.func @f(%x: memref<4x2xf32>, %y: tensor<4x2xf32>) {
+  // expected-error@below {{mixes tensors and memrefs}}
+  %0 = rt.linear @w ins(%x : memref<4x2xf32>) outs(%y : tensor<4x2xf32>) -> tensor<4x2xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<4x2xf32>, %y: tensor<4x2xf32>) {
+  // expected-error@below {{on tensors has one result of type 'tensor<4x2xf32>'}}
+  rt.linear @w ins(%x : tensor<4x2xf32>) outs(%y : tensor<4x2xf32>)
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<4x2xf16>, %y: tensor<4x2xf32>) {
+  // expected-error@below {{has operands of element types 'f16' and 'f32'}}
+  %0 = rt.linear @w ins(%x : tensor<4x2xf16>) outs(%y : tensor<4x2xf32>) -> tensor<4x2xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<3x2xf32>, %y: tensor<4x2xf32>) {
+  // expected-error@below {{dimension 0 is 3 in x and 4 in y}}
+  %0 = rt.linear @w ins(%x : tensor<3x2xf32>) outs(%y : tensor<4x2xf32>) -> tensor<4x2xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<2xf32>, %y: tensor<4x2xf32>) {
+  // expected-error@below {{x has 1 dimensions and y 2; both need the same, at least 1}}
+  %0 = rt.linear @w ins(%x : tensor<2xf32>) outs(%y : tensor<4x2xf32>) -> tensor<4x2xf32>
+  return
+}
+
+// -----
+
+rt.weight @w linear transposed : tensor<8x4xf32> {
+  %0 = arith.constant dense<1.0> : tensor<8x4xf32>
+  rt.yield %0 : tensor<8x4xf32>
+}
+func.func @f(%x: tensor<?x8xf32>, %y: tensor<?x4xf32>) {
+  // expected-error@below {{x has 8 columns and y 4, but the weight is 4 by 8}}
+  %0 = rt.linear @w ins(%x : tensor<?x8xf32>) outs(%y : tensor<?x4xf32>) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x8xf32>, %y: tensor<?x4xf32>) {
+  // expected-error@below {{no linear rt.weight named @w}}
+  %0 = rt.linear @w ins(%x : tensor<?x8xf32>) outs(%y : tensor<?x4xf32>) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @f(%a: tensor<2x4xf32>, %b: tensor<1x2x4xf32>, %c: tensor<2x4xf32>) {
+  // expected-error@below {{operands have 2, 3 and 2 dimensions; all need the same, at least 2}}
+  %0 = rt.matmul ins(%a, %b : tensor<2x4xf32>, tensor<1x2x4xf32>) outs(%c : tensor<2x4xf32>) -> tensor<2x4xf32>
+  return
+}
+
+// -----
+
+func.func @f(%a: tensor<2x4xf32>, %b: tensor<5x3xf32>, %c: tensor<2x3xf32>) {
+  // expected-error@below {{sizes do not fit: a is 2 by 4, b 5 by 3, c 2 by 3}}
+  %0 = rt.matmul ins(%a, %b : tensor<2x4xf32>, tensor<5x3xf32>) outs(%c : tensor<2x3xf32>) -> tensor<2x3xf32>
+  return
+}
+
+// -----
+
+func.func @f(%a: tensor<3x2x4xf32>, %b: tensor<1x4x3xf32>, %c: tensor<5x2x3xf32>) {
+  // expected-error@below {{batch dimension 0 is 3 in an input and 5 in c}}
+  %0 = rt.matmul ins(%a, %b : tensor<3x2x4xf32>, tensor<1x4x3xf32>) outs(%c : tensor<5x2x3xf32>) -> tensor<5x2x3xf32>
+  return
+}
+
+// -----
+
+func.func private @k(index, index)
+func.func @f(%n: index, %x: memref<4x2xf32, strided<[8, 1]>>) {
+  // expected-error@below {{buffers need the identity layout}}
+  rt.launch @k grid(%n) buffers(%x : memref<4x2xf32, strided<[8, 1]>>) dims()
+  return
+}
+
+// -----
+
+func.func @f(%n: index) {
+  // expected-error@below {{no kernel function named @k}}
+  rt.launch @k grid(%n) buffers() dims()
+  return
+}
+
+// -----
+
+func.func @f(%x: memref<4x2xf32, strided<[8, 1]>>, %y: memref<4x2xf32>) {
+  // expected-error@below {{copies dense buffers only}}
+  rt.copy %x to %y : memref<4x2xf32, strided<[8, 1]>> to memref<4x2xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: memref<4x2xi32>, %y: memref<4x2xf32>) {
+  // expected-error@below {{copies 'i32' to 'f32'}}
+  rt.copy %x to %y : memref<4x2xi32> to memref<4x2xf32>
+  return
+}

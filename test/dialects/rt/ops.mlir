@@ -1,0 +1,57 @@
+// RUN: caat-opt %s | caat-opt | FileCheck %s
+// RUN: caat-opt %s --mlir-print-op-generic | caat-opt | FileCheck %s
+
+// CHECK-LABEL: rt.weight @scale : tensor<2xf32> {
+rt.weight @scale : tensor<2xf32> {
+  %0 = arith.constant dense<[1.0, 2.0]> : tensor<2xf32>
+  // CHECK: rt.yield %{{.*}} : tensor<2xf32>
+  rt.yield %0 : tensor<2xf32>
+}
+// CHECK: rt.weight @w linear : tensor<4x8xf32>
+rt.weight @w linear : tensor<4x8xf32> {
+  %0 = arith.constant dense<1.0> : tensor<4x8xf32>
+  rt.yield %0 : tensor<4x8xf32>
+}
+// CHECK: rt.weight @t linear transposed : tensor<8x4xf32>
+rt.weight @t linear transposed : tensor<8x4xf32> {
+  %0 = arith.constant dense<1.0> : tensor<8x4xf32>
+  rt.yield %0 : tensor<8x4xf32>
+}
+
+func.func private @k(index, index)
+
+// CHECK-LABEL: func.func @tensors(
+func.func @tensors(%x: tensor<?x4xf32>, %a: tensor<?x?x8xf32>, %y: tensor<?x8xf32>, %c: tensor<?x?x?xf32>) {
+  // CHECK: rt.parameter @scale : tensor<2xf32>
+  %0 = rt.parameter @scale : tensor<2xf32>
+  // CHECK: rt.linear @w ins(%{{.*}} : tensor<?x4xf32>) outs(%{{.*}} : tensor<?x8xf32>) -> tensor<?x8xf32>
+  %1 = rt.linear @w ins(%x : tensor<?x4xf32>) outs(%y : tensor<?x8xf32>) -> tensor<?x8xf32>
+  // CHECK: rt.linear @t accumulate ins
+  %2 = rt.linear @t accumulate ins(%x : tensor<?x4xf32>) outs(%1 : tensor<?x8xf32>) -> tensor<?x8xf32>
+  // CHECK: rt.matmul ins({{.*}}) outs({{.*}}) {alpha = 5.000000e-01 : f32, transpose_b} -> tensor<?x?x?xf32>
+  %3 = rt.matmul ins(%a, %a : tensor<?x?x8xf32>, tensor<?x?x8xf32>) outs(%c : tensor<?x?x?xf32>)
+         {transpose_b, alpha = 0.5 : f32} -> tensor<?x?x?xf32>
+  return
+}
+
+// CHECK-LABEL: func.func @memrefs(
+func.func @memrefs(%x: memref<?x4xf32>, %y: memref<?x8xf32>, %fits: i1) {
+  // CHECK: %[[N:.*]] = rt.dim "batch"
+  %n = rt.dim "batch"
+  // CHECK: rt.buffer 3[%[[N]]] : memref<?x4xf32>
+  %b = rt.buffer 3[%n] : memref<?x4xf32>
+  // CHECK: rt.workspace : memref<?xi8>
+  %w = rt.workspace : memref<?xi8>
+  // CHECK: rt.linear @w ins(%{{.*}} : memref<?x4xf32>) outs(%{{.*}} : memref<?x8xf32>){{$}}
+  rt.linear @w ins(%b : memref<?x4xf32>) outs(%y : memref<?x8xf32>)
+  // CHECK: rt.copy %{{.*}} to %{{.*}} : memref<?x4xf32> to memref<?x4xf32>
+  rt.copy %x to %b : memref<?x4xf32> to memref<?x4xf32>
+  // CHECK: rt.launch @k grid(%[[N]]) buffers(%{{.*}}, %{{.*}} : memref<?x4xf32>, memref<?x8xf32>) dims(%[[N]])
+  rt.launch @k grid(%n) buffers(%b, %y : memref<?x4xf32>, memref<?x8xf32>) dims(%n)
+  // CHECK: rt.check %{{.*}}, "too long"
+  rt.check %fits, "too long"
+  // CHECK: mapping = [#rt.rows]
+  scf.forall (%i) in (1) {
+  } {mapping = [#rt.rows]}
+  return
+}
