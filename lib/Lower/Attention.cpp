@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// onnx.Attention: operands brought to one form, keys and values appended to the cache, and the choice at run time between
-// the generated kernel for few tokens and library products for many.
+// onnx.Attention: operands brought to one form, keys and values appended to the cache, and the choice at run time
+// between the generated kernel for few tokens and library products for many.
 #include "lib/Lower/Attention.h"
 
 using namespace mlir;
@@ -56,8 +56,8 @@ static Value headMajor(ScalarBuilder &s, Value x, std::optional<int64_t> heads) 
   return tensorType(x).getRank() == 4 ? x : transposed(s, tokenMajor(s, x, heads), {0, 2, 1, 3});
 }
 
-/// A boolean mask as numbers to add, 0 or -inf, once for all heads, rows and (equal masks being one) layers: loops that load
-/// single bits are not vectorized.
+/// A boolean mask as numbers to add, 0 or -inf, once for all heads, rows and (equal masks being one) layers: loops that
+/// load single bits are not vectorized.
 static Value additiveMask(ScalarBuilder &s, Value mask, Type element) {
   auto type = mask ? tensorType(mask) : RankedTensorType();
   if (!type || !type.getElementType().isInteger(1))
@@ -106,7 +106,8 @@ struct AttentionPattern : OpRewritePattern<onnx::AttentionOp> {
     p.query = tokenMajor(s, op.getQ(), op.getQNumHeads());
     Value keys = headMajor(s, op.getK(), op.getKvNumHeads()), values = headMajor(s, op.getV(), op.getKvNumHeads());
     auto queryType = tensorType(p.query), keyType = tensorType(keys), valueType = tensorType(values);
-    for (int64_t size : {queryType.getDimSize(2), queryType.getDimSize(3), keyType.getDimSize(1), valueType.getDimSize(3)})
+    for (int64_t size :
+         {queryType.getDimSize(2), queryType.getDimSize(3), keyType.getDimSize(1), valueType.getDimSize(3)})
       if (ShapedType::isDynamic(size))
         return rewriter.notifyMatchFailure(op, "the number of heads or the head size is not static");
     p.heads = queryType.getDimSize(2);
@@ -142,8 +143,9 @@ struct AttentionPattern : OpRewritePattern<onnx::AttentionOp> {
     if (op.getPresentValue())
       results.push_back(castTo(s, presentValues, op.getPresentValue().getType()));
     if (op.getQkMatmulOutput()) // unused
-      results.push_back(empty(s, refine(tensorType(op.getQkMatmulOutput()),
-                                        {p.batch, rewriter.getIndexAttr(p.heads), p.tokens, p.total}, rewriter),
+      results.push_back(empty(s,
+                              refine(tensorType(op.getQkMatmulOutput()),
+                                     {p.batch, rewriter.getIndexAttr(p.heads), p.tokens, p.total}, rewriter),
                               queryType.getElementType()));
     rewriter.replaceOp(op, results);
     return success();

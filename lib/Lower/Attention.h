@@ -10,10 +10,10 @@
 namespace caat::lower {
 
 struct AttentionProblem {
-  mlir::Value query;          // [B, S, H, D]
-  mlir::Value keys, values;   // [B, KV, >= T, D] and [B, KV, >= T, Dv]: the whole buffers
-  mlir::Value mask;           // numbers to add, broadcast to [B, H, S, T]; may be null
-  mlir::Value lengths;        // valid keys of each batch row [B]; may be null
+  mlir::Value query;        // [B, S, H, D]
+  mlir::Value keys, values; // [B, KV, >= T, D] and [B, KV, >= T, Dv]: the whole buffers
+  mlir::Value mask;         // numbers to add, broadcast to [B, H, S, T]; may be null
+  mlir::Value lengths;      // valid keys of each batch row [B]; may be null
   mlir::OpFoldResult batch, tokens, total, past;
   int64_t heads, kvHeads, size, valueSize; // H, KV, D, Dv
   bool causal;
@@ -33,15 +33,16 @@ mlir::Value finishScore(ScalarBuilder &s, const AttentionProblem &p, mlir::Value
 /// Query tokens for which decode is the better form: this many times G rows share a key as it is read.
 int64_t decodeTokens(const AttentionProblem &p);
 
-/// How prefill divides the work: at a time `pairs` (batch row, KV head) pairs and G * tokens query rows of each, at most.
+/// How prefill divides the work: at a time `pairs` (batch row, KV head) pairs and G * tokens query rows of each, at
+/// most.
 struct PrefillPlan {
   int64_t blockTokens;
   mlir::Value pairs, rows;
 };
 PrefillPlan planPrefill(ScalarBuilder s, const AttentionProblem &p);
 
-/// Destination [B, S, H, Dv] and scratch memory [pairs, rows, D], [pairs, rows, T], [pairs, rows, Dv], made by the caller
-/// outside of any branch or loop.
+/// Destination [B, S, H, Dv] and scratch memory [pairs, rows, D], [pairs, rows, T], [pairs, rows, Dv], made by the
+/// caller outside of any branch or loop.
 struct PrefillBuffers {
   mlir::Value out, query, scores, result;
 };
@@ -49,7 +50,8 @@ struct PrefillBuffers {
 /// One generated kernel with a row per (batch row, token, KV head), for at most decodeTokens tokens, into `out`.
 mlir::Value attentionDecode(ScalarBuilder s, const AttentionProblem &p, mlir::Value out);
 /// Blocks of query rows: library product, softmax by rows, library product.
-mlir::Value attentionPrefill(ScalarBuilder s, const AttentionProblem &p, const PrefillPlan &plan, PrefillBuffers buffers);
+mlir::Value attentionPrefill(ScalarBuilder s, const AttentionProblem &p, const PrefillPlan &plan,
+                             PrefillBuffers buffers);
 
 } // namespace caat::lower
 

@@ -31,7 +31,8 @@ struct VectorAccess {
     Type element = tensorType(tensor).getElementType();
     if (element != type.getElementType())
       line = arith::TruncFOp::create(s.b, s.loc, VectorType::get(type.getShape(), element), line);
-    return vector::TransferWriteOp::create(s.b, s.loc, line, tensor, at, std::optional<ArrayRef<bool>>(ArrayRef<bool>{true}))
+    return vector::TransferWriteOp::create(s.b, s.loc, line, tensor, at,
+                                           std::optional<ArrayRef<bool>>(ArrayRef<bool>{true}))
         .getResult();
   }
 
@@ -121,8 +122,8 @@ static Value exponentials(ScalarBuilder &s, const AttentionProblem &p, const Pla
 Value attentionDecode(ScalarBuilder s, const AttentionProblem &p, Value out) {
   OpFoldResult kvHeads = s.b.getIndexAttr(p.kvHeads), group = s.b.getIndexAttr(p.group());
   OpFoldResult zero = s.b.getIndexAttr(0), one = s.b.getIndexAttr(1), valueSize = s.b.getIndexAttr(p.valueSize);
-  // The bound on the tokens is known here only by the branch; it keeps the scores' buffer small, which is allotted whatever
-  // branch is taken.
+  // The bound on the tokens is known here only by the branch; it keeps the scores' buffer small, which is allotted
+  // whatever branch is taken.
   Dims grid = {p.batch, s.min(p.tokens, OpFoldResult(s.b.getIndexAttr(decodeTokens(p)))), kvHeads};
   // 16 vector registers of 64 bytes for accumulators.
   int64_t together = std::clamp<int64_t>(256 / std::max(p.size, p.valueSize), 1, p.group());

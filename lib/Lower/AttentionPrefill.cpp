@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Attention of many tokens: blocks of query rows small enough that their scores stay in the L2 cache. The query heads of
-// a group are rows of one product. Where tokens are few, several KV heads are one batched product.
+// Attention of many tokens: blocks of query rows small enough that their scores stay in the L2 cache. The query heads
+// of a group are rows of one product. Where tokens are few, several KV heads are one batched product.
 #include "lib/Lower/Attention.h"
 
 using namespace mlir;
@@ -12,7 +12,9 @@ namespace caat::lower {
 static constexpr int64_t kBlockRows = 192;
 
 /// Query tokens of a block.
-static int64_t blockTokens(const AttentionProblem &p) { return std::max<int64_t>(16, kBlockRows / p.group() / 16 * 16); }
+static int64_t blockTokens(const AttentionProblem &p) {
+  return std::max<int64_t>(16, kBlockRows / p.group() / 16 * 16);
+}
 
 PrefillPlan planPrefill(ScalarBuilder s, const AttentionProblem &p) {
   int64_t block = blockTokens(p);
@@ -47,7 +49,8 @@ static BlockRow placeRow(ScalarBuilder &s, const AttentionProblem &p, const Bloc
 }
 
 /// The block's part [pairs, G * tokens, columns] of a scratch tensor.
-static Value takeRows(ScalarBuilder &s, const AttentionProblem &p, const Block &block, Value scratch, OpFoldResult columns) {
+static Value takeRows(ScalarBuilder &s, const AttentionProblem &p, const Block &block, Value scratch,
+                      OpFoldResult columns) {
   OpFoldResult rows = s.mul(s.b.getIndexAttr(p.group()), block.tokens);
   return slice(s, scratch, zeros(s, 3), {block.pairs, rows, columns});
 }

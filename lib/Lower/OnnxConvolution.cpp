@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Convolution as plain loops, a kernel row per (image, output channel). It is there so that such graphs run; transformers
-// have at most a small one at their input.
+// Convolution as plain loops, a kernel row per (image, output channel). It is there so that such graphs run;
+// transformers have at most a small one at their input.
 #include "lib/Lower/OnnxLowering.h"
 
 using namespace mlir;
@@ -24,7 +24,8 @@ struct ConvPattern : OpRewritePattern<onnx::ConvOp> {
     return given ? llvm::to_vector(*given) : SmallVector<int64_t>(count, otherwise);
   }
 
-  static Window windowOf(ScalarBuilder &s, onnx::ConvOp op, ArrayRef<OpFoldResult> input, ArrayRef<OpFoldResult> kernel) {
+  static Window windowOf(ScalarBuilder &s, onnx::ConvOp op, ArrayRef<OpFoldResult> input,
+                         ArrayRef<OpFoldResult> kernel) {
     int64_t spatial = input.size() - 2;
     Window window = {listOr(op.getStrides(), spatial, 1), listOr(op.getDilations(), spatial, 1), {}, {}};
     SmallVector<int64_t> pads = listOr(op.getPads(), 2 * spatial, 0);
@@ -61,8 +62,10 @@ struct ConvPattern : OpRewritePattern<onnx::ConvOp> {
     for (int64_t i = 0; i < spatial; ++i) { // (size + pads - dilation * (k - 1) - 1) / stride + 1
       OpFoldResult one = rewriter.getIndexAttr(1);
       OpFoldResult padded = s.add(s.add(input[i + 2], window.padBefore[i]), window.padAfter[i]);
-      OpFoldResult reach = s.add(s.mul(s.sub(kernel[i + 2], one), OpFoldResult(rewriter.getIndexAttr(window.dilations[i]))), one);
-      Value steps = arith::DivUIOp::create(rewriter, op.getLoc(), s.value(s.sub(padded, reach)), s.index(window.strides[i]));
+      OpFoldResult reach =
+          s.add(s.mul(s.sub(kernel[i + 2], one), OpFoldResult(rewriter.getIndexAttr(window.dilations[i]))), one);
+      Value steps =
+          arith::DivUIOp::create(rewriter, op.getLoc(), s.value(s.sub(padded, reach)), s.index(window.strides[i]));
       dims.push_back(s.add(steps, s.index(1)));
     }
     dims = refine(type, dims, rewriter);
@@ -98,32 +101,34 @@ struct ConvPattern : OpRewritePattern<onnx::ConvOp> {
 
   /// start + the sum over channels and kernel positions; positions in the padding count as 0.
   static Value windowSum(ScalarBuilder &s, onnx::ConvOp op, const Window &window, ArrayRef<OpFoldResult> kernel,
-                         ArrayRef<OpFoldResult> input, ArrayRef<Value> at, Value firstChannel, ValueRange position, Value start) {
+                         ArrayRef<OpFoldResult> input, ArrayRef<Value> at, Value firstChannel, ValueRange position,
+                         Value start) {
     SmallVector<Value> lower, upper, steps;
     for (OpFoldResult size : kernel.drop_front()) {
       lower.push_back(s.index(0));
       upper.push_back(s.value(size));
       steps.push_back(s.index(1));
     }
-    auto nest = scf::buildLoopNest(
-        s.b, s.loc, lower, upper, steps, start,
-        [&](OpBuilder &b, Location loc, ValueRange k, ValueRange sum) -> scf::ValueVector {
-          ScalarBuilder body{b, loc};
-          SmallVector<Value> from = {at[0], body.add(firstChannel, k[0])}, weight = {at[1]};
-          llvm::append_range(weight, k);
-          Value inside = body.constant(b.getI1Type(), 1);
-          for (auto [i, stride] : llvm::enumerate(window.strides)) {
-            Value place = body.add(body.mul(position[i], body.index(stride)), body.mul(k[i + 1], body.index(window.dilations[i])));
-            place = body.value(body.sub(OpFoldResult(place), window.padBefore[i]));
-            Value size = body.value(input[i + 2]);
-            Value valid = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult, place, size);
-            inside = arith::AndIOp::create(b, loc, inside, valid);
-            from.push_back(body.select(valid, place, body.index(0)));
-          }
-          Value x = body.cast(tensor::ExtractOp::create(b, loc, op.getX(), from), start.getType());
-          Value w = body.cast(tensor::ExtractOp::create(b, loc, op.getW(), weight), start.getType());
-          return {body.select(inside, body.fma(x, w, sum[0]), sum[0])};
-        });
+    auto nest =
+        scf::buildLoopNest(s.b, s.loc, lower, upper, steps, start,
+                           [&](OpBuilder &b, Location loc, ValueRange k, ValueRange sum) -> scf::ValueVector {
+                             ScalarBuilder body{b, loc};
+                             SmallVector<Value> from = {at[0], body.add(firstChannel, k[0])}, weight = {at[1]};
+                             llvm::append_range(weight, k);
+                             Value inside = body.constant(b.getI1Type(), 1);
+                             for (auto [i, stride] : llvm::enumerate(window.strides)) {
+                               Value place = body.add(body.mul(position[i], body.index(stride)),
+                                                      body.mul(k[i + 1], body.index(window.dilations[i])));
+                               place = body.value(body.sub(OpFoldResult(place), window.padBefore[i]));
+                               Value size = body.value(input[i + 2]);
+                               Value valid = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult, place, size);
+                               inside = arith::AndIOp::create(b, loc, inside, valid);
+                               from.push_back(body.select(valid, place, body.index(0)));
+                             }
+                             Value x = body.cast(tensor::ExtractOp::create(b, loc, op.getX(), from), start.getType());
+                             Value w = body.cast(tensor::ExtractOp::create(b, loc, op.getW(), weight), start.getType());
+                             return {body.select(inside, body.fma(x, w, sum[0]), sum[0])};
+                           });
     return nest.results[0];
   }
 };

@@ -77,8 +77,9 @@ struct SplitPattern : OpRewritePattern<onnx::SplitOp> {
     } else { // equal parts, rounded up; the last may be smaller
       OpFoldResult rest = sizes[axis];
       auto whole = getConstantIntValue(rest);
-      OpFoldResult part = whole ? OpFoldResult(rewriter.getIndexAttr((*whole + count - 1) / count))
-                                : arith::CeilDivUIOp::create(rewriter, op.getLoc(), s.value(rest), s.index(count)).getResult();
+      OpFoldResult part =
+          whole ? OpFoldResult(rewriter.getIndexAttr((*whole + count - 1) / count))
+                : arith::CeilDivUIOp::create(rewriter, op.getLoc(), s.value(rest), s.index(count)).getResult();
       for (int64_t i = 0; i < count; ++i) {
         parts.push_back(i + 1 < count ? part : rest);
         rest = s.sub(rest, part);
@@ -106,8 +107,10 @@ struct SlicePattern : OpRewritePattern<onnx::SliceOp> {
   SlicePattern(MLIRContext *context, const ShapeFacts *facts) : OpRewritePattern(context), facts(facts) {}
 
   /// `bound` made non-negative and clamped to [low, high].
-  static OpFoldResult clampBound(ScalarBuilder &s, OpFoldResult bound, OpFoldResult size, int64_t low, OpFoldResult high) {
-    auto constant = getConstantIntValue(bound), staticSize = getConstantIntValue(size), staticHigh = getConstantIntValue(high);
+  static OpFoldResult clampBound(ScalarBuilder &s, OpFoldResult bound, OpFoldResult size, int64_t low,
+                                 OpFoldResult high) {
+    auto constant = getConstantIntValue(bound), staticSize = getConstantIntValue(size),
+         staticHigh = getConstantIntValue(high);
     if (constant && *constant >= 0 && *constant <= low)
       return s.b.getIndexAttr(low);
     if (constant && staticSize && staticHigh) {
@@ -220,7 +223,8 @@ struct ExpandPattern : OpRewritePattern<onnx::ExpandOp> {
       }
       return result;
     });
-    Value result = elementwise(s, type, dims, op.getInput(), [](ScalarBuilder &, Scalars x) { return x[0]; }, /*exact=*/true);
+    Value result =
+        elementwise(s, type, dims, op.getInput(), [](ScalarBuilder &, Scalars x) { return x[0]; }, /*exact=*/true);
     rewriter.replaceOp(op, result);
     return success();
   }
@@ -279,7 +283,8 @@ struct PadPattern : OpRewritePattern<onnx::PadOp> {
         return rewriter.notifyMatchFailure(op, "axes are not constant");
       axes = *constant;
     }
-    Dims pads = indexElements(s, op.getPads()), source = dimsOf(s, op.getData()), before = zeros(s, rank), dims = source;
+    Dims pads = indexElements(s, op.getPads()), source = dimsOf(s, op.getData()), before = zeros(s, rank),
+         dims = source;
     for (auto [i, axis] : llvm::enumerate(axes)) {
       axis = normalizeAxis(axis, rank);
       before[axis] = pads[i];
@@ -332,7 +337,8 @@ struct TriluPattern : OpRewritePattern<onnx::TriluOp> {
     Value diagonal = op.getK() ? s.cast(scalarOf(s, op.getK()), rewriter.getIndexType()) : s.index(0);
     bool upper = op.getUpper();
     auto body = [&](ScalarBuilder &in, Scalars x) -> Value {
-      Value row = linalg::IndexOp::create(in.b, in.loc, rank - 2), column = linalg::IndexOp::create(in.b, in.loc, rank - 1);
+      Value row = linalg::IndexOp::create(in.b, in.loc, rank - 2),
+            column = linalg::IndexOp::create(in.b, in.loc, rank - 1);
       Value border = in.add(row, diagonal);
       Value kept = in.logicalNot(upper ? in.less(column, border) : in.less(border, column));
       return in.select(kept, x[0], in.constant(x[0].getType(), 0));
@@ -360,8 +366,9 @@ struct RangePattern : OpRewritePattern<onnx::RangeOp> {
     Dims dims = resultSizes(facts, op, type, rewriter, [&]() -> Dims {
       Value span = s.sub(bound(op.getLimit()), start), count;
       if (isa<FloatType>(compute))
-        count = s.cast(math::CeilOp::create(rewriter, op.getLoc(), arith::DivFOp::create(rewriter, op.getLoc(), span, delta)),
-                       rewriter.getI64Type());
+        count = s.cast(
+            math::CeilOp::create(rewriter, op.getLoc(), arith::DivFOp::create(rewriter, op.getLoc(), span, delta)),
+            rewriter.getI64Type());
       else
         count = arith::CeilDivSIOp::create(rewriter, op.getLoc(), span, delta);
       count = s.cast(count, rewriter.getIndexType());
@@ -453,8 +460,9 @@ struct SpaceToDepthPattern : OpRewritePattern<onnx::SpaceToDepthOp> {
     for (int64_t dim : {3, 2}) { // later ones first
       OpFoldResult size = dimOf(s, x, dim);
       auto constant = getConstantIntValue(size);
-      OpFoldResult blocks = constant ? OpFoldResult(rewriter.getIndexAttr(*constant / static_cast<int64_t>(op.getBlocksize())))
-                                     : arith::DivUIOp::create(rewriter, op.getLoc(), s.value(size), s.value(block)).getResult();
+      OpFoldResult blocks =
+          constant ? OpFoldResult(rewriter.getIndexAttr(*constant / static_cast<int64_t>(op.getBlocksize())))
+                   : arith::DivUIOp::create(rewriter, op.getLoc(), s.value(size), s.value(block)).getResult();
       x = expanded(s, x, dim, {blocks, block});
     }
     x = transposed(s, x, {0, 3, 5, 1, 2, 4});
@@ -467,7 +475,8 @@ struct SpaceToDepthPattern : OpRewritePattern<onnx::SpaceToDepthOp> {
 
 void populateOnnxDataMovementToLinalgPatterns(RewritePatternSet &patterns, const ShapeFacts *facts) {
   MLIRContext *context = patterns.getContext();
-  patterns.add<SlicePattern, ExpandPattern, TilePattern, PadPattern, RangePattern, ConstantOfShapePattern>(context, facts);
+  patterns.add<SlicePattern, ExpandPattern, TilePattern, PadPattern, RangePattern, ConstantOfShapePattern>(context,
+                                                                                                           facts);
   patterns.add<IdentityPattern, TransposePattern, ConcatPattern, SplitPattern, TriluPattern, ShapePattern, SizePattern,
                DepthToSpacePattern, SpaceToDepthPattern>(context);
 }

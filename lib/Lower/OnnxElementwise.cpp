@@ -30,8 +30,9 @@ struct ElementwisePattern : RewritePattern {
     // CastLike's second operand only names a type.
     ValueRange inputs = isa<onnx::CastLikeOp>(op) ? op->getOperands().take_front() : op->getOperands();
     ScalarBuilder s{rewriter, op->getLoc()};
-    Value result = elementwise(s, type, broadcastDims(s, inputs, type), inputs,
-                               [&](ScalarBuilder &in, Scalars args) { return formula(in, op, args); }, exact);
+    Value result = elementwise(
+        s, type, broadcastDims(s, inputs, type), inputs,
+        [&](ScalarBuilder &in, Scalars args) { return formula(in, op, args); }, exact);
     rewriter.replaceOp(op, result);
     return success();
   }
@@ -51,7 +52,8 @@ static Value gelu(ScalarBuilder &s, Operation *op, Scalars x) {
   Value half = s.constant(type, 0.5), one = s.constant(type, 1), inner;
   if (cast<onnx::GeluOp>(op).getApproximate() == "tanh") {
     Value cubic = s.mul(s.mul(s.mul(x[0], x[0]), x[0]), s.constant(type, 0.044715));
-    inner = math::TanhOp::create(s.b, s.loc, s.mul(s.constant(type, 0.7978845608028654), s.add(x[0], cubic)), kFastMath);
+    inner =
+        math::TanhOp::create(s.b, s.loc, s.mul(s.constant(type, 0.7978845608028654), s.add(x[0], cubic)), kFastMath);
   } else {
     inner = math::ErfOp::create(s.b, s.loc, s.mul(x[0], s.constant(type, 0.7071067811865476)), kFastMath);
   }
@@ -145,9 +147,8 @@ static void populateUnary(RewritePatternSet &patterns) {
     return math::AbsIOp::create(s.b, s.loc, x[0]);
   });
   add<onnx::SqrtOp>(patterns, unary<math::SqrtOp>);
-  add<onnx::ReciprocalOp>(patterns, [](ScalarBuilder &s, Operation *, Scalars x) {
-    return s.div(s.constant(x[0].getType(), 1), x[0]);
-  });
+  add<onnx::ReciprocalOp>(
+      patterns, [](ScalarBuilder &s, Operation *, Scalars x) { return s.div(s.constant(x[0].getType(), 1), x[0]); });
   add<onnx::SigmoidOp>(patterns, [](ScalarBuilder &s, Operation *, Scalars x) { return s.sigmoid(x[0]); });
   add<onnx::ReluOp>(patterns, [](ScalarBuilder &s, Operation *, Scalars x) {
     return ifNegative(s, x[0], s.constant(x[0].getType(), 0));
@@ -269,9 +270,8 @@ static void populateBinary(RewritePatternSet &patterns) {
   add<onnx::GreaterOrEqualOp>(patterns, [](ScalarBuilder &s, Operation *, Scalars x) -> Value {
     return arith::OrIOp::create(s.b, s.loc, s.less(x[1], x[0]), s.equal(x[0], x[1]));
   });
-  add<onnx::PReluOp>(patterns, [](ScalarBuilder &s, Operation *, Scalars x) {
-    return ifNegative(s, x[0], s.mul(x[1], x[0]));
-  });
+  add<onnx::PReluOp>(patterns,
+                     [](ScalarBuilder &s, Operation *, Scalars x) { return ifNegative(s, x[0], s.mul(x[1], x[0])); });
   add<onnx::MinOp>(patterns, extreme<false>);
   add<onnx::MaxOp>(patterns, extreme<true>);
   add<onnx::SumOp>(patterns, sum);
@@ -279,8 +279,9 @@ static void populateBinary(RewritePatternSet &patterns) {
     return s.div(sum(s, op, x), s.constant(x[0].getType(), x.size()));
   });
   add<onnx::ClipOp>(patterns, clip);
-  add<onnx::WhereOp>(patterns, [](ScalarBuilder &s, Operation *, Scalars x) { return s.select(x[0], x[1], x[2]); },
-                     /*exact=*/true);
+  add<onnx::WhereOp>(
+      patterns, [](ScalarBuilder &s, Operation *, Scalars x) { return s.select(x[0], x[1], x[2]); },
+      /*exact=*/true);
 }
 
 void populateOnnxElementwiseToLinalgPatterns(RewritePatternSet &patterns) {

@@ -20,22 +20,26 @@ struct GatherPattern : OpRewritePattern<onnx::GatherOp> {
 
   LogicalResult matchAndRewrite(onnx::GatherOp op, PatternRewriter &rewriter) const override {
     ScalarBuilder s{rewriter, op.getLoc()};
-    auto type = tensorType(op.getOutput()), dataType = tensorType(op.getData()), indexType = tensorType(op.getIndices());
+    auto type = tensorType(op.getOutput()), dataType = tensorType(op.getData()),
+         indexType = tensorType(op.getIndices());
     int64_t rank = dataType.getRank(), axis = normalizeAxis(op.getAxis(), rank), count = indexType.getRank();
     Dims dims = dimsOf(s, op.getData());
     OpFoldResult size = dims[axis];
     // Constant indices in a row are a slice.
-    if (auto constant = constantInts(op.getIndices()); constant && count <= 1 && !constant->empty() && isRun(*constant)) {
+    if (auto constant = constantInts(op.getIndices());
+        constant && count <= 1 && !constant->empty() && isRun(*constant)) {
       int64_t first = constant->front();
       Dims offsets = zeros(s, rank), sizes = dims, strides(rank, rewriter.getIndexAttr(1));
-      offsets[axis] = first < 0 ? s.add(size, OpFoldResult(rewriter.getIndexAttr(first))) : rewriter.getIndexAttr(first);
+      offsets[axis] =
+          first < 0 ? s.add(size, OpFoldResult(rewriter.getIndexAttr(first))) : rewriter.getIndexAttr(first);
       sizes[axis] = rewriter.getIndexAttr(constant->size());
       SmallVector<int64_t> shape(dataType.getShape());
       shape[axis] = constant->size();
       if (count == 0)
         shape.erase(shape.begin() + axis);
       auto sliceType = RankedTensorType::get(shape, type.getElementType());
-      Value result = tensor::ExtractSliceOp::create(rewriter, op.getLoc(), sliceType, op.getData(), offsets, sizes, strides);
+      Value result =
+          tensor::ExtractSliceOp::create(rewriter, op.getLoc(), sliceType, op.getData(), offsets, sizes, strides);
       rewriter.replaceOp(op, castTo(s, result, type));
       return success();
     }
@@ -90,7 +94,8 @@ struct GatherElementsPattern : OpRewritePattern<onnx::GatherElementsOp> {
 };
 
 /// The data position that a tuple of indices [at..., 0..n) names: `batch` dims first, then the tuple, wrapped.
-static SmallVector<Value> tupleIndices(ScalarBuilder &s, Value indices, ValueRange at, int64_t batch, int64_t length, Value data) {
+static SmallVector<Value> tupleIndices(ScalarBuilder &s, Value indices, ValueRange at, int64_t batch, int64_t length,
+                                       Value data) {
   SmallVector<Value> position(at.take_front(batch));
   for (int64_t k = 0; k < length; ++k) {
     SmallVector<Value> from(at);
@@ -204,11 +209,12 @@ struct ScatterElementsPattern : OpRewritePattern<onnx::ScatterElementsOp> {
     ScalarBuilder s{rewriter, op.getLoc()};
     int64_t axis = normalizeAxis(op.getAxis(), tensorType(op.getData()).getRank());
     Value limit = s.value(dimOf(s, op.getData(), axis));
-    Value result = scattered(s, op.getData(), op.getUpdates(), op.getReduction(), [&](ScalarBuilder &in, ValueRange at) {
-      SmallVector<Value> to(at);
-      to[axis] = in.wrapIndex(extractIndex(in, op.getIndices(), at), limit);
-      return to;
-    });
+    Value result =
+        scattered(s, op.getData(), op.getUpdates(), op.getReduction(), [&](ScalarBuilder &in, ValueRange at) {
+          SmallVector<Value> to(at);
+          to[axis] = in.wrapIndex(extractIndex(in, op.getIndices(), at), limit);
+          return to;
+        });
     rewriter.replaceOp(op, castTo(s, result, op.getOutput().getType()));
     return success();
   }
@@ -223,11 +229,12 @@ struct ScatterNDPattern : OpRewritePattern<onnx::ScatterNDOp> {
     if (ShapedType::isDynamic(length))
       return rewriter.notifyMatchFailure(op, "the length of the index tuples is not static");
     ScalarBuilder s{rewriter, op.getLoc()};
-    Value result = scattered(s, op.getData(), op.getUpdates(), op.getReduction(), [&](ScalarBuilder &in, ValueRange at) {
-      SmallVector<Value> to = tupleIndices(in, op.getIndices(), at.take_front(lead), 0, length, op.getData());
-      to.append(at.begin() + lead, at.end());
-      return to;
-    });
+    Value result =
+        scattered(s, op.getData(), op.getUpdates(), op.getReduction(), [&](ScalarBuilder &in, ValueRange at) {
+          SmallVector<Value> to = tupleIndices(in, op.getIndices(), at.take_front(lead), 0, length, op.getData());
+          to.append(at.begin() + lead, at.end());
+          return to;
+        });
     rewriter.replaceOp(op, castTo(s, result, op.getOutput().getType()));
     return success();
   }
@@ -259,8 +266,8 @@ struct TensorScatterPattern : OpRewritePattern<onnx::TensorScatterOp> {
 } // namespace
 
 void populateOnnxGatherToLinalgPatterns(RewritePatternSet &patterns) {
-  patterns.add<GatherPattern, GatherElementsPattern, GatherNDPattern, OneHotPattern, ScatterElementsPattern, ScatterNDPattern,
-               TensorScatterPattern>(patterns.getContext());
+  patterns.add<GatherPattern, GatherElementsPattern, GatherNDPattern, OneHotPattern, ScatterElementsPattern,
+               ScatterNDPattern, TensorScatterPattern>(patterns.getContext());
 }
 
 } // namespace caat

@@ -100,7 +100,8 @@ OpFoldResult dimOf(ScalarBuilder s, Value value, int64_t dim) {
       return s.b.getIndexAttr(type.getDimSize(dim));
     if (Value source = sameSizes(value)) {
       value = source;
-    } else if (auto castOp = value.getDefiningOp<tensor::CastOp>(); castOp && isa<RankedTensorType>(castOp.getSource().getType())) {
+    } else if (auto castOp = value.getDefiningOp<tensor::CastOp>();
+               castOp && isa<RankedTensorType>(castOp.getSource().getType())) {
       value = castOp.getSource();
     } else if (auto product = value.getDefiningOp<onnx::MatMulOp>(); product && isWeightProduct(product)) {
       value = product.getA(); // the last dimension is the weight's, and static
@@ -274,16 +275,15 @@ Value reduce(ScalarBuilder s, ValueRange inputs, ArrayRef<AffineMap> maps, Array
   allMaps.push_back(AffineMap::get(rank, 0, exprs, context));
   Value init = filled(s, kept, accumulator);
   Type accumulatorType = accumulator.getType();
-  auto generic =
-      linalg::GenericOp::create(s.b, s.loc, init.getType(), inputs, init, allMaps, iterators,
-                                [&](OpBuilder &inner, Location loc, ValueRange args) {
-                                  ScalarBuilder in{inner, loc};
-                                  SmallVector<Value> values(args);
-                                  for (Value &value : values)
-                                    if (isa<FloatType>(value.getType()) && isa<FloatType>(accumulatorType))
-                                      value = in.cast(value, accumulatorType);
-                                  linalg::YieldOp::create(inner, loc, body(in, values));
-                                });
+  auto generic = linalg::GenericOp::create(s.b, s.loc, init.getType(), inputs, init, allMaps, iterators,
+                                           [&](OpBuilder &inner, Location loc, ValueRange args) {
+                                             ScalarBuilder in{inner, loc};
+                                             SmallVector<Value> values(args);
+                                             for (Value &value : values)
+                                               if (isa<FloatType>(value.getType()) && isa<FloatType>(accumulatorType))
+                                                 value = in.cast(value, accumulatorType);
+                                             linalg::YieldOp::create(inner, loc, body(in, values));
+                                           });
   return generic.getResult(0);
 }
 

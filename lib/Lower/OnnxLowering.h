@@ -77,12 +77,14 @@ mlir::DenseElementsAttr constantValue(mlir::Value value);
 std::optional<llvm::SmallVector<int64_t>> constantInts(mlir::Value value);
 /// The scalar of a constant all whose elements are equal, in `type`.
 mlir::Value splatScalar(ScalarBuilder s, mlir::Value value, mlir::Type type);
-/// The elements of an integer tensor of static size as indices: constants, operands of tensor.from_elements, or extracted.
+/// The elements of an integer tensor of static size as indices: constants, operands of tensor.from_elements, or
+/// extracted.
 Dims indexElements(ScalarBuilder s, mlir::Value value);
 
 // Dimensions.
 
-/// Dimension `dim` of `value`, looked up through ops that keep it so that it depends on function arguments where possible.
+/// Dimension `dim` of `value`, looked up through ops that keep it so that it depends on function arguments where
+/// possible.
 mlir::OpFoldResult dimOf(ScalarBuilder s, mlir::Value value, int64_t dim);
 Dims dimsOf(ScalarBuilder s, mlir::Value value);
 /// The sizes of a result of type `type`: its static ones, and `dims` for the others.
@@ -156,7 +158,8 @@ llvm::SmallVector<mlir::Value> delinearize(ScalarBuilder &s, mlir::Value row, ll
 mlir::Value batchMatmul(ScalarBuilder s, mlir::Value a, mlir::Value bMatrix, mlir::Value out, bool transposeB,
                         float alpha = 1.0f);
 /// The same as a linalg.generic.
-mlir::Value generatedProduct(ScalarBuilder s, mlir::Value a, mlir::Value bMatrix, mlir::Value out, bool transposeB, float alpha);
+mlir::Value generatedProduct(ScalarBuilder s, mlir::Value a, mlir::Value bMatrix, mlir::Value out, bool transposeB,
+                             float alpha);
 
 } // namespace caat::lower
 

@@ -30,14 +30,13 @@ Value generatedProduct(ScalarBuilder s, Value a, Value bMatrix, Value out, bool 
   iterators.push_back(utils::IteratorType::reduction);
   Value zero = linalg::FillOp::create(s.b, s.loc, s.constant(type.getElementType(), 0), out).getResult(0);
   AffineMap outMap = AffineMap::getMultiDimIdentityMap(batch + 3, s.b.getContext()).getMajorSubMap(batch + 2);
-  auto generic = linalg::GenericOp::create(
-      s.b, s.loc, type, ValueRange{a, bMatrix}, zero,
-      {map(a, m, k), transposeB ? map(bMatrix, n, k) : map(bMatrix, k, n), outMap}, iterators,
-      [&](OpBuilder &inner, Location loc, ValueRange args) {
-        ScalarBuilder in{inner, loc};
-        Value scaled = in.mul(args[0], in.constant(args[0].getType(), alpha));
-        linalg::YieldOp::create(inner, loc, in.fma(scaled, args[1], args[2]));
-      });
+  auto generic = linalg::GenericOp::create(s.b, s.loc, type, ValueRange{a, bMatrix}, zero,
+                                           {map(a, m, k), transposeB ? map(bMatrix, n, k) : map(bMatrix, k, n), outMap},
+                                           iterators, [&](OpBuilder &inner, Location loc, ValueRange args) {
+                                             ScalarBuilder in{inner, loc};
+                                             Value scaled = in.mul(args[0], in.constant(args[0].getType(), alpha));
+                                             linalg::YieldOp::create(inner, loc, in.fma(scaled, args[1], args[2]));
+                                           });
   return generic.getResult(0);
 }
 
@@ -110,7 +109,8 @@ struct GemmPattern : OpRewritePattern<onnx::GemmOp> {
     ScalarBuilder s{rewriter, op.getLoc()};
     Value a = op.getTransA() ? transposed(s, op.getA(), {1, 0}) : op.getA();
     Dims dims = {dimOf(s, a, 0), dimOf(s, op.getB(), op.getTransB() ? 0 : 1)};
-    Value y = batchMatmul(s, a, op.getB(), empty(s, dims, type.getElementType()), op.getTransB(), op.getAlpha().convertToFloat());
+    Value y = batchMatmul(s, a, op.getB(), empty(s, dims, type.getElementType()), op.getTransB(),
+                          op.getAlpha().convertToFloat());
     double beta = op.getBeta().convertToDouble();
     if (op.getC() && beta != 0)
       y = elementwise(s, type, dims, {y, op.getC()}, [&](ScalarBuilder &in, Scalars x) {

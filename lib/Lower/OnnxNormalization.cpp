@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Normalisations: one generic per row reduction and one for the rest, so that a kernel former can fuse them by rows with
-// what comes before and after. Statistics are f32 (f64 for f64).
+// Normalisations: one generic per row reduction and one for the rest, so that a kernel former can fuse them by rows
+// with what comes before and after. Statistics are f32 (f64 for f64).
 #include "lib/Lower/OnnxLowering.h"
 #include "lib/Lower/SoftmaxRows.h"
 
@@ -24,12 +24,11 @@ static AffineMap rowMap(int64_t rank, int64_t axis, MLIRContext *context) {
 }
 
 /// mean(body(x)) over dims [axis, rank): the sum only; the division joins the consumer.
-static Value rowSum(ScalarBuilder s, ValueRange inputs, ArrayRef<AffineMap> maps, ArrayRef<OpFoldResult> dims, int64_t axis,
-                    Type compute, ScalarFn body) {
+static Value rowSum(ScalarBuilder s, ValueRange inputs, ArrayRef<AffineMap> maps, ArrayRef<OpFoldResult> dims,
+                    int64_t axis, Type compute, ScalarFn body) {
   auto axes = llvm::to_vector(llvm::seq<int64_t>(axis, dims.size()));
-  return reduce(s, inputs, maps, dims, axes, s.constant(compute, 0), [&](ScalarBuilder &in, Scalars x) {
-    return in.add(x.back(), body(in, x.drop_back()));
-  });
+  return reduce(s, inputs, maps, dims, axes, s.constant(compute, 0),
+                [&](ScalarBuilder &in, Scalars x) { return in.add(x.back(), body(in, x.drop_back())); });
 }
 
 static Value rsqrt(ScalarBuilder &s, Value x) { return math::RsqrtOp::create(s.b, s.loc, x, kFastMath); }
@@ -47,17 +46,17 @@ struct RMSNormalizationPattern : OpRewritePattern<onnx::RMSNormalizationOp> {
     Type compute = computeType(type.getElementType());
     Dims dims = dimsOf(s, x);
     AffineMap identity = rewriter.getMultiDimIdentityMap(rank), row = rowMap(rank, axis, rewriter.getContext());
-    Value squares = rowSum(s, x, identity, dims, axis, compute,
-                           [](ScalarBuilder &in, Scalars v) { return in.mul(v[0], v[0]); });
+    Value squares =
+        rowSum(s, x, identity, dims, axis, compute, [](ScalarBuilder &in, Scalars v) { return in.mul(v[0], v[0]); });
     Value count = countFrom(s, dims, axis, compute);
     double epsilon = op.getEpsilon().convertToDouble();
-    Value result = mapped(s, resultType, dims, {x, squares, op.getScale()},
-                          {identity, row, broadcastMap(tensorType(op.getScale()), type)},
-                          [&](ScalarBuilder &in, Scalars v) {
-                            Value mean = in.div(v[1], count);
-                            Value inverse = rsqrt(in, in.add(mean, in.constant(compute, epsilon)));
-                            return in.mul(in.mul(v[0], inverse), in.cast(v[2], compute));
-                          });
+    Value result =
+        mapped(s, resultType, dims, {x, squares, op.getScale()},
+               {identity, row, broadcastMap(tensorType(op.getScale()), type)}, [&](ScalarBuilder &in, Scalars v) {
+                 Value mean = in.div(v[1], count);
+                 Value inverse = rsqrt(in, in.add(mean, in.constant(compute, epsilon)));
+                 return in.mul(in.mul(v[0], inverse), in.cast(v[2], compute));
+               });
     rewriter.replaceOp(op, result);
     return success();
   }
@@ -151,14 +150,16 @@ struct GroupNormalizationPattern : OpRewritePattern<onnx::GroupNormalizationOp> 
     if (type.isDynamicDim(1))
       return rewriter.notifyMatchFailure(op, "the number of channels is not static");
     ScalarBuilder s{rewriter, op.getLoc()};
-    OpFoldResult groupCount = rewriter.getIndexAttr(groups), perGroup = rewriter.getIndexAttr(type.getDimSize(1) / groups);
+    OpFoldResult groupCount = rewriter.getIndexAttr(groups),
+                 perGroup = rewriter.getIndexAttr(type.getDimSize(1) / groups);
     Value x = expanded(s, op.getX(), 1, {groupCount, perGroup}); // [N, groups, channels of a group, ...]
     auto wide = tensorType(x);
     Dims dims = dimsOf(s, x);
     Type compute = computeType(type.getElementType());
     MLIRContext *context = rewriter.getContext();
     AffineMap identity = rewriter.getMultiDimIdentityMap(rank + 1), row = rowMap(rank + 1, 2, context);
-    AffineMap channel = AffineMap::get(rank + 1, 0, {rewriter.getAffineDimExpr(1), rewriter.getAffineDimExpr(2)}, context);
+    AffineMap channel =
+        AffineMap::get(rank + 1, 0, {rewriter.getAffineDimExpr(1), rewriter.getAffineDimExpr(2)}, context);
     Value count = countFrom(s, dims, 2, compute);
     double epsilon = op.getEpsilon().convertToDouble();
     Value sum = rowSum(s, x, identity, dims, 2, compute, [](ScalarBuilder &, Scalars v) { return v[0]; });

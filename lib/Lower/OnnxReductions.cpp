@@ -49,10 +49,10 @@ template <typename OpTy> static std::optional<SmallVector<int64_t>> axesOf(OpTy 
 namespace {
 
 struct Reduction {
-  Value (*before)(ScalarBuilder &, Value);          // of each element; may be null
-  Value (*combine)(ScalarBuilder &, Value, Value);  // element, accumulator
+  Value (*before)(ScalarBuilder &, Value);         // of each element; may be null
+  Value (*combine)(ScalarBuilder &, Value, Value); // element, accumulator
   Value (*init)(ScalarBuilder &, Type);
-  Value (*after)(ScalarBuilder &, Value, Value);    // of the result; second: number of elements reduced; may be null
+  Value (*after)(ScalarBuilder &, Value, Value); // of the result; second: number of elements reduced; may be null
 };
 
 template <typename OpTy> struct ReducePattern : OpRewritePattern<OpTy> {
@@ -108,7 +108,8 @@ template <typename OpTy, bool isMax> struct ArgReducePattern : OpRewritePattern<
         exprs.push_back(rewriter.getAffineDimExpr(i));
     AffineMap out = AffineMap::get(rank, 0, exprs, rewriter.getContext());
     Type i64 = rewriter.getI64Type();
-    Value best = filled(s, kept, extremeInit(s, type.getElementType(), isMax)), at = filled(s, kept, s.constant(i64, 0));
+    Value best = filled(s, kept, extremeInit(s, type.getElementType(), isMax)),
+          at = filled(s, kept, s.constant(i64, 0));
     auto generic = linalg::GenericOp::create(
         rewriter, op.getLoc(), TypeRange{best.getType(), at.getType()}, op.getData(), ValueRange{best, at},
         {rewriter.getMultiDimIdentityMap(rank), out, out}, iterators,
@@ -152,18 +153,18 @@ struct CumSumPattern : OpRewritePattern<onnx::CumSumOp> {
           sizes[i] = in.b.getIndexAttr(1);
       Value line = slice(in, outs[0], offsets, sizes);
       Value zero = in.constant(type.getElementType(), 0);
-      auto loop = scf::ForOp::create(
-          in.b, in.loc, in.index(0), length, in.index(1), ValueRange{line, zero},
-          [&](OpBuilder &b, Location loc, Value i, ValueRange state) {
-            ScalarBuilder body{b, loc};
-            Value position = op.getReverse() ? body.sub(body.sub(length, body.index(1)), i) : i;
-            SmallVector<Value> from(at), to(rank, body.index(0));
-            from[axis] = to[axis] = position;
-            Value total = body.add(state[1], tensor::ExtractOp::create(b, loc, op.getX(), from));
-            Value stored = op.getExclusive() ? state[1] : total;
-            Value next = tensor::InsertOp::create(b, loc, stored, state[0], to);
-            scf::YieldOp::create(b, loc, ValueRange{next, total});
-          });
+      auto loop =
+          scf::ForOp::create(in.b, in.loc, in.index(0), length, in.index(1), ValueRange{line, zero},
+                             [&](OpBuilder &b, Location loc, Value i, ValueRange state) {
+                               ScalarBuilder body{b, loc};
+                               Value position = op.getReverse() ? body.sub(body.sub(length, body.index(1)), i) : i;
+                               SmallVector<Value> from(at), to(rank, body.index(0));
+                               from[axis] = to[axis] = position;
+                               Value total = body.add(state[1], tensor::ExtractOp::create(b, loc, op.getX(), from));
+                               Value stored = op.getExclusive() ? state[1] : total;
+                               Value next = tensor::InsertOp::create(b, loc, stored, state[0], to);
+                               scf::YieldOp::create(b, loc, ValueRange{next, total});
+                             });
       return SmallVector<RowPiece>{{loop.getResult(0), offsets, sizes}};
     });
     rewriter.replaceOp(op, castTo(s, results[0], op.getY().getType()));
@@ -187,56 +188,64 @@ struct TopKPattern : OpRewritePattern<onnx::TopKOp> {
     Type element = type.getElementType(), i64 = rewriter.getI64Type();
     Value values = empty(s, resultDims, element), indices = empty(s, resultDims, i64);
     bool largest = op.getLargest();
-    auto results = forEachRow(s, s.product(lines), {values, indices}, [&](ScalarBuilder &in, Value row, ValueRange outs) {
-      SmallVector<Value> at = delinearize(in, row, lines);
-      Dims offsets(at.begin(), at.end());
-      offsets[axis] = in.b.getIndexAttr(0);
-      Value valueLine = slice(in, outs[0], offsets, sizes), indexLine = slice(in, outs[1], offsets, sizes);
-      auto place = [&](ScalarBuilder &body, Value i) {
-        SmallVector<Value> to(rank, body.index(0));
-        to[axis] = i;
-        return to;
-      };
-      Value zero = in.index(0), one = in.index(1);
-      auto overElements = [&](OpBuilder &b, Location loc, Value i, ValueRange lists) {
-        ScalarBuilder body{b, loc};
-        SmallVector<Value> from(at);
-        from[axis] = i;
-        Value x = tensor::ExtractOp::create(b, loc, op.getX(), from);
-        Value count = body.min(i, k); // so many are in the lists
-        // Insert x: from the first worse one on, each element moves down by one (so that equal ones keep their order).
-        Value notYet = body.constant(b.getI1Type(), 0);
-        auto bubble = scf::ForOp::create(
-            b, loc, zero, count, one, ValueRange{lists[0], lists[1], x, body.cast(i, i64), notYet},
-            [&](OpBuilder &b2, Location loc2, Value j, ValueRange state) {
-              ScalarBuilder step{b2, loc2};
-              auto to = place(step, j);
-              Value there = tensor::ExtractOp::create(b2, loc2, state[0], to);
-              Value thereAt = tensor::ExtractOp::create(b2, loc2, state[1], to);
-              Value better = largest ? step.less(there, state[2]) : step.less(state[2], there);
-              better = arith::OrIOp::create(b2, loc2, better, state[4]);
-              Value list = tensor::InsertOp::create(b2, loc2, step.select(better, state[2], there), state[0], to);
-              Value listAt = tensor::InsertOp::create(b2, loc2, step.select(better, state[3], thereAt), state[1], to);
-              scf::YieldOp::create(b2, loc2, ValueRange{list, listAt, step.select(better, there, state[2]),
-                                                        step.select(better, thereAt, state[3]), better});
-            });
-        Value room = body.less(count, k);
-        auto append = scf::IfOp::create(
-            b, loc, room,
-            [&](OpBuilder &b2, Location loc2) {
-              ScalarBuilder step{b2, loc2};
-              auto to = place(step, count);
-              Value list = tensor::InsertOp::create(b2, loc2, bubble.getResult(2), bubble.getResult(0), to);
-              Value listAt = tensor::InsertOp::create(b2, loc2, bubble.getResult(3), bubble.getResult(1), to);
-              scf::YieldOp::create(b2, loc2, ValueRange{list, listAt});
-            },
-            [&](OpBuilder &b2, Location loc2) { scf::YieldOp::create(b2, loc2, bubble.getResults().take_front(2)); });
-        scf::YieldOp::create(b, loc, append.getResults());
-      };
-      auto loop = scf::ForOp::create(in.b, in.loc, zero, length, one, ValueRange{valueLine, indexLine}, overElements);
-      return SmallVector<RowPiece>{{loop.getResult(0), offsets, sizes}, {loop.getResult(1), offsets, sizes}};
-    });
-    rewriter.replaceOp(op, {castTo(s, results[0], op.getValues().getType()), castTo(s, results[1], op.getIndices().getType())});
+    auto results =
+        forEachRow(s, s.product(lines), {values, indices}, [&](ScalarBuilder &in, Value row, ValueRange outs) {
+          SmallVector<Value> at = delinearize(in, row, lines);
+          Dims offsets(at.begin(), at.end());
+          offsets[axis] = in.b.getIndexAttr(0);
+          Value valueLine = slice(in, outs[0], offsets, sizes), indexLine = slice(in, outs[1], offsets, sizes);
+          auto place = [&](ScalarBuilder &body, Value i) {
+            SmallVector<Value> to(rank, body.index(0));
+            to[axis] = i;
+            return to;
+          };
+          Value zero = in.index(0), one = in.index(1);
+          auto overElements = [&](OpBuilder &b, Location loc, Value i, ValueRange lists) {
+            ScalarBuilder body{b, loc};
+            SmallVector<Value> from(at);
+            from[axis] = i;
+            Value x = tensor::ExtractOp::create(b, loc, op.getX(), from);
+            Value count = body.min(i, k); // so many are in the lists
+            // Insert x: from the first worse one on, each element moves down by one (so that equal ones keep their
+            // order).
+            Value notYet = body.constant(b.getI1Type(), 0);
+            auto bubble = scf::ForOp::create(
+                b, loc, zero, count, one, ValueRange{lists[0], lists[1], x, body.cast(i, i64), notYet},
+                [&](OpBuilder &b2, Location loc2, Value j, ValueRange state) {
+                  ScalarBuilder step{b2, loc2};
+                  auto to = place(step, j);
+                  Value there = tensor::ExtractOp::create(b2, loc2, state[0], to);
+                  Value thereAt = tensor::ExtractOp::create(b2, loc2, state[1], to);
+                  Value better = largest ? step.less(there, state[2]) : step.less(state[2], there);
+                  better = arith::OrIOp::create(b2, loc2, better, state[4]);
+                  Value list = tensor::InsertOp::create(b2, loc2, step.select(better, state[2], there), state[0], to);
+                  Value listAt =
+                      tensor::InsertOp::create(b2, loc2, step.select(better, state[3], thereAt), state[1], to);
+                  scf::YieldOp::create(b2, loc2,
+                                       ValueRange{list, listAt, step.select(better, there, state[2]),
+                                                  step.select(better, thereAt, state[3]), better});
+                });
+            Value room = body.less(count, k);
+            auto append = scf::IfOp::create(
+                b, loc, room,
+                [&](OpBuilder &b2, Location loc2) {
+                  ScalarBuilder step{b2, loc2};
+                  auto to = place(step, count);
+                  Value list = tensor::InsertOp::create(b2, loc2, bubble.getResult(2), bubble.getResult(0), to);
+                  Value listAt = tensor::InsertOp::create(b2, loc2, bubble.getResult(3), bubble.getResult(1), to);
+                  scf::YieldOp::create(b2, loc2, ValueRange{list, listAt});
+                },
+                [&](OpBuilder &b2, Location loc2) {
+                  scf::YieldOp::create(b2, loc2, bubble.getResults().take_front(2));
+                });
+            scf::YieldOp::create(b, loc, append.getResults());
+          };
+          auto loop =
+              scf::ForOp::create(in.b, in.loc, zero, length, one, ValueRange{valueLine, indexLine}, overElements);
+          return SmallVector<RowPiece>{{loop.getResult(0), offsets, sizes}, {loop.getResult(1), offsets, sizes}};
+        });
+    rewriter.replaceOp(
+        op, {castTo(s, results[0], op.getValues().getType()), castTo(s, results[1], op.getIndices().getType())});
     return success();
   }
 };
@@ -268,11 +277,14 @@ void populateOnnxReductionToLinalgPatterns(RewritePatternSet &patterns) {
   patterns.add<ReducePattern<onnx::ReduceLogSumOp>>(context, Reduction{nullptr, addTo, sumInit, logarithm});
   patterns.add<ReducePattern<onnx::ReduceLogSumExpOp>>(context, Reduction{exponential, addTo, sumInit, logarithm});
   patterns.add<ReducePattern<onnx::ReduceMaxOp>>(
-      context, Reduction{nullptr, extreme<true>, [](ScalarBuilder &s, Type type) { return extremeInit(s, type, true); }, nullptr});
+      context, Reduction{nullptr, extreme<true>, [](ScalarBuilder &s, Type type) { return extremeInit(s, type, true); },
+                         nullptr});
   patterns.add<ReducePattern<onnx::ReduceMinOp>>(
-      context, Reduction{nullptr, extreme<false>, [](ScalarBuilder &s, Type type) { return extremeInit(s, type, false); }, nullptr});
-  patterns.add<ArgReducePattern<onnx::ArgMaxOp, true>, ArgReducePattern<onnx::ArgMinOp, false>, CumSumPattern, TopKPattern>(
-      context);
+      context, Reduction{nullptr, extreme<false>,
+                         [](ScalarBuilder &s, Type type) { return extremeInit(s, type, false); }, nullptr});
+  patterns
+      .add<ArgReducePattern<onnx::ArgMaxOp, true>, ArgReducePattern<onnx::ArgMinOp, false>, CumSumPattern, TopKPattern>(
+          context);
 }
 
 } // namespace caat

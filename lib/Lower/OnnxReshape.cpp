@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Ops that keep the elements' order: Reshape, Flatten, Squeeze, Unsqueeze. A reshape is a collapse and an expansion over
-// the finest groups of dimensions whose products are equal on both sides.
+// Ops that keep the elements' order: Reshape, Flatten, Squeeze, Unsqueeze. A reshape is a collapse and an expansion
+// over the finest groups of dimensions whose products are equal on both sides.
 #include "caat/Raise/DimExpr.h"
 #include "lib/Lower/OnnxLowering.h"
 #include "lib/Lower/ShapeFacts.h"
@@ -105,7 +105,8 @@ static AffineExpr fresh(unsigned index, MLIRContext *context) { return getAffine
 static SmallVector<AffineExpr> localDims(RankedTensorType type) {
   SmallVector<AffineExpr> exprs;
   for (auto [i, size] : llvm::enumerate(type.getShape()))
-    exprs.push_back(ShapedType::isDynamic(size) ? fresh(i, type.getContext()) : getAffineConstantExpr(size, type.getContext()));
+    exprs.push_back(ShapedType::isDynamic(size) ? fresh(i, type.getContext())
+                                                : getAffineConstantExpr(size, type.getContext()));
   return exprs;
 }
 
@@ -154,11 +155,12 @@ struct ReshapePattern : OpRewritePattern<onnx::ReshapeOp> {
       result[inferred] = size ? size : fresh(100 + inferred, context);
       if (type.isDynamicDim(inferred)) {
         auto position = llvm::find(source, result[inferred]);
-        dims[inferred] = position != source.end()
-                             ? sourceDims[position - source.begin()]
-                             : OpFoldResult(arith::DivUIOp::create(rewriter, op.getLoc(), s.value(s.product(sourceDims)),
-                                                                   s.value(s.product(otherDims)))
-                                                .getResult());
+        dims[inferred] =
+            position != source.end()
+                ? sourceDims[position - source.begin()]
+                : OpFoldResult(arith::DivUIOp::create(rewriter, op.getLoc(), s.value(s.product(sourceDims)),
+                                                      s.value(s.product(otherDims)))
+                                   .getResult());
       } else {
         dims[inferred] = rewriter.getIndexAttr(type.getDimSize(inferred));
         result[inferred] = getAffineConstantExpr(type.getDimSize(inferred), context);

@@ -72,7 +72,8 @@ struct RotaryPattern : OpRewritePattern<onnx::RotaryEmbeddingOp> {
     Half second = {interleaved ? 1 : rotated / 2, rotated / 2, interleaved ? 2 : 1};
     Value cosCache = op.getCosCache(), sinCache = op.getSinCache(), positions = op.getPositionIds();
     Value init = empty(s, dims, type.getElementType());
-    OpFoldResult zero = rewriter.getIndexAttr(0), one = rewriter.getIndexAttr(1), half = rewriter.getIndexAttr(rotated / 2);
+    OpFoldResult zero = rewriter.getIndexAttr(0), one = rewriter.getIndexAttr(1),
+                 half = rewriter.getIndexAttr(rotated / 2);
 
     auto body = [&](ScalarBuilder &in, Value row, ValueRange outs) {
       SmallVector<Value> at = delinearize(in, row, ArrayRef(dims).take_front(2));
@@ -96,7 +97,8 @@ struct RotaryPattern : OpRewritePattern<onnx::RotaryEmbeddingOp> {
       dest = putHalf(in, rotate(in, b, a, cos, sin, /*minus=*/false, takeHalf(in, dest, second)), dest, second);
       if (rotated < size) {
         Half rest = {rotated, size - rotated, 1};
-        Value copy = linalg::CopyOp::create(in.b, in.loc, takeHalf(in, source, rest), takeHalf(in, dest, rest)).getResult(0);
+        Value copy =
+            linalg::CopyOp::create(in.b, in.loc, takeHalf(in, source, rest), takeHalf(in, dest, rest)).getResult(0);
         dest = putHalf(in, copy, dest, rest);
       }
       return SmallVector<RowPiece>{{dest, offsets, sizes}};
@@ -110,6 +112,8 @@ struct RotaryPattern : OpRewritePattern<onnx::RotaryEmbeddingOp> {
 
 } // namespace
 
-void populateOnnxRotaryToLinalgPatterns(RewritePatternSet &patterns) { patterns.add<RotaryPattern>(patterns.getContext()); }
+void populateOnnxRotaryToLinalgPatterns(RewritePatternSet &patterns) {
+  patterns.add<RotaryPattern>(patterns.getContext());
+}
 
 } // namespace caat

@@ -72,12 +72,15 @@ Value ScalarBuilder::sigmoid(Value x) {
   return div(one, add(one, exp(neg(x))));
 }
 
-Value ScalarBuilder::select(Value condition, Value x, Value y) { return arith::SelectOp::create(b, loc, condition, x, y); }
+Value ScalarBuilder::select(Value condition, Value x, Value y) {
+  return arith::SelectOp::create(b, loc, condition, x, y);
+}
 
 Value ScalarBuilder::less(Value x, Value y) {
   if (isFloat(x))
     return arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OLT, x, y);
-  return arith::CmpIOp::create(b, loc, isBool(x.getType()) ? arith::CmpIPredicate::ult : arith::CmpIPredicate::slt, x, y);
+  return arith::CmpIOp::create(b, loc, isBool(x.getType()) ? arith::CmpIPredicate::ult : arith::CmpIPredicate::slt, x,
+                               y);
 }
 
 Value ScalarBuilder::equal(Value x, Value y) {

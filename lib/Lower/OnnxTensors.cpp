@@ -147,8 +147,8 @@ static std::pair<Value, OpFoldResult> cacheOf(Value past, int64_t axis) {
   auto func = argument ? dyn_cast<func::FuncOp>(argument.getOwner()->getParentOp()) : func::FuncOp();
   if (!func || !argument.getOwner()->isEntryBlock() || !func.getArgAttr(argument.getArgNumber(), kCacheArgAttr))
     return {};
-  if (!llvm::all_of(sliceOp.getMixedOffsets(), isZeroInteger) || !llvm::all_of(sliceOp.getMixedStrides(), isOneInteger) ||
-      !sliceOp.getDroppedDims().none())
+  if (!llvm::all_of(sliceOp.getMixedOffsets(), isZeroInteger) ||
+      !llvm::all_of(sliceOp.getMixedStrides(), isOneInteger) || !sliceOp.getDroppedDims().none())
     return {};
   return {argument, sliceOp.getMixedSizes()[axis]};
 }
@@ -192,18 +192,18 @@ Value concatenated(ScalarBuilder s, ValueRange parts, int64_t axis, Value *buffe
 
 SmallVector<Value> forEachRow(ScalarBuilder s, OpFoldResult rows, ValueRange outs, RowFn body) {
   OpFoldResult zero = s.b.getIndexAttr(0), one = s.b.getIndexAttr(1);
-  auto forall = scf::ForallOp::create(
-      s.b, s.loc, ArrayRef(zero), ArrayRef(rows), ArrayRef(one), outs, /*mapping=*/std::nullopt,
-      [&](OpBuilder &inner, Location loc, ValueRange args) {
-        ScalarBuilder in{inner, loc};
-        SmallVector<RowPiece> pieces = body(in, args.front(), args.drop_front());
-        auto terminator = scf::InParallelOp::create(inner, loc);
-        OpBuilder::InsertionGuard guard(inner);
-        inner.setInsertionPointToStart(terminator.getBody());
-        for (auto [piece, out] : llvm::zip_equal(pieces, args.drop_front()))
-          tensor::ParallelInsertSliceOp::create(inner, loc, piece.value, out, piece.offsets, piece.sizes,
-                                                ones(in, piece.sizes.size()));
-      });
+  auto forall =
+      scf::ForallOp::create(s.b, s.loc, ArrayRef(zero), ArrayRef(rows), ArrayRef(one), outs, /*mapping=*/std::nullopt,
+                            [&](OpBuilder &inner, Location loc, ValueRange args) {
+                              ScalarBuilder in{inner, loc};
+                              SmallVector<RowPiece> pieces = body(in, args.front(), args.drop_front());
+                              auto terminator = scf::InParallelOp::create(inner, loc);
+                              OpBuilder::InsertionGuard guard(inner);
+                              inner.setInsertionPointToStart(terminator.getBody());
+                              for (auto [piece, out] : llvm::zip_equal(pieces, args.drop_front()))
+                                tensor::ParallelInsertSliceOp::create(inner, loc, piece.value, out, piece.offsets,
+                                                                      piece.sizes, ones(in, piece.sizes.size()));
+                            });
   return SmallVector<Value>(forall.getResults());
 }
 

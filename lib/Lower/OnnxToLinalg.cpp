@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// onnx-to-linalg: lowers the executed onnx ops of a function in order, then tidies up: constants, transposes that cancel,
-// and sizes that refer to computed tensors where arguments give them.
+// onnx-to-linalg: lowers the executed onnx ops of a function in order, then tidies up: constants, transposes that
+// cancel, and sizes that refer to computed tensors where arguments give them.
 #include "caat/Lower/Conversions.h"
 #include "dialects/rt/RT.h"
 #include "lib/Lower/OnnxLowering.h"
@@ -94,6 +94,11 @@ static InFlightDiagnostic reportUnlowered(Operation *op, StringRef reason) {
   return diagnostic;
 }
 
+static bool hasUnknownRank(Operation *op) {
+  auto isUnranked = [](Type type) { return isa<UnrankedTensorType>(type); };
+  return llvm::any_of(op->getOperandTypes(), isUnranked) || llvm::any_of(op->getResultTypes(), isUnranked);
+}
+
 namespace {
 
 /// Keeps what a pattern said when it did not match.
@@ -126,8 +131,9 @@ struct OnnxToLinalgPass : impl::OnnxToLinalgPassBase<OnnxToLinalgPass> {
     func.walk([&](rt::MatmulOp op) { products.push_back(op); });
     for (rt::MatmulOp op : products) {
       OpBuilder builder(op);
-      op->replaceAllUsesWith(ValueRange{lower::generatedProduct({builder, op.getLoc()}, op.getA(), op.getB(), op.getInit(),
-                                                                op.getTransposeB(), op.getAlpha().convertToFloat())});
+      op->replaceAllUsesWith(
+          ValueRange{lower::generatedProduct({builder, op.getLoc()}, op.getA(), op.getB(), op.getInit(),
+                                             op.getTransposeB(), op.getAlpha().convertToFloat())});
       op.erase();
     }
   }
@@ -154,6 +160,12 @@ struct OnnxToLinalgPass : impl::OnnxToLinalgPassBase<OnnxToLinalgPass> {
         rewriter.eraseOp(op);
         continue;
       }
+      if (hasUnknownRank(op)) { // the first such op is at fault; the others stand behind it
+        if (ok)
+          reportUnlowered(op, isa<onnx::CustomOp>(op) ? "" : "the rank of an operand or result is not known");
+        ok = false;
+        continue;
+      }
       rewriter.setInsertionPoint(op);
       if (failed(applicator.matchAndRewrite(op, rewriter))) {
         reportUnlowered(op, listener.reason);
@@ -168,9 +180,10 @@ struct OnnxToLinalgPass : impl::OnnxToLinalgPassBase<OnnxToLinalgPass> {
     SmallVector<onnx::ConstantOp> constants;
     func.walk([&](onnx::ConstantOp op) { constants.push_back(op); });
     for (onnx::ConstantOp op : constants) {
-      auto runs = [](OpOperand &use) { return !isa<onnx::ONNXDialect>(use.getOwner()->getDialect()) &&
-                                              !isa<rt::YieldOp>(use.getOwner()) &&
-                                              use.getOwner()->getName().getStringRef() != "tp.shard"; };
+      auto runs = [](OpOperand &use) {
+        return !isa<onnx::ONNXDialect>(use.getOwner()->getDialect()) && !isa<rt::YieldOp>(use.getOwner()) &&
+               use.getOwner()->getName().getStringRef() != "tp.shard";
+      };
       if (llvm::any_of(op->getUses(), runs)) {
         OpBuilder builder(op);
         auto value = dyn_cast<TypedAttr>(op.getValue());

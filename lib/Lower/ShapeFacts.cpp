@@ -18,7 +18,8 @@ ShapeFacts::ShapeFacts(func::FuncOp function) {
   SymbolicShapes shapes(function);
   SmallVector<Operation *> ops;
   function.walk([&](Operation *op) {
-    if (isa<onnx::ReshapeOp, onnx::SliceOp, onnx::ExpandOp, onnx::RangeOp, onnx::ConstantOfShapeOp, onnx::TileOp, onnx::PadOp>(op))
+    if (isa<onnx::ReshapeOp, onnx::SliceOp, onnx::ExpandOp, onnx::RangeOp, onnx::ConstantOfShapeOp, onnx::TileOp,
+            onnx::PadOp>(op))
       ops.push_back(op);
   });
   for (Operation *op : ops) {
@@ -28,7 +29,8 @@ ShapeFacts::ShapeFacts(func::FuncOp function) {
     if (!dims)
       continue;
     results[op] = *dims;
-    if (!llvm::all_of(*dims, [&](AffineExpr dim) { return isa<AffineConstantExpr>(dim) || shapes.canMaterialize(dim); }))
+    if (!llvm::all_of(*dims,
+                      [&](AffineExpr dim) { return isa<AffineConstantExpr>(dim) || shapes.canMaterialize(dim); }))
       continue;
     OpBuilder builder(op);
     SmallVector<OpFoldResult> sizes;

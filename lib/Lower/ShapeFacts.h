@@ -8,8 +8,8 @@
 
 namespace caat {
 
-/// The symbolic shapes of a function's onnx ops, taken while all of them are there: ops are lowered one by one, and their
-/// operands then are no longer the values that were analysed.
+/// The symbolic shapes of a function's onnx ops, taken while all of them are there: ops are lowered one by one, and
+/// their operands then are no longer the values that were analysed.
 class ShapeFacts {
 public:
   /// Analyses `function`; computes the sizes of dynamic results of ops that change shapes by arithmetic on the sizes of

@@ -21,7 +21,8 @@ struct SoftmaxRow {
 /// element is -inf becomes zeros.
 mlir::Value softmaxRow(ScalarBuilder &s, mlir::Value source, mlir::Value dest, const SoftmaxRow &options);
 
-/// The first part of it: dest[j] = exp(score - maximum), not yet divided. Returns dest and 1 / sum (0 for an empty sum).
+/// The first part of it: dest[j] = exp(score - maximum), not yet divided. Returns dest and 1 / sum (0 for an empty
+/// sum).
 std::pair<mlir::Value, mlir::Value> exponentialRow(ScalarBuilder &s, mlir::Value source, mlir::Value dest,
                                                    const SoftmaxRow &options);
 
