@@ -124,17 +124,17 @@ static LogicalResult hoistRowBuffer(memref::AllocOp alloc, scf::ForallOp kernel)
   options.filter = [&](Operation *op) { return kernel->isProperAncestor(op); };
   for (Value size : alloc.getDynamicSizes())
     (void)getBackwardSlice(size, &slice, options);
+  auto varies = [&](Value v) {
+    return isa<BlockArgument>(v) && kernel->isAncestor(v.getParentRegion()->getParentOp());
+  };
+  auto isFixed = [&](Operation *op) {
+    return llvm::none_of(op->getOperands(), varies) && isMemoryEffectFree(op) && op->getNumRegions() == 0;
+  };
+  if (llvm::any_of(alloc.getDynamicSizes(), varies) || !llvm::all_of(slice, isFixed))
+    return alloc.emitOpError("has a size that differs from row to row of a kernel");
   IRMapping mapping;
-  for (Operation *op : slice) {
-    if (!kernel->isProperAncestor(op))
-      continue;
-    bool varies = llvm::any_of(op->getOperands(), [&](Value v) {
-      return isa<BlockArgument>(v) && kernel->isAncestor(v.getParentRegion()->getParentOp());
-    });
-    if (varies || !isMemoryEffectFree(op) || op->getNumRegions())
-      return alloc.emitOpError("has a size that differs from row to row of a kernel");
+  for (Operation *op : slice)
     b.clone(*op, mapping);
-  }
   MemRefType type = alloc.getType();
   Value bytes = arith::ConstantIndexOp::create(
       b, loc, std::max<int64_t>(1, (type.getElementTypeBitWidth() + 7) / 8));

@@ -7,6 +7,8 @@
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/Remarks.h"
 #include "mlir/Interfaces/ViewLikeInterface.h"
+#include <map>
+#include <vector>
 
 namespace caat {
 #define GEN_PASS_DEF_RTPLANMEMORYPASS
@@ -142,24 +144,28 @@ struct PlanMemoryPass : caat::impl::RTPlanMemoryPassBase<PlanMemoryPass> {
     Location loc = host.getLoc();
     IRMapping front;
     DenseMap<Value, int64_t> known;
+    std::map<std::pair<std::vector<void *>, int64_t>, Value> computed; // equal sizes are one value
     auto constant = [&](int64_t value) { return arith::ConstantIndexOp::create(b, loc, value).getResult(); };
     for (Lifetime &life : lives) {
       MemRefType type = life.alloc.getType();
       int64_t factor = std::max<int64_t>(1, (type.getElementTypeBitWidth() + 7) / 8);
       for (int64_t size : type.getShape())
         factor *= ShapedType::isDynamic(size) ? 1 : size;
-      Value count;
+      std::vector<void *> sizes;
       for (Value size : life.alloc.getDynamicSizes()) {
         FailureOr<Value> moved = recompute(b, size, front);
         if (failed(moved))
           return signalPassFailure();
-        count = count ? arith::MulIOp::create(b, loc, count, *moved).getResult() : *moved;
+        sizes.push_back(moved->getAsOpaquePointer());
       }
-      if (!count)
-        count = constant(1);
-      Value bytes = arith::MulIOp::create(b, loc, count, constant(factor));
-      bytes = arith::AddIOp::create(b, loc, bytes, constant(kAlignment - 1));
-      bytes = arith::MulIOp::create(b, loc, arith::DivUIOp::create(b, loc, bytes, constant(kAlignment)), constant(kAlignment));
+      Value &bytes = computed[{sizes, factor}];
+      if (!bytes) {
+        bytes = constant(factor);
+        for (void *size : sizes)
+          bytes = arith::MulIOp::create(b, loc, Value::getFromOpaquePointer(size), bytes);
+        bytes = arith::AddIOp::create(b, loc, bytes, constant(kAlignment - 1));
+        bytes = arith::MulIOp::create(b, loc, arith::DivUIOp::create(b, loc, bytes, constant(kAlignment)), constant(kAlignment));
+      }
       life.bytes = bytes;
       life.typical = estimate(bytes, known);
     }

@@ -95,6 +95,7 @@ public:
     loc = kernel.getLoc();
     StringAttr name = kernel.getSymNameAttr();
     (void)symbols.rename(kernel, b.getStringAttr(name.getValue() + "_rows"));
+    kernel->setAttr("llvm.linkage", LLVM::LinkageAttr::get(b.getContext(), LLVM::Linkage::Internal));
     b.setInsertionPoint(kernel);
     auto wrapper = func::FuncOp::create(b, loc, name, b.getFunctionType({i64, i64, pointer, pointer}, {}));
     b.setInsertionPointToStart(wrapper.addEntryBlock());

@@ -103,7 +103,7 @@ def RTPlanMemoryPass : Pass<"rt-plan-memory", "::mlir::ModuleOp"> {
     dims at entry, and starts at a multiple of 64. A function `caat_workspace_bytes` computes the total.
   }];
   let dependentDialects = ["::caat::rt::RTDialect", "::mlir::memref::MemRefDialect", "::mlir::arith::ArithDialect",
-                           "::mlir::func::FuncDialect"];
+                           "::mlir::func::FuncDialect", "::mlir::LLVM::LLVMDialect"];
 }
 
 def RTApproximateMathPass : Pass<"rt-approximate-math", "::mlir::func::FuncOp"> {
@@ -122,7 +122,8 @@ def RTToLLVMPass : Pass<"rt-to-llvm", "::mlir::ModuleOp"> {
     Calls of the runtime go through the `api` table (Entrypoints.def). Each kernel gets a wrapper with the interface
     `void(int64_t begin, int64_t end, void *const *buffers, const int64_t *dims)` that unpacks its arguments.
   }];
-  let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
+                           "::mlir::scf::SCFDialect"];
 }
 
 #endif // CAAT_LOWER_PASSES

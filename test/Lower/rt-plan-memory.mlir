@@ -1,0 +1,83 @@
+// RUN: caat-opt %s --split-input-file --pass-pipeline="builtin.module(rt-plan-memory,canonicalize,cse)" --verify-diagnostics | FileCheck %s
+
+rt.weight @w linear : tensor<4x4xf32> {
+  %0 = arith.constant dense<1.0> : tensor<4x4xf32>
+  rt.yield %0 : tensor<4x4xf32>
+}
+
+// CHECK-LABEL: func.func @caat_workspace_bytes(%{{.*}}: !llvm.ptr) -> i64
+// Two slots of n * 16 bytes, rounded up to 64.
+// CHECK:         %[[N:.*]] = rt.dim "n"
+// CHECK:         %[[BYTES:.*]] = arith.muli %[[N]], %c16
+// CHECK:         %[[UP:.*]] = arith.addi %[[BYTES]], %c63
+// CHECK:         %[[LINES:.*]] = arith.divui %[[UP]], %c64
+// CHECK:         %[[SLOT:.*]] = arith.muli %[[LINES]], %c64
+// CHECK:         %[[TOTAL:.*]] = arith.addi %[[SLOT]], %[[SLOT]]
+// CHECK:         arith.index_cast %[[TOTAL]] : index to i64
+
+// %a and %c do not live at the same time and share a slot; %b overlaps both.
+// CHECK-LABEL: func.func @caat_forward()
+// CHECK:         %[[ARENA:.*]] = rt.workspace : memref<?xi8>
+// CHECK:         %[[A:.*]] = memref.view %[[ARENA]][%c0]
+// CHECK:         %[[B:.*]] = memref.view %[[ARENA]][%[[SECOND:.*]]][
+// CHECK:         rt.linear @w ins(%{{.*}} : memref<?x4xf32>) outs(%[[A]] : memref<?x4xf32>)
+// CHECK:         rt.linear @w ins(%[[A]] : memref<?x4xf32>) outs(%[[B]] : memref<?x4xf32>)
+// CHECK:         rt.linear @w ins(%[[B]] : memref<?x4xf32>) outs(%[[A]] : memref<?x4xf32>)
+// CHECK:         rt.copy %[[A]] to
+// CHECK-NOT:     memref.alloc
+// CHECK-NOT:     memref.dealloc
+func.func @caat_forward() {
+  %n = rt.dim "n"
+  %x = rt.buffer 0[%n] : memref<?x4xf32>
+  %y = rt.buffer 1[%n] : memref<?x4xf32>
+  %a = memref.alloc(%n) : memref<?x4xf32>
+  %b = memref.alloc(%n) : memref<?x4xf32>
+  %c = memref.alloc(%n) : memref<?x4xf32>
+  rt.linear @w ins(%x : memref<?x4xf32>) outs(%a : memref<?x4xf32>)
+  rt.linear @w ins(%a : memref<?x4xf32>) outs(%b : memref<?x4xf32>)
+  rt.linear @w ins(%b : memref<?x4xf32>) outs(%c : memref<?x4xf32>)
+  rt.copy %c to %y : memref<?x4xf32> to memref<?x4xf32>
+  memref.dealloc %c : memref<?x4xf32>
+  return
+}
+
+// -----
+
+// A buffer lives as long as its views, and a loop's buffers as long as the loop.
+rt.weight @w linear : tensor<4x4xf32> {
+  %0 = arith.constant dense<1.0> : tensor<4x4xf32>
+  rt.yield %0 : tensor<4x4xf32>
+}
+// CHECK-LABEL: func.func @caat_forward()
+// CHECK:         %[[ARENA:.*]] = rt.workspace : memref<?xi8>
+// CHECK:         %[[A:.*]] = memref.view %[[ARENA]][%c0][] : memref<?xi8> to memref<8x4xf32>
+// CHECK:         scf.for
+// CHECK:           memref.view %[[ARENA]][%c128][]
+// CHECK:         rt.linear
+func.func @caat_forward() {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %n = rt.dim "n"
+  %x = rt.buffer 0[] : memref<8x4xf32>
+  %a = memref.alloc() : memref<8x4xf32>
+  %view = memref.subview %a[0, 0] [4, 4] [1, 1] : memref<8x4xf32> to memref<4x4xf32, strided<[4, 1]>>
+  rt.linear @w ins(%x : memref<8x4xf32>) outs(%a : memref<8x4xf32>)
+  scf.for %i = %c0 to %n step %c1 {
+    %b = memref.alloc() : memref<8x4xf32>
+    rt.linear @w ins(%x : memref<8x4xf32>) outs(%b : memref<8x4xf32>)
+  }
+  rt.linear @w ins(%view : memref<4x4xf32, strided<[4, 1]>>) outs(%view : memref<4x4xf32, strided<[4, 1]>>)
+  return
+}
+
+// -----
+
+func.func @caat_forward() {
+  %c0 = arith.constant 0 : index
+  %x = rt.buffer 0[] : memref<4xindex>
+  // expected-error@below {{the size of a buffer does not follow from the dims}}
+  %n = memref.load %x[%c0] : memref<4xindex>
+  %a = memref.alloc(%n) : memref<?xf32>
+  rt.copy %a to %a : memref<?xf32> to memref<?xf32>
+  return
+}

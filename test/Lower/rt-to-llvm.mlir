@@ -1,0 +1,94 @@
+// RUN: caat-opt %s --rt-to-llvm --canonicalize | FileCheck %s
+// RUN: caat-opt %s --lower-to-llvm | FileCheck %s --check-prefix=LLVM
+
+// What the whole conversion leaves: the C interface, and no writable data.
+// LLVM-DAG: llvm.func @caat_workspace_bytes(%{{.*}}: !llvm.ptr) -> i64
+// LLVM-DAG: llvm.func @caat_forward(%{{.*}}: !llvm.ptr, %{{.*}}: !llvm.ptr, %{{.*}}: !llvm.ptr, %{{.*}}: !llvm.ptr, %{{.*}}: !llvm.ptr)
+// LLVM-DAG: llvm.func @k0(%{{.*}}: i64, %{{.*}}: i64, %{{.*}}: !llvm.ptr, %{{.*}}: !llvm.ptr)
+// LLVM-DAG: llvm.func internal @k0_rows(%{{.*}}: i64, %{{.*}}: i64, %{{.*}}: !llvm.ptr {llvm.noalias}, %{{.*}}: !llvm.ptr {llvm.noalias}, %{{.*}}: i64)
+// LLVM-NOT: builtin.unrealized_conversion_cast
+// LLVM-NOT: llvm.mlir.global
+
+module attributes {rt.interface = {dims = ["n", "m"], inputs = [{}], caches = [], outputs = [{}]}} {
+  rt.weight @p : tensor<8xf32> {
+    %0 = arith.constant dense<1.0> : tensor<8xf32>
+    rt.yield %0 : tensor<8xf32>
+  }
+  rt.weight @w linear : tensor<4x8xf32> {
+    %0 = arith.constant dense<1.0> : tensor<4x8xf32>
+    rt.yield %0 : tensor<4x8xf32>
+  }
+  tp.mesh @mesh <["tp" = 2]>
+  func.func @caat_workspace_bytes(%dims: !llvm.ptr) -> i64 {
+    %m = rt.dim "m"
+    %0 = arith.index_cast %m : index to i64
+    return %0 : i64
+  }
+  // CHECK-LABEL: func.func @caat_workspace_bytes(
+  // CHECK-SAME:    %[[D:.*]]: !llvm.ptr)
+  // CHECK:       llvm.getelementptr %[[D]][1]
+
+  // CHECK-LABEL: func.func @caat_forward(
+  // CHECK-SAME:    %[[API:.*]]: !llvm.ptr, %[[CTX:.*]]: !llvm.ptr, %[[BUFFERS:.*]]: !llvm.ptr, %[[DIMS:.*]]: !llvm.ptr, %[[WS:.*]]: !llvm.ptr)
+  func.func @caat_forward() {
+    // CHECK: llvm.load %[[DIMS]]
+    %n = rt.dim "n"
+    %x = rt.buffer 0[%n] : memref<?x4xf32>
+    // CHECK: llvm.getelementptr %[[BUFFERS]][1]
+    %y = rt.buffer 1[%n] : memref<?x8xf32>
+    // Weights stand behind inputs and outputs.
+    // CHECK: llvm.getelementptr %[[BUFFERS]][2]
+    %p = rt.parameter @p : memref<8xf32>
+
+    // linear(ctx, 1, x, n, y, 0)
+    // CHECK: %[[LINEAR:.*]] = llvm.getelementptr %[[API]][1]
+    // CHECK: %[[F:.*]] = llvm.load %[[LINEAR]]
+    // CHECK: llvm.call %[[F]](%[[CTX]], %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}) : !llvm.ptr, (!llvm.ptr, i64, !llvm.ptr, i64, !llvm.ptr, i64) -> ()
+    rt.linear @w ins(%x : memref<?x4xf32>) outs(%y : memref<?x8xf32>)
+
+    // CHECK: llvm.getelementptr %[[API]][4]
+    // CHECK: llvm.call %{{.*}}(%[[CTX]], %{{.*}}, %{{.*}}, %{{.*}}) : !llvm.ptr, (!llvm.ptr, i64, !llvm.ptr, i64) -> ()
+    tp.all_reduce %y on @mesh ["tp"] : memref<?x8xf32>
+
+    // Outer batch dimensions are loops, the last one goes to the runtime.
+    // CHECK: scf.for
+    // CHECK:   llvm.getelementptr %[[API]][2]
+    // CHECK:   llvm.call
+    %v = memref.expand_shape %y [[0, 1], [2, 3]] output_shape [%n, 1, 2, 4] : memref<?x8xf32> into memref<?x1x2x4xf32>
+    %s = memref.expand_shape %x [[0, 1], [2, 3]] output_shape [%n, 1, 2, 2] : memref<?x4xf32> into memref<?x1x2x2xf32>
+    rt.matmul ins(%s, %v : memref<?x1x2x2xf32>, memref<?x1x2x4xf32>) outs(%v : memref<?x1x2x4xf32>) {transpose_a, beta = 1.0 : f32}
+
+    // CHECK: llvm.getelementptr %[[API]][3]
+    // CHECK: llvm.call %{{.*}}(%[[CTX]], %{{.*}}, %{{.*}}, %{{.*}}) : !llvm.ptr, (!llvm.ptr, !llvm.ptr, !llvm.ptr, i64) -> ()
+    rt.copy %x to %x : memref<?x4xf32> to memref<?x4xf32>
+
+    // CHECK: llvm.getelementptr %[[API]][11]
+    %m = rt.dim "m"
+    %fits = arith.cmpi ule, %n, %m : index
+    rt.check %fits, "too long"
+
+    // CHECK: llvm.getelementptr %[[API]][10]
+    %rank = tp.rank on @mesh : index
+
+    // launch(ctx, 0, rank, buffers, 2, dims, 1)
+    // CHECK: %[[LAUNCH:.*]] = llvm.load %[[API]]
+    // CHECK: llvm.call %[[LAUNCH]](%[[CTX]], %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}) : !llvm.ptr, (!llvm.ptr, i64, i64, !llvm.ptr, i64, !llvm.ptr, i64) -> ()
+    rt.launch @k0 grid(%rank) buffers(%x, %p : memref<?x4xf32>, memref<8xf32>) dims(%n)
+    return
+  }
+  // CHECK-LABEL: func.func @k0(
+  // CHECK-SAME:    %{{.*}}: i64, %{{.*}}: i64, %{{.*}}: !llvm.ptr, %{{.*}}: !llvm.ptr)
+  // CHECK:       call @k0_rows
+  // CHECK-LABEL: func.func private @k0_rows(
+  func.func private @k0(%begin: index, %end: index, %x: memref<f32> {llvm.noalias}, %p: memref<f32> {llvm.noalias}, %n: index) {
+    %c1 = arith.constant 1 : index
+    %f = arith.constant 0.0 : f32
+    %b = memref.reinterpret_cast %x to offset: [0], sizes: [%n, 4], strides: [4, 1] : memref<f32> to memref<?x4xf32, strided<[4, 1]>>
+    scf.for %i = %begin to %end step %c1 {
+      memref.store %f, %b[%i, %c1] : memref<?x4xf32, strided<[4, 1]>>
+    }
+    return
+  }
+  // CHECK-NOT: rt.weight
+  // CHECK-NOT: tp.mesh
+}
