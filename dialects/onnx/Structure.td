@@ -80,4 +80,18 @@ def ONNX_NoValueOp : ONNX_PureOp<"NoValue"> {
   let builders = [OpBuilder<(ins), [{ build($_builder, $_state, $_builder.getNoneType()); }]>];
 }
 
+def ONNX_CheckOp : ONNX_Op<"check"> {
+  let summary = "fails the run with a message where a condition is false";
+  let description = [{
+    What a conversion had to assume of the inputs. No ONNX operator.
+
+    ```mlir
+    onnx.check %equal, "rows must have equal length" : tensor<i1>
+    ```
+    **Constraints:** the condition is a scalar.
+  }];
+  let arguments = (ins 0DTensorOf<[I1]>:$condition, StrAttr:$message);
+  let assemblyFormat = "$condition `,` $message attr-dict `:` type($condition)";
+}
+
 #endif // CAAT_DIALECTS_ONNX_STRUCTURE_TD

@@ -52,7 +52,15 @@ bool isWeightExpression(Value value) {
   return isConstant(value, weight, seen) && weight;
 }
 
+/// onnx.check -> rt.check of the scalar.
+static LogicalResult lowerCheck(onnx::CheckOp op, PatternRewriter &rewriter) {
+  Value holds = tensor::ExtractOp::create(rewriter, op.getLoc(), op.getCondition(), ValueRange());
+  rewriter.replaceOpWithNewOp<rt::CheckOp>(op, holds, op.getMessage());
+  return success();
+}
+
 void populateOnnxToLinalgPatterns(RewritePatternSet &patterns, const ShapeFacts *facts) {
+  patterns.add(lowerCheck);
   populateOnnxElementwiseToLinalgPatterns(patterns);
   populateOnnxReductionToLinalgPatterns(patterns);
   populateOnnxNormalizationToLinalgPatterns(patterns);
@@ -68,6 +76,8 @@ void populateOnnxToLinalgPatterns(RewritePatternSet &patterns, const ShapeFacts 
 
 /// Whether `op` has to run: an onnx op that is no constant, weight, weight expression or product by one.
 static bool isExecuted(Operation *op) {
+  if (isa<onnx::CheckOp>(op))
+    return true;
   if (!isa_and_present<onnx::ONNXDialect>(op->getDialect()) || op->getNumResults() == 0)
     return false;
   if (isa<onnx::ConstantOp, onnx::GetInitializerOp>(op) || isWeightProduct(op))

@@ -26,6 +26,26 @@ static Value rotate(const ContribOp &c, Value x, Value cos, Value sin, Value ids
                                          b.getI64IntegerAttr(rotated));
 }
 
+/// Rows append at the same place of the cache: once it holds anything, every seqlens_k + 1 has to be past + S.
+static LogicalResult checkEqualRows(const ContribOp &c, Value lengths, AffineExpr past, AffineExpr sequence) {
+  OnnxBuilder &b = c.b;
+  if (llvm::any_of(lengths.getUsers(), [](Operation *user) { return user->hasAttr("caat.checked"); }))
+    return success(); // by the layer before
+  Value first = b.sizeScalar(past), last = b.sizeScalar(addDims(past, addDims(sequence, c.shapes.constant(-1))));
+  if (!first || !last)
+    return failure();
+  Value wide = b.makeOf<onnx::CastOp>(b.getI64Type(), lengths, TypeAttr::get(b.getI64Type()));
+  wide.getDefiningOp()->setAttr("caat.checked", b.getUnitAttr());
+  Value off = b.make<onnx::AbsOp>(b.make<onnx::SubOp>(wide, last)); // 0 where a row ends with the others
+  Value off0 = b.make<onnx::MulOp>(off, first);                    // and everywhere without a past
+  Value sum = b.make<onnx::ReduceSumOp>(off0, Value(), b.getI64IntegerAttr(0), b.getI64IntegerAttr(0));
+  Value equal = b.makeOf<onnx::EqualOp>(b.getI1Type(), sum, b.scalar(0, b.getI64Type()));
+  onnx::CheckOp::create(b, b.getLocation(), equal,
+                        "GroupQueryAttention: rows of different lengths (seqlens_k) on a filled cache are not supported; "
+                        "run rows of one length together");
+  return success();
+}
+
 LogicalResult convertGroupQueryAttention(const ContribOp &c) {
   OnnxBuilder &b = c.b;
   Value query = c.input(0), key = c.input(1), value = c.input(2), pastKey = c.input(3), pastValue = c.input(4);
@@ -74,6 +94,9 @@ LogicalResult convertGroupQueryAttention(const ContribOp &c) {
     key = rotate(c, key, cos, sin, ids, size, interleaved);
   }
 
+  if (Value lengths = c.input(5); lengths && pastKey)
+    if (failed(checkEqualRows(c, lengths, c.shapes.getDim(pastKey, 2), c.shapes.getDim(query, 2))))
+      return c.missed("the length of the cache is not the size of an argument");
   auto attention = b.attention({.q = query,
                                 .k = key,
                                 .v = value,
@@ -88,8 +111,8 @@ LogicalResult convertGroupQueryAttention(const ContribOp &c) {
   c.replace(2, pastValue ? attention.getPresentValue() : value);
   remarkPassed(
       c.op, "group-query-attention",
-      "positions follow from the length of the cache: rows that are shorter than others (seqlens_k) are right as "
-      "a first prompt, but not when the cache goes on");
+      "positions follow from the length of the cache: rows that are shorter than others (seqlens_k) are taken as "
+      "a first prompt, and refused at run time when the cache goes on");
   return success();
 }
 

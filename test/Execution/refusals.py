@@ -268,6 +268,13 @@ class Programs(Refusals):
                 changed[0, 3] = token
                 self.run_refused(self.with_inputs(input_ids=changed), names=[token])
 
+    def test_rows_of_different_lengths_on_a_cache(self):
+        arrays = dict(np.load(LLAMA / "inputs_decode.npz"))
+        arrays["attention_mask"][1, 0] = 0
+        np.savez(self.folder / "uneven.npz", **arrays)
+        self.refused("caat-run", "infer", self.program, f"--inputs={self.folder / 'uneven.npz'}",
+                     f"--outputs={self.folder / 'out.npz'}", names=["seqlens_k", "rows of different lengths"])
+
     def test_missing_input(self):
         self.run_refused(self.with_inputs(input_ids=None), names=["input_ids"])
 

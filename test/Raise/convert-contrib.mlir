@@ -32,6 +32,9 @@ func.func @grouped(%qkv: tensor<?x?x64xf32> {onnx.dims = ["batch", "seq", ""]}, 
   // CHECK: %[[IDS:.*]] = onnx.Expand %[[RANGE]], {{.*}} -> tensor<?x?xi64>
   // CHECK: %[[RQ:.*]] = onnx.RotaryEmbedding %[[Q]], %{{.*}}, %{{.*}} positions %[[IDS]]
   // CHECK: %[[RK:.*]] = onnx.RotaryEmbedding %[[K]], %{{.*}}, %{{.*}} positions %[[IDS]]
+  // CHECK: %[[OFF:.*]] = onnx.ReduceSum
+  // CHECK: %[[EQUAL:.*]] = onnx.Equal %[[OFF]]
+  // CHECK: onnx.check %[[EQUAL]], "GroupQueryAttention: rows of different lengths
   // CHECK: %[[Y:.*]], %[[NK:.*]], %[[NV:.*]] = onnx.Attention %[[RQ]], %[[RK]], %[[V]] past_key %[[PK]] past_value %[[PV]] {is_causal = 1 : i64
   // CHECK: %[[T:.*]] = onnx.Transpose %[[Y]]
   // CHECK: %[[R:.*]] = onnx.Reshape %[[T]], {{.*}} -> tensor<?x?x32xf32>

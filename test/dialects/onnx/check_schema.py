@@ -10,7 +10,7 @@ import sys
 import onnx
 from onnx import defs
 
-OWN = {"initializer", "get_initializer", "Custom", "NoValue"}
+OWN = {"initializer", "get_initializer", "Custom", "NoValue", "check"}
 # Names that ONNX gives only as a number, and attributes that are types or constants here.
 RENAMED = {"data_0": "inputs"}
 # ONNX has no default where 0 means the same.

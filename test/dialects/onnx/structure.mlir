@@ -26,3 +26,10 @@ func.func @structure(%x: tensor<4x8xf32>) -> (tensor<16x8xf32>, tensor<2xi64>, t
   // FOLD: return %{{.*}}, %{{.*}}, %{{.*}}, %arg0
   return %w, %c, %y, %i : tensor<16x8xf32>, tensor<2xi64>, tensor<4x8xf32>, tensor<4x8xf32>
 }
+
+// CHECK-LABEL: func @check
+func.func @check(%holds: tensor<i1>) {
+  // CHECK: onnx.check %{{.*}}, "rows must have equal length" : tensor<i1>
+  onnx.check %holds, "rows must have equal length" : tensor<i1>
+  return
+}
