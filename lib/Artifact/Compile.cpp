@@ -156,6 +156,8 @@ private:
   LogicalResult makeDirectory(StringRef path) {
     if (std::error_code error = llvm::sys::fs::create_directories(path))
       return fail("cannot make the directory '" + path + "': " + error.message());
+    if (!llvm::sys::fs::is_directory(path))
+      return fail("the output '" + path + "' is not a directory");
     return success();
   }
 
