@@ -11,8 +11,7 @@ using namespace caat::rt;
 namespace {
 
 /// rt.linear and rt.matmul: the result is the destination; its old value is read only where it counts.
-template <typename OpTy>
-struct ProductModel : DstBufferizableOpInterfaceExternalModel<ProductModel<OpTy>, OpTy> {
+template <typename OpTy> struct ProductModel : DstBufferizableOpInterfaceExternalModel<ProductModel<OpTy>, OpTy> {
   static bool readsInit(OpTy op) {
     if constexpr (std::is_same_v<OpTy, LinearOp>)
       return op.getAccumulate();
@@ -43,7 +42,9 @@ struct ProductModel : DstBufferizableOpInterfaceExternalModel<ProductModel<OpTy>
 /// rt.parameter: a buffer that nobody may write.
 struct ParameterModel : BufferizableOpInterface::ExternalModel<ParameterModel, ParameterOp> {
   bool isWritable(Operation *, Value, const bufferization::AnalysisState &) const { return false; }
-  AliasingValueList getAliasingValues(Operation *, OpOperand &, const bufferization::AnalysisState &) const { return {}; }
+  AliasingValueList getAliasingValues(Operation *, OpOperand &, const bufferization::AnalysisState &) const {
+    return {};
+  }
 
   LogicalResult bufferize(Operation *op, RewriterBase &rewriter, const BufferizationOptions &,
                           BufferizationState &) const {

@@ -67,7 +67,8 @@ LogicalResult LinearOp::verify() {
     return failure();
   auto x = cast<ShapedType>(getX().getType()), y = cast<ShapedType>(getInit().getType());
   if (x.getRank() != y.getRank() || x.getRank() < 1)
-    return emitOpError("x has ") << x.getRank() << " dimensions and y " << y.getRank() << "; both need the same, at least 1";
+    return emitOpError("x has ") << x.getRank() << " dimensions and y " << y.getRank()
+                                 << "; both need the same, at least 1";
   for (int64_t i = 0; i + 1 < x.getRank(); ++i)
     if (!sizesAgree(x.getDimSize(i), y.getDimSize(i)))
       return emitOpError("dimension ") << i << " is " << x.getDimSize(i) << " in x and " << y.getDimSize(i) << " in y";
@@ -89,7 +90,8 @@ LogicalResult LinearOp::verifySymbolUses(SymbolTableCollection &tables) {
 LogicalResult MatmulOp::verify() {
   if (failed(verifyForm(*this, getInit())))
     return failure();
-  ArrayRef<int64_t> a = cast<ShapedType>(getA().getType()).getShape(), b = cast<ShapedType>(getB().getType()).getShape(),
+  ArrayRef<int64_t> a = cast<ShapedType>(getA().getType()).getShape(),
+                    b = cast<ShapedType>(getB().getType()).getShape(),
                     c = cast<ShapedType>(getInit().getType()).getShape();
   size_t rank = c.size();
   if (a.size() != rank || b.size() != rank || rank < 2)
@@ -105,8 +107,8 @@ LogicalResult MatmulOp::verify() {
   if (getTransposeB())
     std::swap(bk, bn);
   if (!sizesAgree(am, c[rank - 2]) || !sizesAgree(bn, c[rank - 1]) || !sizesAgree(ak, bk))
-    return emitOpError("sizes do not fit: a is ") << am << " by " << ak << ", b " << bk << " by " << bn << ", c "
-                                                  << c[rank - 2] << " by " << c[rank - 1];
+    return emitOpError("sizes do not fit: a is ")
+           << am << " by " << ak << ", b " << bk << " by " << bn << ", c " << c[rank - 2] << " by " << c[rank - 1];
   return success();
 }
 
@@ -134,8 +136,8 @@ bool caat::rt::isDense(MemRefType type) {
     // Behind a dynamic size only the identity layout says that strides are products of sizes.
     if (strides[d] != expected && !(ShapedType::isDynamic(expected) && type.getLayout().isIdentity()))
       return false;
-    expected = type.isDynamicDim(d) || ShapedType::isDynamic(expected) ? ShapedType::kDynamic
-                                                                        : expected * type.getDimSize(d);
+    expected =
+        type.isDynamicDim(d) || ShapedType::isDynamic(expected) ? ShapedType::kDynamic : expected * type.getDimSize(d);
     if (ShapedType::isDynamic(expected) && !type.getLayout().isIdentity()) {
       // Nothing but sizes of 1 may stand before it.
       return llvm::all_of(type.getShape().take_front(d), [](int64_t size) { return size == 1; });

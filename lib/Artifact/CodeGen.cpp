@@ -44,8 +44,9 @@ static llvm::Expected<std::unique_ptr<llvm::TargetMachine>> createMachine(const 
     return llvm::createStringError("no code generator for " + target.triple + ": " + error);
   llvm::TargetOptions options;
   options.AllowFPOpFusion = llvm::FPOpFusion::Standard;
-  return std::unique_ptr<llvm::TargetMachine>(found->createTargetMachine(
-      triple, target.cpu, target.features, options, llvm::Reloc::PIC_, std::nullopt, llvm::CodeGenOptLevel::Aggressive));
+  return std::unique_ptr<llvm::TargetMachine>(found->createTargetMachine(triple, target.cpu, target.features, options,
+                                                                         llvm::Reloc::PIC_, std::nullopt,
+                                                                         llvm::CodeGenOptLevel::Aggressive));
 }
 
 /// What the host program refers to stays visible; everything else is internal. Without the processor in the function
@@ -102,8 +103,9 @@ static llvm::Error link(llvm::StringRef object, llvm::StringRef library) {
   if (linker.empty())
     return llvm::createStringError("no linker: install lld (ld.lld), or put it on the PATH");
   std::string message;
-  int status = llvm::sys::ExecuteAndWait(linker, {linker, "-shared", "--build-id=none", "-z", "noexecstack", "-o", library, object},
-                                         std::nullopt, {}, 0, 0, &message);
+  int status = llvm::sys::ExecuteAndWait(
+      linker, {linker, "-shared", "--build-id=none", "-z", "noexecstack", "-o", library, object}, std::nullopt, {}, 0,
+      0, &message);
   if (status != 0)
     return llvm::createStringError(linker + " failed with status " + llvm::Twine(status) + " " + message);
   return llvm::Error::success();

@@ -42,14 +42,21 @@ public:
     FailureOr<Program> program = Program::get(*module);
     if (failed(program))
       return failure();
-    ManifestOptions manifestOptions{llvm::sys::path::filename(options.model).str(), options.tp, options.maxLength, hostTarget()};
+    ManifestOptions manifestOptions{llvm::sys::path::filename(options.model).str(), options.tp, options.maxLength,
+                                    hostTarget()};
     FailureOr<std::string> manifest = writeManifest(*program, manifestOptions);
     if (failed(manifest))
       return failure();
     describe(*program);
-    if (failed(timed("weights", [&] { return check(writeWeights(*module, program->weights, {options.output, options.tp, options.progress}), summary.weightBytes); })) ||
-        failed(stage("llvm", "06-llvm", static_cast<Build>(buildCodePipeline))) ||
-        failed(timed("code", [&] { return check(writeCode(*module, manifestOptions.target, options.output), summary.codeBytes); })))
+    if (failed(timed("weights",
+                     [&] {
+                       return check(
+                           writeWeights(*module, program->weights, {options.output, options.tp, options.progress}),
+                           summary.weightBytes);
+                     })) ||
+        failed(stage("llvm", "06-llvm", static_cast<Build>(buildCodePipeline))) || failed(timed("code", [&] {
+          return check(writeCode(*module, manifestOptions.target, options.output), summary.codeBytes);
+        })))
       return failure();
     return writeText(options.output, "manifest.json", *manifest);
   }

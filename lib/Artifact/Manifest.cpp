@@ -149,7 +149,8 @@ private:
   /// The width of the logits, over all ranks.
   void noteVocabulary(DictionaryAttr entry) {
     auto type = cast<RankedTensorType>(entry.getAs<TypeAttr>("type").getValue());
-    if (vocabulary || !entry.getAs<StringAttr>("name").getValue().contains("logits") || type.getRank() != 3 || !isa<FloatType>(type.getElementType()) || type.isDynamicDim(2))
+    if (vocabulary || !entry.getAs<StringAttr>("name").getValue().contains("logits") || type.getRank() != 3 ||
+        !isa<FloatType>(type.getElementType()) || type.isDynamicDim(2))
       return;
     auto shard = dyn_cast_or_null<tp::ShardAttr>(entry.get("shard"));
     vocabulary = shard && shard.getDim() == 2 ? shard.getGlobal() : type.getDimSize(2);
@@ -221,10 +222,12 @@ private:
           size(count);
           json.attributeEnd();
         });
-        schedule += llvm::formatv("{0} {1} {2} {3}\n", op.getSiteName(), op->getName().stripDialect(), *dtype, count).str();
+        schedule +=
+            llvm::formatv("{0} {1} {2} {3}\n", op.getSiteName(), op->getName().stripDialect(), *dtype, count).str();
       }
     });
-    std::array<uint8_t, 32> hash = llvm::SHA256::hash(ArrayRef(reinterpret_cast<const uint8_t *>(schedule.data()), schedule.size()));
+    std::array<uint8_t, 32> hash =
+        llvm::SHA256::hash(ArrayRef(reinterpret_cast<const uint8_t *>(schedule.data()), schedule.size()));
     json.attribute("digest", llvm::toHex(ArrayRef(hash).take_front(16), /*LowerCase=*/true));
     return success(good);
   }

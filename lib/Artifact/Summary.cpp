@@ -25,7 +25,8 @@ static void printSites(const CompileSummary &summary, llvm::raw_ostream &os) {
   }
   os << llvm::formatv("{0,-40} {1,6} {2,12}\n", "sync points", "sites", "bytes/token");
   for (const Group &group : groups)
-    os << llvm::formatv("  {0,-38} {1,6} {2,12}\n", group.first->policy, group.count, group.count * group.first->bytesPerToken);
+    os << llvm::formatv("  {0,-38} {1,6} {2,12}\n", group.first->policy, group.count,
+                        group.count * group.first->bytesPerToken);
   os << llvm::formatv("  {0,-38} {1,6} {2,12}\n", "total", summary.sites.size(), total);
 }
 

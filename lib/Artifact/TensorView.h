@@ -16,7 +16,7 @@ struct TensorView {
   const char *data = nullptr;
   llvm::SmallVector<int64_t> shape, strides; // strides in elements; 0 repeats
   mlir::Type element;
-  std::shared_ptr<std::vector<char>> owner;  // null where the data is mapped from a file
+  std::shared_ptr<std::vector<char>> owner; // null where the data is mapped from a file
 
   /// Dense row-major elements at `data`.
   static TensorView dense(const char *data, mlir::RankedTensorType type, std::shared_ptr<std::vector<char>> owner = {});
@@ -33,7 +33,8 @@ struct TensorView {
 };
 
 /// Visits the elements row-major, as runs of elements that lie `stride` elements apart.
-void forEachRun(const TensorView &view, llvm::function_ref<void(const char *first, int64_t length, int64_t stride)> visit);
+void forEachRun(const TensorView &view,
+                llvm::function_ref<void(const char *first, int64_t length, int64_t stride)> visit);
 
 /// Copies `from` onto dense memory at `to`.
 void copyDense(const TensorView &from, char *to);

@@ -58,11 +58,16 @@ static double readNumber(const char *at, Type element) {
   }
   bool isUnsigned = element.isUnsignedInteger();
   switch (element.getIntOrFloatBitWidth()) {
-  case 1: return *at != 0;
-  case 8: return isUnsigned ? double(read(uint8_t(0))) : double(read(int8_t(0)));
-  case 16: return isUnsigned ? double(read(uint16_t(0))) : double(read(int16_t(0)));
-  case 32: return isUnsigned ? double(read(uint32_t(0))) : double(read(int32_t(0)));
-  default: return isUnsigned ? double(read(uint64_t(0))) : double(read(int64_t(0)));
+  case 1:
+    return *at != 0;
+  case 8:
+    return isUnsigned ? double(read(uint8_t(0))) : double(read(int8_t(0)));
+  case 16:
+    return isUnsigned ? double(read(uint16_t(0))) : double(read(int16_t(0)));
+  case 32:
+    return isUnsigned ? double(read(uint32_t(0))) : double(read(int32_t(0)));
+  default:
+    return isUnsigned ? double(read(uint64_t(0))) : double(read(int64_t(0)));
   }
 }
 
@@ -81,11 +86,16 @@ static void writeNumber(char *at, Type element, double value) {
     return type.getWidth() == 8 ? write(static_cast<uint8_t>(bits)) : write(static_cast<uint16_t>(bits));
   }
   switch (element.getIntOrFloatBitWidth()) {
-  case 1: return write(static_cast<uint8_t>(value != 0));
-  case 8: return element.isUnsignedInteger() ? write(static_cast<uint8_t>(value)) : write(static_cast<int8_t>(value));
-  case 16: return element.isUnsignedInteger() ? write(static_cast<uint16_t>(value)) : write(static_cast<int16_t>(value));
-  case 32: return element.isUnsignedInteger() ? write(static_cast<uint32_t>(value)) : write(static_cast<int32_t>(value));
-  default: return element.isUnsignedInteger() ? write(static_cast<uint64_t>(value)) : write(static_cast<int64_t>(value));
+  case 1:
+    return write(static_cast<uint8_t>(value != 0));
+  case 8:
+    return element.isUnsignedInteger() ? write(static_cast<uint8_t>(value)) : write(static_cast<int8_t>(value));
+  case 16:
+    return element.isUnsignedInteger() ? write(static_cast<uint16_t>(value)) : write(static_cast<int16_t>(value));
+  case 32:
+    return element.isUnsignedInteger() ? write(static_cast<uint32_t>(value)) : write(static_cast<int32_t>(value));
+  default:
+    return element.isUnsignedInteger() ? write(static_cast<uint64_t>(value)) : write(static_cast<int64_t>(value));
   }
 }
 
@@ -289,17 +299,25 @@ Expected<TensorView> WeightEvaluator::evaluateOp(OpResult value, ArrayRef<Tensor
         bool toBool = type.getElementType().isInteger(1);
         return mapped(type, operands[0], [&](double x) { return toBool ? x != 0 : x; });
       })
-      .Case([&](onnx::AddOp) -> Expected<TensorView> { return combined(type, operands[0], operands[1], std::plus<>()); })
-      .Case([&](onnx::SubOp) -> Expected<TensorView> { return combined(type, operands[0], operands[1], std::minus<>()); })
-      .Case([&](onnx::MulOp) -> Expected<TensorView> { return combined(type, operands[0], operands[1], std::multiplies<>()); })
+      .Case(
+          [&](onnx::AddOp) -> Expected<TensorView> { return combined(type, operands[0], operands[1], std::plus<>()); })
+      .Case(
+          [&](onnx::SubOp) -> Expected<TensorView> { return combined(type, operands[0], operands[1], std::minus<>()); })
+      .Case([&](onnx::MulOp) -> Expected<TensorView> {
+        return combined(type, operands[0], operands[1], std::multiplies<>());
+      })
       .Case([&](onnx::DivOp) -> Expected<TensorView> {
         if (!isa<FloatType>(type.getElementType()))
           return unsupported(op, "only of floating-point numbers");
         return combined(type, operands[0], operands[1], std::divides<>());
       })
       .Case([&](onnx::NegOp) -> Expected<TensorView> { return mapped(type, operands[0], std::negate<>()); })
-      .Case([&](onnx::SqrtOp) -> Expected<TensorView> { return mapped(type, operands[0], [](double x) { return std::sqrt(x); }); })
-      .Case([&](onnx::ExpOp) -> Expected<TensorView> { return mapped(type, operands[0], [](double x) { return std::exp(x); }); })
+      .Case([&](onnx::SqrtOp) -> Expected<TensorView> {
+        return mapped(type, operands[0], [](double x) { return std::sqrt(x); });
+      })
+      .Case([&](onnx::ExpOp) -> Expected<TensorView> {
+        return mapped(type, operands[0], [](double x) { return std::exp(x); });
+      })
       .Default([&](Operation *) -> Expected<TensorView> { return unsupported(op, "not known"); });
 }
 

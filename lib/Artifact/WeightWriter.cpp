@@ -70,7 +70,8 @@ static llvm::Error writeTensor(const TensorView &view, llvm::raw_ostream &os) {
   }
   // A few rows at a time: no copy of the whole weight.
   constexpr int64_t kChunkBytes = 4 << 20;
-  int64_t rows = view.shape[0], rowBytes = std::max<int64_t>(1, view.numElements() * view.elementBytes() / std::max<int64_t>(1, rows));
+  int64_t rows = view.shape[0],
+          rowBytes = std::max<int64_t>(1, view.numElements() * view.elementBytes() / std::max<int64_t>(1, rows));
   int64_t step = std::clamp<int64_t>(kChunkBytes / rowBytes / 32 * 32, 1, std::max<int64_t>(1, rows));
   std::vector<char> chunk;
   for (int64_t row = 0; row < rows; row += step) {
@@ -88,7 +89,9 @@ llvm::Expected<int64_t> caat::writeWeights(ModuleOp module, ArrayRef<rt::WeightO
   // Aligned types first, so that every tensor starts at a multiple of its element's size.
   SmallVector<rt::WeightOp> ordered(weights);
   llvm::sort(ordered, [&](rt::WeightOp a, rt::WeightOp b) {
-    auto key = [](rt::WeightOp w) { return std::pair(-static_cast<int64_t>(w.getTensorType().getElementTypeBitWidth()), w.getSymName()); };
+    auto key = [](rt::WeightOp w) {
+      return std::pair(-static_cast<int64_t>(w.getTensorType().getElementTypeBitWidth()), w.getSymName());
+    };
     return key(a) < key(b);
   });
   llvm::Expected<std::string> header = makeHeader(ordered);
@@ -102,10 +105,12 @@ llvm::Expected<int64_t> caat::writeWeights(ModuleOp module, ArrayRef<rt::WeightO
     if (!options.progress || (!terminal && !last))
       return;
     llvm::errs() << (terminal ? "\r" : "")
-                 << llvm::formatv("weights: {0} of {1} MiB", written >> 20, (bytes * options.tp) >> 20) << (last ? "\n" : "");
+                 << llvm::formatv("weights: {0} of {1} MiB", written >> 20, (bytes * options.tp) >> 20)
+                 << (last ? "\n" : "");
   };
   for (int64_t rank = 0; rank < options.tp; ++rank) {
-    llvm::Expected<OutputFile> file = OutputFile::create(options.directory, "weights-" + std::to_string(rank) + ".safetensors");
+    llvm::Expected<OutputFile> file =
+        OutputFile::create(options.directory, "weights-" + std::to_string(rank) + ".safetensors");
     if (!file)
       return file.takeError();
     file->os() << *header;

@@ -52,7 +52,8 @@ struct ExpandExp : OpRewritePattern<math::ExpOp> {
     TypedAttr places = b.getI32IntegerAttr(23);
     if (vector)
       places = DenseElementsAttr::get(cast<VectorType>(bits), static_cast<int32_t>(23));
-    Value exponent = arith::ShLIOp::create(b, arith::BitcastOp::create(b, bits, t), arith::ConstantOp::create(b, places));
+    Value exponent =
+        arith::ShLIOp::create(b, arith::BitcastOp::create(b, bits, t), arith::ConstantOp::create(b, places));
     Value power = arith::BitcastOp::create(b, type, exponent);
     Value result = arith::MulFOp::create(b, p, power);
     Value overflow = arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, given, high);

@@ -34,8 +34,8 @@ static Value withoutTransposition(Value b) {
   auto type = cast<RankedTensorType>(b.getType());
   auto flipped = RankedTensorType::get({type.getDimSize(1), type.getDimSize(0)}, type.getElementType());
   return tp::ShardOp::create(builder, op->getLoc(), flipped, stored,
-                             builder.getI64IntegerAttr(1 - static_cast<int64_t>(shard.getDim())),
-                             shard.getPiecesAttr(), shard.getSizeAttr());
+                             builder.getI64IntegerAttr(1 - static_cast<int64_t>(shard.getDim())), shard.getPiecesAttr(),
+                             shard.getSizeAttr());
 }
 
 namespace {
@@ -54,8 +54,8 @@ public:
     options.inclusive = true;
     (void)getBackwardSlice(value, &ops, options);
 
-    auto weight = rt::WeightOp::create(builder, value.getLoc(), builder.getStringAttr(name(ops)), TypeAttr::get(value.getType()),
-                                       linear ? builder.getUnitAttr() : UnitAttr(),
+    auto weight = rt::WeightOp::create(builder, value.getLoc(), builder.getStringAttr(name(ops)),
+                                       TypeAttr::get(value.getType()), linear ? builder.getUnitAttr() : UnitAttr(),
                                        transposed ? builder.getUnitAttr() : UnitAttr());
     OpBuilder inside = OpBuilder::atBlockEnd(&weight.getBody().emplaceBlock());
     IRMapping mapping;

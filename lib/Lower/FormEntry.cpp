@@ -112,7 +112,7 @@ struct FormEntryPass : caat::impl::RTFormEntryPassBase<FormEntryPass> {
 
   /// The tensor of argument `arg`: rt.buffer `position` with the sizes that its dims name.
   LogicalResult bindArgument(OpBuilder &b, BlockArgument arg, ArrayAttr dims, unsigned position, NamedDims &named,
-                                Value &buffer) {
+                             Value &buffer) {
     auto type = cast<RankedTensorType>(arg.getType());
     SmallVector<Value> sizes, all;
     for (int64_t d = 0; d < type.getRank(); ++d) {
@@ -123,7 +123,8 @@ struct FormEntryPass : caat::impl::RTFormEntryPassBase<FormEntryPass> {
       StringRef text = dims && d < static_cast<int64_t>(dims.size()) ? cast<StringAttr>(dims[d]).getValue() : "";
       Value size = text.empty() ? Value() : named.get(arg.getLoc(), text);
       if (!size)
-        return emitError(arg.getLoc(), "argument ") << arg.getArgNumber() << ": dimension " << d << " is unknown and has no name";
+        return emitError(arg.getLoc(), "argument ")
+               << arg.getArgNumber() << ": dimension " << d << " is unknown and has no name";
       sizes.push_back(size);
       all.push_back(size);
     }
@@ -139,7 +140,8 @@ struct FormEntryPass : caat::impl::RTFormEntryPassBase<FormEntryPass> {
   }
 
   /// Writes the length of each cache after the run into its description; one check for each length stays.
-  static LogicalResult nameLengths(ArrayRef<std::pair<rt::CheckOp, unsigned>> checks, MutableArrayRef<Attribute> caches) {
+  static LogicalResult nameLengths(ArrayRef<std::pair<rt::CheckOp, unsigned>> checks,
+                                   MutableArrayRef<Attribute> caches) {
     llvm::StringSet<> seen;
     for (auto [check, entry] : checks) {
       auto fits = check.getCondition().getDefiningOp<arith::CmpIOp>();
@@ -185,8 +187,8 @@ struct FormEntryPass : caat::impl::RTFormEntryPassBase<FormEntryPass> {
     // Buffers are numbered: inputs, caches, outputs.
     SmallVector<Attribute> inputs, caches, outputs;
     SmallVector<Value> buffers(numArgs);
-    SmallVector<unsigned> cacheEntry(numArgs);             // argument -> position in `caches`
-    SmallVector<std::pair<rt::CheckOp, unsigned>> checks;  // that a cache has room, and which
+    SmallVector<unsigned> cacheEntry(numArgs);            // argument -> position in `caches`
+    SmallVector<std::pair<rt::CheckOp, unsigned>> checks; // that a cache has room, and which
     unsigned nextInput = 0, nextCache = numArgs - numCaches;
     SmallVector<Value> tensors(numArgs);
     for (BlockArgument arg : block.getArguments()) {
@@ -229,7 +231,8 @@ struct FormEntryPass : caat::impl::RTFormEntryPassBase<FormEntryPass> {
         Value length = getValueOrCreateConstantIndexOp(b, loc, slice.getMixedSizes()[2]);
         Value room = rt::DimOp::create(b, loc, b.getStringAttr("max_length"));
         Value fits = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ule, length, room);
-        checks.emplace_back(rt::CheckOp::create(b, loc, fits, "the sequence is longer than max_length"), cacheEntry[cache.getInt()]);
+        checks.emplace_back(rt::CheckOp::create(b, loc, fits, "the sequence is longer than max_length"),
+                            cacheEntry[cache.getInt()]);
       } else {
         auto type = cast<RankedTensorType>(value.getType());
         SmallVector<Value> sizes;

@@ -70,8 +70,8 @@ public:
     rewriter.setInsertionPointToStart(forall.getTerminator().getBody());
     for (OpResult output : outputs) {
       Slice slice = sliceOf(output, row);
-      tensor::ParallelInsertSliceOp::create(rewriter, loc, tiles[output], sharedOut[output], slice.offsets,
-                                            slice.sizes, slice.strides);
+      tensor::ParallelInsertSliceOp::create(rewriter, loc, tiles[output], sharedOut[output], slice.offsets, slice.sizes,
+                                            slice.strides);
     }
     for (auto [output, result] : llvm::zip_equal(outputs, forall.getResults()))
       rewriter.replaceUsesWithIf(output, result, [&](OpOperand &use) { return !members.contains(use.getOwner()); });
@@ -103,7 +103,8 @@ private:
       for (auto [dim, expr] : llvm::enumerate(op.getMatchingIndexingMap(&operand).getResults()))
         if (auto loop = dyn_cast<AffineDimExpr>(expr)) {
           OpFoldResult &size = sizes[loop.getPosition()];
-          if (size.isNull() || (!getConstantIntValue(size) && !cast<RankedTensorType>(operand.get().getType()).isDynamicDim(dim)))
+          if (size.isNull() ||
+              (!getConstantIntValue(size) && !cast<RankedTensorType>(operand.get().getType()).isDynamicDim(dim)))
             size = sizeOf(operand.get(), dim);
         }
     if (llvm::any_of(sizes, [](OpFoldResult size) { return size.isNull(); }))
@@ -258,8 +259,9 @@ private:
       else if (op.isDpsInit(&operand))
         operands.push_back(rowDestination(op, operand, row));
       else if (isa<RankedTensorType>(value.getType()))
-        operands.push_back(extract(loc, value, slice(op, op.getMatchingIndexingMap(&operand),
-                                                     tensor::getMixedSizes(rewriter, loc, value), row)));
+        operands.push_back(
+            extract(loc, value,
+                    slice(op, op.getMatchingIndexingMap(&operand), tensor::getMixedSizes(rewriter, loc, value), row)));
       else
         operands.push_back(value);
       if (op.isDpsInit(&operand))
@@ -277,11 +279,11 @@ private:
   RewriterBase &rewriter;
   RowCluster &cluster;
   DenseSet<Operation *> members;
-  DenseMap<Operation *, Sizes> ranges;      // sizes of the loops of each op
-  SmallVector<OpResult> outputs;            // results with a place outside of the rows
-  DenseMap<Value, Value> sharedOut;         // output -> block argument of the forall
-  DenseMap<Value, Value> home;              // value -> output whose row it is written to
-  DenseMap<Value, Value> tiles;             // value -> its row
+  DenseMap<Operation *, Sizes> ranges; // sizes of the loops of each op
+  SmallVector<OpResult> outputs;       // results with a place outside of the rows
+  DenseMap<Value, Value> sharedOut;    // output -> block argument of the forall
+  DenseMap<Value, Value> home;         // value -> output whose row it is written to
+  DenseMap<Value, Value> tiles;        // value -> its row
 };
 
 struct FormKernelsPass : caat::impl::RTFormKernelsPassBase<FormKernelsPass> {

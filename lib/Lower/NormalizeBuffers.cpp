@@ -136,15 +136,15 @@ static LogicalResult hoistRowBuffer(memref::AllocOp alloc, scf::ForallOp kernel)
   for (Operation *op : slice)
     b.clone(*op, mapping);
   MemRefType type = alloc.getType();
-  Value bytes = arith::ConstantIndexOp::create(
-      b, loc, std::max<int64_t>(1, (type.getElementTypeBitWidth() + 7) / 8));
+  Value bytes = arith::ConstantIndexOp::create(b, loc, std::max<int64_t>(1, (type.getElementTypeBitWidth() + 7) / 8));
   for (int64_t size : type.getShape())
     if (!ShapedType::isDynamic(size))
       bytes = arith::MulIOp::create(b, loc, bytes, arith::ConstantIndexOp::create(b, loc, size));
   for (Value size : alloc.getDynamicSizes())
     bytes = arith::MulIOp::create(b, loc, bytes, mapping.lookupOrDefault(size));
   Value line = arith::ConstantIndexOp::create(b, loc, 64), rest = arith::ConstantIndexOp::create(b, loc, 63);
-  bytes = arith::MulIOp::create(b, loc, arith::DivUIOp::create(b, loc, arith::AddIOp::create(b, loc, bytes, rest), line), line);
+  bytes = arith::MulIOp::create(b, loc,
+                                arith::DivUIOp::create(b, loc, arith::AddIOp::create(b, loc, bytes, rest), line), line);
   Value grid = kernel.getUpperBound(b).front();
   Value rows = memref::AllocOp::create(b, loc, MemRefType::get({ShapedType::kDynamic}, b.getI8Type()),
                                        ValueRange{arith::MulIOp::create(b, loc, bytes, grid)});

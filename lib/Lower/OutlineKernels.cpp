@@ -50,7 +50,8 @@ struct Captures {
           return failure();
       return success();
     }
-    if (!value.getType().isIntOrIndexOrFloat() || (!value.getType().isIndex() && value.getType().getIntOrFloatBitWidth() > 64))
+    if (!value.getType().isIntOrIndexOrFloat() ||
+        (!value.getType().isIndex() && value.getType().getIntOrFloatBitWidth() > 64))
       return emitError(value.getLoc(), "a kernel uses a value of type ") << value.getType() << " from outside";
     scalars.insert(value);
     return success();

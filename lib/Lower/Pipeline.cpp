@@ -44,7 +44,6 @@ void caat::buildTensorPipeline(OpPassManager &pm) {
 }
 
 void caat::buildBufferPipeline(OpPassManager &pm) {
-  pm.addNestedPass<func::FuncOp>(bufferization::createEmptyTensorEliminationPass());
   pm.addNestedPass<func::FuncOp>(createRTBufferizePass());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
@@ -101,9 +100,9 @@ void caat::registerLowerPipelines() {
 
 void caat::registerLowerDialects(DialectRegistry &registry) {
   registry.insert<onnx::ONNXDialect, tp::TPDialect, rt::RTDialect, affine::AffineDialect, arith::ArithDialect,
-                  bufferization::BufferizationDialect, cf::ControlFlowDialect, func::FuncDialect,
-                  linalg::LinalgDialect, LLVM::LLVMDialect, math::MathDialect, memref::MemRefDialect, scf::SCFDialect,
-                  tensor::TensorDialect, vector::VectorDialect>();
+                  bufferization::BufferizationDialect, cf::ControlFlowDialect, func::FuncDialect, linalg::LinalgDialect,
+                  LLVM::LLVMDialect, math::MathDialect, memref::MemRefDialect, scf::SCFDialect, tensor::TensorDialect,
+                  vector::VectorDialect>();
   arith::registerBufferizableOpInterfaceExternalModels(registry);
   bufferization::func_ext::registerBufferizableOpInterfaceExternalModels(registry);
   linalg::registerAllDialectInterfaceImplementations(registry);

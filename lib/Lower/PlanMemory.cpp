@@ -28,9 +28,9 @@ namespace {
 struct Lifetime {
   memref::AllocOp alloc;
   unsigned first = ~0u, last = 0;
-  Value bytes;          // at the front of the host function
-  int64_t typical = 0;  // its size with typical dims
-  unsigned number = 0;  // in the order of the program
+  Value bytes;         // at the front of the host function
+  int64_t typical = 0; // its size with typical dims
+  unsigned number = 0; // in the order of the program
 };
 
 struct Slot {
@@ -164,7 +164,8 @@ struct PlanMemoryPass : caat::impl::RTPlanMemoryPassBase<PlanMemoryPass> {
         for (void *size : sizes)
           bytes = arith::MulIOp::create(b, loc, Value::getFromOpaquePointer(size), bytes);
         bytes = arith::AddIOp::create(b, loc, bytes, constant(kAlignment - 1));
-        bytes = arith::MulIOp::create(b, loc, arith::DivUIOp::create(b, loc, bytes, constant(kAlignment)), constant(kAlignment));
+        bytes = arith::MulIOp::create(b, loc, arith::DivUIOp::create(b, loc, bytes, constant(kAlignment)),
+                                      constant(kAlignment));
       }
       life.bytes = bytes;
       life.typical = estimate(bytes, known);
@@ -208,14 +209,16 @@ struct PlanMemoryPass : caat::impl::RTPlanMemoryPassBase<PlanMemoryPass> {
 
     // The total once more, as a function of its own.
     OpBuilder top(module.getBodyRegion());
-    auto function = func::FuncOp::create(top, loc, "caat_workspace_bytes",
-                                         top.getFunctionType({LLVM::LLVMPointerType::get(&getContext())}, {top.getI64Type()}));
+    auto function =
+        func::FuncOp::create(top, loc, "caat_workspace_bytes",
+                             top.getFunctionType({LLVM::LLVMPointerType::get(&getContext())}, {top.getI64Type()}));
     OpBuilder inside = OpBuilder::atBlockBegin(function.addEntryBlock());
     IRMapping copy;
     FailureOr<Value> bytes = recompute(inside, total, copy);
     if (failed(bytes))
       return signalPassFailure();
-    func::ReturnOp::create(inside, loc, arith::IndexCastOp::create(inside, loc, inside.getI64Type(), *bytes).getResult());
+    func::ReturnOp::create(inside, loc,
+                           arith::IndexCastOp::create(inside, loc, inside.getI64Type(), *bytes).getResult());
     remark::passed(loc, remark::RemarkOpts::name("PlanMemory").category("caat"))
         << std::to_string(lives.size()) + " buffers in " + std::to_string(slots.size()) + " slots";
   }

@@ -168,8 +168,8 @@ private:
           bool hasConsumer = result.contains(consumer), hasProducer = result.contains(producer);
           if (!hasConsumer && !hasProducer)
             continue;
-          std::optional<RowLoops> derived = hasProducer ? across(written, read, result[producer])
-                                                        : across(read, written, result[consumer]);
+          std::optional<RowLoops> derived =
+              hasProducer ? across(written, read, result[producer]) : across(read, written, result[consumer]);
           if (!derived)
             return std::nullopt;
           Operation *other = hasProducer ? consumer : producer;

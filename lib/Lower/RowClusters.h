@@ -3,8 +3,9 @@
 // Which linalg ops of a block run as one kernel: ops that follow each other row by row.
 //
 // A cluster has row coordinates r0, r1, …; each of its ops has one parallel loop for each of them. Where one op reads
-// another's result, both see the same row of it: the loop that walks a dimension of the value is a row loop in both, for
-// the same coordinate, or in neither. So a row of the cluster can be computed op after op from slices of its operands.
+// another's result, both see the same row of it: the loop that walks a dimension of the value is a row loop in both,
+// for the same coordinate, or in neither. So a row of the cluster can be computed op after op from slices of its
+// operands.
 #ifndef CAAT_LIB_LOWER_ROWCLUSTERS_H
 #define CAAT_LIB_LOWER_ROWCLUSTERS_H
 

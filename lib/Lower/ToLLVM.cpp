@@ -119,7 +119,8 @@ private:
   }
   Value host(HostArgument which) { return program.host.getArgument(which); }
   Value load(Type type, Value array, int64_t index) {
-    Value address = LLVM::GEPOp::create(b, loc, pointer, type, array, ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(index)});
+    Value address =
+        LLVM::GEPOp::create(b, loc, pointer, type, array, ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(index)});
     return LLVM::LoadOp::create(b, loc, type, address);
   }
   Value loadDim(Value dims, StringAttr name) {
@@ -151,7 +152,8 @@ private:
 
   Pieces fromMemRef(Value memref) {
     auto type = cast<MemRefType>(memref.getType());
-    Value cast = UnrealizedConversionCastOp::create(b, loc, TypeRange(converter.convertType(type)), memref).getResult(0);
+    Value cast =
+        UnrealizedConversionCastOp::create(b, loc, TypeRange(converter.convertType(type)), memref).getResult(0);
     MemRefDescriptor descriptor(cast);
     Pieces pieces;
     pieces.pointer = LLVM::GEPOp::create(b, loc, pointer, converter.convertType(type.getElementType()),
@@ -189,7 +191,8 @@ private:
              success();
     if (auto parameter = dyn_cast<rt::ParameterOp>(op)) {
       int64_t position = program.firstWeight() + weightIndex.at(parameter.getWeight());
-      parameter.replaceAllUsesWith(toMemRef(load(pointer, host(Buffers), position), cast<MemRefType>(parameter.getType()), {}));
+      parameter.replaceAllUsesWith(
+          toMemRef(load(pointer, host(Buffers), position), cast<MemRefType>(parameter.getType()), {}));
       return success();
     }
     if (auto workspace = dyn_cast<rt::WorkspaceOp>(op)) {
@@ -259,15 +262,19 @@ private:
       Value at = toI64(loop.getInductionVar());
       for (unsigned which = 0; which < 3; ++which)
         if (!repeated(which, d))
-          pieces[which].pointer = LLVM::GEPOp::create(
-              b, loc, pointer, element, pieces[which].pointer,
-              ValueRange(LLVM::MulOp::create(b, loc, at, pieces[which].strides[d]).getResult()));
+          pieces[which].pointer =
+              LLVM::GEPOp::create(b, loc, pointer, element, pieces[which].pointer,
+                                  ValueRange(LLVM::MulOp::create(b, loc, at, pieces[which].strides[d]).getResult()));
     }
     auto batchStride = [&](unsigned which) {
       return batchRank == 0 || repeated(which, batchRank - 1) ? constant(0) : pieces[which].strides[batchRank - 1];
     };
-    auto rows = [&](unsigned which, bool transposed) { return pieces[which].strides[transposed ? rank - 1 : rank - 2]; };
-    auto columns = [&](unsigned which, bool transposed) { return pieces[which].strides[transposed ? rank - 2 : rank - 1]; };
+    auto rows = [&](unsigned which, bool transposed) {
+      return pieces[which].strides[transposed ? rank - 1 : rank - 2];
+    };
+    auto columns = [&](unsigned which, bool transposed) {
+      return pieces[which].strides[transposed ? rank - 2 : rank - 1];
+    };
     auto f32 = [&](const APFloat &value) {
       return LLVM::ConstantOp::create(b, loc, b.getF32Type(), b.getF32FloatAttr(value.convertToFloat())).getResult();
     };
@@ -294,7 +301,8 @@ private:
       return call(CAAT_API_permute, {number, in.pointer, out.pointer, count, constant(permute.getShift())}), success();
     if (isa<tp::AllToAllOp>(op)) {
       Value peers = constant(op.getGroupSize());
-      return call(CAAT_API_all_to_all, {number, in.pointer, out.pointer, LLVM::UDivOp::create(b, loc, count, peers)}), success();
+      return call(CAAT_API_all_to_all, {number, in.pointer, out.pointer, LLVM::UDivOp::create(b, loc, count, peers)}),
+             success();
     }
     auto gather = dyn_cast<tp::AllGatherOp>(*op);
     auto scatter = dyn_cast<tp::ReduceScatterOp>(*op);

@@ -8,16 +8,20 @@ namespace cl = llvm::cl;
 
 static cl::OptionCategory category("caat-compile options");
 static cl::opt<std::string> model(cl::Positional, cl::desc("MODEL.onnx"), cl::cat(category));
-static cl::opt<std::string> output("o", cl::desc("Directory of the artifact (required)"), cl::value_desc("DIR"), cl::cat(category));
-static cl::opt<int64_t> tp("tp", cl::desc("Number of ranks (default 1)"), cl::init(1), cl::value_desc("N"), cl::cat(category));
+static cl::opt<std::string> output("o", cl::desc("Directory of the artifact (required)"), cl::value_desc("DIR"),
+                                   cl::cat(category));
+static cl::opt<int64_t> tp("tp", cl::desc("Number of ranks (default 1)"), cl::init(1), cl::value_desc("N"),
+                           cl::cat(category));
 static cl::opt<std::string> plan("plan", cl::desc("Plan: what each sync point sends (default: everything)"),
                                  cl::value_desc("FILE.json"), cl::cat(category));
-static cl::opt<std::string> target("target", cl::desc("cpu (this machine's processor)"), cl::init("cpu"), cl::cat(category));
-static cl::opt<std::string> dtype("dtype", cl::desc("Type of weights and products: f32"), cl::init("f32"), cl::cat(category));
+static cl::opt<std::string> target("target", cl::desc("cpu (this machine's processor)"), cl::init("cpu"),
+                                   cl::cat(category));
+static cl::opt<std::string> dtype("dtype", cl::desc("Type of weights and products: f32"), cl::init("f32"),
+                                  cl::cat(category));
 static cl::list<std::string> dims("dim", cl::desc("Fixed value of a named dimension, e.g. batch=1; may be repeated"),
                                   cl::value_desc("NAME=VALUE"), cl::cat(category));
-static cl::opt<int64_t> maxLength("max-length", cl::desc("Positions of the key-value caches (default 1024)"), cl::init(1024),
-                                  cl::value_desc("N"), cl::cat(category));
+static cl::opt<int64_t> maxLength("max-length", cl::desc("Positions of the key-value caches (default 1024)"),
+                                  cl::init(1024), cl::value_desc("N"), cl::cat(category));
 static cl::opt<bool> timing("timing", cl::desc("Print the time of each stage"), cl::cat(category));
 static cl::opt<std::string> dump("dump-ir", cl::desc("Write the module after each stage to DIR/01-raised.mlir, …"),
                                  cl::value_desc("DIR"), cl::cat(category));

@@ -13,15 +13,15 @@
 namespace caat {
 
 struct CompileOptions {
-  std::string model;                                  // .onnx, or .mlir of the onnx dialect
-  std::string output;                                 // directory, created where missing
-  int64_t tp = 1;                                     // number of ranks
-  std::string plan;                                   // file; empty: synchronise everything
-  std::string dtype = "f32";                          // of weights and products
-  std::vector<std::pair<std::string, int64_t>> dims;  // symbols that get a fixed value
-  int64_t maxLength = 1024;                           // positions of a cache
-  std::string dumpDirectory;                          // where to write the module between stages; empty: nowhere
-  bool progress = true;                               // a line on stderr while weights are written
+  std::string model;                                 // .onnx, or .mlir of the onnx dialect
+  std::string output;                                // directory, created where missing
+  int64_t tp = 1;                                    // number of ranks
+  std::string plan;                                  // file; empty: synchronise everything
+  std::string dtype = "f32";                         // of weights and products
+  std::vector<std::pair<std::string, int64_t>> dims; // symbols that get a fixed value
+  int64_t maxLength = 1024;                          // positions of a cache
+  std::string dumpDirectory;                         // where to write the module between stages; empty: nowhere
+  bool progress = true;                              // a line on stderr while weights are written
 };
 
 /// What was compiled, for the summary.
@@ -32,7 +32,7 @@ struct CompileSummary {
   };
   std::vector<Site> sites;
   size_t collectives = 0, kernels = 0, parameters = 0;
-  int64_t weightBytes = 0;                            // of one rank
+  int64_t weightBytes = 0; // of one rank
   int64_t codeBytes = 0;
   std::vector<std::pair<std::string, double>> stages; // seconds
 };
@@ -40,8 +40,8 @@ struct CompileSummary {
 /// Largest number of ranks.
 inline constexpr int64_t kMaxRanks = 64;
 
-/// Compiles `options.model` into `options.output`: manifest.json, code.so and weights-RANK.safetensors. Files are written
-/// under another name and renamed, the manifest last. Errors are printed on stderr.
+/// Compiles `options.model` into `options.output`: manifest.json, code.so and weights-RANK.safetensors. Files are
+/// written under another name and renamed, the manifest last. Errors are printed on stderr.
 mlir::LogicalResult compileModel(const CompileOptions &options, CompileSummary &summary);
 
 /// A table of sites, bytes and times.

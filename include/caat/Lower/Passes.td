@@ -69,9 +69,11 @@ def RTFormKernelsPass : Pass<"rt-form-kernels", "::mlir::func::FuncOp"> {
 def RTBufferizePass : Pass<"rt-bufferize", "::mlir::func::FuncOp"> {
   let summary = "One-shot bufferization of the host function";
   let description = [{
-    Like `one-shot-bufferize`, for one function without tensors in its type; `rt.weight` regions stay tensors.
+    Like `eliminate-empty-tensors` and `one-shot-bufferize`, for one function without tensors in its type; `rt.weight`
+    regions stay tensors. Each use of a `tensor.empty` gets one of its own before.
   }];
-  let dependentDialects = ["::mlir::bufferization::BufferizationDialect", "::mlir::memref::MemRefDialect"];
+  let dependentDialects = ["::mlir::bufferization::BufferizationDialect", "::mlir::memref::MemRefDialect",
+                           "::mlir::tensor::TensorDialect"];
 }
 
 def RTNormalizeBuffersPass : Pass<"rt-normalize-buffers", "::mlir::func::FuncOp"> {

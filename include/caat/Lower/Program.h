@@ -24,7 +24,7 @@ struct Program {
   static mlir::FailureOr<Program> get(mlir::ModuleOp module);
 
   mlir::func::FuncOp host;
-  mlir::DictionaryAttr interface;                             // rt.interface
+  mlir::DictionaryAttr interface; // rt.interface
   llvm::SmallVector<mlir::func::FuncOp> kernels;
   llvm::SmallVector<rt::WeightOp> weights;
   llvm::SmallVector<tp::CollectiveOpInterface> collectives;
