@@ -106,6 +106,7 @@ private:
 
   LogicalResult import() {
     context.loadAllAvailableDialects();
+    context.printOpOnDiagnostic(false); // one message, not the module behind it
     if (StringRef(options.model).ends_with(".mlir")) {
       module = parseSourceFile<ModuleOp>(options.model, sources, &context);
       return success(bool(module));

@@ -76,6 +76,10 @@ static LogicalResult run(int argc, char **argv) {
   auto [input, output] =
       registerAndParseCLIOptions(argc, argv, "caat-opt: MLIR or ONNX in, passes, MLIR out\n", registry);
 
+  if (StringRef(output).ends_with(".onnx")) {
+    llvm::errs() << "caat-opt: " << output << ": ONNX can be read, not written yet; give an output that ends in .mlir\n";
+    return failure();
+  }
   if (!StringRef(input).ends_with(".onnx"))
     return MlirOptMain(argc, argv, input, output, registry);
   std::unique_ptr<llvm::MemoryBuffer> model = importModel(input);
