@@ -383,6 +383,9 @@ def run_local(op, values, program, rank):
     if name == "Clip":
         x, low, high = segments(op, values)
         return [np.clip(x, low, high)]
+    if name == "check":
+        assert values[0], "a check of the program does not hold"
+        return []
     if name == "Custom":   # a stand-in that mixes every element of the last dimension
         return [np.cumsum(values[0], -1)]
     if name in WITH_ATTRIBUTES:
