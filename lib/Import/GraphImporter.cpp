@@ -19,7 +19,7 @@ std::string caat::importer::describeNode(const ::onnx::NodeProto &node, int64_t 
 }
 
 llvm::Error GraphImporter::run() {
-  auto loc = UnknownLoc::get(builder.getContext());
+  Location loc = module.getLoc();
   function = func::FuncOp::create(builder, loc, "main", builder.getFunctionType({}, {}));
   symbols.insert(function);
   builder.setInsertionPointToStart(function.addEntryBlock());
