@@ -103,7 +103,8 @@ static LogicalResult convertFusedMatMul(const ContribOp &c) {
     return c.missed("an operand is missing");
   OnnxBuilder &b = c.b;
   SmallVector<Value> operands{c.input(0), c.input(1)};
-  for (auto [operand, name] : llvm::zip(operands, ArrayRef<StringRef>{"transA", "transB"})) {
+  const StringRef names[] = {"transA", "transB"};
+  for (auto [operand, name] : llvm::zip_equal(operands, names)) {
     auto rank = c.shapes.getRank(operand);
     if (!c.integer(name, 0) || rank == 1) // a vector is not transposed
       continue;
