@@ -70,13 +70,30 @@ Value ChannelBuilder::join(Value shared, Value rest, const ChannelSplit &split) 
   return onnx::GatherOp::create(builder, loc, type, joined, indices, lastAxis(joined));
 }
 
+/// Which channels are shared, or are not.
+static DenseElementsAttr maskOf(OpBuilder &builder, const ChannelSplit &split, bool shared) {
+  SmallVector<bool> mask(split.channels, !shared);
+  for (int64_t place = 0; place < split.shared; ++place)
+    mask[split.channelAt(place)] = shared;
+  return DenseElementsAttr::get(RankedTensorType::get({split.channels}, builder.getI1Type()), mask);
+}
+
+Value ChannelBuilder::spread(Value shared, Value others, const ChannelSplit &split) {
+  SmallVector<int64_t> places(split.channels, 0); // any place does for the others
+  for (int64_t place = 0; place < split.shared; ++place)
+    places[split.channelAt(place)] = place;
+  RankedTensorType type = withChannels(shared.getType(), split.channels);
+  Value indices = onnx::createInts(builder, loc, places);
+  Value everywhere = onnx::GatherOp::create(builder, loc, type, shared, indices, lastAxis(shared));
+  Value mask = constant(builder, loc, maskOf(builder, split, /*shared=*/true));
+  if (!others)
+    others = scalar(builder, loc, type.getElementType(), 0.0);
+  return onnx::WhereOp::create(builder, loc, type, mask, everywhere, others);
+}
+
 Value ChannelBuilder::clearShared(Value value, const ChannelSplit &split) {
   // A selection, not a product with zero: what is not finite must go as well.
-  SmallVector<bool> keeps(split.channels, true);
-  for (int64_t place = 0; place < split.shared; ++place)
-    keeps[split.order.empty() ? place : split.order[place]] = false;
-  auto maskType = RankedTensorType::get({split.channels}, builder.getI1Type());
-  Value mask = constant(builder, loc, DenseElementsAttr::get(maskType, keeps));
+  Value mask = constant(builder, loc, maskOf(builder, split, /*shared=*/false));
   Value zero = scalar(builder, loc, getElementTypeOrSelf(value.getType()), 0.0);
   return onnx::WhereOp::create(builder, loc, value.getType(), mask, value, zero);
 }

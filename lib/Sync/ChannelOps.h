@@ -17,6 +17,8 @@ struct ChannelSplit {
   llvm::ArrayRef<int64_t> order;
 
   int64_t getRest() const { return channels - shared; }
+  /// The channel at a place of the order.
+  int64_t channelAt(int64_t place) const { return order.empty() ? place : order[place]; }
 };
 
 class ChannelBuilder {
@@ -31,6 +33,8 @@ public:
   mlir::Value takeRest(mlir::Value value, const ChannelSplit &split);
   /// Puts what takeShared and takeRest have taken back in place.
   mlir::Value join(mlir::Value shared, mlir::Value rest, const ChannelSplit &split);
+  /// What takeShared has taken back in its places, and in the others those of `others`, or zeros where it is null.
+  mlir::Value spread(mlir::Value shared, mlir::Value others, const ChannelSplit &split);
   /// `value` with zeros in the shared channels.
   mlir::Value clearShared(mlir::Value value, const ChannelSplit &split);
   /// This rank's row of a matrix [ranks, channels], as [channels] of the given element type.

@@ -106,10 +106,7 @@ Stream Expander::send(tp::SyncPointOp op, const Stream &before) {
       return after;
     }
     Value sum = allReduce(op, builder, channel.takeShared(total, split), site.getValue());
-    Value shared =
-        channel.add(channel.takeShared(before.base, split), channel.add(sum, channel.takeShared(bias, split)));
-    Value rest = channel.add(channel.takeRest(before.base, split), channel.takeRest(bias, split));
-    after.base = channel.join(shared, rest, split);
+    after.base = channel.add(before.base, channel.add(channel.spread(sum, {}, split), bias));
     after.pending = channel.clearShared(total, split);
     return after;
   }
@@ -124,12 +121,8 @@ Stream Expander::send(tp::SyncPointOp op, const Stream &before) {
   if (before.pending)
     total = channel.add(channel.takeShared(before.pending, split), total);
   Value sum = channel.add(allReduce(op, builder, total, site.getValue()), channel.takeShared(bias, split));
-  Value own = channel.scale(channel.add(channel.takeRest(partial, split), channel.takeRest(bias, split)),
-                            policy.getScaleValue());
-  Value rest = before.base ? markPrivate(channel.add(channel.takeRest(before.base, split), own), site) : own;
-  after.base = channel.join(channel.add(channel.takeShared(before.base, split), sum), rest, split);
-  if (!before.base)
-    markPrivate(after.base, site);
+  Value own = channel.scale(channel.add(partial, bias), policy.getScaleValue());
+  after.base = markPrivate(channel.add(before.base, channel.spread(sum, own, split)), site);
   if (before.pending)
     after.pending = channel.clearShared(before.pending, split);
   return after;

@@ -77,20 +77,15 @@ tp.mesh @mesh <["tp" = 2]>
 // Two of four channels in an order: gathered, reduced, put back; the others stay pending; readers see the estimate.
 // CHECK-LABEL: func.func @deferred(
 // CHECK-SAME:    %[[X:.*]]: tensor<?x4xf32>, %[[P:.*]]: tensor<?x4xf32>, %[[B:.*]]: tensor<4xf32>
-// CHECK-DAG:     %[[SHARED:.*]] = onnx.Constant dense<[3, 1]>
-// CHECK-DAG:     %[[REST:.*]] = onnx.Constant dense<[0, 2]>
-// CHECK-DAG:     %[[PS:.*]] = onnx.Gather %[[P]], %[[SHARED]] {axis = 1 : i64}
-// CHECK-DAG:     %[[R:.*]] = tp.all_reduce %[[PS]] on @mesh ["tp"] {site = "layers.0.attn"} : tensor<?x2xf32>
-// CHECK-DAG:     %[[XS:.*]] = onnx.Gather %[[X]], %[[SHARED]] {axis = 1 : i64}
-// CHECK-DAG:     %[[BS:.*]] = onnx.Gather %[[B]], %[[SHARED]]
-// CHECK-DAG:     %[[RB:.*]] = onnx.Add %[[R]], %[[BS]]
-// CHECK-DAG:     %[[NS:.*]] = onnx.Add %[[XS]], %[[RB]]
-// CHECK-DAG:     %[[XR:.*]] = onnx.Gather %[[X]], %[[REST]] {axis = 1 : i64}
-// CHECK-DAG:     %[[BR:.*]] = onnx.Gather %[[B]], %[[REST]]
-// CHECK-DAG:     %[[NR:.*]] = onnx.Add %[[XR]], %[[BR]]
-// CHECK:         %[[J:.*]] = onnx.Concat %[[NS]], %[[NR]]
-// CHECK:         %[[INVERSE:.*]] = onnx.Constant dense<[2, 1, 3, 0]>
-// CHECK:         %[[BASE:.*]] = onnx.Gather %[[J]], %[[INVERSE]]
+// CHECK:         %[[SHARED:.*]] = onnx.Constant dense<[3, 1]>
+// CHECK:         %[[PS:.*]] = onnx.Gather %[[P]], %[[SHARED]] {axis = 1 : i64}
+// CHECK:         %[[R:.*]] = tp.all_reduce %[[PS]] on @mesh ["tp"] {site = "layers.0.attn"} : tensor<?x2xf32>
+// CHECK:         %[[PLACES:.*]] = onnx.Constant dense<[0, 1, 0, 0]>
+// CHECK:         %[[RE:.*]] = onnx.Gather %[[R]], %[[PLACES]] {axis = 1 : i64} : {{.*}} -> tensor<?x4xf32>
+// CHECK:         %[[WHERE:.*]] = onnx.Constant dense<[false, true, false, true]>
+// CHECK:         %[[RS:.*]] = onnx.Where %[[WHERE]], %[[RE]],
+// CHECK:         %[[RB:.*]] = onnx.Add %[[RS]], %[[B]]
+// CHECK:         %[[BASE:.*]] = onnx.Add %[[X]], %[[RB]]
 // CHECK:         %[[MASK:.*]] = onnx.Constant dense<[true, false, true, false]>
 // CHECK:         %[[PENDING:.*]] = onnx.Where %[[MASK]], %[[P]],
 // CHECK:         %[[A:.*]] = tp.shard %{{.*}} dim 0 pieces {{\[\[\[0, 1\]\], \[\[1, 1\]\]\]}} size 1 : tensor<2x4xf32> -> tensor<1x4xf32>
@@ -127,14 +122,15 @@ tp.mesh @mesh <["tp" = 2]>
 // CHECK-DAG:     %[[PS:.*]] = onnx.Slice %[[P]], {{.*}} -> tensor<?x3xf32>
 // CHECK:         %[[T:.*]] = onnx.Add %[[PS]], %[[QS]]
 // CHECK:         %[[R:.*]] = tp.all_reduce %[[T]] on @mesh ["tp"] {site = "layers.0.mlp"} : tensor<?x3xf32>
-// CHECK:         %[[QR:.*]] = onnx.Slice %[[Q]], {{.*}} -> tensor<?x1xf32>
-// CHECK:         %[[BR:.*]] = onnx.Slice %[[B]], {{.*}} -> tensor<1xf32>
-// CHECK:         %[[QB:.*]] = onnx.Add %[[QR]], %[[BR]]
+// CHECK:         %[[BS:.*]] = onnx.Slice %[[B]], {{.*}} -> tensor<3xf32>
+// CHECK:         %[[RB:.*]] = onnx.Add %[[R]], %[[BS]]
+// CHECK:         %[[QB:.*]] = onnx.Add %[[Q]], %[[B]]
 // CHECK:         %[[F:.*]] = onnx.Constant dense<1.500000e+00>
 // CHECK:         %[[OWN:.*]] = onnx.Mul %[[QB]], %[[F]]
-// CHECK:         %[[XR:.*]] = onnx.Slice %[[X]], {{.*}} -> tensor<?x1xf32>
-// CHECK:         %[[NR:.*]] = onnx.Add %[[XR]], %[[OWN]] {tp.private = "layers.0.mlp"}
-// CHECK:         %[[BASE:.*]] = onnx.Concat %{{.*}}, %[[NR]]
+// CHECK:         %[[RE:.*]] = onnx.Gather %[[RB]],
+// CHECK:         %[[MASK:.*]] = onnx.Constant dense<[true, true, true, false]>
+// CHECK:         %[[BOTH:.*]] = onnx.Where %[[MASK]], %[[RE]], %[[OWN]]
+// CHECK:         onnx.Add %[[X]], %[[BOTH]] {tp.private = "layers.0.mlp"}
 // CHECK:         %[[LEFT:.*]] = onnx.Where %{{.*}}, %[[P]],
 // CHECK:         %[[LR:.*]] = onnx.Slice %[[LEFT]], {{.*}} -> tensor<?x1xf32>
 // CHECK:         tp.all_reduce %[[LR]] on @mesh ["tp"] {site = "final"} : tensor<?x1xf32>
