@@ -24,7 +24,8 @@ LogicalResult GatherElementsOp::verify() {
   RankedTensorType data = ranked(getData()), indices = ranked(getIndices());
   if (!data || !indices)
     return success();
-  if (failed(verifyAxis(*this, getAxis(), data.getRank())) || failed(verifyRank(*this, "indices", getIndices(), data.getRank())))
+  if (failed(verifyAxis(*this, getAxis(), data.getRank())) ||
+      failed(verifyRank(*this, "indices", getIndices(), data.getRank())))
     return failure();
   return verifyShape(*this, "output", getOutput(), indices.getShape());
 }
@@ -46,8 +47,7 @@ LogicalResult GatherNDOp::verify() {
   return verifyShape(*this, "output", getOutput(), shape);
 }
 
-template <typename Op>
-static LogicalResult verifyScatter(Op op) {
+template <typename Op> static LogicalResult verifyScatter(Op op) {
   if (failed(verifyOneOf(op, "reduction", op.getReduction(), {"none", "add", "mul", "max", "min"})))
     return failure();
   RankedTensorType data = ranked(op.getData());

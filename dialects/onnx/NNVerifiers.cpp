@@ -22,7 +22,8 @@ LogicalResult MatMulOp::verify() {
   ArrayRef<int64_t> aBatch = a.getShape().drop_back(isRow ? 1 : 2), bBatch = b.getShape().drop_back(isColumn ? 1 : 2);
   std::optional<SmallVector<int64_t>> shape = broadcastShapes(aBatch, bBatch);
   if (!shape)
-    return emitOpError("leading dimensions ") << shapeText(aBatch) << " and " << shapeText(bBatch) << " cannot be broadcast";
+    return emitOpError("leading dimensions ")
+           << shapeText(aBatch) << " and " << shapeText(bBatch) << " cannot be broadcast";
   if (!isRow)
     shape->push_back(a.getDimSize(a.getRank() - 2));
   if (!isColumn)
@@ -53,13 +54,15 @@ LogicalResult EinsumOp::verify() {
   SmallVector<StringRef> terms;
   StringRef(equation).split("->").first.split(terms, ',');
   if (terms.size() != getInputs().size())
-    return emitOpError("equation '") << getEquation() << "' has " << terms.size() << " terms for " << getInputs().size() << " inputs";
+    return emitOpError("equation '") << getEquation() << "' has " << terms.size() << " terms for " << getInputs().size()
+                                     << " inputs";
   for (auto [i, term, input] : llvm::enumerate(terms, getInputs())) {
     RankedTensorType type = ranked(input);
     if (term.contains('.') || !type)
       continue;
     if (static_cast<int64_t>(term.size()) != type.getRank())
-      return emitOpError("term '") << term << "' has " << term.size() << " letters but input " << i << " has rank " << type.getRank();
+      return emitOpError("term '") << term << "' has " << term.size() << " letters but input " << i << " has rank "
+                                   << type.getRank();
   }
   return success();
 }
@@ -92,7 +95,8 @@ LogicalResult LayerNormalizationOp::verify() {
     return success();
   FailureOr<int64_t> axis = verifyAxis(*this, getAxis(), x.getRank());
   if (failed(axis) || failed(verifyBroadcastTo(*this, "Scale", getScale(), x.getShape())) ||
-      failed(verifyBroadcastTo(*this, "B", getB(), x.getShape())) || failed(verifyShape(*this, "Y", getY(), x.getShape())))
+      failed(verifyBroadcastTo(*this, "B", getB(), x.getShape())) ||
+      failed(verifyShape(*this, "Y", getY(), x.getShape())))
     return failure();
   SmallVector<int64_t> shape(x.getShape());
   std::fill(shape.begin() + *axis, shape.end(), 1);
@@ -105,7 +109,8 @@ LogicalResult RMSNormalizationOp::verify() {
   RankedTensorType x = ranked(getX());
   if (!x)
     return success();
-  if (failed(verifyAxis(*this, getAxis(), x.getRank())) || failed(verifyBroadcastTo(*this, "scale", getScale(), x.getShape())))
+  if (failed(verifyAxis(*this, getAxis(), x.getRank())) ||
+      failed(verifyBroadcastTo(*this, "scale", getScale(), x.getShape())))
     return failure();
   return verifyShape(*this, "Y", getY(), x.getShape());
 }
@@ -121,7 +126,8 @@ LogicalResult GroupNormalizationOp::verify() {
   int64_t channels = x.getDimSize(1);
   if (!ShapedType::isDynamic(channels) && channels % getNumGroups() != 0)
     return emitOpError() << channels << " channels are no multiple of num_groups " << getNumGroups();
-  if (failed(verifyShape(*this, "scale", getScale(), {channels})) || failed(verifyShape(*this, "bias", getBias(), {channels})))
+  if (failed(verifyShape(*this, "scale", getScale(), {channels})) ||
+      failed(verifyShape(*this, "bias", getBias(), {channels})))
     return failure();
   return verifyShape(*this, "Y", getY(), x.getShape());
 }
@@ -154,7 +160,8 @@ LogicalResult AttentionOp::verify() {
   auto [kHeads, kSize] = headsAndSize(k, getKvNumHeads());
   auto [vHeads, vSize] = headsAndSize(v, getKvNumHeads());
   if (differ(q.getDimSize(0), k.getDimSize(0)) || differ(q.getDimSize(0), v.getDimSize(0)))
-    return emitOpError("'Q', 'K' and 'V' have batch ") << q.getDimSize(0) << ", " << k.getDimSize(0) << " and " << v.getDimSize(0);
+    return emitOpError("'Q', 'K' and 'V' have batch ")
+           << q.getDimSize(0) << ", " << k.getDimSize(0) << " and " << v.getDimSize(0);
   if (differ(qSize, kSize))
     return emitOpError("heads of 'Q' have size ") << qSize << ", those of 'K' " << kSize;
   if (differ(kHeads, vHeads))
@@ -179,7 +186,8 @@ LogicalResult AttentionOp::verify() {
 LogicalResult RotaryEmbeddingOp::verify() {
   RankedTensorType x = ranked(getX()), cos = ranked(getCosCache()), sin = ranked(getSinCache());
   int64_t rank = getPositionIds() ? 2 : 3;
-  if (failed(verifyRank(*this, "cos_cache", getCosCache(), rank)) || failed(verifyRank(*this, "sin_cache", getSinCache(), rank)))
+  if (failed(verifyRank(*this, "cos_cache", getCosCache(), rank)) ||
+      failed(verifyRank(*this, "sin_cache", getSinCache(), rank)))
     return failure();
   if (cos && sin && failed(verifyShape(*this, "sin_cache", getSinCache(), cos.getShape())))
     return failure();
@@ -202,7 +210,8 @@ LogicalResult DepthToSpaceOp::verify() {
   if (getBlocksize() <= 0)
     return emitOpError("blocksize ") << getBlocksize() << " is not positive";
   RankedTensorType input = ranked(getInput());
-  if (failed(verifyRank(*this, "input", getInput(), 4)) || failed(verifyOneOf(*this, "mode", getMode(), {"DCR", "CRD"})))
+  if (failed(verifyRank(*this, "input", getInput(), 4)) ||
+      failed(verifyOneOf(*this, "mode", getMode(), {"DCR", "CRD"})))
     return failure();
   if (input && !input.isDynamicDim(1) && input.getDimSize(1) % (getBlocksize() * getBlocksize()) != 0)
     return emitOpError() << input.getDimSize(1) << " channels are no multiple of " << getBlocksize() << " squared";
@@ -213,7 +222,8 @@ LogicalResult SpaceToDepthOp::verify() {
   if (getBlocksize() <= 0)
     return emitOpError("blocksize ") << getBlocksize() << " is not positive";
   RankedTensorType input = ranked(getInput());
-  if (failed(verifyRank(*this, "input", getInput(), 4)) || failed(verifyOneOf(*this, "mode", getMode(), {"DCR", "CRD"})))
+  if (failed(verifyRank(*this, "input", getInput(), 4)) ||
+      failed(verifyOneOf(*this, "mode", getMode(), {"DCR", "CRD"})))
     return failure();
   for (int64_t i : {2, 3})
     if (input && !input.isDynamicDim(i) && input.getDimSize(i) % getBlocksize() != 0)

@@ -18,7 +18,8 @@ namespace detail {
 llvm::LogicalResult verifyBroadcastElementwise(mlir::Operation *op);
 }
 
-/// Operands and result are broadcast against each other as numpy does; every result element depends on one element of each operand.
+/// Operands and result are broadcast against each other as numpy does; every result element depends on one element of
+/// each operand.
 template <typename ConcreteOp>
 class BroadcastElementwise : public mlir::OpTrait::TraitBase<ConcreteOp, BroadcastElementwise> {
 public:
@@ -46,11 +47,12 @@ mlir::Value createInts(mlir::OpBuilder &builder, mlir::Location loc, llvm::Array
 /// `axis` counted from the front, or nothing where it is outside [-rank, rank).
 std::optional<int64_t> normalizeAxis(int64_t axis, int64_t rank);
 
-/// The shape that two shapes have when broadcast, with ShapedType::kDynamic where unknown; nothing where they do not fit.
+/// The shape that two shapes have when broadcast, with ShapedType::kDynamic where unknown; nothing where they do not
+/// fit.
 std::optional<llvm::SmallVector<int64_t>> broadcastShapes(llvm::ArrayRef<int64_t> lhs, llvm::ArrayRef<int64_t> rhs);
 
-/// Bytes that `type` takes in a file (booleans one byte each, 4-bit integers in pairs); nothing where a dimension is dynamic, the element type
-/// has no storage, or the number does not fit 63 bits.
+/// Bytes that `type` takes in a file (booleans one byte each, 4-bit integers in pairs); nothing where a dimension is
+/// dynamic, the element type has no storage, or the number does not fit 63 bits.
 std::optional<int64_t> storageBytes(mlir::RankedTensorType type);
 
 /// Why `path` is no acceptable relative file name ("is absolute", "contains '..'", …), or nothing.

@@ -40,8 +40,8 @@ void CastOp::build(OpBuilder &builder, OperationState &state, Value input, Type 
 
 void LayerNormalizationOp::build(OpBuilder &builder, OperationState &state, Value X, Value Scale, Value B, int64_t axis,
                                  FloatAttr epsilon) {
-  build(builder, state, X.getType(), /*Mean=*/Type(), /*InvStdDev=*/Type(), X, Scale, B, builder.getI64IntegerAttr(axis), epsilon,
-        builder.getI64IntegerAttr(1));
+  build(builder, state, X.getType(), /*Mean=*/Type(), /*InvStdDev=*/Type(), X, Scale, B,
+        builder.getI64IntegerAttr(axis), epsilon, builder.getI64IntegerAttr(1));
 }
 
 LogicalResult GetInitializerOp::verifySymbolUses(SymbolTableCollection &symbols) {

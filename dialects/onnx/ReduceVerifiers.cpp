@@ -41,8 +41,7 @@ static SmallVector<int64_t> reducedShape(ArrayRef<int64_t> data, ArrayRef<int64_
   return shape;
 }
 
-template <typename Op>
-static LogicalResult verifyReduce(Op op) {
+template <typename Op> static LogicalResult verifyReduce(Op op) {
   RankedTensorType data = ranked(op.getData());
   if (!data)
     return success();
@@ -67,8 +66,7 @@ LogicalResult ReduceSumSquareOp::verify() { return verifyReduce(*this); }
 LogicalResult ReduceLogSumOp::verify() { return verifyReduce(*this); }
 LogicalResult ReduceLogSumExpOp::verify() { return verifyReduce(*this); }
 
-template <typename Op>
-static LogicalResult verifyArgReduce(Op op) {
+template <typename Op> static LogicalResult verifyArgReduce(Op op) {
   RankedTensorType data = ranked(op.getData());
   if (!data)
     return success();
@@ -95,8 +93,7 @@ LogicalResult TopKOp::verify() {
   return verifyShape(*this, "Indices", getIndices(), shape);
 }
 
-template <typename Op>
-static LogicalResult verifySoftmax(Op op) {
+template <typename Op> static LogicalResult verifySoftmax(Op op) {
   RankedTensorType input = ranked(op.getInput());
   if (!input)
     return success();

@@ -20,9 +20,10 @@ LogicalResult ReshapeOp::verify() {
     if (failed(verifyRank(*this, "reshaped", getReshaped(), *rank)))
       return failure();
   RankedTensorType data = ranked(getData()), result = ranked(getReshaped());
-  if (data && result && data.hasStaticShape() && result.hasStaticShape() && data.getNumElements() != result.getNumElements())
-    return emitOpError("turns ") << data.getNumElements() << " elements of shape " << shapeText(data.getShape()) << " into "
-                                 << result.getNumElements() << " of shape " << shapeText(result.getShape());
+  if (data && result && data.hasStaticShape() && result.hasStaticShape() &&
+      data.getNumElements() != result.getNumElements())
+    return emitOpError("turns ") << data.getNumElements() << " elements of shape " << shapeText(data.getShape())
+                                 << " into " << result.getNumElements() << " of shape " << shapeText(result.getShape());
   return success();
 }
 
@@ -37,7 +38,8 @@ LogicalResult TransposeOp::verify() {
   RankedTensorType data = ranked(getData());
   if (!data)
     return success();
-  SmallVector<int64_t> perm = getPerm() ? SmallVector<int64_t>(*getPerm()) : llvm::to_vector(llvm::reverse(llvm::seq(data.getRank())));
+  SmallVector<int64_t> perm =
+      getPerm() ? SmallVector<int64_t>(*getPerm()) : llvm::to_vector(llvm::reverse(llvm::seq(data.getRank())));
   SmallVector<int64_t> sorted(perm);
   llvm::sort(sorted);
   if (sorted != llvm::to_vector(llvm::seq(data.getRank())))
@@ -100,7 +102,8 @@ LogicalResult ConcatOp::verify() {
       return emitOpError("inputs have ranks ") << shape.size() << " and " << type.getRank();
     for (auto [i, dim] : llvm::enumerate(type.getShape())) {
       if (static_cast<int64_t>(i) == *axis)
-        shape[i] = ShapedType::isDynamic(shape[i]) || ShapedType::isDynamic(dim) ? ShapedType::kDynamic : shape[i] + dim;
+        shape[i] =
+            ShapedType::isDynamic(shape[i]) || ShapedType::isDynamic(dim) ? ShapedType::kDynamic : shape[i] + dim;
       else if (differ(shape[i], dim))
         return emitOpError("inputs have sizes ") << shape[i] << " and " << dim << " in dimension " << i;
       else if (ShapedType::isDynamic(shape[i]))
@@ -147,7 +150,10 @@ LogicalResult SplitOp::verify() {
 
 LogicalResult SliceOp::verify() {
   std::optional<int64_t> count = length(getStarts());
-  for (auto [name, value] : {std::pair<StringRef, Value>("starts", getStarts()), {"ends", getEnds()}, {"axes", getAxes()}, {"steps", getSteps()}}) {
+  for (auto [name, value] : {std::pair<StringRef, Value>("starts", getStarts()),
+                             {"ends", getEnds()},
+                             {"axes", getAxes()},
+                             {"steps", getSteps()}}) {
     if (failed(verifyRank(*this, name, value, 1)))
       return failure();
     std::optional<int64_t> other = length(value);
@@ -175,7 +181,8 @@ LogicalResult ExpandOp::verify() {
     return success();
   std::optional<SmallVector<int64_t>> result = broadcastShapes(input.getShape(), *shape);
   if (!result)
-    return emitOpError("'input' of shape ") << shapeText(input.getShape()) << " and shape " << shapeText(*shape) << " cannot be broadcast";
+    return emitOpError("'input' of shape ")
+           << shapeText(input.getShape()) << " and shape " << shapeText(*shape) << " cannot be broadcast";
   return verifyShape(*this, "output", getOutput(), *result);
 }
 
@@ -189,7 +196,8 @@ LogicalResult TileOp::verify() {
 
 LogicalResult PadOp::verify() {
   RankedTensorType data = ranked(getData());
-  if (failed(verifyOneOf(*this, "mode", getMode(), {"constant", "reflect", "edge", "wrap"})) || failed(verifyRank(*this, "pads", getPads(), 1)))
+  if (failed(verifyOneOf(*this, "mode", getMode(), {"constant", "reflect", "edge", "wrap"})) ||
+      failed(verifyRank(*this, "pads", getPads(), 1)))
     return failure();
   std::optional<int64_t> pads = length(getPads()), axes = length(getAxes());
   int64_t padded = axes ? *axes : !getAxes() && data ? data.getRank() : -1;
@@ -221,7 +229,9 @@ LogicalResult ShapeOp::verify() {
   RankedTensorType data = ranked(getData());
   if (!data)
     return success();
-  auto clamp = [&](int64_t bound) { return std::clamp(bound < 0 ? bound + data.getRank() : bound, int64_t(0), data.getRank()); };
+  auto clamp = [&](int64_t bound) {
+    return std::clamp(bound < 0 ? bound + data.getRank() : bound, int64_t(0), data.getRank());
+  };
   int64_t begin = clamp(getStart()), end = getEnd() ? clamp(*getEnd()) : data.getRank();
   return verifyShape(*this, "shape", getShape(), {std::max(end - begin, int64_t(0))});
 }

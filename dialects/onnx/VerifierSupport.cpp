@@ -12,7 +12,8 @@ std::string onnx::detail::shapeText(ArrayRef<int64_t> shape) {
   std::string text;
   llvm::raw_string_ostream stream(text);
   stream << '[';
-  llvm::interleaveComma(shape, stream, [&](int64_t dim) { ShapedType::isDynamic(dim) ? stream << '?' : stream << dim; });
+  llvm::interleaveComma(shape, stream,
+                        [&](int64_t dim) { ShapedType::isDynamic(dim) ? stream << '?' : stream << dim; });
   stream << ']';
   return text;
 }
@@ -26,7 +27,8 @@ LogicalResult onnx::detail::verifyShape(Operation *op, StringRef name, Value val
     fits = !differ(type.getDimSize(i), expected[i]);
   if (fits)
     return success();
-  return op->emitOpError("'") << name << "' has shape " << shapeText(type.getShape()) << ", not " << shapeText(expected);
+  return op->emitOpError("'") << name << "' has shape " << shapeText(type.getShape()) << ", not "
+                              << shapeText(expected);
 }
 
 LogicalResult onnx::detail::verifyRank(Operation *op, StringRef name, Value value, int64_t rank) {
@@ -47,7 +49,8 @@ LogicalResult onnx::detail::verifyBroadcastTo(Operation *op, StringRef name, Val
   }
   if (fits)
     return success();
-  return op->emitOpError("'") << name << "' of shape " << shapeText(type.getShape()) << " cannot be broadcast to " << shapeText(shape);
+  return op->emitOpError("'") << name << "' of shape " << shapeText(type.getShape()) << " cannot be broadcast to "
+                              << shapeText(shape);
 }
 
 FailureOr<int64_t> onnx::detail::verifyAxis(Operation *op, int64_t axis, int64_t rank) {
@@ -87,5 +90,6 @@ LogicalResult onnx::detail::verifyBroadcastElementwise(Operation *op) {
              << shapeText(shape) << " and " << shapeText(type.getShape()) << " cannot be broadcast against each other";
     shape = std::move(*joined);
   }
-  return op->getNumOperands() ? verifyShape(op, "result", op->getResult(0), shape) : op->emitOpError("needs an operand");
+  return op->getNumOperands() ? verifyShape(op, "result", op->getResult(0), shape)
+                              : op->emitOpError("needs an operand");
 }

@@ -21,13 +21,15 @@ inline bool differ(int64_t a, int64_t b) {
 std::string shapeText(llvm::ArrayRef<int64_t> shape);
 
 /// `value`, called `name`, has shape `expected` as far as both are known.
-llvm::LogicalResult verifyShape(mlir::Operation *op, llvm::StringRef name, mlir::Value value, llvm::ArrayRef<int64_t> expected);
+llvm::LogicalResult verifyShape(mlir::Operation *op, llvm::StringRef name, mlir::Value value,
+                                llvm::ArrayRef<int64_t> expected);
 
 /// Where `value` has a rank, it is `rank`.
 llvm::LogicalResult verifyRank(mlir::Operation *op, llvm::StringRef name, mlir::Value value, int64_t rank);
 
 /// `value` can be broadcast to `shape` without changing that.
-llvm::LogicalResult verifyBroadcastTo(mlir::Operation *op, llvm::StringRef name, mlir::Value value, llvm::ArrayRef<int64_t> shape);
+llvm::LogicalResult verifyBroadcastTo(mlir::Operation *op, llvm::StringRef name, mlir::Value value,
+                                      llvm::ArrayRef<int64_t> shape);
 
 /// `axis` counted from the front; an error where it is outside [-rank, rank).
 llvm::FailureOr<int64_t> verifyAxis(mlir::Operation *op, int64_t axis, int64_t rank);
@@ -36,7 +38,8 @@ llvm::FailureOr<int64_t> verifyAxis(mlir::Operation *op, int64_t axis, int64_t r
 llvm::FailureOr<llvm::SmallVector<int64_t>> verifyAxes(mlir::Operation *op, llvm::ArrayRef<int64_t> axes, int64_t rank);
 
 /// The attribute `name` is one of `allowed`.
-llvm::LogicalResult verifyOneOf(mlir::Operation *op, llvm::StringRef name, llvm::StringRef value, llvm::ArrayRef<llvm::StringRef> allowed);
+llvm::LogicalResult verifyOneOf(mlir::Operation *op, llvm::StringRef name, llvm::StringRef value,
+                                llvm::ArrayRef<llvm::StringRef> allowed);
 
 } // namespace caat::onnx::detail
 

@@ -42,7 +42,8 @@ llvm::Error GraphImporter::readOpsets() {
   if (own == opsets.end())
     return llvm::Error::success();
   if (own->second < oldestOpset || own->second > newestOpset)
-    return invalid("opset " + Twine(own->second) + " is not supported, " + Twine(oldestOpset) + " to " + Twine(newestOpset) + " are");
+    return invalid("opset " + Twine(own->second) + " is not supported, " + Twine(oldestOpset) + " to " +
+                   Twine(newestOpset) + " are");
   module->setAttr("onnx.opset", builder.getI64IntegerAttr(own->second));
   return llvm::Error::success();
 }
@@ -118,7 +119,8 @@ llvm::Expected<Value> GraphImporter::materialize(const StoredTensor &stored, Str
   if (stored.value)
     return onnx::ConstantOp::create(builder, loc, stored.value).getResult();
   OpBuilder atModule(module.getContext());
-  auto initializer = onnx::InitializerOp::create(atModule, loc, name, stored.type, stored.file, stored.offset, stored.length);
+  auto initializer =
+      onnx::InitializerOp::create(atModule, loc, name, stored.type, stored.file, stored.offset, stored.length);
   // Before the function, in the order of use; insertion renames where the name is taken.
   symbols.insert(initializer, Block::iterator(function));
   return onnx::GetInitializerOp::create(builder, loc, stored.type, FlatSymbolRefAttr::get(initializer.getSymNameAttr()))
@@ -141,7 +143,8 @@ llvm::Error GraphImporter::importInitializers() {
       return invalid("initializer '" + Twine(tensor.name()) + "': " + toString(stored.takeError()));
     Value value;
     if (used.contains(tensor.name())) {
-      llvm::Expected<Value> made = materialize(*stored, tensor.name(), NameLoc::get(builder.getStringAttr(tensor.name())));
+      llvm::Expected<Value> made =
+          materialize(*stored, tensor.name(), NameLoc::get(builder.getStringAttr(tensor.name())));
       if (!made)
         return made.takeError();
       value = *made;
@@ -224,8 +227,8 @@ llvm::Error GraphImporter::importOutputs() {
     auto type = dyn_cast<TensorType>(value.getType());
     if (!type || type.getElementType() != declared->getElementType()) {
       std::string message;
-      llvm::raw_string_ostream(message) << "output '" << output.name() << "' has elements of type " << declared->getElementType()
-                                        << ", but its value is " << value.getType();
+      llvm::raw_string_ostream(message) << "output '" << output.name() << "' has elements of type "
+                                        << declared->getElementType() << ", but its value is " << value.getType();
       return invalid(message);
     }
     NamedAttrList list;

@@ -13,7 +13,8 @@ namespace caat::importer {
 class GraphImporter {
 public:
   GraphImporter(mlir::ModuleOp module, const ModelFile &file, TensorReader &tensors)
-      : module(module), file(file), graph(file.model.graph()), tensors(tensors), symbols(module), builder(module.getContext()) {}
+      : module(module), file(file), graph(file.model.graph()), tensors(tensors), symbols(module),
+        builder(module.getContext()) {}
 
   /// Fills the module; the error names the node, value or tensor that is wrong.
   llvm::Error run();
@@ -36,7 +37,8 @@ private:
 
   llvm::Error define(llvm::StringRef name, mlir::Value value);
   llvm::Expected<mlir::Value> materialize(const StoredTensor &stored, llvm::StringRef name, mlir::Location loc);
-  llvm::Expected<mlir::TensorType> tensorType(const ::onnx::TypeProto &type, llvm::SmallVectorImpl<mlir::Attribute> *dims = nullptr);
+  llvm::Expected<mlir::TensorType> tensorType(const ::onnx::TypeProto &type,
+                                              llvm::SmallVectorImpl<mlir::Attribute> *dims = nullptr);
 
   mlir::ModuleOp module;
   const ModelFile &file;
@@ -45,9 +47,9 @@ private:
   mlir::SymbolTable symbols;
   mlir::OpBuilder builder;
   mlir::func::FuncOp function;
-  llvm::StringMap<int64_t> opsets;             ///< version of each domain
-  llvm::StringMap<mlir::TensorType> hints;     ///< what the file says of values' types, which may be wrong
-  llvm::StringMap<mlir::Value> values;         ///< null for an initializer that no node uses
+  llvm::StringMap<int64_t> opsets;         ///< version of each domain
+  llvm::StringMap<mlir::TensorType> hints; ///< what the file says of values' types, which may be wrong
+  llvm::StringMap<mlir::Value> values;     ///< null for an initializer that no node uses
 };
 
 /// "node 'name' (OpType, opset n)".

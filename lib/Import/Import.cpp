@@ -10,7 +10,9 @@ using namespace mlir;
 using namespace caat;
 using namespace caat::importer;
 
-void caat::registerImportDialects(DialectRegistry &registry) { registry.insert<onnx::ONNXDialect, func::FuncDialect>(); }
+void caat::registerImportDialects(DialectRegistry &registry) {
+  registry.insert<onnx::ONNXDialect, func::FuncDialect>();
+}
 
 static llvm::Error importInto(ModuleOp module, StringRef path, const ImportOptions &options) {
   // The model itself may be reached through links; from here on nothing is.

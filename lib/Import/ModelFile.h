@@ -16,8 +16,8 @@ struct ByteRange {
   int64_t offset = 0, length = 0;
 };
 
-/// The message of a model file. The raw_data of initializers and of tensors in nodes' attributes is left out, so a file over protobuf's 2 GiB can be
-/// read and no weight is copied; its place is in the two tables.
+/// The message of a model file. The raw_data of initializers and of tensors in nodes' attributes is left out, so a file
+/// over protobuf's 2 GiB can be read and no weight is copied; its place is in the two tables.
 struct ModelFile {
   ::onnx::ModelProto model;
   llvm::DenseMap<int, ByteRange> initializerData;               ///< by index in graph.initializer

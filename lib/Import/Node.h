@@ -12,8 +12,8 @@ struct Node {
   std::string opType, domain;
   int64_t version; ///< of the domain's opset
   mlir::Location loc;
-  llvm::SmallVector<mlir::Value> inputs;      ///< null where not given
-  llvm::SmallVector<std::string> outputs;     ///< empty where not wanted
+  llvm::SmallVector<mlir::Value> inputs;  ///< null where not given
+  llvm::SmallVector<std::string> outputs; ///< empty where not wanted
   mlir::NamedAttrList attributes;
 
   int64_t intAttribute(llvm::StringRef name, int64_t otherwise) const {
@@ -22,8 +22,8 @@ struct Node {
   }
 };
 
-/// Brings a node of ONNX's own domain to the form of the newest opset. Where that takes more than one operation, they are made and their results
-/// returned, one per output.
+/// Brings a node of ONNX's own domain to the form of the newest opset. Where that takes more than one operation, they
+/// are made and their results returned, one per output.
 llvm::Expected<llvm::SmallVector<mlir::Value>> upgradeNode(Node &node, mlir::OpBuilder &builder);
 
 /// The newest opset that is known.
@@ -41,7 +41,8 @@ std::optional<OperatorInfo> lookupOperator(llvm::StringRef opType);
 /// The element type of result `index` of a typed op; null where it cannot be told.
 mlir::Type resultElementType(const Node &node, unsigned index);
 
-/// The same for a node without a typed op, as far as contrib operators are known; otherwise that of its first floating-point input, or of its first.
+/// The same for a node without a typed op, as far as contrib operators are known; otherwise that of its first
+/// floating-point input, or of its first.
 mlir::Type customElementType(const Node &node, unsigned index);
 
 } // namespace caat::importer

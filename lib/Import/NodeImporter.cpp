@@ -45,14 +45,16 @@ llvm::Expected<Attribute> GraphImporter::readAttribute(int node, int index, cons
   case AttributeProto::GRAPHS:
     return invalid("attribute '" + Twine(proto.name()) + "' is a graph; control flow is not supported");
   default:
-    return invalid("attribute '" + Twine(proto.name()) + "' has the type " + Twine(int(proto.type())) + ", which is not supported");
+    return invalid("attribute '" + Twine(proto.name()) + "' has the type " + Twine(int(proto.type())) +
+                   ", which is not supported");
   }
 }
 
 /// A Constant node's value, whichever of its attributes holds it.
 llvm::Error GraphImporter::importConstant(int index, const ::onnx::NodeProto &proto, Location loc) {
   if (proto.attribute_size() != 1 || proto.output_size() != 1 || proto.input_size() != 0)
-    return invalid("it has " + Twine(proto.attribute_size()) + " attributes and " + Twine(proto.output_size()) + " outputs, not one each");
+    return invalid("it has " + Twine(proto.attribute_size()) + " attributes and " + Twine(proto.output_size()) +
+                   " outputs, not one each");
   const AttributeProto &attribute = proto.attribute(0);
   StringRef name = attribute.name();
   StoredTensor stored;
@@ -85,7 +87,13 @@ llvm::Error GraphImporter::importConstant(int index, const ::onnx::NodeProto &pr
 }
 
 llvm::Expected<Node> GraphImporter::readNode(int index, const ::onnx::NodeProto &proto, int64_t version) {
-  Node node{proto.op_type(), proto.domain() == "ai.onnx" ? "" : proto.domain(), version, nodeLocation(proto, builder), {}, {}, {}};
+  Node node{proto.op_type(),
+            proto.domain() == "ai.onnx" ? "" : proto.domain(),
+            version,
+            nodeLocation(proto, builder),
+            {},
+            {},
+            {}};
   for (auto [i, attribute] : llvm::enumerate(proto.attribute())) {
     llvm::Expected<Attribute> value = readAttribute(index, i, attribute);
     if (!value)
@@ -119,7 +127,9 @@ llvm::Expected<Operation *> GraphImporter::createTyped(Node &node, const Operato
   int given = node.inputs.size();
   if (given < info.required || (info.inputs >= 0 && given > info.inputs))
     return invalid("it has " + Twine(given) + " inputs, not " + Twine(info.required) +
-                   (info.inputs < 0 ? " or more" : info.inputs > info.required ? " to " + Twine(info.inputs) : ""));
+                   (info.inputs < 0               ? " or more"
+                    : info.inputs > info.required ? " to " + Twine(info.inputs)
+                                                  : ""));
   for (int i = 0; i < (info.inputs < 0 ? given : info.required); ++i)
     if (!node.inputs[i])
       return invalid("input " + Twine(i) + " is missing");
@@ -138,7 +148,8 @@ llvm::Expected<Operation *> GraphImporter::createTyped(Node &node, const Operato
   OperationState state(node.loc, "onnx." + node.opType);
   auto registered = *state.name.getRegisteredInfo();
   for (NamedAttribute attribute : node.attributes)
-    if (!llvm::is_contained(registered.getAttributeNames(), attribute.getName()) || attribute.getName().strref().ends_with("SegmentSizes"))
+    if (!llvm::is_contained(registered.getAttributeNames(), attribute.getName()) ||
+        attribute.getName().strref().ends_with("SegmentSizes"))
       return invalid("it has no attribute '" + attribute.getName().strref() + "'");
   state.addAttributes(node.attributes.getAttrs());
 
@@ -187,7 +198,8 @@ llvm::Expected<Operation *> GraphImporter::createTyped(Node &node, const Operato
 }
 
 llvm::Expected<Operation *> GraphImporter::createCustom(Node &node) {
-  if (node.domain.empty() && (StringRef(node.opType).contains("Sequence") || StringRef(node.opType).starts_with("Optional")))
+  if (node.domain.empty() &&
+      (StringRef(node.opType).contains("Sequence") || StringRef(node.opType).starts_with("Optional")))
     return invalid("sequences and optionals are not supported");
   SmallVector<Type> types;
   for (auto [i, name] : llvm::enumerate(node.outputs)) {
@@ -211,7 +223,9 @@ llvm::Error GraphImporter::importNode(int index) {
   const ::onnx::NodeProto &proto = graph.node(index);
   auto opset = opsets.find(proto.domain() == "ai.onnx" ? "" : proto.domain());
   int64_t version = opset == opsets.end() ? 0 : opset->second;
-  auto fail = [&](llvm::Error error) { return invalid(describeNode(proto, version) + ": " + toString(std::move(error))); };
+  auto fail = [&](llvm::Error error) {
+    return invalid(describeNode(proto, version) + ": " + toString(std::move(error)));
+  };
   if (opset == opsets.end())
     return fail(invalid("the model imports no opset of domain '" + Twine(proto.domain()) + "'"));
   for (const auto &local : file.model.functions())

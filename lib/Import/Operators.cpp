@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// What the importer has to know of operators beyond their ODS: how many operands may be given, and what their results' element types are.
+// What the importer has to know of operators beyond their ODS: how many operands may be given, and what their results'
+// element types are.
 #include "Node.h"
 
 #include "Tensors.h"
@@ -16,7 +17,8 @@ std::optional<OperatorInfo> caat::importer::lookupOperator(StringRef opType) {
   constexpr OperatorInfo unary = {1, 1, 1}, binary = {2, 2, 1}, variadic = {1, -1, 1}, reduce = {1, 2, 1};
   OperatorInfo info =
       llvm::StringSwitch<OperatorInfo>(opType)
-          .Cases({"Neg", "Abs", "Sqrt", "Reciprocal", "Exp", "Log", "Sin", "Cos", "Tanh", "Sigmoid", "Erf", "Relu"}, unary)
+          .Cases({"Neg", "Abs", "Sqrt", "Reciprocal", "Exp", "Log", "Sin", "Cos", "Tanh", "Sigmoid", "Erf", "Relu"},
+                 unary)
           .Cases({"LeakyRelu", "Gelu", "Swish", "Mish", "HardSwish", "HardSigmoid", "Elu", "Celu", "Selu"}, unary)
           .Cases({"ThresholdedRelu", "Softplus", "Floor", "Ceil", "Round", "Sign", "Not", "IsNaN", "IsInf"}, unary)
           .Cases({"Identity", "Cast", "Softmax", "LogSoftmax", "Transpose", "Flatten", "ConstantOfShape"}, unary)
@@ -25,7 +27,8 @@ std::optional<OperatorInfo> caat::importer::lookupOperator(StringRef opType) {
           .Cases({"GreaterOrEqual", "Less", "LessOrEqual", "PRelu", "MatMul", "CastLike", "Gather"}, binary)
           .Cases({"GatherND", "GatherElements", "Reshape", "Expand", "Tile", "Unsqueeze", "CumSum"}, binary)
           .Case("RMSNormalization", binary)
-          .Cases({"Where", "GroupNormalization", "ScatterND", "ScatterElements", "Range", "OneHot"}, OperatorInfo{3, 3, 1})
+          .Cases({"Where", "GroupNormalization", "ScatterND", "ScatterElements", "Range", "OneHot"},
+                 OperatorInfo{3, 3, 1})
           .Cases({"Min", "Max", "Sum", "Mean", "Concat", "Einsum"}, variadic)
           .Cases({"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2"}, reduce)
           .Cases({"ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp", "Squeeze", "Trilu"}, reduce)

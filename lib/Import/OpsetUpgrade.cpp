@@ -22,8 +22,7 @@ static void attributeToInput(Node &node, StringRef name, unsigned index, OpBuild
 }
 
 /// Softmax and LogSoftmax before opset 13: over all dimensions from `axis` (default 1) on.
-template <typename Op>
-static Results upgradeSoftmax(Node &node, OpBuilder &builder) {
+template <typename Op> static Results upgradeSoftmax(Node &node, OpBuilder &builder) {
   int64_t axis = node.intAttribute("axis", 1);
   if (node.inputs.empty() || !node.inputs[0])
     return SmallVector<Value>();
@@ -46,7 +45,8 @@ static Results upgradeSoftmax(Node &node, OpBuilder &builder) {
 
 /// GroupNormalization before opset 21: scale and bias per group instead of per channel.
 static Results upgradeGroupNormalization(Node &node, OpBuilder &builder) {
-  auto type = node.inputs.empty() || !node.inputs[0] ? RankedTensorType() : dyn_cast<RankedTensorType>(node.inputs[0].getType());
+  auto type = node.inputs.empty() || !node.inputs[0] ? RankedTensorType()
+                                                     : dyn_cast<RankedTensorType>(node.inputs[0].getType());
   int64_t groups = node.intAttribute("num_groups", 0);
   if (!type || type.getRank() < 2 || type.isDynamicDim(1) || groups <= 0 || type.getDimSize(1) % groups != 0)
     return llvm::createStringError("its number of channels is not known or no multiple of num_groups");
@@ -55,8 +55,8 @@ static Results upgradeGroupNormalization(Node &node, OpBuilder &builder) {
     if (!node.inputs[i])
       continue;
     Type element = getElementTypeOrSelf(node.inputs[i].getType());
-    Value column = onnx::ReshapeOp::create(builder, node.loc, RankedTensorType::get({groups, 1}, element), node.inputs[i],
-                                           onnx::createInts(builder, node.loc, {groups, 1}));
+    Value column = onnx::ReshapeOp::create(builder, node.loc, RankedTensorType::get({groups, 1}, element),
+                                           node.inputs[i], onnx::createInts(builder, node.loc, {groups, 1}));
     Value spread =
         onnx::ExpandOp::create(builder, node.loc, RankedTensorType::get({groups, channels / groups}, element), column,
                                onnx::createInts(builder, node.loc, {groups, channels / groups}));

@@ -11,8 +11,6 @@ using ::onnx::TensorProto;
 
 static_assert(llvm::endianness::native == llvm::endianness::little, "tensors are stored as little endian");
 
-
-
 Type caat::importer::elementType(int dataType, MLIRContext *context) {
   Builder b(context);
   switch (dataType) {
@@ -101,8 +99,7 @@ static DenseElementsAttr decode(RankedTensorType type, ArrayRef<char> bytes) {
 }
 
 /// Appends the low `size` bytes of each value.
-template <typename Values>
-static void append(const Values &values, size_t size, std::string &out) {
+template <typename Values> static void append(const Values &values, size_t size, std::string &out) {
   for (const auto &value : values)
     out.append(reinterpret_cast<const char *>(&value), size);
 }
@@ -164,7 +161,8 @@ llvm::Error TensorReader::locate(const TensorProto &tensor, StoredTensor &stored
   return llvm::Error::success();
 }
 
-llvm::Expected<StoredTensor> TensorReader::read(const TensorProto &tensor, std::optional<ByteRange> raw, bool alwaysValue) {
+llvm::Expected<StoredTensor> TensorReader::read(const TensorProto &tensor, std::optional<ByteRange> raw,
+                                                bool alwaysValue) {
   StoredTensor stored;
   Type element = elementType(tensor.data_type(), context);
   if (!element)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// TensorProto to types, constants and places in files. Every tensor of a model goes through TensorReader, which checks it.
+// TensorProto to types, constants and places in files. Every tensor of a model goes through TensorReader, which checks
+// it.
 #ifndef CAAT_LIB_IMPORT_TENSORS_H
 #define CAAT_LIB_IMPORT_TENSORS_H
 
@@ -27,9 +28,10 @@ public:
   TensorReader(mlir::MLIRContext *context, WeightFiles &files, llvm::StringRef modelFile, int64_t maxConstantElements)
       : context(context), files(files), modelFile(modelFile), maxConstantElements(maxConstantElements) {}
 
-  /// Checks type, sizes and place of `tensor`, whose raw_data is at `raw` of the model file where it has any. The value is set for small tensors, for data
-  /// that is not stored as bytes, and for every tensor where `alwaysValue`.
-  llvm::Expected<StoredTensor> read(const ::onnx::TensorProto &tensor, std::optional<ByteRange> raw, bool alwaysValue = false);
+  /// Checks type, sizes and place of `tensor`, whose raw_data is at `raw` of the model file where it has any. The value
+  /// is set for small tensors, for data that is not stored as bytes, and for every tensor where `alwaysValue`.
+  llvm::Expected<StoredTensor> read(const ::onnx::TensorProto &tensor, std::optional<ByteRange> raw,
+                                    bool alwaysValue = false);
 
 private:
   llvm::Error locate(const ::onnx::TensorProto &tensor, StoredTensor &stored);

@@ -37,12 +37,13 @@ static LogicalResult checkEqualRows(const ContribOp &c, Value lengths, AffineExp
   Value wide = b.makeOf<onnx::CastOp>(b.getI64Type(), lengths, TypeAttr::get(b.getI64Type()));
   wide.getDefiningOp()->setAttr("caat.checked", b.getUnitAttr());
   Value off = b.make<onnx::AbsOp>(b.make<onnx::SubOp>(wide, last)); // 0 where a row ends with the others
-  Value off0 = b.make<onnx::MulOp>(off, first);                    // and everywhere without a past
+  Value off0 = b.make<onnx::MulOp>(off, first);                     // and everywhere without a past
   Value sum = b.make<onnx::ReduceSumOp>(off0, Value(), b.getI64IntegerAttr(0), b.getI64IntegerAttr(0));
   Value equal = b.makeOf<onnx::EqualOp>(b.getI1Type(), sum, b.scalar(0, b.getI64Type()));
-  onnx::CheckOp::create(b, b.getLocation(), equal,
-                        "GroupQueryAttention: rows of different lengths (seqlens_k) on a filled cache are not supported; "
-                        "run rows of one length together");
+  onnx::CheckOp::create(
+      b, b.getLocation(), equal,
+      "GroupQueryAttention: rows of different lengths (seqlens_k) on a filled cache are not supported; "
+      "run rows of one length together");
   return success();
 }
 

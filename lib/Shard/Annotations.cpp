@@ -6,7 +6,8 @@ using namespace mlir;
 
 namespace caat::shard {
 
-static tp::ShardingAttr shardingOf(MLIRContext *context, const Split &split, const ValueLayout &layout, bool unreduced) {
+static tp::ShardingAttr shardingOf(MLIRContext *context, const Split &split, const ValueLayout &layout,
+                                   bool unreduced) {
   ArrayAttr axis = ArrayAttr::get(context, StringAttr::get(context, axisName)), none = ArrayAttr::get(context, {});
   SmallVector<ArrayAttr> dims;
   for (const DimLayout &terms : layout)
@@ -37,7 +38,8 @@ void annotate(ShardingAnalysis &analysis, const Split &split) {
     for (OpOperand &operand : op->getOpOperands())
       operands.push_back(shardingOf(context, split, analysis.getLayout(operand), false));
     for (OpResult result : op->getResults())
-      results.push_back(shardingOf(context, split, analysis.getLayout(result), partial && result.getResultNumber() == 0));
+      results.push_back(
+          shardingOf(context, split, analysis.getLayout(result), partial && result.getResultNumber() == 0));
     setShardings(op, operandShardings, operands);
     setShardings(op, resultShardings, results);
   }
@@ -51,9 +53,11 @@ static LogicalResult choose(Split &split, DimSpace &space, const ValueLayout &la
     if (axes.empty())
       continue;
     if (layout[dim].empty())
-      return emitError(loc, "dimension ") << dim << " cannot be split: its size is 1 or not known, or the op has no rule";
+      return emitError(loc, "dimension ")
+             << dim << " cannot be split: its size is 1 or not known, or the op has no rule";
     if (space.isRefused(layout[dim]))
-      return emitError(loc, "dimension ") << dim << " cannot be split: it " << space.getInfo(layout[dim].front().atom).refused;
+      return emitError(loc, "dimension ")
+             << dim << " cannot be split: it " << space.getInfo(layout[dim].front().atom).refused;
     split.choose(layout[dim]);
   }
   return success();

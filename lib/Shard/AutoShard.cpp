@@ -18,15 +18,17 @@ static std::string describePadding(const DimSpace::Info &info, const Split &spli
   int64_t size = split.getSize(), copies = split.copies(atom), perRank = split.unitsPerRank(atom);
   StringRef what = info.heads ? "KV heads" : "parts";
   if (copies > 1) {
-    std::string text = llvm::formatv("{0} KV heads on {1} ranks: each is repeated on {2} ranks, which share its {3} query heads", info.units,
-                                     size, copies, info.group);
+    std::string text =
+        llvm::formatv("{0} KV heads on {1} ranks: each is repeated on {2} ranks, which share its {3} query heads",
+                      info.units, size, copies, info.group);
     if (info.group % copies != 0)
       text += llvm::formatv(", padded to {0}", llvm::divideCeil(info.group, copies) * copies);
     return text;
   }
   if (info.units % size == 0)
     return {};
-  std::string text = llvm::formatv("{0} {1} on {2} ranks: padded with zeros to {3}", info.units, what, size, perRank * size);
+  std::string text =
+      llvm::formatv("{0} {1} on {2} ranks: padded with zeros to {3}", info.units, what, size, perRank * size);
   int64_t busy = llvm::divideCeil(info.units, perRank);
   if (busy < size)
     text += llvm::formatv("; ranks from {0} on hold only padding", busy);
@@ -53,12 +55,14 @@ static void report(ShardingAnalysis &analysis, ShardingChoice &choice) {
     int64_t units = space.getInfo(cls.atoms.front()).units;
     if (!cls.rejected.empty()) {
       remark::missed(loc, remark::RemarkOpts::name("split").category("caat"))
-          << llvm::formatv("keeps {0} parts whole, {1} bytes of weights: {2}", units, cls.weightBytes, cls.rejected).str();
+          << llvm::formatv("keeps {0} parts whole, {1} bytes of weights: {2}", units, cls.weightBytes, cls.rejected)
+                 .str();
       continue;
     }
     remark::passed(loc, remark::RemarkOpts::name("split").category("caat"))
-        << llvm::formatv("splits {0}: {1} parts, {2} bytes of weights, {3} bytes reduced per token", kindOf(cls), units, cls.weightBytes,
-                         cls.reducedBytes).str();
+        << llvm::formatv("splits {0}: {1} parts, {2} bytes of weights, {3} bytes reduced per token", kindOf(cls), units,
+                         cls.weightBytes, cls.reducedBytes)
+               .str();
     for (Atom atom : cls.atoms) {
       std::string padding = describePadding(space.getInfo(atom), choice.getSplit(), atom);
       if (padding.empty())
@@ -95,12 +99,14 @@ struct TpAutoShard : impl::TpAutoShardBase<TpAutoShard> {
     if (largest == 1)
       emitWarning(function.getLoc()) << "nothing can be split: every rank computes everything";
     else if (size > largest)
-      return emitError(function.getLoc()) << "cannot be split over " << size.getValue() << " ranks: the widest dimension has " << largest
-                                                         << " parts; sizes that can: 1 to " << largest;
+      return emitError(function.getLoc())
+             << "cannot be split over " << size.getValue() << " ranks: the widest dimension has " << largest
+             << " parts; sizes that can: 1 to " << largest;
     if (!pad) {
       SmallVector<int64_t> sizes = choice.getUnpaddedSizes(std::min<int64_t>(largest, 1024));
       if (!llvm::is_contained(sizes, size))
-        return emitError(function.getLoc()) << "needs padding on " << size.getValue() << " ranks; sizes that need none: " << join(sizes);
+        return emitError(function.getLoc())
+               << "needs padding on " << size.getValue() << " ranks; sizes that need none: " << join(sizes);
     }
     report(analysis, choice);
     annotate(analysis, choice.getSplit());

@@ -15,8 +15,8 @@ DimLayout DimSpace::fresh(int64_t size) {
   return {Term{unsigned(atoms.size() - 1)}};
 }
 
-/// `inner` is part of what stands for outer's atom. A group survives only next to its units; elsewhere it becomes part of
-/// the scale, and then no rank may hold a part of it.
+/// `inner` is part of what stands for outer's atom. A group survives only next to its units; elsewhere it becomes part
+/// of the scale, and then no rank may hold a part of it.
 Term DimSpace::compose(Term outer, Term inner) {
   if (outer.group == 1)
     return {inner.atom, inner.group, inner.scale * outer.scale};

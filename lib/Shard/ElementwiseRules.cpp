@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Element-wise ops pass every dimension through. Padding is harmless as long as the op makes no infinity or NaN of zeros: the
-// rows of the next weight that meet padded elements are zero, and only 0 * finite is 0.
+// Element-wise ops pass every dimension through. Padding is harmless as long as the op makes no infinity or NaN of
+// zeros: the rows of the next weight that meet padded elements are zero, and only 0 * finite is 0.
 #include "caat/Shard/ShardingRule.h"
 #include "dialects/onnx/ONNX.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Look-ups. A table whose rows are split gives each rank the rows that it has and zeros for the others; the sum over the
-// ranks is the whole result.
+// Look-ups. A table whose rows are split gives each rank the rows that it has and zeros for the others; the sum over
+// the ranks is the whole result.
 #include "caat/Shard/LocalShapes.h"
 #include "caat/Shard/ShardingRule.h"
 #include "dialects/onnx/ONNX.h"
@@ -35,7 +35,8 @@ static LogicalResult gatherFactors(Operation *op, FactorBuilder &factors) {
 /// A scalar constant of the indices' type.
 static Value scalar(OpBuilder &builder, Location loc, Type elementType, int64_t value) {
   auto type = RankedTensorType::get({}, elementType);
-  return onnx::ConstantOp::create(builder, loc, DenseElementsAttr::get(type, builder.getIntegerAttr(elementType, value)));
+  return onnx::ConstantOp::create(builder, loc,
+                                  DenseElementsAttr::get(type, builder.getIntegerAttr(elementType, value)));
 }
 
 /// Indices of other ranks' rows look up row 0, and their result is replaced by zero.
@@ -80,10 +81,13 @@ static LogicalResult gatherLocal(Operation *op, LocalShapes &local) {
   builder.setInsertionPointAfter(op);
   Value mask = mine;
   if (!axes.empty())
-    mask = onnx::UnsqueezeOp::create(builder, loc, boolType.clone(maskShape), mine, onnx::createInts(builder, loc, axes));
+    mask =
+        onnx::UnsqueezeOp::create(builder, loc, boolType.clone(maskShape), mine, onnx::createInts(builder, loc, axes));
   auto zeroType = RankedTensorType::get({}, resultType.getElementType());
-  Value none = onnx::ConstantOp::create(builder, loc, DenseElementsAttr::get(zeroType, builder.getFloatAttr(resultType.getElementType(), 0.0)));
-  local.replaceResult(gather.getOutput(), onnx::WhereOp::create(builder, loc, resultType, mask, gather.getOutput(), none));
+  Value none = onnx::ConstantOp::create(
+      builder, loc, DenseElementsAttr::get(zeroType, builder.getFloatAttr(resultType.getElementType(), 0.0)));
+  local.replaceResult(gather.getOutput(),
+                      onnx::WhereOp::create(builder, loc, resultType, mask, gather.getOutput(), none));
   return success();
 }
 

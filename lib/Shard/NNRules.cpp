@@ -60,8 +60,7 @@ static LogicalResult reduceFactors(FactorBuilder &factors, ArrayRef<int64_t> axe
   return success();
 }
 
-template <typename Reduce>
-static LogicalResult reduceOp(Operation *op, FactorBuilder &factors) {
+template <typename Reduce> static LogicalResult reduceOp(Operation *op, FactorBuilder &factors) {
   auto reduce = cast<Reduce>(op);
   SmallVector<int64_t> axes;
   if (reduce.getAxes()) {
@@ -209,12 +208,10 @@ void populateNNRules(ShardingRules &rules) {
   rules.add<onnx::LayerNormalizationOp>([](Operation *op, FactorBuilder &factors) {
     return normFactors(factors, cast<onnx::LayerNormalizationOp>(op).getAxis());
   });
-  rules.add<onnx::SoftmaxOp>([](Operation *op, FactorBuilder &factors) {
-    return alongAxis(factors, cast<onnx::SoftmaxOp>(op).getAxis());
-  });
-  rules.add<onnx::LogSoftmaxOp>([](Operation *op, FactorBuilder &factors) {
-    return alongAxis(factors, cast<onnx::LogSoftmaxOp>(op).getAxis());
-  });
+  rules.add<onnx::SoftmaxOp>(
+      [](Operation *op, FactorBuilder &factors) { return alongAxis(factors, cast<onnx::SoftmaxOp>(op).getAxis()); });
+  rules.add<onnx::LogSoftmaxOp>(
+      [](Operation *op, FactorBuilder &factors) { return alongAxis(factors, cast<onnx::LogSoftmaxOp>(op).getAxis()); });
   rules.add<onnx::ReduceSumOp>(reduceOp<onnx::ReduceSumOp>);
   rules.add<onnx::ReduceMeanOp>(reduceOp<onnx::ReduceMeanOp>);
   rules.add<onnx::ReduceMaxOp>(reduceOp<onnx::ReduceMaxOp>);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Rewrites a function in place, op by op: operands get local types from their producers, weights are sliced where they are
-// used, and what an op needs whole is gathered. An op is changed by its rule only, so the program stays in order.
+// Rewrites a function in place, op by op: operands get local types from their producers, weights are sliced where they
+// are used, and what an op needs whole is gathered. An op is changed by its rule only, so the program stays in order.
 #include "Annotations.h"
 #include "caat/Shard/LocalShapes.h"
 #include "caat/Shard/Passes.h"
@@ -46,8 +46,8 @@ private:
 class Partitioner {
 public:
   Partitioner(ShardingAnalysis &analysis, const Split &split, FlatSymbolRefAttr mesh)
-      : analysis(analysis), split(split), mesh(mesh), rewriter(mesh.getContext()), local(rewriter, analysis, split, mesh),
-        axes(rewriter.getStrArrayAttr({axisName})), sites(mesh.getContext()) {}
+      : analysis(analysis), split(split), mesh(mesh), rewriter(mesh.getContext()),
+        local(rewriter, analysis, split, mesh), axes(rewriter.getStrArrayAttr({axisName})), sites(mesh.getContext()) {}
 
   LogicalResult run();
 
@@ -131,8 +131,9 @@ Value Partitioner::gather(Value value, Operation *user) {
   auto type = cast<RankedTensorType>(value.getType());
   SmallVector<int64_t> shape(type.getShape());
   shape[dim] = localSize * ranks;
-  result = tp::AllGatherOp::create(rewriter, loc, type.clone(shape), value, Value(),
-                                   rewriter.getI64IntegerAttr(dim), mesh, axes, sites.numbered("gather")).getResult();
+  result = tp::AllGatherOp::create(rewriter, loc, type.clone(shape), value, Value(), rewriter.getI64IntegerAttr(dim),
+                                   mesh, axes, sites.numbered("gather"))
+               .getResult();
 
   SmallVector<int64_t> index(wholeSize, -1);
   for (int64_t rank = 0; rank < ranks; ++rank) {
@@ -145,16 +146,21 @@ Value Partitioner::gather(Value value, Operation *user) {
     }
   }
   shape[dim] = wholeSize;
-  bool inOrder = llvm::all_of(llvm::enumerate(index), [](auto entry) { return int64_t(entry.index()) == entry.value(); });
+  bool inOrder =
+      llvm::all_of(llvm::enumerate(index), [](auto entry) { return int64_t(entry.index()) == entry.value(); });
   if (!inOrder)
-    result = onnx::GatherOp::create(rewriter, loc, type.clone(shape), result, onnx::createInts(rewriter, loc, index), dim);
+    result =
+        onnx::GatherOp::create(rewriter, loc, type.clone(shape), result, onnx::createInts(rewriter, loc, index), dim);
   else if (wholeSize != localSize * ranks)
     result = onnx::SliceOp::create(rewriter, loc, type.clone(shape), result, onnx::createInts(rewriter, loc, {0}),
-                                   onnx::createInts(rewriter, loc, {wholeSize}), onnx::createInts(rewriter, loc, {dim}), Value());
+                                   onnx::createInts(rewriter, loc, {wholeSize}), onnx::createInts(rewriter, loc, {dim}),
+                                   Value());
   remark::missed(loc, remark::RemarkOpts::name("gather").category("caat"))
-      << llvm::formatv("{0} {1} and needs a value whole that is split: gathers {2} bytes per token", user->getName().getStringRef(),
+      << llvm::formatv("{0} {1} and needs a value whole that is split: gathers {2} bytes per token",
+                       user->getName().getStringRef(),
                        isa<func::ReturnOp>(user) ? "hands it out" : analysis.getFactors(user).replicated,
-                       bytesPerToken(type.clone(shape))).str();
+                       bytesPerToken(type.clone(shape)))
+             .str();
   return result;
 }
 
@@ -201,10 +207,12 @@ void Partitioner::reducePartialSums(Operation *op) {
     Value partial = local.getReplacement(op->getResult(0));
     StringAttr site = contraction.lookup ? sites.numbered("embed") : sites.next(analysis.getSpace().isHeads(terms));
     rewriter.setInsertionPointAfterValue(partial);
-    Value sum = tp::AllReduceOp::create(rewriter, op->getLoc(), partial.getType(), partial, mesh, axes, site).getResult();
+    Value sum =
+        tp::AllReduceOp::create(rewriter, op->getLoc(), partial.getType(), partial, mesh, axes, site).getResult();
     local.replaceResult(op->getResult(0), sum);
     remark::passed(op->getLoc(), remark::RemarkOpts::name("all-reduce").category("caat"))
-        << llvm::formatv("site {0}: reduces {1} bytes per token", site.getValue(), bytesPerToken(partial.getType())).str();
+        << llvm::formatv("site {0}: reduces {1} bytes per token", site.getValue(), bytesPerToken(partial.getType()))
+               .str();
   }
 }
 
@@ -271,7 +279,8 @@ struct TpPartition : impl::TpPartitionBase<TpPartition> {
     ModuleOp module = getOperation();
     auto mesh = module.lookupSymbol<tp::MeshOp>(meshName);
     if (!mesh || !mesh.getAxisSize(axisName)) {
-      module.emitError("has no tp.mesh @") << meshName << " with an axis \"" << axisName << "\"; run tp-auto-shard first";
+      module.emitError("has no tp.mesh @")
+          << meshName << " with an axis \"" << axisName << "\"; run tp-auto-shard first";
       return signalPassFailure();
     }
     int64_t size = *mesh.getAxisSize(axisName);

@@ -24,7 +24,8 @@ void buildShardPipeline(OpPassManager &manager, const ShardOptions &options) {
 
 void registerShardPipelines() {
   registerShardPasses();
-  PassPipelineRegistration<ShardOptions>("tp-shard-pipeline", "chooses a sharding and makes one program for every rank", buildShardPipeline);
+  PassPipelineRegistration<ShardOptions>("tp-shard-pipeline", "chooses a sharding and makes one program for every rank",
+                                         buildShardPipeline);
 }
 
 } // namespace caat

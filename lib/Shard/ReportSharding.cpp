@@ -40,7 +40,8 @@ static std::string describeReason(ShardingAnalysis &analysis, const Split &split
   std::string text;
   for (const Contraction &contraction : factors.contractions)
     if (split.isSplit(analysis.getSpace().resolve(contraction.layout)))
-      return llvm::formatv("{0}: partial sums, all_reduce {1} bytes", contraction.lookup ? "rows of a table" : "row-parallel",
+      return llvm::formatv("{0}: partial sums, all_reduce {1} bytes",
+                           contraction.lookup ? "rows of a table" : "row-parallel",
                            bytesPerToken(op->getResult(0).getType()));
   if (!factors.rule) {
     int64_t bytes = 0;
@@ -52,7 +53,8 @@ static std::string describeReason(ShardingAnalysis &analysis, const Split &split
       text += llvm::formatv(", all_gather {0} bytes", bytes);
     return text;
   }
-  bool splitResult = llvm::any_of(op->getResults(), [&](Value result) { return split.splitDim(analysis.getLayout(result)) >= 0; });
+  bool splitResult =
+      llvm::any_of(op->getResults(), [&](Value result) { return split.splitDim(analysis.getLayout(result)) >= 0; });
   bool splitOperand = llvm::any_of(op->getOperands(), [&](Value value) {
     return !analysis.isWeight(value) && split.splitDim(analysis.getLayout(value)) >= 0;
   });
@@ -78,8 +80,8 @@ struct TpReportSharding : impl::TpReportShardingBase<TpReportSharding> {
     os << llvm::formatv("{0,-24} {1,-16} {2,-48} {3}\n", "op", "split dims", "why", "node");
     for (Operation *op : analysis.getOps())
       if (op->getNumResults() != 0)
-        os << llvm::formatv("{0,-24} {1,-16} {2,-48} {3}\n", op->getName().getStringRef(), describeDims(analysis, *split, op),
-                            describeReason(analysis, *split, op), nameOf(op));
+        os << llvm::formatv("{0,-24} {1,-16} {2,-48} {3}\n", op->getName().getStringRef(),
+                            describeDims(analysis, *split, op), describeReason(analysis, *split, op), nameOf(op));
   }
 
   void reportCollectives(func::FuncOp function, raw_ostream &os) {
@@ -99,7 +101,8 @@ struct TpReportSharding : impl::TpReportShardingBase<TpReportSharding> {
     for (auto function : getOperation().getOps<func::FuncOp>()) {
       if (function.isExternal())
         continue;
-      bool partitioned = function.walk([](tp::CollectiveOpInterface) { return WalkResult::interrupt(); }).wasInterrupted();
+      bool partitioned =
+          function.walk([](tp::CollectiveOpInterface) { return WalkResult::interrupt(); }).wasInterrupted();
       llvm::errs() << "sharding of @" << function.getName() << " over " << size << " ranks\n";
       if (partitioned)
         reportCollectives(function, llvm::errs());

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Reshapes: both shapes are cut from the right into groups of equal size. A dimension against one is passed through, one
-// against several is a split or merge (heads times head size, or the [3, heads, head size] of a fused projection).
+// Reshapes: both shapes are cut from the right into groups of equal size. A dimension against one is passed through,
+// one against several is a split or merge (heads times head size, or the [3, heads, head size] of a fused projection).
 #include "caat/Shard/LocalShapes.h"
 #include "caat/Shard/ShardingRule.h"
 #include "dialects/onnx/ONNX.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Ops that move dimensions or cut and join them. Cutting a dimension in parts makes it a list of segments, each dealt out on
-// its own: the local dimension is again the parts' local slices one behind the other.
+// Ops that move dimensions or cut and join them. Cutting a dimension in parts makes it a list of segments, each dealt
+// out on its own: the local dimension is again the parts' local slices one behind the other.
 #include "caat/Shard/LocalShapes.h"
 #include "caat/Shard/ShardingRule.h"
 #include "dialects/onnx/ONNX.h"
@@ -118,7 +118,8 @@ static LogicalResult splitFactors(Operation *op, FactorBuilder &factors) {
 static LogicalResult splitLocal(Operation *op, LocalShapes &local) {
   auto split = cast<onnx::SplitOp>(op);
   int64_t dim = local.operandSplit(op, 0);
-  if (dim < 0 || dim != onnx::normalizeAxis(split.getAxis(), cast<RankedTensorType>(split.getInput().getType()).getRank()))
+  if (dim < 0 ||
+      dim != onnx::normalizeAxis(split.getAxis(), cast<RankedTensorType>(split.getInput().getType()).getRank()))
     return success();
   SmallVector<int64_t> sizes;
   for (unsigned index = 0; index < op->getNumResults(); ++index)
@@ -133,7 +134,7 @@ static LogicalResult splitLocal(Operation *op, LocalShapes &local) {
 namespace {
 /// One sliced dimension with known bounds.
 struct SlicedDim {
-  unsigned position;   // in starts and ends
+  unsigned position; // in starts and ends
   int64_t dim, start, end;
 };
 } // namespace
@@ -191,8 +192,9 @@ static LogicalResult sliceFactors(Operation *op, FactorBuilder &factors) {
     } else {
       // [before, part, after]; pieces of one element cannot be dealt out and refuse the rest.
       DimLayout segments;
-      for (auto [size, layout] : {std::pair(it->start, factors.space().fresh(it->start)), std::pair(it->end - it->start, part),
-                                  std::pair(from.getDimSize(dim) - it->end, factors.space().fresh(from.getDimSize(dim) - it->end))})
+      for (auto [size, layout] :
+           {std::pair(it->start, factors.space().fresh(it->start)), std::pair(it->end - it->start, part),
+            std::pair(from.getDimSize(dim) - it->end, factors.space().fresh(from.getDimSize(dim) - it->end))})
         segments.append(layout);
       factors.same(whole, segments);
     }
@@ -256,7 +258,8 @@ static LogicalResult expandLocal(Operation *op, LocalShapes &local) {
     return success();
   if (auto values = onnx::constantInts(expand.getShape()); values && (*values)[index] == 1)
     return success();
-  expand.getShapeMutable().assign(local.replaceElement(expand.getShape(), index, local.localSize(local.resultLayout(op, 0)[dim])));
+  expand.getShapeMutable().assign(
+      local.replaceElement(expand.getShape(), index, local.localSize(local.resultLayout(op, 0)[dim])));
   return success();
 }
 
@@ -271,7 +274,8 @@ void populateShapeRules(ShardingRules &rules) {
   // Sizes that are not split, and scalars computed from them, are the same on all ranks.
   auto nothing = [](Operation *, FactorBuilder &) { return success(); };
   rules.add<arith::ConstantOp, arith::AddIOp, arith::SubIOp, arith::MulIOp, arith::IndexCastOp, arith::FloorDivSIOp,
-            arith::DivSIOp, arith::RemSIOp, arith::CeilDivSIOp, arith::MaxSIOp, arith::MinSIOp, arith::CmpIOp, arith::SelectOp>(nothing);
+            arith::DivSIOp, arith::RemSIOp, arith::CeilDivSIOp, arith::MaxSIOp, arith::MinSIOp, arith::CmpIOp,
+            arith::SelectOp>(nothing);
   rules.add<tensor::FromElementsOp>([](Operation *op, FactorBuilder &factors) {
     factors.replicateResult(0, "holds sizes");
     return success();

@@ -114,7 +114,8 @@ void ShardingAnalysis::resolveMerges() {
   SmallVector<Merge> pending = std::move(merges);
   while (!pending.empty()) {
     auto *it = llvm::find_if(pending, [&](const Merge &merge) {
-      return space.isHeads(merge.merged) || llvm::any_of(merge.factors, [&](const DimLayout &dim) { return space.isHeads(dim); });
+      return space.isHeads(merge.merged) ||
+             llvm::any_of(merge.factors, [&](const DimLayout &dim) { return space.isHeads(dim); });
     });
     if (it == pending.end())
       it = pending.begin();

@@ -137,7 +137,9 @@ std::string ShardingChoice::findObstacle(const DimClass &candidate, const Choice
     if (info.units < options.size && !info.heads)
       return llvm::formatv("has {0} parts for {1} ranks", info.units, options.size).str();
     if (!info.unpaddable.empty() && info.units % options.size != 0)
-      return llvm::formatv("{0}, so its {1} parts cannot be padded for {2} ranks", info.unpaddable, info.units, options.size).str();
+      return llvm::formatv("{0}, so its {1} parts cannot be padded for {2} ranks", info.unpaddable, info.units,
+                           options.size)
+          .str();
   }
   double kept = 1.0 / options.size;
   double saved = candidate.weightBytes * (1 - kept);
@@ -146,7 +148,8 @@ std::string ShardingChoice::findObstacle(const DimClass &candidate, const Choice
       return "is a table too small to be worth an all-reduce";
   } else if (saved <= 2 * (1 - kept) * candidate.reducedBytes + (1 - kept) * candidate.gatheredBytes) {
     return llvm::formatv("saves {0} bytes of weights but sends {1} per token", int64_t(saved),
-                         int64_t(2 * (1 - kept) * candidate.reducedBytes + (1 - kept) * candidate.gatheredBytes)).str();
+                         int64_t(2 * (1 - kept) * candidate.reducedBytes + (1 - kept) * candidate.gatheredBytes))
+        .str();
   }
   if (conflicts(candidate))
     return "would split a value twice";

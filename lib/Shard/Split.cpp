@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// What every rank holds of a dimension. Units go to ranks in order, ceil(units / size) to each; the last slices are padded.
-// KV heads that are fewer than the ranks are repeated where the ranks are a multiple of them: rank r holds head r / copies,
-// and the (r mod copies)-th part of its query heads.
+// What every rank holds of a dimension. Units go to ranks in order, ceil(units / size) to each; the last slices are
+// padded. KV heads that are fewer than the ranks are repeated where the ranks are a multiple of them: rank r holds head
+// r / copies, and the (r mod copies)-th part of its query heads.
 #include "caat/Shard/ShardingChoice.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -36,9 +36,7 @@ int64_t Split::copies(Atom atom) const {
   return repeats ? size / info.units : 1;
 }
 
-int64_t Split::unitsPerRank(Atom atom) const {
-  return llvm::divideCeil(space.getInfo(atom).units, size);
-}
+int64_t Split::unitsPerRank(Atom atom) const { return llvm::divideCeil(space.getInfo(atom).units, size); }
 
 int64_t Split::localWidth(const Term &term) const {
   int64_t count = copies(term.atom);
@@ -58,8 +56,9 @@ SmallVector<tp::Piece> Split::pieces(ArrayRef<Term> layout, int64_t rank) const 
   auto add = [&](int64_t start, int64_t length) {
     if (length <= 0)
       return;
-    bool joins = !result.empty() && (start < 0 ? result.back().start < 0
-                                               : result.back().start >= 0 && result.back().start + result.back().length == start);
+    bool joins = !result.empty() &&
+                 (start < 0 ? result.back().start < 0
+                            : result.back().start >= 0 && result.back().start + result.back().length == start);
     if (joins)
       result.back().length += length;
     else

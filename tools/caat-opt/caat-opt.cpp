@@ -77,7 +77,8 @@ static LogicalResult run(int argc, char **argv) {
       registerAndParseCLIOptions(argc, argv, "caat-opt: MLIR or ONNX in, passes, MLIR out\n", registry);
 
   if (StringRef(output).ends_with(".onnx")) {
-    llvm::errs() << "caat-opt: " << output << ": ONNX can be read, not written yet; give an output that ends in .mlir\n";
+    llvm::errs() << "caat-opt: " << output
+                 << ": ONNX can be read, not written yet; give an output that ends in .mlir\n";
     return failure();
   }
   if (!StringRef(input).ends_with(".onnx"))

@@ -12,8 +12,9 @@
 
 namespace caat {
 
-/// Read-only maps of files inside one folder, kept until this object goes. Names that lead out of the folder, symbolic links in any component,
-/// files with several hard links (but the model's own) and what is no regular file are refused. Threads may share an object.
+/// Read-only maps of files inside one folder, kept until this object goes. Names that lead out of the folder, symbolic
+/// links in any component, files with several hard links (but the model's own) and what is no regular file are refused.
+/// Threads may share an object.
 class WeightFiles {
 public:
   /// `modelFile`: the model's own file in `directory`, or empty.

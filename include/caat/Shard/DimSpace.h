@@ -2,9 +2,9 @@
 //
 // Which dimensions have to be split together, and where they may be cut.
 //
-// An *atom* is a set of units that are dealt out to the ranks: the KV heads of a layer, the columns of an MLP, the words
-// of the vocabulary. A dimension is a list of *terms*, one per segment; a term is every unit of an atom in order, each
-// unit `group * scale` elements wide:
+// An *atom* is a set of units that are dealt out to the ranks: the KV heads of a layer, the columns of an MLP, the
+// words of the vocabulary. A dimension is a list of *terms*, one per segment; a term is every unit of an atom in order,
+// each unit `group * scale` elements wide:
 //
 //   columns of an MLP                [mlp]
 //   heads of Q, two per KV head      [kv x 2]
@@ -26,8 +26,8 @@ namespace caat::shard {
 
 using Atom = unsigned;
 
-/// All units of an atom in order, `group * scale` elements each. `group` counts the query heads of a KV head: where a KV
-/// head is repeated on several ranks they share out its group, and terms without a group are repeated whole.
+/// All units of an atom in order, `group * scale` elements each. `group` counts the query heads of a KV head: where a
+/// KV head is repeated on several ranks they share out its group, and terms without a group are repeated whole.
 struct Term {
   Atom atom = 0;
   int64_t group = 1;
@@ -44,11 +44,11 @@ public:
   /// What holds for an atom that no other one stands for.
   struct Info {
     int64_t units = 0;
-    bool heads = false;         // KV heads of an attention: more ranks than units can be served
-    bool repeatable = true;     // a unit may be on several ranks (heads with a group only)
-    int64_t group = 1;          // query heads per KV head
-    std::string refused;        // why it must be replicated; empty: it need not
-    std::string unpaddable;     // why padding would be wrong; empty: it would not
+    bool heads = false;     // KV heads of an attention: more ranks than units can be served
+    bool repeatable = true; // a unit may be on several ranks (heads with a group only)
+    int64_t group = 1;      // query heads per KV head
+    std::string refused;    // why it must be replicated; empty: it need not
+    std::string unpaddable; // why padding would be wrong; empty: it would not
   };
 
   /// A dimension about which only its size is known.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// What a localize rule sees of the op that it rewrites: which dimensions are split, their local sizes, and what rewrites
-// shape operands.
+// What a localize rule sees of the op that it rewrites: which dimensions are split, their local sizes, and what
+// rewrites shape operands.
 #ifndef CAAT_SHARD_LOCALSHAPES_H
 #define CAAT_SHARD_LOCALSHAPES_H
 
@@ -12,7 +12,8 @@ namespace caat::shard {
 
 class LocalShapes {
 public:
-  LocalShapes(mlir::RewriterBase &rewriter, ShardingAnalysis &analysis, const Split &split, mlir::FlatSymbolRefAttr mesh)
+  LocalShapes(mlir::RewriterBase &rewriter, ShardingAnalysis &analysis, const Split &split,
+              mlir::FlatSymbolRefAttr mesh)
       : rewriter(rewriter), analysis(analysis), split(split), mesh(mesh) {}
 
   mlir::RewriterBase &getRewriter() { return rewriter; }

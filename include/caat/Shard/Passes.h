@@ -17,7 +17,8 @@ namespace caat {
 
 struct ShardOptions : mlir::PassPipelineOptions<ShardOptions> {
   Option<int64_t> size{*this, "size", llvm::cl::desc("number of ranks"), llvm::cl::init(1)};
-  Option<bool> pad{*this, "pad", llvm::cl::desc("pad what does not divide; if not, such a size is an error"), llvm::cl::init(true)};
+  Option<bool> pad{*this, "pad", llvm::cl::desc("pad what does not divide; if not, such a size is an error"),
+                   llvm::cl::init(true)};
   Option<bool> report{*this, "report", llvm::cl::desc("print how every op is sharded"), llvm::cl::init(false)};
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Applies the factor rules to a function: the layout of every dimension, the places where partial sums arise, and the ops
-// that are left replicated.
+// Applies the factor rules to a function: the layout of every dimension, the places where partial sums arise, and the
+// ops that are left replicated.
 #ifndef CAAT_SHARD_SHARDINGANALYSIS_H
 #define CAAT_SHARD_SHARDINGANALYSIS_H
 
@@ -18,12 +18,12 @@ using ValueLayout = llvm::SmallVector<DimLayout, 4>;
 struct Contraction {
   DimLayout layout;
   bool lookup = false;
-  int64_t tableBytes = 0;   // of a lookup
+  int64_t tableBytes = 0; // of a lookup
 };
 
 struct OpFactors {
-  const ShardingRules::Rule *rule = nullptr;   // null: replicated
-  std::string replicated;                      // why
+  const ShardingRules::Rule *rule = nullptr; // null: replicated
+  std::string replicated;                    // why
   llvm::SmallVector<Contraction, 1> contractions;
 };
 

@@ -49,18 +49,18 @@ private:
 struct DimClass {
   llvm::SmallVector<Atom> atoms;
   bool heads = false;
-  bool lookupOnly = false;     // its only use is the rows of a looked up table
-  int64_t weightBytes = 0;     // of the weights that it splits, whole
-  int64_t reducedBytes = 0;    // of partial sums, per token
-  int64_t gatheredBytes = 0;   // of slices that an op needs whole, per token
-  std::string rejected;        // why it is not split; empty: it is
+  bool lookupOnly = false;   // its only use is the rows of a looked up table
+  int64_t weightBytes = 0;   // of the weights that it splits, whole
+  int64_t reducedBytes = 0;  // of partial sums, per token
+  int64_t gatheredBytes = 0; // of slices that an op needs whole, per token
+  std::string rejected;      // why it is not split; empty: it is
   bool hasWeights() const { return weightBytes != 0; }
 };
 
 struct ChoiceOptions {
   int64_t size = 1;
-  bool pad = true;             // false: refuse sizes that need padding
-  double lookupShare = 0.25;   // smallest table whose rows are split, as a share of the largest one
+  bool pad = true;           // false: refuse sizes that need padding
+  double lookupShare = 0.25; // smallest table whose rows are split, as a share of the largest one
 };
 
 /// The classes of a function, those worth most first.

@@ -41,12 +41,13 @@ public:
   void replicate(llvm::ArrayRef<Term> layout, llvm::StringRef reason) { space().refuse(layout, reason); }
   void replicateOperand(unsigned index, llvm::StringRef reason);
   void replicateResult(unsigned index, llvm::StringRef reason);
-  /// Summed over: where `a` (an operand's dimension, and `b`, the other's) is split, each rank's result is a partial sum.
+  /// Summed over: where `a` (an operand's dimension, and `b`, the other's) is split, each rank's result is a partial
+  /// sum.
   void contract(llvm::ArrayRef<Term> a, llvm::ArrayRef<Term> b);
   /// Rows of a table that are looked up: each rank has the result of its own rows, the sum over the ranks is the whole.
   void lookup(llvm::ArrayRef<Term> rows, int64_t bytes);
-  /// Adjacent dimensions `factors` against the one dimension that they are when merged (or the other way round). Which of
-  /// them can be split is decided when all other rules have spoken.
+  /// Adjacent dimensions `factors` against the one dimension that they are when merged (or the other way round). Which
+  /// of them can be split is decided when all other rules have spoken.
   void merge(llvm::ArrayRef<DimLayout> factors, llvm::ArrayRef<int64_t> sizes, llvm::ArrayRef<Term> merged);
 
 private:
@@ -57,7 +58,8 @@ private:
 
 /// Failure: the op has a form that the rule does not cover; the rule must not have linked anything by then.
 using FactorRule = std::function<llvm::LogicalResult(mlir::Operation *, FactorBuilder &)>;
-/// Rewrites attributes and shape operands of an op whose operands have local shapes by now. Result types are set after it.
+/// Rewrites attributes and shape operands of an op whose operands have local shapes by now. Result types are set after
+/// it.
 using LocalizeRule = std::function<llvm::LogicalResult(mlir::Operation *, LocalShapes &)>;
 
 class ShardingRules {
@@ -69,8 +71,7 @@ public:
   /// The rules of all onnx ops that have one.
   ShardingRules();
 
-  template <typename... Ops>
-  void add(FactorRule factors, LocalizeRule localize = {}) {
+  template <typename... Ops> void add(FactorRule factors, LocalizeRule localize = {}) {
     (table.try_emplace(Ops::getOperationName(), Rule{factors, localize}), ...);
   }
   /// A rule for an op that takes and gives anything; null if there is none.
