@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "caat/Raise/ConstantFolding.h"
+#include "Positions.h"
 
 #include "dialects/onnx/ONNX.h"
 #include "llvm/ADT/APFloat.h"
@@ -83,23 +84,6 @@ static DenseElementsAttr write(const HostTensor &tensor, RankedTensorType type) 
   return DenseElementsAttr::get(type, ArrayRef<APInt>(elements));
 }
 
-static SmallVector<int64_t> delinearize(int64_t linear, ArrayRef<int64_t> shape) {
-  SmallVector<int64_t> index(shape.size());
-  for (size_t axis = shape.size(); axis-- > 0;) {
-    index[axis] = linear % shape[axis];
-    linear /= shape[axis];
-  }
-  return index;
-}
-
-static int64_t broadcastPosition(ArrayRef<int64_t> index, ArrayRef<int64_t> shape) {
-  size_t offset = index.size() - shape.size();
-  int64_t linear = 0;
-  for (auto [axis, size] : llvm::enumerate(shape))
-    linear = linear * size + (size == 1 ? 0 : index[offset + axis]);
-  return linear;
-}
-
 static std::optional<double> unary(Operation *op, double x) {
   using namespace caat::onnx;
   return TypeSwitch<Operation *, std::optional<double>>(op)
@@ -158,7 +142,7 @@ template <typename T> static std::optional<bool> comparison(Operation *op, T a, 
 /// One element of an element-wise op.
 static bool elementwise(Operation *op, ArrayRef<HostTensor> in, ArrayRef<int64_t> index, HostTensor &out, int64_t i) {
   using namespace caat::onnx;
-  auto at = [&](unsigned operand) { return broadcastPosition(index, in[operand].shape); };
+  auto at = [&](unsigned operand) { return caat::broadcastPosition(index, in[operand].shape); };
   if (auto cast = dyn_cast<CastOp>(op)) {
     const HostTensor &x = in[0];
     if (out.isFloat) {
@@ -236,7 +220,7 @@ static std::optional<std::pair<unsigned, int64_t>> source(Operation *op, ArrayRe
           from[op.getPerm() ? (*op.getPerm())[axis] : index.size() - 1 - axis] = index[axis];
         return {{0, linearize(from, in[0].shape)}};
       })
-      .Case([&](ExpandOp) -> Place { return {{0, broadcastPosition(index, in[0].shape)}}; })
+      .Case([&](ExpandOp) -> Place { return {{0, caat::broadcastPosition(index, in[0].shape)}}; })
       .Case([&](ConcatOp op) -> Place {
         auto axis = normalizeAxis(op.getAxis(), index.size());
         if (!axis)
@@ -317,7 +301,7 @@ DenseElementsAttr caat::foldConstantOp(Operation *op, int64_t maxElements) {
     return {};
   result.resize(count);
   for (int64_t i = 0; i < count; ++i) {
-    SmallVector<int64_t> index = delinearize(i, result.shape);
+    SmallVector<int64_t> index = caat::delinearize(i, result.shape);
     if (!moves) {
       if (!elementwise(op, operands, index, result, i))
         return {};

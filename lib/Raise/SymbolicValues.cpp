@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Elements of small integer tensors, as exporters use them to compute shapes: each is an expression over dimensions.
+#include "Positions.h"
 #include "caat/Raise/SymbolicShapes.h"
 #include "dialects/onnx/ONNX.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -34,24 +35,6 @@ static int64_t numElements(ArrayRef<int64_t> shape) {
   for (int64_t size : shape)
     count *= size;
   return count;
-}
-
-static SmallVector<int64_t> delinearize(int64_t linear, ArrayRef<int64_t> shape) {
-  SmallVector<int64_t> index(shape.size());
-  for (size_t axis = shape.size(); axis-- > 0;) {
-    index[axis] = linear % shape[axis];
-    linear /= shape[axis];
-  }
-  return index;
-}
-
-/// Position in a tensor of `shape` of the element that broadcasting puts at `index`.
-static int64_t broadcastPosition(ArrayRef<int64_t> index, ArrayRef<int64_t> shape) {
-  size_t offset = index.size() - shape.size();
-  int64_t linear = 0;
-  for (auto [axis, size] : llvm::enumerate(shape))
-    linear = linear * size + (size == 1 ? 0 : index[offset + axis]);
-  return linear;
 }
 
 static void elementsOfConstant(onnx::ConstantOp op, SymbolicShapes &shapes) {
