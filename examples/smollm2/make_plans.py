@@ -37,7 +37,9 @@ def make_plans(folder: Path, ranks: int, out: Path) -> dict[str, dict]:
     attention = [f"layers.{i}.attn" for i in range(layers)]
     sites = attention + [f"layers.{i}.mlp" for i in range(layers)]
     say("plans: ordering the channels of each site by energy")
-    order = {site: np.argsort(-e, kind="stable").tolist() for site, e in calibration.energies().items()}
+    energies = calibration.energies()
+    order = {site: np.argsort(-e, kind="stable").tolist() for site, e in energies.items()}
+    common = np.argsort(-sum(energies.values()), kind="stable").tolist()
 
     def partial(names, shared, **more):
         return {s: {"sync": "partial", "shared": shared, **more, "order": order[s]} for s in names}
@@ -52,8 +54,9 @@ def make_plans(folder: Path, ranks: int, out: Path) -> dict[str, dict]:
     }
     plans = {name: {"version": 1, "tp": ranks, "default": {"sync": "full"}, "sites": sites}
              for name, sites in plans.items()}
-    plans["caat-90-unordered"] = {"version": 1, "tp": ranks, "default":
-                                  {"sync": "partial", "shared": 0.9, "rest": "private", "scale": "one"}}
+    rule = {"sync": "partial", "shared": 0.9, "rest": "private", "scale": "one"}
+    plans["caat-90-unordered"] = {"version": 1, "tp": ranks, "default": rule}
+    plans["caat-90-common"] = {"version": 1, "tp": ranks, "default": rule | {"order": common}}
 
     say("plans: fitting affine estimates")
     calibration.ids = simulation.windows(folder, simulation.CALIBRATION, 8)
