@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -13,6 +14,7 @@ sys.path.insert(0, str(ROOT / "test" / "reference"))
 from compare import worst_difference  # noqa: E402,F401
 
 MODELS = ROOT / "test" / "models"
+PLAN_SCHEMA = json.loads((ROOT / "docs" / "plan.schema.json").read_text())
 BIN = Path(os.environ.get("CAAT_BIN", ROOT / "build" / "bin"))
 TIMEOUT = float(os.environ.get("CAAT_TEST_TIMEOUT", 120))
 
@@ -43,6 +45,7 @@ def compile_model(model: Path, out: Path, tp: int, plan: dict | None = None, fla
     """Compiles model.onnx of folder `model`; a plan is written next to `out`."""
     options = list(flags)
     if plan is not None:
+        jsonschema.validate(plan, PLAN_SCHEMA)  # what the tools take, the documented schema takes
         file = out.with_suffix(".plan.json")
         file.write_text(json.dumps(plan))
         options.append(f"--plan={file}")

@@ -9,6 +9,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
@@ -168,6 +169,15 @@ class Plans(Refusals):
 
     def test_unknown_site(self):
         self.plan_refused({"version": 1, "sites": {"layers.99.attn": {"sync": "drop"}}}, "layers.99.attn")
+
+    def test_schema(self):
+        """The documented schema refuses too what can be seen without the model."""
+        site = {"sync": "partial", "shared": 1.5}
+        for plan in ({"version": 2}, {"version": 1, "other": 1}, {"version": 1, "sites": {"layers.0.attn": site}},
+                     {"version": 1, "default": {"sync": "off"}}):
+            with self.assertRaises(jsonschema.ValidationError, msg=plan):
+                jsonschema.validate(plan, programs.PLAN_SCHEMA)
+            self.plan_refused(plan)
 
     def test_unknown_sync(self):
         self.plan_refused({"version": 1, "sites": {"layers.0.attn": {"sync": "sometimes"}}}, "sometimes")
