@@ -12,11 +12,12 @@ include_directories(${CMAKE_SOURCE_DIR}/include ${CMAKE_BINARY_DIR}/include ${CM
 include_directories(SYSTEM ${CAAT_MLIR_INCLUDES})
 set(MLIR_TABLEGEN_FLAGS -I${CMAKE_SOURCE_DIR} -I${CMAKE_SOURCE_DIR}/include)
 
-# The headers that every compiler library includes, compiled once.
+# The headers that every compiler library includes, compiled once. Without time stamps in it, so that ccache finds what
+# uses it again.
 add_library(CaatPCH STATIC ${CMAKE_SOURCE_DIR}/cmake/Empty.cpp)
 target_precompile_headers(CaatPCH PRIVATE ${CMAKE_SOURCE_DIR}/cmake/Precompiled.h)
 target_compile_options(CaatPCH PRIVATE -Wall -Wextra -Wno-unused-parameter $<$<BOOL:${CAAT_WERROR}>:-Werror>
-                                       -fno-exceptions -fpch-instantiate-templates)
+                                       -fno-exceptions -fpch-instantiate-templates "SHELL:-Xclang -fno-pch-timestamp")
 if(CAAT_SANITIZE)
   target_compile_options(CaatPCH PRIVATE -fsanitize=${CAAT_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
 endif()
@@ -26,7 +27,7 @@ function(caat_library name)
   cmake_parse_arguments(ARG "" "" "LINK;DEPENDS" ${ARGN})
   add_library(${name} STATIC ${ARG_UNPARSED_ARGUMENTS})
   target_link_libraries(${name} PUBLIC ${ARG_LINK} MLIR LLVM)
-  target_compile_options(${name} PRIVATE -fno-exceptions -fpch-instantiate-templates)
+  target_compile_options(${name} PRIVATE -fno-exceptions -fpch-instantiate-templates "SHELL:-Xclang -fno-pch-timestamp")
   caat_compile_options(${name})
   target_precompile_headers(${name} REUSE_FROM CaatPCH)
   foreach(dependency ${ARG_DEPENDS})
