@@ -111,18 +111,31 @@ void ShardingAnalysis::visit(Operation *op, const ShardingRules &rules) {
 /// Reshapes of several dimensions into one: heads first, as they carry the decision of an attention; then the outermost
 /// dimension that may be split, which is what a plain reshape keeps in order.
 void ShardingAnalysis::resolveMerges() {
-  SmallVector<Merge> pending = std::move(merges);
-  while (!pending.empty()) {
-    auto *it = llvm::find_if(pending, [&](const Merge &merge) {
-      return space.isHeads(merge.merged) ||
-             llvm::any_of(merge.factors, [&](const DimLayout &dim) { return space.isHeads(dim); });
-    });
-    if (it == pending.end())
-      it = pending.begin();
-    Merge merge = *it;
-    pending.erase(it);
-    resolveMerge(merge);
+  auto isHeads = [&](const Merge &merge) {
+    return space.isHeads(merge.merged) ||
+           llvm::any_of(merge.factors, [&](const DimLayout &dim) { return space.isHeads(dim); });
+  };
+  // Heads reach further with each merge, in both directions of the graph; merges of others do not make new ones.
+  bool found = true, backward = false;
+  while (std::exchange(found, false)) {
+    SmallVector<Merge> rest;
+    for (Merge &merge : merges) {
+      if (isHeads(merge)) {
+        resolveMerge(merge);
+        found = true;
+      } else {
+        rest.push_back(std::move(merge));
+      }
+    }
+    std::reverse(rest.begin(), rest.end());
+    backward = !backward;
+    merges = std::move(rest);
   }
+  if (backward)
+    std::reverse(merges.begin(), merges.end());
+  for (const Merge &merge : merges)
+    resolveMerge(merge);
+  merges.clear();
 }
 
 void ShardingAnalysis::resolveMerge(const Merge &merge) {

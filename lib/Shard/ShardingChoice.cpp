@@ -20,6 +20,7 @@ int64_t bytesPerToken(Type type) {
 ShardingChoice::ShardingChoice(ShardingAnalysis &analysis, const ChoiceOptions &options)
     : analysis(analysis), split(analysis.getSpace(), options.size) {
   findClasses();
+  findRivals();
   weigh();
   choose(options);
 }
@@ -107,22 +108,37 @@ void ShardingChoice::weigh() {
   }
 }
 
-/// True if some value would have two dimensions split over the same ranks.
-bool ShardingChoice::conflicts(const DimClass &candidate) {
-  Split trial = split;
-  for (Atom atom : candidate.atoms)
-    trial.choose(Term{atom});
-  bool found = false;
-  forEachLayout(analysis, [&](const ValueLayout &layout) { found |= trial.hasTwoSplitDims(layout); });
-  return found;
+/// A value can be split in one dimension only: classes that meet in a value exclude each other.
+void ShardingChoice::findRivals() {
+  SmallVector<int> met;
+  forEachLayout(analysis, [&](const ValueLayout &layout) {
+    met.clear();
+    for (const DimLayout &terms : layout)
+      if (!terms.empty())
+        met.push_back(classOf[terms.front().atom]);
+    for (auto [i, a] : llvm::enumerate(met))
+      for (int b : ArrayRef(met).drop_front(i + 1)) {
+        classes[a].rivals.push_back(b);
+        classes[b].rivals.push_back(a);
+      }
+  });
+  for (DimClass &cls : classes) {
+    llvm::sort(cls.rivals);
+    cls.rivals.erase(llvm::unique(cls.rivals), cls.rivals.end());
+  }
 }
 
-bool ShardingChoice::dividesEvenly(const DimClass &candidate, int64_t ranks) const {
-  Split trial(analysis.getSpace(), ranks);
+/// True if some value would have two dimensions split over the same ranks.
+bool ShardingChoice::conflicts(const DimClass &candidate) const {
+  return llvm::any_of(candidate.rivals,
+                      [&](int rival) { return classes[rival].chosen || &classes[rival] == &candidate; });
+}
+
+bool ShardingChoice::dividesEvenly(const DimClass &candidate, const Split &trial) const {
   return llvm::all_of(candidate.atoms, [&](Atom atom) {
     const DimSpace::Info &info = analysis.getSpace().getInfo(atom);
     int64_t copies = trial.copies(atom);
-    return copies > 1 ? info.group % copies == 0 : info.units % ranks == 0;
+    return copies > 1 ? info.group % copies == 0 : info.units % trial.getSize() == 0;
   });
 }
 
@@ -170,7 +186,8 @@ void ShardingChoice::choose(const ChoiceOptions &options) {
       for (Atom atom : cls.atoms)
         largestSize = std::max(largestSize, analysis.getSpace().getInfo(atom).units);
     cls.rejected = findObstacle(cls, options);
-    if (cls.rejected.empty())
+    cls.chosen = cls.rejected.empty();
+    if (cls.chosen)
       for (Atom atom : cls.atoms)
         split.choose(Term{atom});
   }
@@ -178,9 +195,11 @@ void ShardingChoice::choose(const ChoiceOptions &options) {
 
 SmallVector<int64_t> ShardingChoice::getUnpaddedSizes(int64_t limit) const {
   SmallVector<int64_t> sizes;
-  for (int64_t ranks = 1; ranks <= limit; ++ranks)
-    if (llvm::all_of(classes, [&](const DimClass &cls) { return !cls.rejected.empty() || dividesEvenly(cls, ranks); }))
+  for (int64_t ranks = 1; ranks <= limit; ++ranks) {
+    Split trial(analysis.getSpace(), ranks);
+    if (llvm::all_of(classes, [&](const DimClass &cls) { return !cls.chosen || dividesEvenly(cls, trial); }))
       sizes.push_back(ranks);
+  }
   return sizes;
 }
 

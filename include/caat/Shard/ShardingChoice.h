@@ -54,6 +54,8 @@ struct DimClass {
   int64_t reducedBytes = 0;  // of partial sums, per token
   int64_t gatheredBytes = 0; // of slices that an op needs whole, per token
   std::string rejected;      // why it is not split; empty: it is
+  bool chosen = false;
+  llvm::SmallVector<int> rivals; // classes that split another dimension of some value
   bool hasWeights() const { return weightBytes != 0; }
 };
 
@@ -79,11 +81,12 @@ public:
 
 private:
   void findClasses();
+  void findRivals();
   void weigh();
   void choose(const ChoiceOptions &options);
   std::string findObstacle(const DimClass &candidate, const ChoiceOptions &options);
-  bool conflicts(const DimClass &candidate);
-  bool dividesEvenly(const DimClass &candidate, int64_t ranks) const;
+  bool conflicts(const DimClass &candidate) const;
+  bool dividesEvenly(const DimClass &candidate, const Split &trial) const;
 
   ShardingAnalysis &analysis;
   Split split;
