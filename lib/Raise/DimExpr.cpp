@@ -250,12 +250,23 @@ struct DimParser {
 namespace caat {
 
 AffineExpr normalizeDim(AffineExpr expr, llvm::function_ref<AffineExpr(unsigned)> replace) {
+  // Nearly all dimensions are one number or one symbol, which is their normal form.
+  while (auto symbol = dyn_cast<AffineSymbolExpr>(expr)) {
+    AffineExpr known = replace ? replace(symbol.getPosition()) : AffineExpr();
+    if (!known)
+      return expr;
+    expr = known;
+  }
+  if (isa<AffineConstantExpr>(expr))
+    return expr;
   return toExpr(Normalizer{expr.getContext(), replace}.run(expr), expr.getContext());
 }
 
 AffineExpr addDims(AffineExpr a, AffineExpr b) { return normalizeDim(a + b); }
 AffineExpr subDims(AffineExpr a, AffineExpr b) { return normalizeDim(a - b); }
 AffineExpr mulDims(AffineExpr a, AffineExpr b) {
+  if (isa<AffineConstantExpr>(a) && isa<AffineConstantExpr>(b))
+    return a * b;
   return toExpr(multiply(polynomialOf(a), polynomialOf(b)), a.getContext());
 }
 

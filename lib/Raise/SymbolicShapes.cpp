@@ -11,9 +11,12 @@ namespace caat {
 SymbolicShapes::SymbolicShapes(Operation *function) : context(function->getContext()) {
   auto func = cast<func::FuncOp>(function);
   addArguments(func);
-  if (!func.isExternal())
-    for (Operation &op : func.getBody().front())
-      visit(&op);
+  if (func.isExternal())
+    return;
+  Block &body = func.getBody().front();
+  dims.reserve(body.getOperations().size());
+  for (Operation &op : body)
+    visit(&op);
 }
 
 SymbolicShapes SymbolicShapes::ofArguments(func::FuncOp function) {
@@ -97,7 +100,13 @@ void SymbolicShapes::addArguments(func::FuncOp function) {
 }
 
 AffineExpr SymbolicShapes::resolve(AffineExpr expr) const {
-  return normalizeDim(expr, [&](unsigned position) { return symbols[position].equals; });
+  auto replace = [&](unsigned position) { return symbols[position].equals; };
+  if (!isa<AffineBinaryOpExpr>(expr))
+    return normalizeDim(expr, replace);
+  AffineExpr &known = resolved[expr];
+  if (!known)
+    known = normalizeDim(expr, replace);
+  return known;
 }
 
 std::optional<SymbolicShapes::Dims> SymbolicShapes::getDims(Value value) const {
@@ -250,6 +259,7 @@ void SymbolicShapes::proveEqual(AffineExpr a, AffineExpr b) {
   b = resolve(b);
   if (a == b)
     return;
+  resolved.clear();
   auto x = dyn_cast<AffineSymbolExpr>(a), y = dyn_cast<AffineSymbolExpr>(b);
   // Names and earlier symbols stay, unnamed and later ones give way.
   if (x && y) {

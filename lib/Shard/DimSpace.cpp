@@ -26,6 +26,26 @@ Term DimSpace::compose(Term outer, Term inner) {
   return {inner.atom, 1, inner.width() * outer.width()};
 }
 
+/// Shortens the way to what `atom` is bound to, so that later calls find it at once. A chain of bindings can be as long
+/// as the program: it is followed in a loop.
+const DimLayout &DimSpace::resolveBinding(Atom atom) {
+  SmallVector<Atom> path;
+  for (; atoms[atom].binding.size() == 1 && atoms[atoms[atom].binding.front().atom].bound;
+       atom = atoms[atom].binding.front().atom)
+    path.push_back(atom);
+  if (atoms[atom].binding.size() != 1)
+    atoms[atom].binding = resolve(DimLayout(atoms[atom].binding));
+  for (Atom shorter : reverse(path)) {
+    Term outer = atoms[shorter].binding.front();
+    DimLayout whole;
+    for (const Term &inner : atoms[atom].binding)
+      whole.push_back(compose(outer, inner));
+    atoms[shorter].binding = std::move(whole);
+    atom = shorter;
+  }
+  return atoms[atom].binding;
+}
+
 DimLayout DimSpace::resolve(ArrayRef<Term> layout) {
   DimLayout result;
   for (const Term &term : layout) {
@@ -33,7 +53,7 @@ DimLayout DimSpace::resolve(ArrayRef<Term> layout) {
       result.push_back(term);
       continue;
     }
-    DimLayout inner = resolve(DimLayout(atoms[term.atom].binding));
+    DimLayout inner = resolveBinding(term.atom);
     for (const Term &part : inner)
       result.push_back(compose(term, part));
   }
@@ -120,12 +140,12 @@ bool DimSpace::unifyHeads(Term a, Term b) {
   if (left.units == right.units) {
     if (a.group != b.group)
       left.repeatable = false;
-    bind(b.atom, {Term{a.atom}});
+    // The older one stands for both, as it does for the stream through all layers.
+    bind(std::max(a.atom, b.atom), {Term{std::min(a.atom, b.atom)}});
     return true;
   }
-  if (left.units < right.units) {
+  if (left.units < right.units)
     std::swap(a, b);
-  }
   // Now a has more, smaller units than b.
   if (b.width() % a.width() == 0) {
     bool keepsGroup = a.group == 1 && b.scale % a.scale == 0;

@@ -100,6 +100,7 @@ private:
   llvm::DenseMap<std::pair<mlir::Value, int64_t>, unsigned> unknowns;
   llvm::DenseMap<mlir::Value, Dims> dims;
   llvm::DenseMap<mlir::Value, Dims> elements;
+  mutable llvm::DenseMap<mlir::AffineExpr, mlir::AffineExpr> resolved; // of composite expressions, until more is known
 };
 
 /// Rules by topic, each in its own file: true if the op is one of the topic's and its results were set.

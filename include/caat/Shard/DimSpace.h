@@ -83,6 +83,7 @@ private:
     bool bound = false;
     DimLayout binding;
   };
+  const DimLayout &resolveBinding(Atom atom);
   bool unifyHeads(Term a, Term b);
   void bind(Atom atom, llvm::ArrayRef<Term> to);
   Term compose(Term outer, Term inner);
