@@ -69,6 +69,34 @@ static std::optional<std::string> binaryText(Operation *op, StringRef sign) {
   return wrapped(*a) + " " + sign.str() + " " + wrapped(*b);
 }
 
+static std::optional<std::string> callText(Operation *op, StringRef function) {
+  std::optional<std::string> a = dimText(op->getOperand(0)), b = dimText(op->getOperand(1));
+  return a && b ? std::optional(function.str() + "(" + *a + ", " + *b + ")") : std::nullopt;
+}
+
+/// True where `index` cannot be negative, dimensions being sizes. Bounds of slices are normalised with this in mind.
+static bool isNonNegative(Value index) {
+  if (std::optional<int64_t> constant = getConstantIntValue(index))
+    return *constant >= 0;
+  Operation *op = index.getDefiningOp();
+  if (isa_and_nonnull<rt::DimOp>(op))
+    return true;
+  if (isa_and_nonnull<arith::MaxSIOp>(op))
+    return isNonNegative(op->getOperand(0)) || isNonNegative(op->getOperand(1));
+  if (isa_and_nonnull<arith::IndexCastOp>(op))
+    return isNonNegative(op->getOperand(0));
+  return isa_and_nonnull<arith::AddIOp, arith::MulIOp, arith::MinSIOp, arith::DivUIOp, arith::FloorDivSIOp>(op) &&
+         isNonNegative(op->getOperand(0)) && isNonNegative(op->getOperand(1));
+}
+
+/// `x < 0 ? … : value` for an x that is not negative: what counts a slice's bounds from the end.
+static Value unwrappedBound(arith::SelectOp select) {
+  auto compare = select.getCondition().getDefiningOp<arith::CmpIOp>();
+  bool never = compare && compare.getPredicate() == arith::CmpIPredicate::slt &&
+               getConstantIntValue(compare.getRhs()) == 0 && isNonNegative(compare.getLhs());
+  return never ? select.getFalseValue() : Value();
+}
+
 std::optional<std::string> caat::dimText(Value index) {
   if (std::optional<int64_t> constant = getConstantIntValue(index))
     return std::to_string(*constant);
@@ -85,6 +113,15 @@ std::optional<std::string> caat::dimText(Value index) {
     return binaryText(op, "*");
   if (isa<arith::DivUIOp, arith::DivSIOp, arith::FloorDivSIOp>(op))
     return binaryText(op, "floordiv");
+  if (isa<arith::MinSIOp>(op))
+    return callText(op, "min");
+  if (isa<arith::MaxSIOp>(op) && getConstantIntValue(op->getOperand(1)) == 0 && isNonNegative(op->getOperand(0)))
+    return dimText(op->getOperand(0));
+  if (isa<arith::MaxSIOp>(op))
+    return callText(op, "max");
+  if (auto select = dyn_cast<arith::SelectOp>(op))
+    if (Value bound = unwrappedBound(select))
+      return dimText(bound);
   if (isa<arith::IndexCastOp, arith::IndexCastUIOp>(op))
     return dimText(op->getOperand(0));
   return std::nullopt;

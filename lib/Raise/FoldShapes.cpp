@@ -5,6 +5,7 @@
 #include "caat/Raise/SymbolicShapes.h"
 #include "mlir/IR/Remarks.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "llvm/ADT/StringSet.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 namespace caat {
@@ -221,6 +222,38 @@ static Value materializeElements(OpBuilder &builder, Value value, const Symbolic
   return tensor::FromElementsOp::create(builder, value.getLoc(), type, scalars);
 }
 
+/// Adds an `onnx.check` for each end of a Slice of a table that is taken to lie inside the table (see sliceLength in
+/// ShapesMovement.cpp): a longer sequence then ends in a message.
+static void checkTableLengths(OpBuilder &builder, onnx::SliceOp op, const SymbolicShapes &shapes,
+                              llvm::StringSet<> &checked) {
+  auto ends = shapes.getElements(op.getEnds());
+  auto table = shapes.getDims(op.getData()), part = shapes.getDims(op.getOutput());
+  auto axes = op.getAxes() ? shapes.getConstants(op.getAxes())
+                           : llvm::to_vector(llvm::seq<int64_t>(0, ends ? ends->size() : 0));
+  if (!ends || !table || !part || !axes || axes->size() != ends->size())
+    return;
+  for (auto [axis, end] : llvm::zip(*axes, *ends)) {
+    auto place = onnx::normalizeAxis(axis, table->size());
+    std::optional<int64_t> size = place ? constantDim((*table)[*place]) : std::nullopt;
+    AffineExpr length = place ? (*part)[*place] : AffineExpr();
+    bool isAssumed = size && end && !constantDim(end) && length && !constantDim(length) &&
+                     !provablyGreaterEqual(shapes.constant(*size), end) && shapes.canMaterialize(end);
+    if (!isAssumed)
+      continue;
+    std::string message =
+        shapes.print(end) + " is larger than " + std::to_string(*size) + ", the number of positions that the model has";
+    if (!checked.insert(message).second)
+      continue;
+    Location loc = op.getLoc();
+    Value bound = arith::ConstantIndexOp::create(builder, loc, *size);
+    Value fits =
+        arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ule, shapes.materialize(builder, loc, end), bound);
+    Value condition =
+        tensor::FromElementsOp::create(builder, loc, RankedTensorType::get({}, builder.getI1Type()), fits);
+    onnx::CheckOp::create(builder, loc, condition, builder.getStringAttr(message));
+  }
+}
+
 namespace {
 
 class FoldShapes : public caat::impl::ONNXFoldShapesPassBase<FoldShapes> {
@@ -244,11 +277,16 @@ public:
 private:
   /// Types, constants and forwarded values. Nothing is erased, since the analysis refers to values.
   void forward(Block &body, SymbolicShapes &shapes) {
+    llvm::StringSet<> checked;
+    for (auto check : body.getOps<onnx::CheckOp>())
+      checked.insert(check.getMessage());
     for (Operation &op : llvm::make_early_inc_range(body)) {
       if (op.hasTrait<OpTrait::IsTerminator>())
         continue;
       refineResultTypes(&op, shapes);
       OpBuilder builder(&op);
+      if (auto slice = dyn_cast<onnx::SliceOp>(op))
+        checkTableLengths(builder, slice, shapes, checked);
       if (isa<onnx::ConstantOp>(op) || op.getNumResults() == 0)
         continue;
       auto replace = [&](Value by) {

@@ -101,6 +101,16 @@ private:
     while (at < text.size() && isNameChar(text[at]))
       ++at;
     std::string_view word = text.substr(begin, at - begin);
+    if ((word == "min" || word == "max") && take("(")) {
+      expression(depth + 1);
+      if (!take(","))
+        error("expected ','");
+      expression(depth + 1);
+      if (!take(")"))
+        error("expected ')'");
+      emit(word == "min" ? Op::Min : Op::Max);
+      return;
+    }
     if (word.empty())
       error("expected a number or a dimension");
     if (std::isdigit(static_cast<unsigned char>(word[0]))) {
@@ -145,6 +155,12 @@ int64_t ShapeExpr::evaluate(std::span<const int64_t> dims) const {
       break;
     case Op::Mul:
       overflow = __builtin_mul_overflow(a, b, &r);
+      break;
+    case Op::Min:
+      r = std::min(a, b);
+      break;
+    case Op::Max:
+      r = std::max(a, b);
       break;
     default: {
       if (b < 1)

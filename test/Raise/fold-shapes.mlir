@@ -119,11 +119,26 @@ func.func @identities(%x: tensor<?x8xf32> {onnx.dims = ["n", ""]}, %w: tensor<8x
 }
 
 // A bound that may be smaller than the dimension is no bound at all.
-// CHECK-LABEL: func.func @cut
+// CHECK-LABEL: func.func @cut(
 func.func @cut(%x: tensor<?x8xf32> {onnx.dims = ["n", ""]}) -> tensor<?x8xf32> {
   // CHECK: onnx.Slice
   %zero = onnx.Constant dense<0> : tensor<1xi64>
   %end = onnx.Constant dense<100> : tensor<1xi64>
   %y = onnx.Slice %x, %zero, %end axes %zero : (tensor<?x8xf32>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<?x8xf32>
   return %y : tensor<?x8xf32>
+}
+
+// A table that is cut to a symbolic length is taken to be long enough, which a check makes sure of, once.
+// CHECK-LABEL: func.func @cut_table(
+// CHECK: %[[FITS:.*]] = arith.cmpi ule, %{{.*}}, %c8
+// CHECK: %[[CONDITION:.*]] = tensor.from_elements %[[FITS]] : tensor<i1>
+// CHECK: onnx.check %[[CONDITION]], "seq is larger than 8, the number of positions that the model has"
+// CHECK-NOT: onnx.check
+func.func @cut_table(%x: tensor<?xf32> {onnx.dims = ["seq"]}) -> (tensor<?xf32>, tensor<?xf32>) {
+  %length = onnx.Shape %x : (tensor<?xf32>) -> tensor<1xi64>
+  %zero = onnx.Constant dense<0> : tensor<1xi64>
+  %table = onnx.Constant dense<[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]> : tensor<8xf32>
+  %a = onnx.Slice %table, %zero, %length axes %zero : (tensor<8xf32>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<?xf32>
+  %b = onnx.Slice %table, %zero, %length : (tensor<8xf32>, tensor<1xi64>, tensor<1xi64>) -> tensor<?xf32>
+  return %a, %b : tensor<?xf32>, tensor<?xf32>
 }

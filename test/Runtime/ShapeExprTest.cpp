@@ -24,6 +24,7 @@ TEST(ShapeExpr, FollowsTheUsualRules) {
   EXPECT_EQ(evaluate("past_length mod 2"), 1);
   EXPECT_EQ(evaluate("seq floordiv 4 * 4"), 8);
   EXPECT_EQ(evaluate("  ( seq+15 )floordiv 16*16"), 16);
+  EXPECT_EQ(evaluate("min(seq, 4) * 2 + max(batch - 5, 0)"), 8);
 }
 
 TEST(ShapeExpr, ATextThatIsADimensionsNameStandsForIt) { EXPECT_EQ(evaluate("a / b"), 99); }
@@ -36,8 +37,9 @@ TEST(ShapeExpr, KnowsPlainDimensionsAndConstants) {
 }
 
 TEST(ShapeExpr, RefusesBadTexts) {
-  for (std::string text : {"", " ", "1 +", "batch seq", "(batch", "batch)", "2x", "batch / seq", "1.5",
-                           "99999999999999999999", "floordiv", "*", "batch +* seq", "batchfloordiv 2"})
+  for (std::string text :
+       {"", " ", "1 +", "batch seq", "(batch", "batch)", "2x", "batch / seq", "1.5", "99999999999999999999", "floordiv",
+        "*", "batch +* seq", "batchfloordiv 2", "min(batch)", "min(batch, seq", "max"})
     EXPECT_THROW(evaluate(text), Error) << text;
   expectError("unknown dimension 'time'", [] { evaluate("batch + time"); });
   expectError("nested too deep", [] { evaluate(std::string(1000, '(')); });

@@ -16,7 +16,7 @@ namespace caat::runtime {
 ///
 ///   expression := term (('+' | '-') term)*
 ///   term       := factor (('*' | 'floordiv' | 'ceildiv' | 'mod') factor)*
-///   factor     := integer | name | '(' expression ')' | '-' factor
+///   factor     := integer | name | '(' expression ')' | '-' factor | ('min' | 'max') '(' expression ',' expression ')'
 class ShapeExpr {
 public:
   ShapeExpr() : ShapeExpr(0) {}
@@ -33,7 +33,7 @@ public:
   const std::string &text() const { return text_; }
 
 private:
-  enum class Op : uint8_t { Constant, Dim, Add, Sub, Mul, FloorDiv, CeilDiv, Mod };
+  enum class Op : uint8_t { Constant, Dim, Add, Sub, Mul, FloorDiv, CeilDiv, Mod, Min, Max };
   struct Instruction {
     Op op;
     int64_t value;
