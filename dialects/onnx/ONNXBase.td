@@ -23,6 +23,8 @@ def ONNX_Dialect : Dialect {
     expression over symbols, or empty for a static or nameless one.
   }];
   let hasConstantMaterializer = 1;
+  let hasRegionArgAttrVerify = 1;
+  let hasRegionResultAttrVerify = 1;
 }
 
 // Every operand and the result are broadcast against each other as numpy does; each result element depends on one element of each

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "caat/Support/ContainedFile.h"
 #include "dialects/onnx/ONNX.h"
 
 #include "mlir/IR/Builders.h"
@@ -26,6 +27,26 @@ Operation *ONNXDialect::materializeConstant(OpBuilder &builder, Attribute value,
   if (!elements || elements.getType() != type)
     return nullptr;
   return ConstantOp::create(builder, loc, elements);
+}
+
+/// What the passes rely on in attributes of a function's arguments and results.
+static LogicalResult verifySignatureAttribute(Operation *op, NamedAttribute attribute) {
+  if (attribute.getName() == "onnx.name" && !isa<StringAttr>(attribute.getValue()))
+    return op->emitOpError("has an 'onnx.name' that is no string: ") << attribute.getValue();
+  if (attribute.getName() != "onnx.dims")
+    return success();
+  auto dims = dyn_cast<ArrayAttr>(attribute.getValue());
+  if (!dims || !llvm::all_of(dims, llvm::IsaPred<StringAttr>))
+    return op->emitOpError("has 'onnx.dims' that are no list of strings: ") << attribute.getValue();
+  return success();
+}
+
+LogicalResult ONNXDialect::verifyRegionArgAttribute(Operation *op, unsigned, unsigned, NamedAttribute attribute) {
+  return verifySignatureAttribute(op, attribute);
+}
+
+LogicalResult ONNXDialect::verifyRegionResultAttribute(Operation *op, unsigned, unsigned, NamedAttribute attribute) {
+  return verifySignatureAttribute(op, attribute);
 }
 
 OpFoldResult ConstantOp::fold(FoldAdaptor adaptor) { return adaptor.getValue(); }
@@ -121,20 +142,4 @@ std::optional<int64_t> onnx::storageBytes(RankedTensorType type) {
   return total / 8 + (total % 8 != 0);
 }
 
-std::optional<StringRef> onnx::unsafePath(StringRef path) {
-  if (path.empty())
-    return "is empty";
-  if (path.contains('\0'))
-    return "contains a zero byte";
-  if (path.contains('\\'))
-    return "contains a backslash";
-  if (path.contains("://") || (path.size() > 1 && path[1] == ':'))
-    return "is a URL or names a drive";
-  if (path.starts_with("/"))
-    return "is absolute";
-  SmallVector<StringRef> parts;
-  path.split(parts, '/');
-  if (llvm::is_contained(parts, ".."))
-    return "contains '..'";
-  return std::nullopt;
-}
+std::optional<StringRef> onnx::unsafePath(StringRef path) { return caat::unsafePath(path); }

@@ -3,6 +3,7 @@
 
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/MathExtras.h"
 #include <map>
 
 using namespace mlir;
@@ -44,29 +45,65 @@ struct MonomialLess {
   }
 };
 
+// Sizes of models stay far below these. A graph that squares a size again and again would reach any others.
+constexpr size_t maxTerms = 64, maxDegree = 8, maxNodes = 1024, maxTextLength = 1024;
+constexpr int maxDepth = 64;
+
 /// Sum of coefficient * product of atoms; an atom is a symbol, a dim, or a division that could not be carried out.
-using Polynomial = std::map<Monomial, int64_t, MonomialLess>;
+struct Polynomial : std::map<Monomial, int64_t, MonomialLess> {
+  using map::map;
+  bool tooLarge = false; ///< not known: a limit was passed or a coefficient overflowed
+
+  static Polynomial unknown() {
+    Polynomial result;
+    result.tooLarge = true;
+    return result;
+  }
+  void add(const Monomial &monomial, int64_t a, int64_t b) {
+    int64_t product;
+    tooLarge |= monomial.size() > maxDegree || llvm::MulOverflow(a, b, product);
+    if (tooLarge)
+      return;
+    int64_t &coefficient = (*this)[monomial];
+    tooLarge |= llvm::AddOverflow(coefficient, product, coefficient) || size() > maxTerms;
+    if (coefficient == 0)
+      erase(monomial);
+  }
+};
 
 Polynomial multiply(const Polynomial &a, const Polynomial &b) {
   Polynomial result;
+  result.tooLarge = a.tooLarge || b.tooLarge;
   for (const auto &[x, c] : a)
     for (const auto &[y, d] : b) {
+      if (result.tooLarge)
+        return result;
       Monomial product(x);
       product.append(y.begin(), y.end());
       llvm::sort(product, [](AffineExpr p, AffineExpr q) { return compareExprs(p, q) < 0; });
-      if ((result[product] += c * d) == 0)
-        result.erase(product);
+      result.add(product, c, d);
     }
   return result;
 }
 
 void addScaled(Polynomial &a, const Polynomial &b, int64_t factor) {
+  a.tooLarge |= b.tooLarge;
   for (const auto &[monomial, c] : b)
-    if ((a[monomial] += factor * c) == 0)
-      a.erase(monomial);
+    a.add(monomial, c, factor);
 }
 
+/// Counts the nodes of `expr` down from `left`; false where there are more.
+bool isSmall(AffineExpr expr, size_t &left) {
+  if (left-- == 0)
+    return false;
+  auto binary = dyn_cast<AffineBinaryOpExpr>(expr);
+  return !binary || (isSmall(binary.getLHS(), left) && isSmall(binary.getRHS(), left));
+}
+
+/// Null where the polynomial is too large.
 AffineExpr toExpr(const Polynomial &polynomial, MLIRContext *context) {
+  if (polynomial.tooLarge)
+    return {};
   AffineExpr sum;
   for (const auto &[monomial, coefficient] : polynomial) {
     AffineExpr term;
@@ -82,7 +119,7 @@ AffineExpr toExpr(const Polynomial &polynomial, MLIRContext *context) {
 std::optional<Polynomial> divideByTerm(const Polynomial &a, const Monomial &divisor, int64_t coefficient) {
   Polynomial result;
   for (const auto &[monomial, c] : a) {
-    if (c % coefficient != 0)
+    if ((coefficient == -1 && c == INT64_MIN) || c % coefficient != 0)
       return std::nullopt;
     Monomial rest(monomial);
     for (AffineExpr atom : divisor) {
@@ -100,7 +137,7 @@ std::optional<Polynomial> divideByTerm(const Polynomial &a, const Monomial &divi
 std::optional<Polynomial> divideExactly(Polynomial a, const Polynomial &b) {
   Polynomial quotient;
   const auto &lead = *b.begin();
-  for (unsigned step = 0; !a.empty() && step < 16; ++step) {
+  for (unsigned step = 0; !a.empty() && !a.tooLarge && step < 16; ++step) {
     Polynomial first{{a.begin()->first, a.begin()->second}};
     auto part = divideByTerm(first, lead.first, lead.second);
     if (!part)
@@ -108,7 +145,7 @@ std::optional<Polynomial> divideExactly(Polynomial a, const Polynomial &b) {
     addScaled(quotient, *part, 1);
     addScaled(a, multiply(*part, b), -1);
   }
-  if (!a.empty())
+  if (!a.empty() || a.tooLarge || quotient.tooLarge)
     return std::nullopt;
   return quotient;
 }
@@ -148,10 +185,15 @@ struct Normalizer {
   }
 
   Polynomial divide(AffineExprKind kind, const Polynomial &a, const Polynomial &b) {
+    if (a.tooLarge || b.tooLarge)
+      return Polynomial::unknown();
     if (kind == AffineExprKind::FloorDiv && !b.empty())
       if (auto exact = divideExactly(a, b))
         return *exact;
     AffineExpr quotient = getAffineBinaryOpExpr(kind, toExpr(a, context), toExpr(b, context));
+    size_t left = maxNodes;
+    if (!isSmall(quotient, left))
+      return Polynomial::unknown();
     switch (quotient.getKind()) {
     case AffineExprKind::FloorDiv:
     case AffineExprKind::CeilDiv:
@@ -167,6 +209,8 @@ Polynomial polynomialOf(AffineExpr expr) { return Normalizer{expr.getContext(), 
 
 /// Smallest value of the polynomial, if it is known to be one: all symbols are at least zero.
 std::optional<int64_t> lowerBound(const Polynomial &polynomial) {
+  if (polynomial.tooLarge)
+    return std::nullopt;
   int64_t bound = 0;
   for (const auto &[monomial, c] : polynomial) {
     if (monomial.empty())
@@ -182,6 +226,7 @@ struct DimParser {
   StringRef rest;
   MLIRContext *context;
   llvm::function_ref<AffineExpr(StringRef)> symbolOf;
+  int depth = 0;
 
   AffineExpr sum() {
     bool negative = eat("-");
@@ -225,7 +270,8 @@ struct DimParser {
 
   AffineExpr factor() {
     if (eat("(")) {
-      AffineExpr inner = sum();
+      AffineExpr inner = ++depth <= maxDepth ? sum() : AffineExpr();
+      --depth;
       return inner && eat(")") ? inner : AffineExpr();
     }
     rest = rest.ltrim();
@@ -259,20 +305,33 @@ AffineExpr normalizeDim(AffineExpr expr, llvm::function_ref<AffineExpr(unsigned)
   }
   if (isa<AffineConstantExpr>(expr))
     return expr;
-  return toExpr(Normalizer{expr.getContext(), replace}.run(expr), expr.getContext());
+  AffineExpr normal = toExpr(Normalizer{expr.getContext(), replace}.run(expr), expr.getContext());
+  return normal ? normal : expr;
 }
 
-AffineExpr addDims(AffineExpr a, AffineExpr b) { return normalizeDim(a + b); }
-AffineExpr subDims(AffineExpr a, AffineExpr b) { return normalizeDim(a - b); }
+static AffineExpr addScaledDims(AffineExpr a, AffineExpr b, int64_t factor) {
+  if (!a || !b)
+    return {};
+  Polynomial sum = polynomialOf(a);
+  addScaled(sum, polynomialOf(b), factor);
+  return toExpr(sum, a.getContext());
+}
+
+AffineExpr addDims(AffineExpr a, AffineExpr b) { return addScaledDims(a, b, 1); }
+AffineExpr subDims(AffineExpr a, AffineExpr b) { return addScaledDims(a, b, -1); }
 AffineExpr mulDims(AffineExpr a, AffineExpr b) {
+  if (!a || !b)
+    return {};
   if (isa<AffineConstantExpr>(a) && isa<AffineConstantExpr>(b))
     return a * b;
   return toExpr(multiply(polynomialOf(a), polynomialOf(b)), a.getContext());
 }
 
 AffineExpr divDims(AffineExpr a, AffineExpr b) {
+  if (!a || !b)
+    return {};
   Polynomial divisor = polynomialOf(b);
-  if (divisor.empty())
+  if (divisor.empty() || divisor.tooLarge)
     return {};
   return toExpr(Normalizer{a.getContext(), {}}.divide(AffineExprKind::FloorDiv, polynomialOf(a), divisor),
                 a.getContext());
@@ -298,7 +357,7 @@ bool provablyGreaterEqual(AffineExpr a, AffineExpr b) {
 std::optional<bool> compareDims(AffineExpr a, AffineExpr b) {
   if (!a || !b)
     return std::nullopt;
-  if (polynomialOf(a - b).empty())
+  if (Polynomial difference = polynomialOf(a - b); difference.empty() && !difference.tooLarge)
     return true;
   if (provablyGreater(a, b) || provablyGreater(b, a))
     return false;
@@ -319,7 +378,7 @@ std::string printDim(AffineExpr expr, llvm::function_ref<std::string(unsigned)> 
   };
   std::string text;
   for (const auto &[monomial, c] : polynomialOf(expr)) {
-    int64_t size = c < 0 ? -c : c;
+    uint64_t size = c < 0 ? -static_cast<uint64_t>(c) : c;
     SmallVector<std::string> factors;
     if (size != 1 || monomial.empty())
       factors.push_back(std::to_string(size));
@@ -335,6 +394,8 @@ std::string printDim(AffineExpr expr, llvm::function_ref<std::string(unsigned)> 
 }
 
 AffineExpr parseDim(StringRef text, MLIRContext *context, llvm::function_ref<AffineExpr(StringRef)> symbolOf) {
+  if (text.size() > maxTextLength)
+    return {};
   DimParser parser{text, context, symbolOf};
   AffineExpr result = parser.sum();
   if (!result || !parser.rest.trim().empty())

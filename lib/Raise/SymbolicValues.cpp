@@ -75,7 +75,7 @@ static AffineExpr combine(Operation *op, AffineExpr a, AffineExpr b, SymbolicSha
       .Case([&](onnx::DivOp) -> AffineExpr {
         auto x = constantDim(a), y = constantDim(b);
         if (x && y)
-          return *y ? shapes.constant(*x / *y) : AffineExpr();
+          return *y && (*y != -1 || *x != INT64_MIN) ? shapes.constant(*x / *y) : AffineExpr();
         // ONNX truncates: the same as rounding down only for what is not negative.
         AffineExpr zero = shapes.constant(0);
         if (provablyGreaterEqual(a, zero) && provablyGreaterEqual(b, zero))
@@ -125,7 +125,7 @@ static void elementsOfBroadcast(Operation *op, SymbolicShapes &shapes) {
       element = condition ? at(*condition ? 1 : 2) : at(1) == at(2) ? at(1) : AffineExpr();
     } else if (isa<onnx::NotOp>(op)) {
       auto value = constantDim(element);
-      element = value ? shapes.constant(1 - *value) : AffineExpr();
+      element = value ? shapes.constant(*value == 0) : AffineExpr();
     } else if (isa<onnx::NegOp>(op)) {
       element = element ? subDims(shapes.constant(0), element) : AffineExpr();
     } else if (isa<onnx::AbsOp>(op)) {
@@ -196,8 +196,10 @@ static void elementsOfSlice(onnx::SliceOp op, SymbolicShapes &shapes) {
   shapes.setElements(op.getOutput(), result);
 }
 
-/// Scalar index arithmetic, as this stage itself writes it.
-static AffineExpr evaluate(Value value, SymbolicShapes &shapes) {
+/// Scalar index arithmetic, as this stage itself writes it; `left` bounds the operations that are looked at.
+static AffineExpr evaluate(Value value, SymbolicShapes &shapes, int &left) {
+  if (left-- <= 0)
+    return {};
   IntegerAttr constant;
   if (matchPattern(value, m_Constant(&constant)))
     return shapes.constant(constant.getInt());
@@ -205,14 +207,14 @@ static AffineExpr evaluate(Value value, SymbolicShapes &shapes) {
   if (!op)
     return {};
   if (isa<arith::IndexCastOp, arith::ExtSIOp>(op))
-    return evaluate(op->getOperand(0), shapes);
+    return evaluate(op->getOperand(0), shapes, left);
   if (auto dim = dyn_cast<tensor::DimOp>(op)) {
     auto axis = dim.getConstantIndex();
     return axis ? shapes.getDim(dim.getSource(), *axis) : AffineExpr();
   }
   if (op->getNumOperands() != 2 || !isa<arith::AddIOp, arith::SubIOp, arith::MulIOp, arith::FloorDivSIOp>(op))
     return {};
-  AffineExpr a = evaluate(op->getOperand(0), shapes), b = evaluate(op->getOperand(1), shapes);
+  AffineExpr a = evaluate(op->getOperand(0), shapes, left), b = evaluate(op->getOperand(1), shapes, left);
   if (!a || !b)
     return {};
   if (isa<arith::AddIOp>(op))
@@ -293,13 +295,15 @@ void inferElements(Operation *operation, SymbolicShapes &shapes) {
           return;
         Dims result;
         for (int64_t i = 0; i < *count; ++i)
-          result.push_back(addDims(start, delta * i));
+          result.push_back(addDims(start, mulDims(delta, shapes.constant(i))));
         shapes.setElements(op.getOutput(), result);
       })
       .Case([&](tensor::FromElementsOp op) {
         Dims result;
-        for (Value element : op.getElements())
-          result.push_back(evaluate(element, shapes));
+        for (Value element : op.getElements()) {
+          int left = 1000;
+          result.push_back(evaluate(element, shapes, left));
+        }
         shapes.setElements(op.getResult(), result);
       })
       .Case<onnx::ReduceSumOp, onnx::ReduceProdOp, onnx::ReduceMaxOp, onnx::ReduceMinOp>(

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Reads the estimates of a plan from a safetensors file: u64 length of the header, JSON header, data.
+#include "caat/Support/ContainedFile.h"
+#include "caat/Support/Json.h"
 #include "caat/Sync/Plan.h"
 #include "llvm/Support/Endian.h"
-#include "llvm/Support/JSON.h"
-#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Path.h"
 #include <cmath>
 
 using namespace caat;
@@ -19,30 +20,30 @@ class TensorFile {
 public:
   TensorFile(std::string where, StringRef file) : where(std::move(where)), file(file) {}
 
-  Error open();
+  Error open(StringRef directory);
   Error readMatrix(StringRef name, int64_t rows, int64_t columns, llvm::SmallVector<float> &values) const;
   bool contains(StringRef name) const { return header->getAsObject()->get(name) != nullptr; }
   Error error(const Twine &message) const { return llvm::createStringError(where + ": " + file + ": " + message); }
 
 private:
   std::string where, file;
-  std::unique_ptr<llvm::MemoryBuffer> buffer;
+  ContainedFile contained;
   std::optional<llvm::json::Value> header;
   StringRef data;
 };
 
-Error TensorFile::open() {
-  auto opened = llvm::MemoryBuffer::getFile(file, /*IsText=*/false, /*RequiresNullTerminator=*/false);
+Error TensorFile::open(StringRef directory) {
+  Expected<ContainedFile> opened = ContainedFile::open(directory, file);
   if (!opened)
-    return error("cannot be read: " + opened.getError().message());
-  buffer = std::move(*opened);
-  StringRef content = buffer->getBuffer();
+    return llvm::createStringError(where + ": " + llvm::toString(opened.takeError()));
+  contained = std::move(*opened);
+  StringRef content = contained.text();
   if (content.size() < 8)
     return error("is no safetensors file: it is shorter than 8 bytes");
   uint64_t length = llvm::support::endian::read64le(content.data());
   if (length > content.size() - 8)
     return error("is no safetensors file: its header of " + Twine(length) + " bytes is longer than the file");
-  Expected<llvm::json::Value> parsed = llvm::json::parse(content.substr(8, length));
+  Expected<llvm::json::Value> parsed = parseJson(content.substr(8, length));
   if (!parsed)
     return error("is no safetensors file: " + llvm::toString(parsed.takeError()));
   if (!parsed->getAsObject())
@@ -71,7 +72,8 @@ Error TensorFile::readMatrix(StringRef name, int64_t rows, int64_t columns, llvm
                  "]: ranks, channels");
   llvm::SmallVector<int64_t> offsets = integers("data_offsets");
   int64_t bytes = rows * columns * int64_t(sizeof(float));
-  if (offsets.size() != 2 || offsets[0] < 0 || offsets[1] - offsets[0] != bytes || offsets[1] > int64_t(data.size()))
+  if (offsets.size() != 2 || offsets[0] < 0 || offsets[1] < offsets[0] || offsets[1] > int64_t(data.size()) ||
+      offsets[1] - offsets[0] != bytes)
     return error("tensor '" + name + "' does not lie inside the file");
   for (int64_t i = 0; i < rows * columns; ++i) {
     float value = llvm::bit_cast<float>(llvm::support::endian::read32le(data.data() + offsets[0] + i * 4));
@@ -87,7 +89,7 @@ Error TensorFile::readMatrix(StringRef name, int64_t rows, int64_t columns, llvm
 Expected<SiteEstimate> caat::readEstimate(const Plan &plan, const PlanEntry &entry, StringRef site, int64_t ranks,
                                           int64_t channels) {
   TensorFile file(plan.file + ": " + entry.path + ".estimate", entry.estimate);
-  if (Error failed = file.open())
+  if (Error failed = file.open(llvm::sys::path::parent_path(plan.file)))
     return failed;
   if (file.contains((site + ".u").str()) || file.contains((site + ".v").str()))
     return file.error("estimates of small rank ('" + site + ".u', '" + site + ".v') are not supported by this version");

@@ -2,6 +2,8 @@
 // Reads plans from JSON. What needs a program to be checked is in CheckPlan.cpp.
 #include "caat/Sync/Plan.h"
 #include "NumpyFile.h"
+#include "caat/Support/ContainedFile.h"
+#include "caat/Support/Json.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
@@ -54,15 +56,6 @@ private:
   Error readScale(const llvm::json::Value &value, PlanEntry &entry);
   Error readOrder(const llvm::json::Value &value, PlanEntry &entry);
 
-  /// A path that the plan names, as one that can be opened: relative to the plan's folder.
-  std::string resolve(StringRef path) const {
-    if (llvm::sys::path::is_absolute(path))
-      return path.str();
-    llvm::SmallString<256> resolved(llvm::sys::path::parent_path(file));
-    llvm::sys::path::append(resolved, path);
-    return resolved.str().str();
-  }
-
   std::string file;
 };
 
@@ -112,19 +105,18 @@ Error PlanReader::readOrder(const llvm::json::Value &value, PlanEntry &entry) {
   const llvm::json::Array *list = value.getAsArray();
   std::optional<llvm::json::Value> content;
   if (std::optional<StringRef> name = value.getAsString()) {
-    std::string orderFile = resolve(*name);
-    auto buffer = llvm::MemoryBuffer::getFile(orderFile);
-    if (!buffer)
-      return error(path, "cannot read " + quoted(orderFile) + ": " + buffer.getError().message());
-    if (StringRef(orderFile).ends_with(".npy")) {
-      Expected<llvm::SmallVector<int64_t>> order = parseNumpyInts((*buffer)->getBuffer());
+    Expected<ContainedFile> orderFile = ContainedFile::open(llvm::sys::path::parent_path(file), *name);
+    if (!orderFile)
+      return error(path, llvm::toString(orderFile.takeError()));
+    if (name->ends_with(".npy")) {
+      Expected<llvm::SmallVector<int64_t>> order = parseNumpyInts(orderFile->text());
       if (!order)
-        return error(path, quoted(orderFile) + ": " + llvm::toString(order.takeError()));
+        return error(path, quoted(*name) + ": " + llvm::toString(order.takeError()));
       entry.order = std::move(*order);
     } else {
-      Expected<llvm::json::Value> parsed = llvm::json::parse((*buffer)->getBuffer());
+      Expected<llvm::json::Value> parsed = parseJson(orderFile->text());
       if (!parsed)
-        return error(path, quoted(orderFile) + ": " + llvm::toString(parsed.takeError()));
+        return error(path, quoted(*name) + ": " + llvm::toString(parsed.takeError()));
       content = std::move(*parsed);
       list = content->getAsArray();
     }
@@ -205,13 +197,13 @@ Error PlanReader::readEntry(const llvm::json::Value &value, PlanEntry &entry) {
       return error(entry.path + ".estimate", "must name a safetensors file");
     if (entry.isPrivate)
       return error(entry.path + ".estimate", "needs deferred channels: private ones are never summed");
-    entry.estimate = resolve(*name);
+    entry.estimate = name->str();
   }
   return Error::success();
 }
 
 Expected<Plan> PlanReader::read(StringRef text) {
-  Expected<llvm::json::Value> parsed = llvm::json::parse(text);
+  Expected<llvm::json::Value> parsed = parseJson(text);
   if (!parsed)
     return llvm::createStringError(file + ": " + llvm::toString(parsed.takeError()));
   const llvm::json::Object *object = parsed->getAsObject();

@@ -101,6 +101,7 @@ TensorMap parseNpz(std::span<const std::byte> bytes, const std::string &origin) 
   size_t end = findEnd(file, origin);
   size_t entries = file.read<uint16_t>(end + 10), at = file.read<uint32_t>(end + 16);
   TensorMap result;
+  size_t packedBytes = 0;
   for (size_t i = 0; i < entries; ++i) {
     if (file.read<uint32_t>(at) != centralSignature)
       failArtifact(origin, ": bad directory of the archive");
@@ -120,6 +121,9 @@ TensorMap parseNpz(std::span<const std::byte> bytes, const std::string &origin) 
       failArtifact(where, ": compression method ", method, " is not supported");
     if (sizes.unpacked > maxEntryBytes)
       failArtifact(where, ": ", sizes.unpacked, " bytes, the limit is ", maxEntryBytes);
+    // Entries that share their data would let a small file unpack to one of any size.
+    if (sizes.packed > bytes.size() || (packedBytes += sizes.packed) > bytes.size())
+      failArtifact(where, ": the entries overlap");
     if (method == 8 && sizes.unpacked / 1100 > sizes.packed) // deflate reaches 1032
       failArtifact(where, ": ", sizes.packed, " bytes cannot unpack to ", sizes.unpacked);
     if (file.read<uint32_t>(sizes.offset) != localSignature)

@@ -142,3 +142,39 @@ func.func @cut_table(%x: tensor<?xf32> {onnx.dims = ["seq"]}) -> (tensor<?xf32>,
   %b = onnx.Slice %table, %zero, %length : (tensor<8xf32>, tensor<1xi64>, tensor<1xi64>) -> tensor<?xf32>
   return %a, %b : tensor<?xf32>, tensor<?xf32>
 }
+
+// A size that is squared again and again is not written out: its terms would double each time.
+// CHECK-LABEL: func.func @squares
+func.func @squares(%x: tensor<?x?xf32> {onnx.dims = ["a", "b"]}) -> tensor<2xi64> {
+  %one = onnx.Constant dense<1> : tensor<2xi64>
+  %0 = onnx.Shape %x : (tensor<?x?xf32>) -> tensor<2xi64>
+  %s0 = onnx.Add %0, %one : (tensor<2xi64>, tensor<2xi64>) -> tensor<2xi64>
+  %m0 = onnx.Mul %s0, %s0 : (tensor<2xi64>, tensor<2xi64>) -> tensor<2xi64>
+  %s1 = onnx.Add %m0, %one : (tensor<2xi64>, tensor<2xi64>) -> tensor<2xi64>
+  %m1 = onnx.Mul %s1, %s1 : (tensor<2xi64>, tensor<2xi64>) -> tensor<2xi64>
+  %s2 = onnx.Add %m1, %one : (tensor<2xi64>, tensor<2xi64>) -> tensor<2xi64>
+  %m2 = onnx.Mul %s2, %s2 : (tensor<2xi64>, tensor<2xi64>) -> tensor<2xi64>
+  %s3 = onnx.Add %m2, %one : (tensor<2xi64>, tensor<2xi64>) -> tensor<2xi64>
+  %m3 = onnx.Mul %s3, %s3 : (tensor<2xi64>, tensor<2xi64>) -> tensor<2xi64>
+  %s4 = onnx.Add %m3, %one : (tensor<2xi64>, tensor<2xi64>) -> tensor<2xi64>
+  %m4 = onnx.Mul %s4, %s4 : (tensor<2xi64>, tensor<2xi64>) -> tensor<2xi64>
+  %s5 = onnx.Add %m4, %one : (tensor<2xi64>, tensor<2xi64>) -> tensor<2xi64>
+  %m5 = onnx.Mul %s5, %s5 : (tensor<2xi64>, tensor<2xi64>) -> tensor<2xi64>
+  %s6 = onnx.Add %m5, %one : (tensor<2xi64>, tensor<2xi64>) -> tensor<2xi64>
+  %m6 = onnx.Mul %s6, %s6 : (tensor<2xi64>, tensor<2xi64>) -> tensor<2xi64>
+  %s7 = onnx.Add %m6, %one : (tensor<2xi64>, tensor<2xi64>) -> tensor<2xi64>
+  %m7 = onnx.Mul %s7, %s7 : (tensor<2xi64>, tensor<2xi64>) -> tensor<2xi64>
+  // CHECK: onnx.Mul
+  // CHECK-NEXT: onnx.Add
+  // CHECK-NEXT: onnx.Mul
+  // CHECK-NEXT: return
+  return %m7 : tensor<2xi64>
+}
+
+// Names nested without end are no name at all.
+// CHECK-LABEL: func.func @nested
+// CHECK: onnx.Neg
+func.func @nested(%x: tensor<?xf32> {onnx.dims = ["((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((a))))))))))))))))))))))))))))))))))))))))))))))))))))))))))))))))))))))"]}) -> tensor<?xf32> {
+  %0 = onnx.Neg %x : (tensor<?xf32>) -> tensor<?xf32>
+  return %0 : tensor<?xf32>
+}

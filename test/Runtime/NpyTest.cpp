@@ -127,6 +127,20 @@ TEST(Npz, RefusesSizesThatCannotBe) {
   expectError("cannot unpack to", [&] { parseZip(bomb); });
 }
 
+TEST(Npz, RefusesEntriesThatShareTheirData) {
+  std::string good = compressed();
+  size_t directory = good.find("PK\x01\x02"), end = good.find("PK\x05\x06");
+  std::string entries;
+  uint16_t count = 200;
+  for (int i = 0; i < count; ++i)
+    entries += good.substr(directory, end - directory);
+  std::string bomb = good.substr(0, directory) + entries + good.substr(end);
+  bomb.replace(directory + entries.size() + 10, 2, reinterpret_cast<const char *>(&count), 2);
+  for (int i = 0; i < count; ++i) // names must differ
+    bomb[directory + (end - directory) * i + 46] = static_cast<char>(i + 1);
+  expectError("entries overlap", [&] { parseZip(bomb); });
+}
+
 TEST(Npz, SurvivesEverySingleByteChange) {
   std::string good = compressed();
   for (size_t i = 0; i < good.size(); ++i)

@@ -3,6 +3,7 @@
 #ifndef CAAT_IMPORT_WEIGHTFILE_H
 #define CAAT_IMPORT_WEIGHTFILE_H
 
+#include "caat/Support/ContainedFile.h"
 #include "dialects/onnx/ONNX.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/ADT/StringMap.h"
@@ -12,16 +13,14 @@
 
 namespace caat {
 
-/// Read-only maps of files inside one folder, kept until this object goes. Names that lead out of the folder, symbolic
-/// links in any component, files with several hard links (but the model's own) and what is no regular file are refused.
-/// Threads may share an object.
+/// Read-only maps of files inside one folder, kept until this object goes; see ContainedFile for what is refused. Only
+/// the model's own file may have several hard links. Threads may share an object.
 class WeightFiles {
 public:
   /// `modelFile`: the model's own file in `directory`, or empty.
   WeightFiles(llvm::StringRef directory, llvm::StringRef modelFile);
   /// Takes both from the module's attributes onnx.directory and onnx.file.
   explicit WeightFiles(mlir::ModuleOp module);
-  ~WeightFiles();
   WeightFiles(const WeightFiles &) = delete;
   WeightFiles &operator=(const WeightFiles &) = delete;
 
@@ -31,11 +30,13 @@ public:
   llvm::Expected<llvm::ArrayRef<char>> bytes(llvm::StringRef name, int64_t offset, int64_t length);
   /// The row-major little-endian elements of a weight.
   llvm::Expected<llvm::ArrayRef<char>> bytes(onnx::InitializerOp initializer);
+  /// Takes what was read out of this process's memory; it can be read again.
+  void release();
 
 private:
   std::string directory, modelFile;
   std::mutex mutex;
-  llvm::StringMap<llvm::ArrayRef<char>> maps;
+  llvm::StringMap<ContainedFile> files;
 };
 
 } // namespace caat

@@ -28,7 +28,7 @@ struct PlanEntry {
   double scaleValue = 1.0;
   /// The channels, most important first; empty for 0, 1, 2, ….
   llvm::SmallVector<int64_t> order;
-  /// A safetensors file with SITE.a and SITE.b, as a path that can be opened; empty for none.
+  /// A safetensors file with SITE.a and SITE.b, below the plan's folder; empty for none.
   std::string estimate;
 
   /// The factor of private channels with `ranks` ranks.

@@ -4,6 +4,7 @@
     refused-plans.py PROGRAM FOLDER
 """
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ def partial(site="layers.0.attn", **settings):
 PLANS = {
     "absent": None,
     "syntax": "{ not json",
+    "deep": "[" * 100000,
     "list": [1],
     "no-version": {"tp": 3},
     "version": {"version": 2},
@@ -42,10 +44,13 @@ PLANS = {
     "order-repeat": partial(order=[0, 1, 1]),
     "order-short": partial(order=[1, 0]),
     "order-file": partial(order="absent.npy"),
+    "order-parent": partial(order="../order.npy"),
+    "order-pipe": partial(order="pipe.npy"),
     "order-item": partial(order=["a"]),
     "bits": {"version": 1, "sites": {"layers.0.attn": {"sync": "full", "bits": 4}}},
     "estimate-private": partial(rest="private", estimate="estimate.safetensors"),
     "estimate-file": partial(estimate="absent.safetensors"),
+    "estimate-absolute": partial(estimate="/etc/hostname"),
     "estimate-format": partial(estimate="order.npy"),
     "estimate-rank": partial("layers.0.mlp", estimate="estimate.safetensors"),
     "estimate-shape": partial("layers.1.attn", estimate="estimate.safetensors"),
@@ -55,6 +60,7 @@ PLANS = {
 # The estimate of a site that cannot defer is not looked at: that site comes last and has its own plan.
 DEFERRABLE = {"estimate-none"}
 
+os.mkfifo(folder / "pipe.npy")
 text = Path(program).read_text()
 for name, plan in PLANS.items():
     file = folder / f"{name}.json"

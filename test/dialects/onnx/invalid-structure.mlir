@@ -55,3 +55,13 @@ func.func @type() {
   %w = onnx.get_initializer @w : tensor<8x16xf32>
   return
 }
+
+// -----
+
+// expected-error@+1 {{'func.func' op has 'onnx.dims' that are no list of strings: ["batch", 4]}}
+func.func private @dims(tensor<?x4xf32> {onnx.dims = ["batch", 4]})
+
+// -----
+
+// expected-error@+1 {{'func.func' op has an 'onnx.name' that is no string: 1}}
+func.func private @name(tensor<4xf32>) -> (tensor<4xf32> {onnx.name = 1})
