@@ -275,9 +275,29 @@ void SymbolicShapes::proveEqual(AffineExpr a, AffineExpr b) {
   if (!x)
     return; // two composite expressions: nothing to replace
   bool occurs = false;
-  b.walk([&](AffineExpr e) { occurs |= e == a; });
-  if (!occurs)
+  std::optional<AffineSymbolExpr> latest; // unnamed, and found later than x
+  b.walk([&](AffineExpr e) {
+    occurs |= e == a;
+    auto symbol = dyn_cast<AffineSymbolExpr>(e);
+    if (symbol && symbols[symbol.getPosition()].name.empty() &&
+        symbol.getPosition() > latest.value_or(x).getPosition())
+      latest = symbol;
+  });
+  if (occurs)
+    return;
+  if (!latest) {
     symbols[x.getPosition()].equals = b;
+    return;
+  }
+  // seq = n + 1, n being a later value's dimension: n = seq - 1. Earlier symbols are never said by later ones.
+  AffineExpr rest = subDims(b, *latest);
+  if (!rest)
+    return;
+  bool isSum = true;
+  rest.walk([&](AffineExpr e) { isSum &= e != *latest; });
+  if (isSum)
+    if (AffineExpr value = subDims(a, rest))
+      symbols[latest->getPosition()].equals = value;
 }
 
 bool SymbolicShapes::canMaterialize(AffineExpr expr) const {

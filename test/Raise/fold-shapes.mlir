@@ -176,3 +176,22 @@ func.func @nested(%x: tensor<?xf32> {onnx.dims = ["(((((((((((((((((((((((((((((
   %0 = onnx.Neg %x : (tensor<?xf32>) -> tensor<?xf32>
   return %0 : tensor<?xf32>
 }
+
+// What is cut off at the front and padded at the back again is as long as before. Its length in between, which is not known
+// when it is met (the sequence may be empty), is then said by the sequence's, not the other way round.
+// CHECK-LABEL: func.func @shift(
+// CHECK: %[[SEQ:.*]] = tensor.dim %arg0, %c0
+// CHECK: onnx.Slice
+func.func @shift(%x: tensor<?x4xf32> {onnx.dims = ["seq", ""]}) -> (tensor<?x8xf32>, tensor<?x4xf32>) {
+  %one = onnx.Constant dense<1> : tensor<1xi64>
+  %zero = onnx.Constant dense<0> : tensor<1xi64>
+  %all = onnx.Constant dense<9223372036854775807> : tensor<1xi64>
+  %pads = onnx.Constant dense<[0, 0, 1, 0]> : tensor<4xi64>
+  %shape = onnx.Shape %x : (tensor<?x4xf32>) -> tensor<2xi64>
+  %f = onnx.Constant dense<1.0> : tensor<f32>
+  %ones = onnx.Expand %f, %shape : (tensor<f32>, tensor<2xi64>) -> tensor<?x4xf32>
+  %cut = onnx.Slice %x, %one, %all axes %zero : (tensor<?x4xf32>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<?x4xf32>
+  %padded = onnx.Pad %cut, %pads {mode = "constant"} : (tensor<?x4xf32>, tensor<4xi64>) -> tensor<?x4xf32>
+  %both = onnx.Concat %padded, %x {axis = 1 : i64} : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x8xf32>
+  return %both, %ones : tensor<?x8xf32>, tensor<?x4xf32>
+}
