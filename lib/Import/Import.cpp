@@ -30,7 +30,7 @@ static llvm::Error importInto(ModuleOp module, StringRef path, const ImportOptio
   Builder b(module.getContext());
   module->setAttr("onnx.directory", b.getStringAttr(directory));
   module->setAttr("onnx.file", b.getStringAttr(name));
-  TensorReader tensors(module.getContext(), files, name, options.maxConstantElements);
+  TensorReader tensors(module.getContext(), files, name, options);
   return GraphImporter(module, file, tensors).run();
 }
 

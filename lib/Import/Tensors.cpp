@@ -203,10 +203,16 @@ llvm::Expected<StoredTensor> TensorReader::read(const TensorProto &tensor, std::
     stored.file = modelFile;
     stored.offset = raw->offset;
   }
+  bool wantsValue = alwaysValue || stored.type.getNumElements() <= options.maxConstantElements;
+  if (isExternal && !options.requireWeights && (!wantsValue || files.isAbsent(stored.file))) {
+    if (alwaysValue)
+      return invalid("its external data '" + stored.file + "' is absent");
+    return stored;
+  }
   llvm::Expected<ArrayRef<char>> bytes = files.bytes(stored.file, stored.offset, stored.length);
   if (!bytes)
     return bytes.takeError();
-  if (alwaysValue || stored.type.getNumElements() <= maxConstantElements)
+  if (wantsValue)
     stored.value = decode(stored.type, *bytes);
   return stored;
 }

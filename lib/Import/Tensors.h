@@ -5,6 +5,7 @@
 #define CAAT_LIB_IMPORT_TENSORS_H
 
 #include "ModelFile.h"
+#include "caat/Import/Import.h"
 #include "caat/Import/WeightFile.h"
 
 namespace caat::importer {
@@ -25,8 +26,8 @@ struct StoredTensor {
 
 class TensorReader {
 public:
-  TensorReader(mlir::MLIRContext *context, WeightFiles &files, llvm::StringRef modelFile, int64_t maxConstantElements)
-      : context(context), files(files), modelFile(modelFile), maxConstantElements(maxConstantElements) {}
+  TensorReader(mlir::MLIRContext *context, WeightFiles &files, llvm::StringRef modelFile, const ImportOptions &options)
+      : context(context), files(files), modelFile(modelFile), options(options) {}
 
   /// Checks type, sizes and place of `tensor`, whose raw_data is at `raw` of the model file where it has any. The value
   /// is set for small tensors, for data that is not stored as bytes, and for every tensor where `alwaysValue`.
@@ -39,7 +40,7 @@ private:
   mlir::MLIRContext *context;
   WeightFiles &files;
   llvm::StringRef modelFile;
-  int64_t maxConstantElements;
+  const ImportOptions &options;
 };
 
 } // namespace caat::importer

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "caat/Import/WeightFile.h"
 
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+
 using namespace mlir;
 using namespace caat;
 
@@ -23,6 +26,13 @@ llvm::Expected<ArrayRef<char>> WeightFiles::file(StringRef name) {
   if (!opened)
     return opened.takeError();
   return files.try_emplace(name, std::move(*opened)).first->second.bytes();
+}
+
+bool WeightFiles::isAbsent(StringRef name) {
+  SmallString<256> path(directory.empty() ? "." : StringRef(directory));
+  llvm::sys::path::append(path, name);
+  return !unsafePath(name) &&
+         llvm::sys::fs::get_file_type(path, /*Follow=*/false) == llvm::sys::fs::file_type::file_not_found;
 }
 
 llvm::Expected<ArrayRef<char>> WeightFiles::bytes(StringRef name, int64_t offset, int64_t length) {

@@ -13,6 +13,8 @@ struct ImportOptions {
   /// Stored tensors of at most this many elements become onnx.Constant; larger ones stay in their file as
   /// onnx.initializer.
   int64_t maxConstantElements = 64;
+  /// If not, external files of weights may be absent, and nothing of them is looked at but small tensors.
+  bool requireWeights = true;
 };
 
 /// The dialects that an imported module uses.

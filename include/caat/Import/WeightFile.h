@@ -26,6 +26,8 @@ public:
 
   /// The whole file.
   llvm::Expected<llvm::ArrayRef<char>> file(llvm::StringRef name);
+  /// True where the folder has nothing of that name.
+  bool isAbsent(llvm::StringRef name);
   /// `length` bytes from `offset` on; both may be any number.
   llvm::Expected<llvm::ArrayRef<char>> bytes(llvm::StringRef name, int64_t offset, int64_t length);
   /// The row-major little-endian elements of a weight.
