@@ -10,6 +10,7 @@
 #include "caat/Shard/Passes.h"
 #include "caat/Sync/Passes.h"
 #include "mlir/IR/Diagnostics.h"
+#include "mlir/IR/Verifier.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
 #include "llvm/Support/Path.h"
@@ -92,8 +93,9 @@ private:
   LogicalResult stage(StringRef name, StringRef dump, llvm::function_ref<void(OpPassManager &)> build) {
     return timed(name, [&]() -> LogicalResult {
       PassManager pm(&context);
+      pm.enableVerifier(false); // a third of the time if run after each pass; once a stage will do
       build(pm);
-      if (failed(pm.run(*module)))
+      if (failed(pm.run(*module)) || failed(verify(*module)))
         return failure();
       if (options.dumpDirectory.empty())
         return success();
@@ -151,6 +153,7 @@ private:
   void buildShard(OpPassManager &pm) {
     ShardOptions shard;
     shard.size = options.tp;
+    shard.report = options.report;
     buildShardPipeline(pm, shard);
   }
 

@@ -111,7 +111,7 @@ struct ExtractParametersPass : caat::impl::RTExtractParametersPassBase<ExtractPa
       y = tensor::CastOp::create(builder, op.getLoc(), type, y);
     op.getResult().replaceAllUsesWith(y);
     op.erase();
-    remark::passed(y.getLoc(), remark::RemarkOpts::name("ExtractParameters").category("caat"))
+    remark::passed(y.getLoc(), remark::RemarkOpts::name("extract-parameters").category("caat"))
         << "product by weight '" + weight.str() + "'" + (stored ? ", stored transposed" : "");
   }
 
@@ -138,6 +138,10 @@ struct ExtractParametersPass : caat::impl::RTExtractParametersPassBase<ExtractPa
         auto type = dyn_cast<RankedTensorType>(op.getA().getType()); // unranked behind an op that has no lowering
         if (type && type.getRank() >= 2 && isWeightProduct(op))
           products.push_back(op);
+        else if (!constants)
+          remark::missed(op.getLoc(), remark::RemarkOpts::name("extract-parameters").category("caat"))
+              << "product stays a loop: its second operand is " +
+                     std::string(isWeightExpression(op.getB()) ? "a weight of another rank than 2" : "no weight");
       });
       for (onnx::MatMulOp op : products)
         extractProduct(op, weights);

@@ -111,7 +111,7 @@ struct FormCachesPass : caat::impl::RTFormCachesPassBase<FormCachesPass> {
       if (!type || type.getRank() != 4 || !dims || dims.size() != 4 || !type.isDynamicDim(2) ||
           cast<StringAttr>(dims[2]).getValue().empty())
         continue;
-      auto opts = remark::RemarkOpts::name("FormCaches").category("caat");
+      auto opts = remark::RemarkOpts::name("form-caches").category("caat");
       auto nameAttr = func.getArgAttrOfType<StringAttr>(arg.getArgNumber(), "onnx.name");
       std::string name = "'" + (nameAttr ? nameAttr.str() : "") + "'";
       std::optional<Append> append = findAppend(arg, ret);

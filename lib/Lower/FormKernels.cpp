@@ -332,7 +332,7 @@ struct FormKernelsPass : caat::impl::RTFormKernelsPassBase<FormKernelsPass> {
     for (Block *block : blocks) {
       separateFills(*block);
       for (RowCluster &cluster : findRowClusters(*block)) {
-        remark::passed(cluster.ops.back().getLoc(), remark::RemarkOpts::name("FormKernels").category("caat"))
+        remark::passed(cluster.ops.back().getLoc(), remark::RemarkOpts::name("form-kernels").category("caat"))
             << std::to_string(cluster.ops.size()) + " ops in one kernel over " +
                    std::to_string(cluster.rows[cluster.ops.back()].size()) + " dimensions";
         KernelBuilder(rewriter, cluster).build();

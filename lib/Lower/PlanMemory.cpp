@@ -219,7 +219,7 @@ struct PlanMemoryPass : caat::impl::RTPlanMemoryPassBase<PlanMemoryPass> {
       return signalPassFailure();
     func::ReturnOp::create(inside, loc,
                            arith::IndexCastOp::create(inside, loc, inside.getI64Type(), *bytes).getResult());
-    remark::passed(loc, remark::RemarkOpts::name("PlanMemory").category("caat"))
+    remark::passed(loc, remark::RemarkOpts::name("plan-memory").category("caat"))
         << std::to_string(lives.size()) + " buffers in " + std::to_string(slots.size()) + " slots";
   }
 };

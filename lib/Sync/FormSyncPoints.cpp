@@ -39,7 +39,7 @@ public:
   void run();
 
 private:
-  std::optional<Join> match(tp::AllReduceOp reduce);
+  std::optional<Join> match(tp::AllReduceOp reduce, std::string &reason);
   bool isBias(Value value, int64_t channels);
   bool isScalarWeight(Value value);
   void form(const Join &join);
@@ -111,33 +111,38 @@ bool Former::isScalarWeight(Value value) {
   return type && type.hasStaticShape() && type.getNumElements() == 1 && weights.contains(value);
 }
 
-std::optional<Join> Former::match(tp::AllReduceOp reduce) {
+std::optional<Join> Former::match(tp::AllReduceOp reduce, std::string &reason) {
   Join join{reduce, {}, {}, {}, {}};
+  auto fail = [&](const Twine &why) {
+    reason = why.str();
+    return std::nullopt;
+  };
   Value value = reduce.getResult();
   int64_t channels = getChannels(value);
   if (ShapedType::isDynamic(channels) || !isProduct(reduce.getInput()))
-    return std::nullopt;
+    return fail("what it sums is no product of known width");
   while (true) {
     if (llvm::all_of(value.getUsers(), isNorm) && !value.use_empty()) {
       join.sum = value; // the norm, not the stream, reads the sum
       return join;
     }
     if (!value.hasOneUse())
-      return std::nullopt;
+      return fail("its result is read in several places before it joins the stream");
     Operation *user = *value.user_begin();
     Value result = user->getNumResults() == 1 ? user->getResult(0) : Value();
+    StringRef userName = user->getName().getStringRef();
     if (!result || getChannels(result) != channels)
-      return std::nullopt;
+      return fail(userName + " reads its result, not the stream");
     if (isa<onnx::ReshapeOp, onnx::SqueezeOp, onnx::UnsqueezeOp>(user) && user->getOperand(0) == value) {
       join.chain.push_back(user);
     } else if (isa<onnx::MulOp, onnx::DivOp, onnx::AddOp>(user)) {
       bool isFirst = user->getOperand(0) == value;
       Value other = user->getOperand(isFirst ? 1 : 0);
       if (result.getType() != value.getType())
-        return std::nullopt;
+        return fail(userName + " broadcasts its result");
       if (!isa<onnx::AddOp>(user)) {
         if (!isScalarWeight(other) || (isa<onnx::DivOp>(user) && !isFirst))
-          return std::nullopt;
+          return fail(userName + " by more than a constant stands behind it");
         join.chain.push_back(user);
       } else if (!join.bias && isBias(other, channels)) {
         join.bias = other;
@@ -147,10 +152,10 @@ std::optional<Join> Former::match(tp::AllReduceOp reduce) {
         join.sum = result;
         break;
       } else {
-        return std::nullopt;
+        return fail("it is added to a value of another shape");
       }
     } else {
-      return std::nullopt;
+      return fail(userName + " stands between it and the stream");
     }
     value = result;
   }
@@ -289,9 +294,14 @@ void Former::run() {
     if (op.hasTensorForm() && op.getSite() != "embed" && op.getSite() != "logits")
       reduces.push_back(op);
   });
-  for (tp::AllReduceOp reduce : reduces)
-    if (std::optional<Join> join = match(reduce))
+  llvm::DenseMap<Operation *, std::string> reasons;
+  for (tp::AllReduceOp reduce : reduces) {
+    std::string reason;
+    if (std::optional<Join> join = match(reduce, reason))
       form(*join);
+    else
+      reasons[reduce] = reason;
+  }
   markNotDeferrable();
   for (tp::SyncPointOp site : sites)
     remark::analysis(site.getLoc(), remark::RemarkOpts::name("sync-point").category("caat"))
@@ -304,12 +314,13 @@ void Former::run() {
     names.insert(site.getSite());
   int64_t unnamed = 0;
   function.walk([&](tp::CollectiveOpInterface op) {
-    if (op.getSiteAttr() && names.insert(op.getSiteAttr().getValue()).second)
-      return;
-    std::string name = llvm::formatv("reduce.{0}", unnamed++).str();
-    op.setSiteAttr(StringAttr::get(op->getContext(), name));
-    remark::missed(op.getLoc(), remark::RemarkOpts::name("no-sync-point").category("caat"))
-        << llvm::formatv("{0} {1} does not join the residual stream and stays as it is", op->getName(), name).str();
+    if (!op.getSiteAttr() || !names.insert(op.getSiteAttr().getValue()).second)
+      op.setSiteAttr(StringAttr::get(op->getContext(), llvm::formatv("reduce.{0}", unnamed++).str()));
+    if (auto reason = reasons.find(op); reason != reasons.end())
+      remark::missed(op.getLoc(), remark::RemarkOpts::name("no-sync-point").category("caat"))
+          << llvm::formatv("{0} {1} does not join the residual stream and stays as it is: {2}", op->getName(),
+                           op.getSiteName(), reason->second)
+                 .str();
   });
 }
 

@@ -1,14 +1,17 @@
 // RUN: caat-opt %s --rt-extract-parameters | FileCheck %s
 // RUN: caat-opt %s --rt-extract-parameters=constants=true | FileCheck %s --check-prefix=CONST
+// RUN: caat-opt %s --rt-extract-parameters --remarks-filter=caat -o /dev/null 2>&1 | FileCheck %s --check-prefix=REMARK
 
 onnx.initializer @w : tensor<4x8xf32> {file = "w", offset = 0 : i64, length = 128 : i64}
 onnx.initializer @b : tensor<8xf32> {file = "w", offset = 128 : i64, length = 32 : i64}
+onnx.initializer @w3 : tensor<2x4x8xf32> {file = "w", offset = 160 : i64, length = 256 : i64}
 tp.mesh @mesh <["tp" = 2]>
 
 // Equal expressions are one weight; the same initializer in another form is another.
 // CHECK-DAG: rt.weight @[[$W:.*]] linear : tensor<4x8xf32> {
 // CHECK-DAG: rt.weight @[[$T:.*]] linear transposed : tensor<2x8xf32> {
 // CHECK-DAG: rt.weight @[[$B:b_[0-9]*]] : tensor<8xf32> {
+// CHECK-DAG: rt.weight @[[$W3:w3[_0-9]*]] : tensor<2x4x8xf32> {
 // CONST-DAG: arith.constant dense<[1.000000e+00, 2.000000e+00
 // CHECK-NOT: rt.weight
 
@@ -41,4 +44,18 @@ func.func @products(%x: tensor<?x?x4xf32>, %y: tensor<?x8xf32>) -> (tensor<?x?x8
   %4 = arith.addf %b, %c : tensor<8xf32>
   %5 = onnx.Add %1, %4 : (tensor<?x?x8xf32>, tensor<8xf32>) -> tensor<?x?x8xf32>
   return %3, %1, %2, %5 : tensor<?x?x8xf32>, tensor<?x?x8xf32>, tensor<?x2xf32>, tensor<?x?x8xf32>
+}
+
+// What becomes a linear product, and what stays a loop and why.
+// REMARK-DAG: [Passed] extract-parameters {{.*}}product by weight 'w{{[_0-9]*}}'"
+// REMARK-DAG: [Passed] extract-parameters {{.*}}, stored transposed"
+// REMARK-DAG: [Missed] extract-parameters {{.*}}product stays a loop: its second operand is no weight"
+// REMARK-DAG: [Missed] extract-parameters {{.*}}product stays a loop: its second operand is a weight of another rank than 2"
+// CHECK-LABEL: func.func @loops(
+func.func @loops(%x: tensor<2x3x4xf32>, %y: tensor<2x4x5xf32>) -> (tensor<2x3x5xf32>, tensor<2x3x8xf32>) {
+  // CHECK-COUNT-2: onnx.MatMul
+  %w = onnx.get_initializer @w3 : tensor<2x4x8xf32>
+  %0 = onnx.MatMul %x, %y : (tensor<2x3x4xf32>, tensor<2x4x5xf32>) -> tensor<2x3x5xf32>
+  %1 = onnx.MatMul %x, %w : (tensor<2x3x4xf32>, tensor<2x4x8xf32>) -> tensor<2x3x8xf32>
+  return %0, %1 : tensor<2x3x5xf32>, tensor<2x3x8xf32>
 }

@@ -1,4 +1,12 @@
 // RUN: caat-opt %s --split-input-file --pass-pipeline="builtin.module(func.func(tp-form-sync-points))" | FileCheck %s
+// RUN: caat-opt %s --split-input-file --pass-pipeline="builtin.module(func.func(tp-form-sync-points))" --remarks-filter=caat -o /dev/null 2>&1 | FileCheck %s --check-prefix=REMARK
+
+// REMARK: [Analysis] sync-point {{.*}}site layers.0.attn"
+// REMARK: [Analysis] sync-point {{.*}}site layers.0.mlp"
+// REMARK: [Analysis] sync-point {{.*}}site layers.1.mlp"
+// REMARK: [Analysis] sync-point {{.*}}site layers.0.attn, full or private only: its sum is normalised before it becomes the stream"
+// REMARK: [Missed] no-sync-point {{.*}}tp.all_reduce reduce.0 does not join the residual stream and stays as it is: its result is read in several places before it joins the stream"
+// REMARK: [Missed] no-sync-point {{.*}}tp.all_reduce reduce.1 does not join the residual stream and stays as it is: what it sums is no product of known width"
 
 tp.mesh @mesh <["tp" = 2]>
 onnx.initializer @n : tensor<4xf32> {file = "m", offset = 0 : i64, length = 16 : i64}

@@ -25,6 +25,8 @@ static cl::opt<int64_t> maxLength("max-length", cl::desc("Positions of the key-v
 static cl::opt<bool> timing("timing", cl::desc("Print the time of each stage"), cl::cat(category));
 static cl::opt<std::string> dump("dump-ir", cl::desc("Write the module after each stage to DIR/01-raised.mlir, …"),
                                  cl::value_desc("DIR"), cl::cat(category));
+static cl::opt<bool> report("report", cl::desc("Print how every op is sharded, why, and what is sent"),
+                            cl::cat(category));
 static cl::opt<bool> quiet("quiet", cl::desc("No progress on stderr and no summary"), cl::cat(category));
 static cl::extrahelp examples("\nExamples:\n"
                               "  caat-compile model.onnx --tp=2 -o out\n"
@@ -60,6 +62,7 @@ int main(int argc, char **argv) {
     return usage("--max-length=" + llvm::Twine(maxLength.getValue()) + " is less than 1");
 
   caat::CompileOptions options{model, output, tp, plan, dtype, {}, maxLength, dump, !quiet};
+  options.report = report;
   for (llvm::StringRef text : dims) {
     auto [name, value] = text.split('=');
     int64_t number;

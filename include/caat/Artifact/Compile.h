@@ -22,6 +22,7 @@ struct CompileOptions {
   int64_t maxLength = 1024;                          // positions of a cache
   std::string dumpDirectory;                         // where to write the module between stages; empty: nowhere
   bool progress = true;                              // a line on stderr while weights are written
+  bool report = false;                               // tell on stderr how every op is sharded
 };
 
 /// What was compiled, for the summary.
