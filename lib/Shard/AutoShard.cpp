@@ -13,28 +13,6 @@ namespace caat {
 
 using namespace shard;
 
-/// What is done to an atom that does not divide; empty where it does.
-static std::string describePadding(const DimSpace::Info &info, const Split &split, Atom atom) {
-  int64_t size = split.getSize(), copies = split.copies(atom), perRank = split.unitsPerRank(atom);
-  StringRef what = info.heads ? "KV heads" : "parts";
-  if (copies > 1) {
-    std::string text =
-        llvm::formatv("{0} KV heads on {1} ranks: each is repeated on {2} ranks, which share its {3} query heads",
-                      info.units, size, copies, info.group);
-    if (info.group % copies != 0)
-      text += llvm::formatv(", padded to {0}", llvm::divideCeil(info.group, copies) * copies);
-    return text;
-  }
-  if (info.units % size == 0)
-    return {};
-  std::string text =
-      llvm::formatv("{0} {1} on {2} ranks: padded with zeros to {3}", info.units, what, size, perRank * size);
-  int64_t busy = llvm::divideCeil(info.units, perRank);
-  if (busy < size)
-    text += llvm::formatv("; ranks from {0} on hold only padding", busy);
-  return text;
-}
-
 static std::string join(ArrayRef<int64_t> sizes) {
   std::string text;
   llvm::raw_string_ostream stream(text);
@@ -64,7 +42,7 @@ static void report(ShardingAnalysis &analysis, ShardingChoice &choice) {
                          cls.weightBytes, cls.reducedBytes)
                .str();
     for (Atom atom : cls.atoms) {
-      std::string padding = describePadding(space.getInfo(atom), choice.getSplit(), atom);
+      std::string padding = choice.getSplit().describePadding(atom);
       if (padding.empty())
         continue;
       remark::analysis(loc, remark::RemarkOpts::name("padding").category("caat")) << padding;
@@ -73,6 +51,40 @@ static void report(ShardingAnalysis &analysis, ShardingChoice &choice) {
   }
   for (const auto &[padding, count] : paddings)
     emitWarning(loc) << padding << " (" << count << (count == 1 ? " place)" : " places)");
+}
+
+/// One warning for each kind of op that takes split values whole: a gather is costly, and seldom meant.
+static void warnOfGathers(ShardingAnalysis &analysis, const Split &split) {
+  struct Gathers {
+    Operation *first;
+    int64_t count = 0, bytes = 0;
+  };
+  llvm::MapVector<StringRef, Gathers> kinds;
+  llvm::DenseSet<Value> gathered; // once for all that need it
+  for (Operation *op : analysis.getOps()) {
+    if (isa<func::ReturnOp>(op) || analysis.getFactors(op).rule)
+      continue;
+    for (Value operand : op->getOperands()) {
+      if (analysis.isWeight(operand) || split.splitDim(analysis.getLayout(operand)) < 0 ||
+          !gathered.insert(operand).second)
+        continue;
+      Gathers &kind = kinds.try_emplace(op->getName().getStringRef(), Gathers{op}).first->second;
+      ++kind.count;
+      kind.bytes += bytesPerToken(operand.getType());
+    }
+  }
+  for (const auto &[name, kind] : kinds) {
+    InFlightDiagnostic warning = emitWarning(kind.first->getLoc());
+    warning << name;
+    if (auto node = kind.first->getLoc()->findInstanceOf<NameLoc>())
+      warning << " '" << node.getName().getValue() << "'";
+    warning
+        << " needs a value whole that is split, since it " << analysis.getFactors(kind.first).replicated
+        << ": all_gather of " << kind.bytes << " bytes per token in " << kind.count
+        << (kind.count == 1 ? " place" : " places")
+        << "; to avoid it, let the op read a value that is whole (behind a row-parallel product or a norm) or replace "
+           "it by ops that have a rule";
+  }
 }
 
 namespace {
@@ -109,6 +121,7 @@ struct TpAutoShard : impl::TpAutoShardBase<TpAutoShard> {
                << "needs padding on " << size.getValue() << " ranks; sizes that need none: " << join(sizes);
     }
     report(analysis, choice);
+    warnOfGathers(analysis, choice.getSplit());
     annotate(analysis, choice.getSplit());
     return success();
   }

@@ -64,8 +64,8 @@ void ShardingChoice::findClasses() {
     cls.atoms.push_back(atom);
     const DimSpace::Info &info = analysis.getSpace().getInfo(atom);
     cls.heads |= info.heads;
-    if (cls.rejected.empty() && !info.refused.empty())
-      cls.rejected = info.refused;
+    if (cls.refused.empty())
+      cls.refused = info.refused;
   }
 }
 
@@ -143,8 +143,8 @@ bool ShardingChoice::dividesEvenly(const DimClass &candidate, const Split &trial
 }
 
 std::string ShardingChoice::findObstacle(const DimClass &candidate, const ChoiceOptions &options) {
-  if (!candidate.rejected.empty())
-    return candidate.rejected;
+  if (!candidate.refused.empty())
+    return candidate.refused;
   if (!candidate.hasWeights())
     return "splits no weight";
   DimSpace &space = analysis.getSpace();
@@ -173,6 +173,9 @@ std::string ShardingChoice::findObstacle(const DimClass &candidate, const Choice
 }
 
 void ShardingChoice::choose(const ChoiceOptions &options) {
+  split = Split(analysis.getSpace(), options.size);
+  for (DimClass &cls : classes)
+    cls.chosen = false;
   SmallVector<unsigned> order = llvm::to_vector(llvm::seq<unsigned>(0, classes.size()));
   auto gain = [&](unsigned index) {
     const DimClass &cls = classes[index];
@@ -181,7 +184,7 @@ void ShardingChoice::choose(const ChoiceOptions &options) {
   llvm::sort(order, [&](unsigned a, unsigned b) { return std::pair(-gain(a), a) < std::pair(-gain(b), b); });
   for (unsigned index : order) {
     DimClass &cls = classes[index];
-    bool splittable = cls.rejected.empty() && cls.hasWeights();
+    bool splittable = cls.refused.empty() && cls.hasWeights();
     if (splittable)
       for (Atom atom : cls.atoms)
         largestSize = std::max(largestSize, analysis.getSpace().getInfo(atom).units);

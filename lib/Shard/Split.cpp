@@ -4,6 +4,7 @@
 // padded. KV heads that are fewer than the ranks are repeated where the ranks are a multiple of them: rank r holds head
 // r / copies, and the (r mod copies)-th part of its query heads.
 #include "caat/Shard/ShardingChoice.h"
+#include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
@@ -11,7 +12,7 @@ using namespace mlir;
 namespace caat::shard {
 
 void Split::choose(ArrayRef<Term> layout) {
-  for (const Term &term : space.resolve(layout))
+  for (const Term &term : space->resolve(layout))
     chosen.set(term.atom);
 }
 
@@ -31,12 +32,12 @@ bool Split::hasTwoSplitDims(const ValueLayout &layout) const {
 }
 
 int64_t Split::copies(Atom atom) const {
-  const DimSpace::Info &info = space.getInfo(atom);
+  const DimSpace::Info &info = space->getInfo(atom);
   bool repeats = info.heads && info.repeatable && info.group > 1 && size > info.units && size % info.units == 0;
   return repeats ? size / info.units : 1;
 }
 
-int64_t Split::unitsPerRank(Atom atom) const { return llvm::divideCeil(space.getInfo(atom).units, size); }
+int64_t Split::unitsPerRank(Atom atom) const { return llvm::divideCeil(space->getInfo(atom).units, size); }
 
 int64_t Split::localWidth(const Term &term) const {
   int64_t count = copies(term.atom);
@@ -47,7 +48,7 @@ int64_t Split::localSize(ArrayRef<Term> layout) const {
   int64_t total = 0;
   for (const Term &term : layout)
     total += chosen.test(term.atom) ? unitsPerRank(term.atom) * localWidth(term)
-                                    : space.getInfo(term.atom).units * term.width();
+                                    : space->getInfo(term.atom).units * term.width();
   return total;
 }
 
@@ -66,7 +67,7 @@ SmallVector<tp::Piece> Split::pieces(ArrayRef<Term> layout, int64_t rank) const 
   };
   int64_t offset = 0;
   for (const Term &term : layout) {
-    int64_t units = space.getInfo(term.atom).units;
+    int64_t units = space->getInfo(term.atom).units;
     if (!chosen.test(term.atom)) {
       add(offset, units * term.width());
     } else if (int64_t count = copies(term.atom); count > 1) {
@@ -108,6 +109,28 @@ ArrayAttr Split::piecesAttr(MLIRContext *context, ArrayRef<Term> layout) const {
   for (int64_t rank = 0; rank < size; ++rank)
     ranks.push_back(pieces(layout, rank));
   return tp::getPiecesAttr(context, ranks);
+}
+
+std::string Split::describePadding(Atom atom) const {
+  const DimSpace::Info &info = space->getInfo(atom);
+  int64_t copies = this->copies(atom), perRank = unitsPerRank(atom);
+  StringRef what = info.heads ? "KV heads" : "parts";
+  if (copies > 1) {
+    std::string text =
+        llvm::formatv("{0} KV heads on {1} ranks: each is repeated on {2} ranks, which share its {3} query heads",
+                      info.units, size, copies, info.group);
+    if (info.group % copies != 0)
+      text += llvm::formatv(", padded to {0}", llvm::divideCeil(info.group, copies) * copies);
+    return text;
+  }
+  if (info.units % size == 0)
+    return {};
+  std::string text =
+      llvm::formatv("{0} {1} on {2} ranks: padded with zeros to {3}", info.units, what, size, perRank * size);
+  int64_t busy = llvm::divideCeil(info.units, perRank);
+  if (busy < size)
+    text += llvm::formatv("; ranks from {0} on hold only padding", busy);
+  return text;
 }
 
 } // namespace caat::shard

@@ -29,10 +29,10 @@ onnx.initializer @b2 : tensor<12xf32> {file = "w", offset = 0 : i64, length = 48
 // CHECK: %[[Y:.*]] = onnx.Add %[[S]], %[[B2]]
 // CHECK: return %[[Y]]
 
-// REPORT: onnx.MatMul {{.*}}column-parallel
-// REPORT: onnx.MatMul {{.*}}row-parallel: partial sums, all_reduce 192 bytes
+// REPORT: onnx.MatMul -, 1:columns -> 1:columns its weight is split
+// REPORT: onnx.MatMul 1:columns, 0:columns -> - sums over columns: all_reduce 192 B
 // REPORT: all_reduce layers.0.mlp 192
-// REPORT: total per token 192
+// REPORT: total: 192 bytes per token
 
 // ONE: tp.mesh @mesh <["tp" = 1]>
 // ONE-NOT: tp.

@@ -19,7 +19,13 @@ onnx.initializer @w2 : tensor<38x12xf32> {file = "w", offset = 0 : i64, length =
 // CHECK: %[[P:.*]] = onnx.MatMul %[[L]],
 // CHECK: tp.all_reduce %[[P]]
 // REMARK: [Missed] gather | Category:caat | Remark="onnx.Custom has no rule and needs a value whole that is split: gathers 304 bytes per token"
-// REPORT: onnx.Custom - -> 1 replicated: has no rule, all_gather 304 bytes
+// RUN: caat-opt %s --tp-auto-shard=size=3 2>&1 >/dev/null | FileCheck %s --check-prefix=WARN
+// WARN: warning: onnx.Custom needs a value whole that is split, since it has no rule: all_gather of 304 bytes per token in 1 place; to avoid it
+// REPORT: sharding of @main over 3 ranks
+// REPORT: dimensions that are split together
+// REPORT-DAG: columns {{.*}} weight 'w1'
+// REPORT: ops
+// REPORT: onnx.Custom - -> 1:{{[a-z.0-9]+}} whole on every rank: has no rule, all_gather 304 B
 func.func @main(%x: tensor<2x12xf32>) -> tensor<2x12xf32> {
   %w1 = onnx.get_initializer @w1 : tensor<12x38xf32>
   %w2 = onnx.get_initializer @w2 : tensor<38x12xf32>

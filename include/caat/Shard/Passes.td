@@ -51,11 +51,20 @@ def TpPartition : Pass<"tp-partition", "::mlir::ModuleOp"> {
 def TpReportSharding : Pass<"tp-report-sharding", "::mlir::ModuleOp"> {
   let summary = "prints how every op is sharded, why, and what it sends";
   let description = [{
-    Before `tp-partition`: one line per op with the split dimensions of operands and results, the reason, and the partial
-    sums and gathers that will be needed. After it: the collectives with the bytes of their operands. Dimensions of
-    unknown size count as one, so bytes are those of one token.
+    Before `tp-partition`: the classes of dimensions that are split together (parts, what a rank gets, bytes of weights,
+    bytes of partial sums, and the attention or weights that they come from), those that stay whole and why, and a line
+    per op with the split dimension of operands and results and the rule's reason. After it: the collectives with the
+    bytes of what is reduced or gathered, for one token and, where sizes of named dimensions are given, for those.
+    Dimensions of unknown size count as one. Ops of equal layers share a line.
+
+    ```
+    count  op           operands -> results       why                             node
+        2  onnx.MatMul  -, 1:columns -> 2:columns  its weight is split: 'fc*.weight'  /layers.0/fc1/MatMul
+        2  onnx.MatMul  2:columns, 0:columns -> -  sums over columns: all_reduce 192 B  /layers.0/fc2/MatMul
+    ```
   }];
   let dependentDialects = ["::caat::tp::TPDialect"];
+  let options = [ListOption<"dims", "dim", "std::string", "size of a named dimension, NAME=VALUE; may be repeated">];
 }
 
 #endif // CAAT_SHARD_PASSES_TD

@@ -13,7 +13,7 @@ namespace caat::shard {
 /// The atoms that are split, over `size` ranks.
 class Split {
 public:
-  Split(DimSpace &space, int64_t size) : space(space), size(size), chosen(space.getNumAtoms()) {}
+  Split(DimSpace &space, int64_t size) : space(&space), size(size), chosen(space.getNumAtoms()) {}
 
   int64_t getSize() const { return size; }
   void choose(llvm::ArrayRef<Term> layout);
@@ -36,11 +36,13 @@ public:
   int64_t unitsPerRank(Atom atom) const;
   /// How many ranks hold the same unit: above 1 where KV heads are repeated.
   int64_t copies(Atom atom) const;
+  /// What is done to units that the ranks do not divide, in words; empty where they do.
+  std::string describePadding(Atom atom) const;
 
 private:
   int64_t localWidth(const Term &term) const;
 
-  DimSpace &space;
+  DimSpace *space;
   int64_t size;
   llvm::SmallBitVector chosen;
 };
@@ -53,6 +55,7 @@ struct DimClass {
   int64_t weightBytes = 0;   // of the weights that it splits, whole
   int64_t reducedBytes = 0;  // of partial sums, per token
   int64_t gatheredBytes = 0; // of slices that an op needs whole, per token
+  std::string refused;       // why it can never be split; empty: it can
   std::string rejected;      // why it is not split; empty: it is
   bool chosen = false;
   llvm::SmallVector<int> rivals; // classes that split another dimension of some value
@@ -69,6 +72,8 @@ struct ChoiceOptions {
 class ShardingChoice {
 public:
   ShardingChoice(ShardingAnalysis &analysis, const ChoiceOptions &options);
+  /// Chooses again, for another size.
+  void choose(const ChoiceOptions &options);
 
   const Split &getSplit() const { return split; }
   llvm::ArrayRef<DimClass> getClasses() const { return classes; }
@@ -83,7 +88,6 @@ private:
   void findClasses();
   void findRivals();
   void weigh();
-  void choose(const ChoiceOptions &options);
   std::string findObstacle(const DimClass &candidate, const ChoiceOptions &options);
   bool conflicts(const DimClass &candidate) const;
   bool dividesEvenly(const DimClass &candidate, const Split &trial) const;
