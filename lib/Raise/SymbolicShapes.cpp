@@ -279,8 +279,7 @@ void SymbolicShapes::proveEqual(AffineExpr a, AffineExpr b) {
   b.walk([&](AffineExpr e) {
     occurs |= e == a;
     auto symbol = dyn_cast<AffineSymbolExpr>(e);
-    if (symbol && symbols[symbol.getPosition()].name.empty() &&
-        symbol.getPosition() > latest.value_or(x).getPosition())
+    if (symbol && symbols[symbol.getPosition()].name.empty() && symbol.getPosition() > latest.value_or(x).getPosition())
       latest = symbol;
   });
   if (occurs)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // mlir-opt with caat's dialects, passes and pipelines, which also reads .onnx files.
+#include "caat/Check/Check.h"
 #include "caat/Import/Import.h"
 #include "caat/Lower/Passes.h"
 #include "caat/Raise/Passes.h"
@@ -19,6 +20,11 @@
 #include "llvm/Support/ToolOutputFile.h"
 
 using namespace mlir;
+
+static llvm::cl::opt<std::string> tpCheck(
+    "tp-check", llvm::cl::ValueOptional, llvm::cl::value_desc("options"),
+    llvm::cl::desc("Only say over how many ranks the model can be split and what that takes, e.g. "
+                   "--tp-check=\"size=2,4 link=10GB/s,5us dim=batch=8 prefill=512 context=1024 limit=16 json\""));
 
 namespace {
 struct TPOptions : PassPipelineOptions<TPOptions> {
@@ -76,6 +82,18 @@ static LogicalResult run(int argc, char **argv) {
   auto [input, output] =
       registerAndParseCLIOptions(argc, argv, "caat-opt: MLIR or ONNX in, passes, MLIR out\n", registry);
 
+  if (tpCheck.getNumOccurrences()) {
+    std::string message;
+    std::unique_ptr<llvm::ToolOutputFile> report = openOutputFile(output, &message);
+    if (!report) {
+      llvm::errs() << message << "\n";
+      return failure();
+    }
+    if (failed(caat::checkModel(input, tpCheck, report->os())))
+      return failure();
+    report->keep();
+    return success();
+  }
   if (StringRef(output).ends_with(".onnx")) {
     llvm::errs() << "caat-opt: " << output
                  << ": ONNX can be read, not written yet; give an output that ends in .mlir\n";
