@@ -12,12 +12,12 @@
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
-#include "llvm/ADT/SmallSet.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/SourceMgr.h"
 #include <chrono>
 #include <map>
+#include <set>
 
 using namespace mlir;
 using namespace caat;
@@ -172,7 +172,7 @@ void Checker::findNamedDims(const SymbolicShapes &shapes) {
 LogicalResult Checker::bindDims() {
   SymbolicShapes shapes(function.getOperation());
   findNamedDims(shapes);
-  llvm::SmallSet<std::string, 8> names;
+  std::set<std::string> names;
   for (BlockArgument argument : function.getArguments())
     for (AffineExpr dim : shapes.getDims(argument).value_or(SymbolicShapes::Dims()))
       dim.walk([&](AffineExpr part) {

@@ -156,6 +156,8 @@ void caat::check::printText(const Report &report, raw_ostream &os) {
       dims.push_back(formatv("{0} = {1}", role, *name));
   if (!dims.empty())
     os << "named dimensions: " << join(dims, ", ") << "\n";
+  if (report.dims.query.empty())
+    os << "the number of tokens is fixed: what is called a token or a prompt below is one pass of them\n";
   os << "\n";
   printVerdicts(report, os);
   if (report.sizes.empty())
