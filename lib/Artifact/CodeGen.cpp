@@ -132,6 +132,13 @@ llvm::Expected<int64_t> caat::writeCode(mlir::ModuleOp source, const Target &tar
     return llvm::createStringError("no object files for " + target.triple);
   passes.run(*module);
   object->os().flush();
+  if (llvm::Error error = object->status())
+    return std::move(error);
+  // Linkers map their output, so a full disk would be a bus error with a stack dump.
+  uint64_t needed = 2 * object->os().tell() + (64 << 10);
+  llvm::ErrorOr<llvm::sys::fs::space_info> space = llvm::sys::fs::disk_space(directory);
+  if (space && space->available < needed)
+    return llvm::createStringError("cannot write " + directory + "/code.so: No space left on device");
 
   llvm::Expected<OutputFile> library = OutputFile::create(directory, "code.so");
   if (!library)

@@ -49,6 +49,9 @@ public:
     if (failed(manifest))
       return failure();
     describe(*program);
+    // From here to the new manifest at the end the folder is no artifact, whatever happens.
+    if (failed(removeFile(options.output, "manifest.json")))
+      return failure();
     if (failed(timed("weights",
                      [&] {
                        return check(
@@ -169,6 +172,14 @@ private:
       return fail("cannot make the directory '" + path + "': " + error.message());
     if (!llvm::sys::fs::is_directory(path))
       return fail("the output '" + path + "' is not a directory");
+    return success();
+  }
+
+  LogicalResult removeFile(StringRef directory, StringRef name) {
+    SmallString<256> path(directory);
+    llvm::sys::path::append(path, name);
+    if (std::error_code error = llvm::sys::fs::remove(path))
+      return fail("cannot remove the old '" + path + "': " + error.message());
     return success();
   }
 

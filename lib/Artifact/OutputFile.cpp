@@ -22,19 +22,29 @@ llvm::Expected<OutputFile> OutputFile::create(llvm::StringRef directory, llvm::S
 }
 
 OutputFile::~OutputFile() {
+  if (stream) { // given up: what could not be written does not matter
+    stream->flush();
+    stream->clear_error();
+  }
   stream.reset();
   if (temporary && !temporary->TmpName.empty())
     llvm::consumeError(temporary->discard());
 }
 
+llvm::Error OutputFile::status() {
+  if (std::error_code error = stream->error())
+    return llvm::createStringError("cannot write " + path + ": " + error.message());
+  return llvm::Error::success();
+}
+
 llvm::Error OutputFile::keep() {
   stream->flush();
-  std::error_code error = stream->error();
-  stream->clear_error();
-  if (error)
-    return llvm::createStringError("cannot write " + path + ": " + error.message());
+  if (llvm::Error error = status())
+    return error;
   stream.reset();
   llvm::Error result = temporary->keep(path);
   temporary.reset();
-  return result;
+  if (result)
+    return llvm::createStringError("cannot write " + path + ": " + llvm::toString(std::move(result)));
+  return llvm::Error::success();
 }

@@ -19,6 +19,8 @@ public:
 
   llvm::raw_pwrite_stream &os() { return *stream; }
   llvm::StringRef temporaryName() const { return temporary->TmpName; }
+  /// What went wrong in writing so far, e.g. a full disk.
+  llvm::Error status();
   /// Closes the file and renames it.
   llvm::Error keep();
 

@@ -247,6 +247,12 @@ static Expected<TensorView> evaluatePad(onnx::PadOp op, ArrayRef<TensorView> ope
   return result;
 }
 
+WeightEvaluator::WeightEvaluator(ModuleOp module) : files(module), symbols(module), limit(int64_t(1) << 30) {
+  // 16: a 4-bit weight as double. The rest is room for masks and tables that a model computes from small constants.
+  for (auto initializer : module.getOps<onnx::InitializerOp>())
+    limit += std::min<int64_t>(initializer.getLength(), (int64_t(1) << 46)) * 16;
+}
+
 Expected<TensorView> WeightEvaluator::evaluateOp(OpResult value, ArrayRef<TensorView> operands, int64_t rank) {
   Operation *op = value.getOwner();
   RankedTensorType type = typeOf(value);
@@ -324,6 +330,9 @@ Expected<TensorView> WeightEvaluator::evaluateOp(OpResult value, ArrayRef<Tensor
 Expected<TensorView> WeightEvaluator::evaluate(Value value, int64_t rank, llvm::DenseMap<Value, TensorView> &known) {
   if (auto it = known.find(value); it != known.end())
     return it->second;
+  std::optional<int64_t> bytes = onnx::storageBytes(typeOf(value));
+  if (!bytes || *bytes > limit)
+    return unsupported(value.getDefiningOp(), "its result would be larger than " + Twine(limit >> 20) + " MiB");
   SmallVector<TensorView> operands;
   for (Value operand : value.getDefiningOp()->getOperands()) {
     Expected<TensorView> view = evaluate(operand, rank, known);

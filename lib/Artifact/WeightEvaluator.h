@@ -14,7 +14,13 @@ namespace caat {
 /// files; what must be computed lives as long as the view that is returned.
 class WeightEvaluator {
 public:
-  explicit WeightEvaluator(mlir::ModuleOp module) : files(module), symbols(module) {}
+  explicit WeightEvaluator(mlir::ModuleOp module);
+
+  /// No value may be larger, nor a rank's weights together: the sizes in a model are untrusted, and little is needed to
+  /// state a huge one.
+  int64_t byteLimit() const { return limit; }
+  /// Takes what was read of the model's files out of memory.
+  void release() { files.release(); }
 
   /// The weight of one rank.
   llvm::Expected<TensorView> evaluate(rt::WeightOp weight, int64_t rank);
@@ -25,6 +31,7 @@ private:
 
   WeightFiles files;
   mlir::SymbolTable symbols;
+  int64_t limit;
 };
 
 } // namespace caat

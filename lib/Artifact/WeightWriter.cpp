@@ -5,7 +5,9 @@
 #include "llvm/Support/Endian.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
+#include "llvm/Support/MathExtras.h"
 #include "llvm/Support/Process.h"
+#include <cstring>
 
 using namespace mlir;
 using namespace caat;
@@ -83,6 +85,32 @@ static llvm::Error writeTensor(const TensorView &view, llvm::raw_ostream &os) {
   return llvm::Error::success();
 }
 
+/// Adds the NaN and infinite elements of a weight. Infinities alone are common: masks are stored with them.
+static void countSpecialValues(const TensorView &view, int64_t &nans, int64_t &infinities) {
+  auto count = [&](auto exponent) {
+    using Bits = decltype(exponent);
+    Bits mantissa = (exponent & -exponent) - 1;
+    forEachRun(view, [&](const char *first, int64_t length, int64_t stride) {
+      int64_t special = 0, infinite = 0;
+      for (int64_t i = 0; i < length; ++i) {
+        Bits bits;
+        std::memcpy(&bits, first + i * stride * int64_t(sizeof(Bits)), sizeof(Bits));
+        bool isSpecial = (bits & exponent) == exponent;
+        special += isSpecial;
+        infinite += isSpecial && (bits & mantissa) == 0;
+      }
+      infinities += infinite;
+      nans += special - infinite;
+    });
+  };
+  if (view.element.isF32())
+    count(uint32_t(0x7f800000));
+  else if (view.element.isBF16())
+    count(uint16_t(0x7f80));
+  else if (view.element.isF16())
+    count(uint16_t(0x7c00));
+}
+
 llvm::Expected<int64_t> caat::writeWeights(ModuleOp module, ArrayRef<rt::WeightOp> weights,
                                            const WeightWriterOptions &options) {
   WeightEvaluator evaluator(module);
@@ -97,9 +125,12 @@ llvm::Expected<int64_t> caat::writeWeights(ModuleOp module, ArrayRef<rt::WeightO
   llvm::Expected<std::string> header = makeHeader(ordered);
   if (!header)
     return header.takeError();
-  int64_t bytes = 0, written = 0;
+  int64_t bytes = 0, written = 0, nans = 0, infinities = 0;
   for (rt::WeightOp weight : ordered)
-    bytes += sizeInBytes(weight);
+    if (llvm::AddOverflow(bytes, sizeInBytes(weight), bytes) || bytes > evaluator.byteLimit())
+      return llvm::createStringError("the weights of a rank take more than " + Twine(evaluator.byteLimit() >> 20) +
+                                     " MiB, at '" + weight.getSymName() +
+                                     "': far more than the model's files hold (Expand, Tile or Pad of a forged size?)");
   bool terminal = llvm::sys::Process::StandardErrIsDisplayed();
   auto report = [&](bool last) {
     if (!options.progress || (!terminal && !last))
@@ -120,8 +151,13 @@ llvm::Expected<int64_t> caat::writeWeights(ModuleOp module, ArrayRef<rt::WeightO
         return llvm::createStringError("weight '" + weight.getSymName() + "': " + llvm::toString(view.takeError()));
       if (ArrayRef<int64_t>(view->shape) != weight.getTensorType().getShape())
         return llvm::createStringError("weight '" + weight.getSymName() + "' has another shape than its type says");
+      if (rank == 0)
+        countSpecialValues(*view, nans, infinities);
       if (llvm::Error error = writeTensor(*view, file->os()))
         return std::move(error);
+      if (llvm::Error error = file->status())
+        return std::move(error);
+      evaluator.release(); // so that the process never holds more of the model than one weight
       written += sizeInBytes(weight);
       report(/*last=*/false);
     }
@@ -129,5 +165,8 @@ llvm::Expected<int64_t> caat::writeWeights(ModuleOp module, ArrayRef<rt::WeightO
       return std::move(error);
   }
   report(/*last=*/true);
+  if (nans > 0)
+    llvm::errs() << "warning: rank 0's weights hold " << nans << " values that are not numbers (NaN) and " << infinities
+                 << " infinite ones\n";
   return bytes;
 }

@@ -2,6 +2,7 @@
 #include "caat/Import/Import.h"
 
 #include "GraphImporter.h"
+#include "Limits.h"
 #include "mlir/IR/Verifier.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
@@ -26,6 +27,8 @@ static llvm::Error importInto(ModuleOp module, StringRef path, const ImportOptio
     return bytes.takeError();
   ModelFile file;
   if (llvm::Error error = parseModelFile(*bytes, file))
+    return error;
+  if (llvm::Error error = checkLimits(file.model))
     return error;
   Builder b(module.getContext());
   module->setAttr("onnx.directory", b.getStringAttr(directory));

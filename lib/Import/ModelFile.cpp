@@ -113,6 +113,11 @@ private:
       default:
         return malformed(start, "invalid field");
       }
+      // protobuf's own limit, before the memory is taken.
+      if (out.size() + (at - start) > INT_MAX)
+        return llvm::createStringError(
+            "the model takes more than 2 GiB without its tensors' raw data, which is the limit of "
+            "protobuf; export it with external data");
       out.append(bytes.data() + start, at - start);
     }
     return llvm::Error::success();
@@ -132,7 +137,9 @@ llvm::Error caat::importer::parseModelFile(ArrayRef<char> bytes, ModelFile &file
   if (llvm::Error error = Stripper(bytes, file).run(stripped))
     return error;
   if (stripped.size() > INT_MAX)
-    return llvm::createStringError("the graph takes more than 2 GiB without its tensors");
+    return llvm::createStringError(
+        "the model takes more than 2 GiB without its tensors' raw data, which is the limit of "
+        "protobuf; export it with external data");
   // protobuf's recursion limit of 100 stays.
   if (!file.model.ParseFromArray(stripped.data(), stripped.size()))
     return llvm::createStringError("not an ONNX model: its protobuf message is malformed or nested too deeply");

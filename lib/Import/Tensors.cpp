@@ -2,6 +2,7 @@
 #include "Tensors.h"
 
 #include "mlir/IR/Builders.h"
+#include "mlir/IR/Diagnostics.h"
 #include "llvm/Support/Endian.h"
 
 using namespace mlir;
@@ -142,6 +143,10 @@ static llvm::Error invalid(const Twine &message) { return llvm::createStringErro
 llvm::Error TensorReader::locate(const TensorProto &tensor, StoredTensor &stored) {
   bool hasLocation = false;
   for (const auto &entry : tensor.external_data()) {
+    if (entry.key() != "location" && entry.key() != "offset" && entry.key() != "length" && entry.key() != "checksum" &&
+        entry.key() != "basepath" && unknownKeys.insert(entry.key()).second)
+      emitWarning(NameLoc::get(StringAttr::get(context, tensor.name())))
+          << "external data has the unknown key '" << entry.key() << "', which is ignored";
     int64_t *number = entry.key() == "offset" ? &stored.offset : entry.key() == "length" ? &stored.length : nullptr;
     if (entry.key() == "location") {
       hasLocation = true;
@@ -154,10 +159,33 @@ llvm::Error TensorReader::locate(const TensorProto &tensor, StoredTensor &stored
         return invalid("its external data has " + Twine(value) + " bytes, the type needs " + Twine(stored.length));
       *number = value;
     }
-    // Other keys (checksum, basepath) describe nothing that is needed here.
   }
   if (!hasLocation)
     return invalid("its external data has no location");
+  // ONNX Runtime marks tensors in its own memory so; in a file the offset would be an address of anything.
+  if (StringRef(stored.file).contains("_ORT_MEM_ADDR_"))
+    return invalid("its external data is an address in memory: save the model to a file again");
+  return llvm::Error::success();
+}
+
+/// Tied weights name one range several times; ranges that only overlap are a mistake or an attack.
+llvm::Error TensorReader::claim(const StoredTensor &stored) {
+  if (stored.length == 0)
+    return llvm::Error::success();
+  std::map<int64_t, int64_t> &ranges = claimed[stored.file];
+  auto overlap = [&](int64_t offset, int64_t length) {
+    return invalid("its bytes " + Twine(stored.offset) + " to " + Twine(stored.offset + stored.length) + " of file '" +
+                   stored.file + "' overlap another tensor's, " + Twine(offset) + " to " + Twine(offset + length));
+  };
+  auto next = ranges.lower_bound(stored.offset);
+  if (next != ranges.end() && next->first == stored.offset && next->second == stored.length)
+    return llvm::Error::success();
+  if (next != ranges.end() && next->first < stored.offset + stored.length)
+    return overlap(next->first, next->second);
+  if (next != ranges.begin())
+    if (auto before = std::prev(next); before->first + before->second > stored.offset)
+      return overlap(before->first, before->second);
+  ranges.emplace_hint(next, stored.offset, stored.length);
   return llvm::Error::success();
 }
 
@@ -212,6 +240,8 @@ llvm::Expected<StoredTensor> TensorReader::read(const TensorProto &tensor, std::
   llvm::Expected<ArrayRef<char>> bytes = files.bytes(stored.file, stored.offset, stored.length);
   if (!bytes)
     return bytes.takeError();
+  if (llvm::Error error = isExternal ? claim(stored) : llvm::Error::success())
+    return error;
   if (wantsValue)
     stored.value = decode(stored.type, *bytes);
   return stored;

@@ -7,6 +7,9 @@
 #include "ModelFile.h"
 #include "caat/Import/Import.h"
 #include "caat/Import/WeightFile.h"
+#include "llvm/ADT/StringSet.h"
+
+#include <map>
 
 namespace caat::importer {
 
@@ -36,11 +39,14 @@ public:
 
 private:
   llvm::Error locate(const ::onnx::TensorProto &tensor, StoredTensor &stored);
+  llvm::Error claim(const StoredTensor &stored);
 
   mlir::MLIRContext *context;
   WeightFiles &files;
   llvm::StringRef modelFile;
   const ImportOptions &options;
+  llvm::StringMap<std::map<int64_t, int64_t>> claimed; ///< ranges of external data by file: offset to length
+  llvm::StringSet<> unknownKeys;
 };
 
 } // namespace caat::importer

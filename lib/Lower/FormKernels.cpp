@@ -287,10 +287,20 @@ private:
 };
 
 struct FormKernelsPass : caat::impl::RTFormKernelsPassBase<FormKernelsPass> {
+  /// Each fusion copies both bodies: a chain without end would take time that grows with its square.
+  static bool isFusible(OpOperand *operand) {
+    constexpr size_t maxBody = 200;
+    auto size = [](Operation *op) {
+      auto generic = dyn_cast_or_null<linalg::GenericOp>(op);
+      return generic ? generic.getBody()->getOperations().size() : 0;
+    };
+    return operand->get().hasOneUse() && size(operand->get().getDefiningOp()) + size(operand->getOwner()) <= maxBody;
+  }
+
   /// Element-wise producers with one use go into their consumer.
   static void fuseElementwise(func::FuncOp func) {
     RewritePatternSet patterns(func.getContext());
-    auto control = [](OpOperand *operand) { return operand->get().hasOneUse(); };
+    auto control = [](OpOperand *operand) { return isFusible(operand); };
     linalg::populateElementwiseOpsFusionPatterns(patterns, control);
     linalg::populateEraseUnusedOperandsAndResultsPatterns(patterns);
     linalg::populateConstantFoldLinalgOperations(patterns, control);

@@ -172,6 +172,15 @@ Value concatenated(ScalarBuilder s, ValueRange parts, int64_t axis, Value *buffe
       return slice(s, updated, zeros(s, sizes.size()), sizes);
     }
   }
+  // One-shot bufferization takes time that grows with the third power of a chain of insertions: many parts go in
+  // groups.
+  constexpr size_t maxChain = 32;
+  if (parts.size() > maxChain) {
+    SmallVector<Value> groups;
+    for (size_t begin = 0; begin < parts.size(); begin += maxChain)
+      groups.push_back(concatenated(s, parts.slice(begin, std::min(maxChain, parts.size() - begin)), axis));
+    return concatenated(s, groups, axis, buffer);
+  }
   Dims sizes = dimsOf(s, parts[0]), offsets = zeros(s, sizes.size());
   for (Value part : parts.drop_front())
     for (auto [i, size] : llvm::enumerate(dimsOf(s, part))) {

@@ -359,6 +359,80 @@ def folder(out):
     return add_weight(external("w", [8, 16], location="data"))
 
 
+def two_ranges(name, first, second):
+    """Two weights of 32 floats in one file."""
+
+    def make(out):
+        with open(os.path.join(out, "weights.bin"), "wb") as f:
+            f.write(b"\0" * 512)
+        weights = [external(n, [32], location="weights.bin", offset=at) for n, at in (("v", first), ("w", second))]
+        nodes = [h.make_node("Add", ["x", "v"], ["s"]), h.make_node("Add", ["s", "w"], ["y"])]
+        return finish(nodes, [value("x", [32])], [value("y", [32])], weights)
+
+    make.__name__ = name
+    return model(make)
+
+
+two_ranges("tied", 64, 64)
+two_ranges("adjacent", 128, 0)
+two_ranges("overlap_before", 0, 124)
+two_ranges("overlap_behind", 124, 0)
+external_case("address", location="*/_ORT_MEM_ADDR_/*", offset=4096)
+external_case("unknown_key", location="weights.bin", colour="blue")
+
+
+# Sizes beyond any exporter's.
+
+
+@model
+def long_name(out):
+    return finish([h.make_node("Neg", ["x" * 5000], ["y"])], [value("x" * 5000, [4])], [value("y", [4])])
+
+
+@model
+def many_inputs(out):
+    return finish([h.make_node("Concat", ["x"] * 10000, ["y"], name="join", axis=0)], [value("x", [4])], [value("y", [40000])])
+
+
+@model
+def nested(out):
+    """Subgraphs in subgraphs, deeper than protobuf reads (or writes: put together by hand)."""
+    text = lambda number, content: field(number, len(content)) + content
+    graph = text(1, h.make_node("Neg", ["x"], ["b"]).SerializeToString())
+    for _ in range(60):
+        branch = text(1, b"then_branch") + b"\xa0\x01\x05" + text(6, graph)  # type: GRAPH
+        graph = text(1, text(1, b"c") + text(2, b"b") + text(4, b"If") + text(5, branch))
+    return onnx.ModelProto(ir_version=10, opset_import=[h.make_opsetid("", 24)]).SerializeToString() + text(7, graph)
+
+
+def field(number, length):
+    return varint(number << 3 | 2) + varint(length)
+
+
+def sparse_file(out, name, head, size):
+    with open(os.path.join(out, name + ".onnx"), "wb") as f:
+        f.write(head)
+        f.truncate(len(head) + size)
+
+
+HUGE = 3 << 30
+
+
+@model
+def huge_weight(out):
+    """3 GiB of raw data inside the file: beyond protobuf, which does not see it."""
+    tensor = T(name="w", data_type=T.UINT8, dims=[HUGE]).SerializeToString() + field(9, HUGE)
+    graph = finish([h.make_node("Identity", ["w"], ["y"])], [], [value("y", [HUGE], T.UINT8)]).graph.SerializeToString()
+    graph += field(5, len(tensor) + HUGE) + tensor
+    header = onnx.ModelProto(ir_version=10, opset_import=[h.make_opsetid("", 24)]).SerializeToString()
+    sparse_file(out, "huge-weight", header + field(7, len(graph) + HUGE) + graph, HUGE)
+
+
+@model
+def huge_text(out):
+    sparse_file(out, "huge-text", relu().SerializeToString() + field(6, HUGE), HUGE)
+
+
 # Files that are no protobuf messages.
 
 
@@ -412,6 +486,8 @@ def main():
     name, out = sys.argv[1], sys.argv[2]
     os.makedirs(out, exist_ok=True)
     made = MODELS[name](out)
+    if made is None:
+        return  # it wrote the file
     with open(os.path.join(out, name + ".onnx"), "wb") as f:
         f.write(made if isinstance(made, bytes) else made.SerializeToString())
 

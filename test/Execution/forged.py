@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Models that are small and ask for much: no memory, disk or time beyond the model's own size. And disks that are full."""
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+import programs
+
+MLP = programs.MODELS / "mlp-block" / "model.onnx"
+LIMIT = 20 * (1 << 30)  # of address space, in KiB for ulimit below
+SECONDS = 60
+
+
+def node(kind, inputs, output, **attributes):
+    return helper.make_node(kind, inputs, [output], "the_" + kind, **attributes)
+
+
+def array(name, values, dtype=np.int64):
+    return numpy_helper.from_array(np.array(values, dtype), name)
+
+
+def value(name, shape, type=TensorProto.FLOAT):
+    return helper.make_tensor_value_info(name, type, shape)
+
+
+class Forged(unittest.TestCase):
+    def setUp(self):
+        holder = tempfile.TemporaryDirectory()
+        self.addCleanup(holder.cleanup)
+        self.folder = Path(holder.name)
+        self.out = self.folder / "out"
+
+    def save(self, nodes, initializers=(), shape=("a", 4), type=TensorProto.FLOAT, output="y"):
+        graph = helper.make_graph(nodes, "g", [value("x", shape, type)], [value(output, None, type)], list(initializers))
+        model = helper.make_model(graph, ir_version=9, opset_imports=[helper.make_opsetid("", 20)])
+        path = self.folder / "model.onnx"
+        path.write_bytes(model.SerializeToString())
+        return path
+
+    def compile(self, path):
+        """Compiles within limits on files (1 GiB), address space and time; returns the exit status and the errors."""
+        start = time.monotonic()
+        command = f'ulimit -f 2097152 -v {LIMIT >> 10}; exec "$0" "$@"'
+        if "asan" in str(programs.BIN):
+            command = 'ulimit -f 2097152; exec "$0" "$@"'  # shadow memory takes address space
+        done = subprocess.run(["sh", "-c", command, programs.BIN / "caat-compile", path, "--tp=2", "-o", self.out],
+                              capture_output=True, text=True, timeout=SECONDS, errors="replace")
+        self.assertLess(time.monotonic() - start, SECONDS)
+        self.assertIn(done.returncode, (0, 1), done.stderr[-800:])
+        return done.returncode, done.stderr
+
+    def refused(self, path, *names):
+        status, errors = self.compile(path)
+        self.assertEqual(status, 1, errors)
+        self.assertFalse((self.out / "manifest.json").exists())
+        for name in names:
+            self.assertIn(name, errors)
+
+    def test_weights_of_a_forged_size(self):
+        one, huge = array("one", [[1]], np.float32), array("shape", [1 << 20, 1 << 20])
+        far = array("pads", [0, 0, 1 << 40, 1 << 20])
+        cases = {"Expand": ["one", "shape"], "Tile": ["one", "shape"], "Pad": ["one", "pads"], "ConstantOfShape": ["shape"]}
+        for kind, inputs in cases.items():
+            for use in ("Add", "MatMul"):
+                with self.subTest(kind, use=use):
+                    path = self.save([node(kind, inputs, "c"), node(use, ["x", "c"], "y")], [one, huge, far],
+                                     shape=[1, 1] if use == "Add" else ["a", 1 << 20])
+                    self.compile(path)
+        self.refused(self.save([node("Expand", ["one", "shape"], "c"), node("MatMul", ["x", "c"], "y")], [one, huge],
+                               shape=["a", 1 << 20]), "MiB", "Expand")
+
+    def test_ranges_of_a_forged_size(self):
+        self.compile(self.save([node("Range", ["from", "to", "step"], "r"), node("Add", ["x", "r"], "y")],
+                               [array("from", 0), array("to", 1 << 40), array("step", 1)], [1], TensorProto.INT64))
+        self.compile(self.save([node("OneHot", ["i", "depth", "values"], "h"), node("Add", ["x", "h"], "y")],
+                               [array("i", [0] * 4), array("depth", 1 << 50), array("values", [0, 1], np.float32)], [1, 1]))
+
+    def test_sizes_that_grow(self):
+        for kind in ("Add", "Mul"):
+            with self.subTest(kind):
+                chain = [node(kind, [f"q{i}", f"q{i}"], f"q{i + 1}") for i in range(200)]
+                self.compile(self.save([node("Shape", ["x"], "q0"), *chain, node("Expand", ["x", "q200"], "y")]))
+
+    def test_a_list_that_doubles(self):
+        for type, dtype in ((TensorProto.FLOAT, np.float32), (TensorProto.INT64, np.int64)):
+            chain = [node("Concat", [f"c{i}", f"c{i}"], f"c{i + 1}", axis=0) for i in range(60)]
+            self.compile(self.save([*chain, node("Add", ["x", "c60"], "y")], [array("c0", [1, 2], dtype)], [1], type))
+
+    def test_long_chains(self):
+        """Time that grows with the square of a chain would be far beyond the limit."""
+        self.compile(self.save([node("Neg", [f"v{i}" if i else "x"], f"v{i + 1}") for i in range(5000)], output="v5000"))
+        self.compile(self.save([node("Concat", ["x"] * 1000, "y", axis=0)]))
+
+
+class FullDisk(unittest.TestCase):
+    def test_no_program_is_left(self):
+        """On a disk with room for some of the weights, or for these but no code; an earlier program's manifest is there."""
+        for size in (8, 64):
+            with self.subTest(size=size):
+                self.compile_on_disk(size)
+
+    def compile_on_disk(self, size):
+        with tempfile.TemporaryDirectory() as folder:
+            script = (f'mount -t tmpfs -o size={size}k tmpfs {folder} || exit 77; echo "{{}}" >{folder}/manifest.json; '
+                      f'{programs.BIN}/caat-compile {MLP} --tp=2 -o {folder}; status=$?; ls {folder} >&2; exit $status')
+            done = subprocess.run(["unshare", "-rm", "sh", "-c", script], capture_output=True, text=True, timeout=SECONDS)
+            if done.returncode in (77, 126, 127) or "unshare" in done.stderr:
+                self.skipTest("no mounts here: " + done.stderr.strip()[-100:])
+            self.assertEqual(done.returncode, 1, done.stderr)
+            self.assertIn("No space left on device", done.stderr)
+            self.assertNotIn("Stack dump", done.stderr)
+            self.assertNotIn("manifest.json", done.stderr)
+            self.assertNotIn(".tmp", done.stderr.splitlines()[-1])
+
+
+if __name__ == "__main__":
+    unittest.main(argv=[sys.argv[0], *sys.argv[1:]])
