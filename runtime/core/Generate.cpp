@@ -34,13 +34,11 @@ Candidate better(const Candidate &a, const Candidate &b) {
   return result;
 }
 
-Candidate best(const float *row, int64_t width, const std::vector<ShardRun> &runs) {
+Candidate best(const float *row, const std::vector<ShardRun> &runs) {
   Candidate result{-INFINITY, 0, INT64_MAX};
   for (const ShardRun &run : runs) {
     const float *x = row + run.local;
-    int64_t length = std::min(run.length, width - run.local);
-    if (length <= 0)
-      continue;
+    int64_t length = run.length;
     // Two loops that vectorize: the maximum, then its first place.
     float maximum = x[0];
     int32_t strange = 0;
@@ -61,15 +59,21 @@ std::vector<int64_t> greedyStep(Engine &engine, const Tensor &next) {
   const ArraySpec &spec = engine.manifest().outputs[index];
   std::vector<int64_t> tokens;
   engine.step(next, [&](Rank &rank) {
-    const Tensor &logits = rank.output(index);
-    size_t batch = static_cast<size_t>(logits.shape[0]), ranks = static_cast<size_t>(engine.size());
-    int64_t length = logits.shape[1], width = logits.shape[2];
-    if (length < 1)
-      failInput("output '", spec.name, "' has no position");
-    std::vector<Candidate> mine, all(batch * ranks);
-    std::vector<ShardRun> runs = vocabularyRuns(spec, rank.rank());
-    for (size_t b = 0; b < batch; ++b)
-      mine.push_back(best(logits.as<float>() + ((static_cast<int64_t>(b) + 1) * length - 1) * width, width, runs));
+    auto batch = static_cast<size_t>(next.shape[0]), ranks = static_cast<size_t>(engine.size());
+    std::vector<Candidate> mine(batch, Candidate{-INFINITY, 0, INT64_MAX}), all(batch * ranks);
+    for (const Rank::Part &part : rank.parts(index)) {
+      int64_t length = part.data.shape[1], width = part.data.shape[2];
+      int64_t first = rank.rows().first;
+      int64_t count = engine.manifest().isDivided(spec) ? rank.rows().count : part.data.shape[0];
+      if (length < 1)
+        failInput("output '", spec.name, "' has no position");
+      if (first + count > next.shape[0])
+        failInput("output '", spec.name, "' has ", count, " rows for a batch of ", batch);
+      for (int64_t b = 0; b < count; ++b) {
+        Candidate &winner = mine[static_cast<size_t>(first + b)];
+        winner = better(winner, best(part.data.as<float>() + ((b + 1) * length - 1) * width, part.runs));
+      }
+    }
     rank.communicator().allGatherBytes("argmax", mine.data(), all.data(), batch * sizeof(Candidate));
     if (rank.rank() != 0)
       return;

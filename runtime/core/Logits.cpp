@@ -78,12 +78,4 @@ LogSumExp logSumExp(const float *x, int64_t count) {
   return {max, sumOfExp(x, count, max)}; // NaN anywhere makes the sum NaN
 }
 
-std::vector<ShardRun> vocabularyRuns(const ArraySpec &logits, int rank) {
-  if (logits.shard)
-    return ownedRuns(*logits.shard, rank);
-  if (rank > 0)
-    return {};
-  return {{0, 0, std::numeric_limits<int64_t>::max()}}; // the caller cuts it at the array's size
-}
-
 } // namespace caat::runtime

@@ -18,9 +18,6 @@ LogSumExp logSumExp(const float *x, int64_t count);
 /// exp for x <= 0 to about 1e-15 relative, in a form that vectorizes; 0 below -700.
 double expOfNegative(double x);
 
-/// A rank's columns of the vocabulary; the whole [0, n) for an output that is not sharded.
-std::vector<ShardRun> vocabularyRuns(const ArraySpec &logits, int rank);
-
 } // namespace caat::runtime
 
 #endif

@@ -12,7 +12,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr int64_t maxFormat = 1;
+constexpr int64_t maxFormat = 2;
 constexpr int64_t maxRanks = 1024;
 constexpr size_t maxTensorRank = 8;
 constexpr size_t maxEntries = 1 << 20;
@@ -179,7 +179,7 @@ CacheSpec readCache(const Reader &reader, int tp, const Manifest &manifest) {
   return cache;
 }
 
-ParameterSpec readParameter(const Reader &reader) {
+ParameterSpec readParameter(const Reader &reader, const Manifest &manifest) {
   ParameterSpec parameter;
   parameter.name = reader.at("name").string();
   parameter.dtype = reader.at("dtype").dtype();
@@ -198,6 +198,11 @@ ParameterSpec readParameter(const Reader &reader) {
     reader.error("unknown kind '", kind, "'");
   parameter.linear = kind == "linear";
   parameter.transposed = reader.has("transposed") && reader.at("transposed").boolean();
+  if (reader.has("rotation")) {
+    if (manifest.rotations.empty())
+      reader.error("travels with a group, but there are no rotations");
+    parameter.rotation = reader.at("rotation").integer(0, static_cast<int64_t>(manifest.rotations.size()) - 1);
+  }
   if (parameter.linear && (parameter.shape.size() != 2 || parameter.shape[0] < 1 || parameter.shape[1] < 1))
     reader.error("a linear parameter needs two dimensions of at least 1, this has ", toString(parameter.shape));
   if (parameter.linear && parameter.dtype != DType::F32 && parameter.dtype != DType::BF16)
@@ -278,6 +283,20 @@ Manifest Manifest::parse(std::string_view text, const std::string &origin) {
   for (const Reader &dim : root.list("dims"))
     manifest.dims.push_back(dim.string());
   checkUnique(manifest.dims, origin + ".dims");
+  if (manifest.strategy == "rtp") {
+    std::string batch = root.at("batch").string(), mode = root.at("rotate").string();
+    manifest.batch = manifest.dim(batch);
+    if (!manifest.batch)
+      failArtifact(origin, ".batch: '", batch, "' is no dimension of the program");
+    if (mode != "in-place" && mode != "out-of-place")
+      failArtifact(origin, ".rotate: unknown mode '", mode, "'");
+    manifest.rotateInPlace = mode == "in-place";
+    for (const Reader &rotation : root.list("rotations"))
+      manifest.rotations.push_back(rotation.string());
+    checkUnique(manifest.rotations, origin + ".rotations");
+  } else if (!manifest.strategy.empty() && manifest.strategy != "tp") {
+    failArtifact(origin, ".strategy: '", manifest.strategy, "' is not known to this runtime; update caat");
+  }
   std::vector<std::string> names;
   for (const Reader &input : root.list("inputs"))
     names.push_back(manifest.inputs.emplace_back(readArray(input, manifest.tp)).name);
@@ -291,7 +310,7 @@ Manifest Manifest::parse(std::string_view text, const std::string &origin) {
     names.push_back(cache.present);
   checkUnique(names, origin + ".outputs");
   for (const Reader &parameter : root.list("parameters"))
-    manifest.parameters.push_back(readParameter(parameter));
+    manifest.parameters.push_back(readParameter(parameter, manifest));
   for (const Reader &kernel : root.list("kernels"))
     manifest.kernels.push_back(kernel.string());
   for (const Reader &message : root.list("messages"))

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Rank.h"
 #include "caat/runtime/Error.h"
+#include <algorithm>
 #include <cstring>
 
 namespace caat::runtime {
@@ -26,29 +27,88 @@ void Rank::load() {
       data = copy.data.get();
     }
     *slot++ = data;
-    context.linearOfParameter.push_back(-1);
+    int64_t linear = -1;
     if (spec.linear) {
-      context.linearOfParameter.back() = static_cast<int64_t>(context.linears.add(spec, data));
+      linear = static_cast<int64_t>(spec.rotation ? context.linears.addTravelling(spec, data)
+                                                  : context.linears.add(spec, data));
       entryOfLinear.push_back(&entry);
     }
+    context.linearOfParameter.push_back(linear);
+    if (spec.rotation)
+      context.rings.add(*spec.rotation, linear, slot - 1, data, entry.bytes);
   }
   context.linears.pack([&](size_t i) { weights.file().release(entryOfLinear[i]->offset, entryOfLinear[i]->bytes); });
+  context.rings.allocate();
+  for (const ParameterSpec &spec : manifest.parameters)
+    if (spec.rotation) {
+      const SafeTensors::Entry &entry = weights.entry(spec.name);
+      weights.file().release(entry.offset, entry.bytes);
+    }
+}
+
+/// Rows are dealt out evenly, the first ranks get one more.
+void Rank::divideBatch() {
+  std::optional<size_t> batch = program.manifest().batch;
+  rows_ = {};
+  if (!batch)
+    return;
+  int64_t total = dims[*batch], each = total / comm.size(), more = total % comm.size();
+  rows_ = {rank() * each + std::min<int64_t>(rank(), more), each + (rank() < more)};
+  if (total > 0)
+    dims[*batch] = std::max<int64_t>(rows_.count, 1);
+}
+
+Shape Rank::partShape(const ArraySpec &spec) const {
+  Shape shape = spec.evaluate(dims);
+  if (int64_t count = program.manifest().partsOf(spec); count > 1)
+    shape.insert(shape.begin(), count);
+  return shape;
+}
+
+/// One of the parts that lie one behind the other in an array of partShape().
+Tensor Rank::partOf(const Tensor &parts, const ArraySpec &spec, int64_t number) const {
+  if (program.manifest().partsOf(spec) == 1)
+    return parts;
+  Tensor part = parts;
+  part.shape.erase(part.shape.begin());
+  part.data = std::shared_ptr<std::byte>(parts.data, parts.data.get() + static_cast<size_t>(number) * part.bytes());
+  return part;
+}
+
+/// The (virtual) rank whose shard a part is.
+int64_t Rank::shardOf(int64_t part) const { return program.manifest().batch ? part : rank(); }
+
+/// This rank's rows of an array whose batch is divided, in place; the array itself otherwise.
+Tensor Rank::localRows(const ArraySpec &spec, const Tensor &whole) const {
+  if (!program.manifest().isDivided(spec) || whole.shape[0] == 0)
+    return whole;
+  Tensor part = whole;
+  size_t row = whole.bytes() / static_cast<size_t>(whole.shape[0]);
+  part.shape[0] = std::max<int64_t>(rows_.count, 1);
+  int64_t first = std::min(rows_.first, whole.shape[0] - part.shape[0]);
+  part.data = std::shared_ptr<std::byte>(whole.data, whole.data.get() + static_cast<size_t>(first) * row);
+  return part;
 }
 
 void Rank::prepare(const std::vector<Tensor> &inputs, std::span<const int64_t> values) {
   const Manifest &manifest = program.manifest();
   dims.assign(values.begin(), values.end());
+  divideBatch();
   size_t at = 0;
   localInputs.resize(inputs.size());
   for (size_t i = 0; i < inputs.size(); ++i) {
     const ArraySpec &spec = manifest.inputs[i];
-    localInputs[i] = inputs[i];
+    Tensor whole = localRows(spec, inputs[i]);
+    localInputs[i] = whole;
     if (spec.shard) {
-      Tensor local(spec.dtype, spec.evaluate(dims));
-      Shape to(local.shape.size(), 0), from = to, extent = local.shape;
-      for (const ShardRun &run : heldRuns(*spec.shard, rank())) {
-        to[spec.shard->dim] = run.local, from[spec.shard->dim] = run.global, extent[spec.shard->dim] = run.length;
-        copyBox(local, to, inputs[i], from, extent);
+      Tensor local(spec.dtype, partShape(spec));
+      for (int64_t number = 0; number < manifest.partsOf(spec); ++number) {
+        Tensor part = partOf(local, spec, number);
+        Shape to(part.shape.size(), 0), from = to, extent = part.shape;
+        for (const ShardRun &run : heldRuns(*spec.shard, static_cast<int>(shardOf(number)))) {
+          to[spec.shard->dim] = run.local, from[spec.shard->dim] = run.global, extent[spec.shard->dim] = run.length;
+          copyBox(part, to, whole, from, extent);
+        }
       }
       localInputs[i] = local;
     }
@@ -57,7 +117,7 @@ void Rank::prepare(const std::vector<Tensor> &inputs, std::span<const int64_t> v
   caches.resize(manifest.caches.size());
   for (size_t i = 0; i < caches.size(); ++i) {
     const ArraySpec &spec = manifest.caches[i].array;
-    Shape shape = spec.evaluate(dims);
+    Shape shape = partShape(spec);
     if (!caches[i].data || caches[i].shape != shape)
       caches[i] = Tensor(spec.dtype, shape);
     buffers[at++] = caches[i].data.get();
@@ -66,24 +126,29 @@ void Rank::prepare(const std::vector<Tensor> &inputs, std::span<const int64_t> v
   outputMemory.resize(outputs.size());
   for (size_t i = 0; i < outputs.size(); ++i) {
     const ArraySpec &spec = manifest.outputs[i];
-    Shape shape = spec.evaluate(dims);
+    Shape shape = partShape(spec);
     outputMemory[i].reserve(static_cast<size_t>(elementCount(shape, sizeOf(spec.dtype))) * sizeOf(spec.dtype) + 64);
     outputs[i] = Tensor::view(spec.dtype, shape, outputMemory[i].data());
     buffers[at++] = outputMemory[i].data();
   }
 }
 
-void Rank::setPast(size_t index, const Tensor &whole) {
+void Rank::setPast(size_t index, const Tensor &array) {
   const CacheSpec &spec = program.manifest().caches[index];
-  Tensor &cache = caches[index];
-  Shape to(cache.shape.size(), 0), from = to, extent = cache.shape;
-  extent[spec.axis] = whole.shape[spec.axis];
-  if (!spec.array.shard)
-    return copyBox(cache, to, whole, from, extent);
-  int64_t dim = spec.array.shard->dim;
-  for (const ShardRun &run : heldRuns(*spec.array.shard, rank())) {
-    to[dim] = run.local, from[dim] = run.global, extent[dim] = run.length;
-    copyBox(cache, to, whole, from, extent);
+  Tensor whole = localRows(spec.array, array);
+  for (int64_t number = 0; number < program.manifest().partsOf(spec.array); ++number) {
+    Tensor cache = partOf(caches[index], spec.array, number);
+    Shape to(cache.shape.size(), 0), from = to, extent = cache.shape;
+    extent[spec.axis] = whole.shape[spec.axis];
+    if (!spec.array.shard) {
+      copyBox(cache, to, whole, from, extent);
+      continue;
+    }
+    int64_t dim = spec.array.shard->dim;
+    for (const ShardRun &run : heldRuns(*spec.array.shard, static_cast<int>(shardOf(number)))) {
+      to[dim] = run.local, from[dim] = run.global, extent[dim] = run.length;
+      copyBox(cache, to, whole, from, extent);
+    }
   }
 }
 
@@ -92,6 +157,8 @@ void Rank::forward() {
   if (bytes < 0)
     failRun("the code asks for a workspace of ", bytes, " bytes");
   workspace.reserve(static_cast<size_t>(bytes) + 64);
+  if (!context.rings.isValid())
+    context.rings.refill();
   context.begin();
   auto before = std::chrono::steady_clock::now();
   program.forward(RankContext::api(), &context, buffers.data(), dims.data(), workspace.data());
@@ -100,35 +167,59 @@ void Rank::forward() {
   context.finish();
 }
 
+std::vector<Rank::Part> Rank::parts(size_t index) const {
+  const Manifest &manifest = program.manifest();
+  const ArraySpec &spec = manifest.outputs[index];
+  std::vector<Part> result;
+  bool mine = manifest.isDivided(spec) ? rows_.count > 0 : rank() == 0 || (spec.shard && !manifest.batch);
+  for (int64_t number = 0; mine && number < manifest.partsOf(spec); ++number) {
+    Part &part = result.emplace_back(Part{partOf(outputs[index], spec, number), {}});
+    if (spec.shard)
+      part.runs = ownedRuns(*spec.shard, static_cast<int>(shardOf(number)));
+    else
+      part.runs = {{0, 0, part.data.shape.empty() ? 1 : part.data.shape.back()}};
+  }
+  return result;
+}
+
 void Rank::collectOutput(size_t index, Tensor &whole) const {
   const ArraySpec &spec = program.manifest().outputs[index];
-  const Tensor &local = outputs[index];
-  Shape to(local.shape.size(), 0), from = to, extent = local.shape;
-  if (!spec.shard) {
-    if (comm.rank() == 0)
-      copyBox(whole, to, local, from, extent);
-    return;
-  }
-  for (const ShardRun &run : ownedRuns(*spec.shard, comm.rank())) {
-    to[spec.shard->dim] = run.global, from[spec.shard->dim] = run.local, extent[spec.shard->dim] = run.length;
-    copyBox(whole, to, local, from, extent);
+  for (const Part &part : parts(index)) {
+    Shape to(part.data.shape.size(), 0), from = to, extent = part.data.shape;
+    if (program.manifest().isDivided(spec))
+      to[0] = rows_.first, extent[0] = rows_.count;
+    if (!spec.shard) {
+      copyBox(whole, to, part.data, from, extent);
+      continue;
+    }
+    for (const ShardRun &run : part.runs) {
+      to[spec.shard->dim] = run.global, from[spec.shard->dim] = run.local, extent[spec.shard->dim] = run.length;
+      copyBox(whole, to, part.data, from, extent);
+    }
   }
 }
 
 void Rank::collectPresent(size_t index, Tensor &whole, int64_t length) const {
-  const CacheSpec &spec = program.manifest().caches[index];
-  const Tensor &cache = caches[index];
-  Shape to(cache.shape.size(), 0), from = to, extent = cache.shape;
-  extent[spec.axis] = length;
-  if (!spec.array.shard) {
-    if (comm.rank() == 0)
-      copyBox(whole, to, cache, from, extent);
+  const Manifest &manifest = program.manifest();
+  const CacheSpec &spec = manifest.caches[index];
+  bool divided = manifest.isDivided(spec.array);
+  if (divided ? rows_.count == 0 : rank() != 0 && (!spec.array.shard || manifest.batch))
     return;
-  }
-  int64_t dim = spec.array.shard->dim;
-  for (const ShardRun &run : ownedRuns(*spec.array.shard, comm.rank())) {
-    to[dim] = run.global, from[dim] = run.local, extent[dim] = run.length;
-    copyBox(whole, to, cache, from, extent);
+  for (int64_t number = 0; number < manifest.partsOf(spec.array); ++number) {
+    Tensor cache = partOf(caches[index], spec.array, number);
+    Shape to(cache.shape.size(), 0), from = to, extent = cache.shape;
+    extent[spec.axis] = length;
+    if (divided)
+      to[0] = rows_.first, extent[0] = rows_.count;
+    if (!spec.array.shard) {
+      copyBox(whole, to, cache, from, extent);
+      continue;
+    }
+    int64_t dim = spec.array.shard->dim;
+    for (const ShardRun &run : ownedRuns(*spec.array.shard, static_cast<int>(shardOf(number)))) {
+      to[dim] = run.global, from[dim] = run.local, extent[dim] = run.length;
+      copyBox(whole, to, cache, from, extent);
+    }
   }
 }
 

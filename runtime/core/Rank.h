@@ -9,6 +9,15 @@
 
 namespace caat::runtime {
 
+/// A run of indices of a sharded dimension: whole[global ..] = local[local ..].
+struct ShardRun {
+  int64_t global, local, length;
+};
+/// What a rank holds.
+std::vector<ShardRun> heldRuns(const ShardSpec &shard, int rank);
+/// The same without what a lower rank holds too, so that each index is written once.
+std::vector<ShardRun> ownedRuns(const ShardSpec &shard, int rank);
+
 class Rank {
 public:
   Rank(const Program &program, Communicator &communicator, int threads);
@@ -24,16 +33,36 @@ public:
   /// Runs the program. Throws Error (Run).
   void forward();
 
+  /// The rows of the whole batch that this rank has: all of them, unless the batch is divided. A rank without a row
+  /// computes one that nobody reads.
+  struct Rows {
+    int64_t first = 0, count = 0;
+  };
+  const Rows &rows() const { return rows_; }
+
+  /// A part of an output and where its elements along the sharded dimension belong, each index once over all ranks and
+  /// parts. Without a shard one run of everything, on one rank unless the batch is divided.
+  struct Part {
+    Tensor data;
+    std::vector<ShardRun> runs;
+  };
+  std::vector<Part> parts(size_t output) const;
+
   /// Copies what this rank contributes to the whole output, or to the cache's first `length` positions.
   void collectOutput(size_t index, Tensor &whole) const;
   void collectPresent(size_t index, Tensor &whole, int64_t length) const;
 
-  const Tensor &output(size_t index) const { return outputs[index]; }
   Communicator &communicator() { return comm; }
   int rank() const { return comm.rank(); }
   RankContext context;
 
 private:
+  Shape partShape(const ArraySpec &spec) const;
+  Tensor partOf(const Tensor &parts, const ArraySpec &spec, int64_t number) const;
+  int64_t shardOf(int64_t part) const;
+  void divideBatch();
+  Tensor localRows(const ArraySpec &spec, const Tensor &whole) const;
+
   const Program &program;
   Communicator &comm;
   SafeTensors weights;
@@ -42,17 +71,9 @@ private:
   std::vector<LargeBuffer> outputMemory;
   std::vector<void *> buffers;
   std::vector<int64_t> dims;
+  Rows rows_;
   LargeBuffer workspace;
 };
-
-/// A run of indices of a sharded dimension: whole[global ..] = local[local ..].
-struct ShardRun {
-  int64_t global, local, length;
-};
-/// What a rank holds.
-std::vector<ShardRun> heldRuns(const ShardSpec &shard, int rank);
-/// The same without what a lower rank holds too, so that each index is written once.
-std::vector<ShardRun> ownedRuns(const ShardSpec &shard, int rank);
 
 /// Copies a box of `extent` elements between two arrays.
 void copyBox(Tensor &to, const Shape &toStart, const Tensor &from, const Shape &fromStart, const Shape &extent);

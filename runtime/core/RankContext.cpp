@@ -36,8 +36,10 @@ StopRank StopRank::fromEnvironment() {
 }
 
 RankContext::RankContext(const Program &program, Communicator &communicator, int threads)
-    : program(program), communicator(communicator), threads(threads), stop(StopRank::fromEnvironment()) {
+    : rings(program.manifest(), linears, communicator), program(program), communicator(communicator), threads(threads),
+      stop(StopRank::fromEnvironment()) {
   profile.collectives.resize(program.manifest().collectives.size());
+  profile.rotations.resize(program.manifest().rotations.size());
 }
 
 void RankContext::fail(const std::string &text) {
@@ -50,6 +52,7 @@ void RankContext::fail(const std::string &text) {
 void RankContext::finish() {
   if (!error.empty())
     failRun(error);
+  rings.finishRun();
 }
 
 const CollectiveSpec &RankContext::collective(int64_t index, CollectiveKind kind) {
@@ -63,15 +66,39 @@ const CollectiveSpec &RankContext::collective(int64_t index, CollectiveKind kind
   return spec;
 }
 
+void RankContext::stopWhereAsked(const std::string &name) {
+  if (communicator.rank() == stop.rank && name == stop.collective)
+    while (!communicator.aborted())
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+}
+
+template <typename F> void RankContext::rotate(int64_t rotation, bool starts, F &&run) {
+  const auto &names = program.manifest().rotations;
+  if (rotation < 0 || static_cast<size_t>(rotation) >= names.size())
+    failRun("the code turns rotation ", rotation, ", the manifest has ", names.size());
+  auto group = static_cast<size_t>(rotation);
+  if (starts)
+    stopWhereAsked(names[group]);
+  CollectiveStats &stats = profile.rotations[group];
+  auto bytes = static_cast<int64_t>(rings.bytes(group));
+  double before = stats.seconds;
+  {
+    Timer timer(stats.seconds);
+    // Numbered below the runtime's own calls.
+    run(group, CollectiveCall{-2 - rotation, names[group].c_str(), CollectiveKind::Permute, DType::UI8, bytes, 1});
+  }
+  profile.communication += stats.seconds - before;
+  stats.calls += starts;
+  stats.bytes += starts ? bytes : 0;
+}
+
 /// Times and counts a collective, and stops there where a test asks for it.
 template <typename F>
 void RankContext::exchange(int64_t index, CollectiveKind kind, int64_t count, int64_t extra, F &&run) {
   const CollectiveSpec &spec = collective(index, kind);
   if (count < 0)
     failRun(nameOf(kind), " '", spec.name, "' of ", count, " elements");
-  if (communicator.rank() == stop.rank && spec.name == stop.collective)
-    while (!communicator.aborted())
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  stopWhereAsked(spec.name);
   CollectiveStats &stats = profile.collectives[static_cast<size_t>(index)];
   double before = stats.seconds;
   {
@@ -182,6 +209,28 @@ struct Api {
       c.exchange(collective, CollectiveKind::Broadcast, count, root, [&](const CollectiveCall &call) {
         c.communicator.broadcast(call, data, count, static_cast<int>(root));
       });
+    });
+  }
+
+  static int64_t ring_shard(void *ctx, int64_t stepNumber) {
+    return static_cast<RankContext *>(ctx)->rings.shardAt(stepNumber);
+  }
+
+  static void rotate_start(void *ctx, int64_t rotation) {
+    step(ctx, [&](RankContext &c) {
+      c.rotate(rotation, true, [&](size_t group, const CollectiveCall &call) { c.rings.start(group, call); });
+    });
+  }
+
+  static void rotate_wait(void *ctx, int64_t rotation) {
+    step(ctx, [&](RankContext &c) {
+      c.rotate(rotation, false, [&](size_t group, const CollectiveCall &call) { c.rings.finish(group, call); });
+    });
+  }
+
+  static void rotate(void *ctx, int64_t rotation) {
+    step(ctx, [&](RankContext &c) {
+      c.rotate(rotation, true, [&](size_t group, const CollectiveCall &call) { c.rings.rotateInPlace(group, call); });
     });
   }
 

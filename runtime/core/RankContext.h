@@ -4,6 +4,7 @@
 #define CAAT_RUNTIME_CORE_RANKCONTEXT_H
 
 #include "../cpu/Linear.h"
+#include "Rings.h"
 #include "caat/runtime/Communicator.h"
 #include "caat/runtime/Profile.h"
 #include "caat/runtime/Program.h"
@@ -30,6 +31,7 @@ public:
   void finish();
 
   Linears linears;
+  Rings rings;
   std::vector<int64_t> linearOfParameter; // number in `linears`, -1 where the parameter is no linear one
   Profile profile;
 
@@ -38,6 +40,9 @@ private:
   void fail(const std::string &text);
   const CollectiveSpec &collective(int64_t index, CollectiveKind kind);
 
+  /// Part of a rotation: `run` gets the group's number and a call that names it.
+  template <typename F> void rotate(int64_t rotation, bool starts, F &&run);
+  void stopWhereAsked(const std::string &name);
   template <typename F> void exchange(int64_t index, CollectiveKind kind, int64_t count, int64_t extra, F &&run);
 
   const Program &program;

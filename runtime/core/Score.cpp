@@ -17,26 +17,27 @@ struct Part {
 /// -log p of the token that follows each position, summed; on rank 0's thread.
 double sumNll(Engine &engine, Rank &rank, size_t output, const Tensor &tokens) {
   const ArraySpec &spec = engine.manifest().outputs[output];
-  const Tensor &logits = rank.output(output);
-  int64_t batch = tokens.shape[0], length = tokens.shape[1], width = logits.shape[2];
-  if (logits.shape[0] != batch || logits.shape[1] != length)
-    failInput("output '", spec.name, "' has shape ", toString(logits.shape), ", scoring needs logits at each of ",
-              length, " positions");
-  std::vector<ShardRun> runs = vocabularyRuns(spec, rank.rank());
-  std::vector<Part> mine;
-  for (int64_t b = 0; b < batch; ++b)
-    for (int64_t i = 0; i + 1 < length; ++i) {
-      const float *row = logits.as<float>() + (b * length + i) * width;
-      int64_t target = tokens.as<int64_t>()[b * length + i + 1];
-      Part part{{-INFINITY, 0}, NAN};
-      for (const ShardRun &run : runs) {
-        int64_t count = std::min(run.length, width - run.local);
-        part.sum.add(logSumExp(row + run.local, count));
-        if (target >= run.global && target < run.global + count)
-          part.target = row[run.local + target - run.global];
+  int64_t batch = tokens.shape[0], length = tokens.shape[1];
+  std::vector<Part> mine(static_cast<size_t>(batch * (length - 1)), Part{{-INFINITY, 0}, NAN});
+  for (const Rank::Part &columns : rank.parts(output)) {
+    const Shape &shape = columns.data.shape;
+    int64_t first = rank.rows().first, width = shape[2];
+    int64_t count = engine.manifest().isDivided(spec) ? rank.rows().count : shape[0];
+    if (first + count > batch || (count != batch && !engine.manifest().isDivided(spec)) || shape[1] != length)
+      failInput("output '", spec.name, "' has shape ", toString(shape), ", scoring needs logits at each of ", length,
+                " positions");
+    for (int64_t b = 0; b < count; ++b)
+      for (int64_t i = 0; i + 1 < length; ++i) {
+        const float *row = columns.data.as<float>() + (b * length + i) * width;
+        int64_t target = tokens.as<int64_t>()[(first + b) * length + i + 1];
+        Part &part = mine[static_cast<size_t>((first + b) * (length - 1) + i)];
+        for (const ShardRun &run : columns.runs) {
+          part.sum.add(logSumExp(row + run.local, run.length));
+          if (target >= run.global && target < run.global + run.length)
+            part.target = row[run.local + target - run.global];
+        }
       }
-      mine.push_back(part);
-    }
+  }
   std::vector<Part> all(mine.size() * static_cast<size_t>(engine.size()));
   rank.communicator().allGatherBytes("score", mine.data(), all.data(), mine.size() * sizeof(Part));
   if (rank.rank() != 0)

@@ -4,7 +4,7 @@
 namespace caat::runtime {
 
 Engine::Workers::Workers(const Program &program, const EngineOptions &options)
-    : group(program.manifest().tp, {options.timeout}) {
+    : group(program.manifest().tp, {options.timeout, -1, options.link}) {
   int size = program.manifest().tp;
   for (int rank = 0; rank < size; ++rank)
     ranks.push_back(std::make_unique<Rank>(program, group.at(rank), options.threadsPerRank));
@@ -67,6 +67,8 @@ void Engine::Workers::run(const std::function<void(Rank &)> &job) {
   if (!error)
     return;
   group.reset();
+  for (auto &rank : ranks)
+    rank->context.rings.invalidate();
   throw Error(error->kind, error->what());
 }
 

@@ -28,7 +28,9 @@ struct Weight {
   int64_t k, n;
   Type type;                   // of the product
   memory::desc stored, layout; // as the file has it, as the product reads it
+  const std::byte *source;     // in `stored`
   const std::byte *data;       // in `layout` after pack()
+  bool travels;
   size_t layoutId = 0;
 };
 
@@ -77,19 +79,25 @@ struct Linears::State {
   std::vector<memory::desc> layouts; // the different ones: weights of one layout share their primitives
   std::map<std::tuple<size_t, int64_t, bool>, Product> products; // (layout, m, accumulate)
 
+  size_t add(const ParameterSpec &spec, const std::byte *data, bool travels);
   void chooseLayout(Weight &weight);
+  void copy(const Weight &weight, std::byte *to);
   Product &product(const Weight &weight, int64_t m, bool accumulate);
 };
 
 Linears::Linears() : state(std::make_unique<State>()) {}
 Linears::~Linears() = default;
 
-size_t Linears::add(const ParameterSpec &spec, const std::byte *data) {
+size_t Linears::State::add(const ParameterSpec &spec, const std::byte *data, bool travels) {
   Type type = spec.dtype == DType::BF16 ? Type::bf16 : Type::f32;
   memory::desc stored({spec.k(), spec.n()}, type, spec.transposed ? Tag::ba : Tag::ab);
-  state->weights.push_back({spec.k(), spec.n(), type, stored, stored, data});
-  return state->weights.size() - 1;
+  weights.push_back({spec.k(), spec.n(), type, stored, stored, data, data, travels});
+  return weights.size() - 1;
 }
+
+size_t Linears::add(const ParameterSpec &spec, const std::byte *data) { return state->add(spec, data, false); }
+
+size_t Linears::addTravelling(const ParameterSpec &spec, const std::byte *data) { return state->add(spec, data, true); }
 
 void Linears::State::chooseLayout(Weight &weight) {
   memory::desc any({weight.k, weight.n}, weight.type, Tag::any);
@@ -107,6 +115,14 @@ void Linears::State::chooseLayout(Weight &weight) {
                       .weights_desc();
 }
 
+/// From its stored data to its layout.
+void Linears::State::copy(const Weight &weight, std::byte *to) {
+  memory from(weight.stored, engine, const_cast<std::byte *>(weight.source));
+  memory into(weight.layout, engine, to);
+  dnnl::reorder(from, into).execute(stream, from, into);
+  stream.wait();
+}
+
 void Linears::pack(const std::function<void(size_t)> &packed) {
   try {
     size_t total = 0;
@@ -116,19 +132,16 @@ void Linears::pack(const std::function<void(size_t)> &packed) {
       weight.layoutId = static_cast<size_t>(known - state->layouts.begin());
       if (known == state->layouts.end())
         state->layouts.push_back(weight.layout);
-      if (weight.layout != weight.stored)
+      if (weight.layout != weight.stored && !weight.travels)
         total += align(weight.layout.get_size());
     }
     state->arena.reserve(total);
     std::byte *to = state->arena.data();
     for (size_t i = 0; i < state->weights.size(); ++i) {
       Weight &weight = state->weights[i];
-      if (weight.layout == weight.stored)
+      if (weight.layout == weight.stored || weight.travels)
         continue;
-      memory from(weight.stored, state->engine, const_cast<std::byte *>(weight.data));
-      memory into(weight.layout, state->engine, to);
-      dnnl::reorder(from, into).execute(state->stream, from, into);
-      state->stream.wait();
+      state->copy(weight, to);
       weight.data = to;
       to += align(weight.layout.get_size());
       packed(i);
@@ -189,6 +202,19 @@ void Linears::run(size_t index, const float *x, int64_t m, float *y, bool accumu
     failRun("oneDNN: product [", m, ", ", weight.k, "] x [", weight.k, ", ", weight.n, "]: ", e.what());
   }
 }
+
+size_t Linears::bytes(size_t weight) const { return state->weights[weight].layout.get_size(); }
+
+void Linears::packTo(size_t index, std::byte *to) {
+  try {
+    state->copy(state->weights[index], to);
+  } catch (const dnnl::error &e) {
+    failRun("oneDNN cannot pack a weight: ", e.what());
+  }
+  state->weights[index].data = to;
+}
+
+void Linears::moveTo(size_t index, const std::byte *data) { state->weights[index].data = data; }
 
 size_t Linears::bytes() const {
   size_t total = 0;

@@ -18,9 +18,20 @@ public:
 
   /// Registers the weight of `spec` at `data` (in its stored layout, kept alive by the caller). Returns its number.
   size_t add(const ParameterSpec &spec, const std::byte *data);
-  /// Packs all, once, after the last add(); `packed(i)` is called when weight i no longer needs its data. Weights that
-  /// run as fast as they are stored stay where they are and are not reported.
+  /// The same for a weight that travels: its place is the caller's, see packTo() and moveTo().
+  size_t addTravelling(const ParameterSpec &spec, const std::byte *data);
+  /// Packs all but those that travel, once, after the last add(); `packed(i)` is called when weight i no longer needs
+  /// its data. Weights that run as fast as they are stored stay where they are and are not reported.
   void pack(const std::function<void(size_t)> &packed);
+
+  // After pack().
+
+  /// Bytes of a weight, as a product reads it.
+  size_t bytes(size_t weight) const;
+  /// Packs a weight that travels from its stored data to `to`, and reads it there from now on.
+  void packTo(size_t weight, std::byte *to);
+  /// Another rank's slice of the weight, packed, is read at `data` from now on.
+  void moveTo(size_t weight, const std::byte *data);
 
   /// y[m, N] (+)= x[m, K] * W; x and y are fp32, x is rounded to bf16 for a bf16 weight.
   void run(size_t weight, const float *x, int64_t m, float *y, bool accumulate);

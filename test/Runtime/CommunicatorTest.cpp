@@ -262,4 +262,105 @@ TEST_P(CommunicatorTest, AbortReachesEverybodyAndIsForgotten) {
   expectNoErrors(onRanks(group, size, [&](Communicator &comm, int) { comm.checkSchedule("x"); }));
 }
 
+/// This rank's bytes for the `round`-th exchange.
+std::vector<uint8_t> pattern(int rank, int round, size_t bytes) {
+  std::vector<uint8_t> data(bytes);
+  for (size_t i = 0; i < bytes; ++i)
+    data[i] = static_cast<uint8_t>(static_cast<size_t>(rank) * 31 + static_cast<size_t>(round) * 7 + i % 251);
+  return data;
+}
+
+TEST_P(CommunicatorTest, ExchangesBesideOtherCollectives) {
+  for (int64_t shift : {1, -1}) {
+    std::atomic<int> wrong = 0;
+    expectNoErrors(onRanks(group, size, [&](Communicator &comm, int rank) {
+      for (int round = 0; round < 20; ++round) {
+        size_t bytes = round % 3 == 0 ? 3 : 400000 + static_cast<size_t>(round);
+        std::vector<uint8_t> out = pattern(rank, round, bytes), in(bytes), twin = out;
+        CollectiveCall what{-2, "ring", CollectiveKind::Permute, DType::UI8, static_cast<int64_t>(bytes), shift};
+        comm.startPermute(what, out.data(), in.data(), what.count, shift);
+        float x = 1;
+        comm.allReduce(call(CollectiveKind::AllReduce, 1), &x);
+        comm.finishPermute(what);
+        int from = static_cast<int>(((rank - shift) % size + size) % size);
+        comm.permuteInPlace(what, twin.data(), what.count, shift);
+        wrong += x != static_cast<float>(size) || in != pattern(from, round, bytes) || twin != in;
+      }
+    }));
+    EXPECT_EQ(wrong, 0);
+  }
+}
+
+TEST_P(CommunicatorTest, ExchangeNamesTheLateRank) {
+  if (size < 2)
+    return;
+  ThreadGroup impatient(size, {std::chrono::milliseconds(100)});
+  auto errors = onRanks(impatient, size, [&](Communicator &comm, int rank) {
+    std::vector<uint8_t> out(1000), in(1000);
+    CollectiveCall what{-2, "layers.0.mlp", CollectiveKind::Permute, DType::UI8, 1000, 1};
+    if (rank != 1) {
+      comm.startPermute(what, out.data(), in.data(), 1000, 1);
+      comm.finishPermute(what);
+    }
+    while (rank == 1 && !comm.aborted())
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  });
+  for (int rank : {0, 2 % size}) {
+    const std::string &error = errors[static_cast<size_t>(rank)];
+    EXPECT_NE(error.find("permute 'layers.0.mlp' timed out after 0.1 s"), error.npos) << error;
+    EXPECT_NE(error.find("waiting for rank 1"), error.npos) << error;
+  }
+  impatient.reset();
+  expectNoErrors(onRanks(impatient, size, [&](Communicator &comm, int rank) {
+    std::vector<uint8_t> out = pattern(rank, 0, 1000), in(1000);
+    CollectiveCall what{-2, "again", CollectiveKind::Permute, DType::UI8, 1000, 1};
+    comm.startPermute(what, out.data(), in.data(), 1000, 1);
+    comm.finishPermute(what);
+    EXPECT_EQ(in, pattern((rank + size - 1) % size, 0, 1000));
+  }));
+}
+
+TEST(Link, TransfersRunBesideWork) {
+  // 8 MB at 100 MB/s are 80 ms, beside 80 ms of something else; in place one comes after the other.
+  constexpr int64_t bytes = 8 << 20;
+  ThreadGroup slow(2, {std::chrono::seconds(30), -1, Link::parse("100MB/s,10us")});
+  auto timed = [&](bool inPlace) {
+    auto begin = std::chrono::steady_clock::now();
+    for (const std::string &error : onRanks(slow, 2, [&](Communicator &comm, int) {
+           std::vector<uint8_t> out(bytes), in(bytes);
+           CollectiveCall what{-2, "ring", CollectiveKind::Permute, DType::UI8, bytes, 1};
+           if (!inPlace)
+             comm.startPermute(what, out.data(), in.data(), bytes, 1);
+           std::this_thread::sleep_for(std::chrono::milliseconds(80));
+           inPlace ? comm.permuteInPlace(what, out.data(), bytes, 1) : comm.finishPermute(what);
+         }))
+      EXPECT_EQ(error, "");
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  };
+  double beside = timed(false), after = timed(true);
+  EXPECT_GE(beside, 0.080);
+  EXPECT_LT(beside, 0.150);
+  EXPECT_GE(after, 0.160);
+}
+
+TEST(Link, SlowsCollectivesByTheRingFormula) {
+  ThreadGroup slow(3, {std::chrono::seconds(30), -1, Link::parse("10MB/s,1ms")});
+  auto begin = std::chrono::steady_clock::now();
+  for (const std::string &error : onRanks(slow, 3, [&](Communicator &comm, int rank) {
+         std::vector<float> data = values(rank, 75000); // 300 kB: 4 messages, 400 kB on the wire
+         comm.allReduce(call(CollectiveKind::AllReduce, 75000), data.data());
+       }))
+    EXPECT_EQ(error, "");
+  double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  EXPECT_GE(seconds, 0.044);
+  EXPECT_LT(seconds, 0.2);
+}
+
+TEST(Link, RefusesWhatItCannotRead) {
+  for (const char *text :
+       {"", "10", "GB/s", "10GB/s,", "10GB/s,5", "-1GB/s", "0GB/s", "nanGB/s", "10TB/s", "10GB/s,5us,"})
+    EXPECT_THROW(Link::parse(text), Error) << text;
+  EXPECT_DOUBLE_EQ(Link::parse("800MB/s,0.1ms").seconds(2, 8e8), 1.0002);
+}
+
 } // namespace

@@ -54,7 +54,10 @@ const Json removed = Json(Json::value_t::discarded);
 
 INSTANTIATE_TEST_SUITE_P(
     Entries, ManifestDamage,
-    testing::Values(Damage{"newer", "/format", 2, "format 2 is newer"},
+    testing::Values(Damage{"newer", "/format", 3, "format 3 is newer"},
+                    Damage{"strategy", "/strategy", "pp", ".strategy: 'pp' is not known"},
+                    Damage{"noBatch", "/strategy", "rtp", "'batch' is missing"},
+                    Damage{"rotation", "/parameters/1/rotation", 0, "there are no rotations"},
                     Damage{"noFormat", "/format", removed, "'format' is missing"},
                     Damage{"noRanks", "/tp", 0, "manifest.json.tp: 0 is not in [1, 1024]"},
                     Damage{"textForNumber", "/tp", "2", "manifest.json.tp: expected an integer"},

@@ -20,6 +20,7 @@ struct Common {
   std::string directory;
   int threadsPerRank = 1;
   double timeout = 30;
+  std::string link;
   bool json = false, quiet = false;
 
   void addTo(CLI::App &command);

@@ -15,6 +15,7 @@ void Common::addTo(CLI::App &command) {
   command.add_option("--timeout", timeout, "Seconds that a rank waits for the others in a collective")
       ->check(CLI::Range(0.001, 1e6))
       ->capture_default_str();
+  command.add_option("--link", link, "Make the ranks as slow as a link between machines: 10GB/s or 10GB/s,5us");
   command.add_flag("--json", json, "Print the result as JSON");
   command.add_flag("--quiet,-q", quiet, "No progress on stderr");
 }
@@ -23,6 +24,8 @@ runtime::EngineOptions Common::engineOptions() const {
   runtime::EngineOptions options;
   options.threadsPerRank = threadsPerRank;
   options.timeout = std::chrono::milliseconds(static_cast<int64_t>(std::max(1.0, timeout * 1000)));
+  if (!link.empty())
+    options.link = runtime::Link::parse(link);
   return options;
 }
 

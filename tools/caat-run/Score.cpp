@@ -19,8 +19,11 @@ void score(const ScoreOptions &options) {
   runtime::Engine engine(options.directory, engineOptions);
   runtime::ScoreOptions task = options;
   task.progress = std::ref(progress);
+  auto begin = std::chrono::steady_clock::now();
   runtime::ScoreResult result = runtime::score(engine, tokens, task);
-  nlohmann::ordered_json json = {{"nll", result.nll}, {"perplexity", result.perplexity}, {"tokens", result.tokens}};
+  double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  nlohmann::ordered_json json = {
+      {"nll", result.nll}, {"perplexity", result.perplexity}, {"tokens", result.tokens}, {"seconds", seconds}};
   std::cout << json.dump() << '\n';
 }
 } // namespace
@@ -39,8 +42,9 @@ void addScore(CLI::App &app, Action &run) {
   command->add_option("--batch", options->batch, "Windows to run together")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
       ->capture_default_str();
-  command->footer("Prints {\"nll\", \"perplexity\", \"tokens\"}: the mean over the predicted tokens.\nExample:\n"
-                  "  caat-run score model/ --tokens=corpus.npy --length=512 --samples=4");
+  command->footer(
+      "Prints {\"nll\", \"perplexity\", \"tokens\", \"seconds\"}: the mean over the predicted tokens.\nExample:\n"
+      "  caat-run score model/ --tokens=corpus.npy --length=512 --samples=4");
   command->callback([options, &run] { run = [options] { score(*options); }; });
 }
 

@@ -7,6 +7,7 @@
 // - Large all-reduces: rank r sums slice r of all arrays and writes it into all arrays, between two barriers. That is
 //   reduce-scatter and all-gather in one pass.
 #include "Barrier.h"
+#include "Exchange.h"
 #include "Reduce.h"
 #include "caat/runtime/Communicator.h"
 #include "caat/runtime/Error.h"
@@ -59,16 +60,19 @@ struct alignas(128) Slot {
 
 struct ThreadGroup::State {
   State(int size, CommunicatorOptions options)
-      : size(size), timeout(options.timeout), barrier(size, chooseSpin(size, options.spin), options.timeout),
-        slots(new Slot[static_cast<size_t>(size)]) {
+      : size(size), timeout(options.timeout), link(options.link),
+        barrier(size, chooseSpin(size, options.spin), options.timeout), slots(new Slot[static_cast<size_t>(size)]) {
     for (int rank = 0; rank < size; ++rank)
       for (auto &staging : slots[rank].staging)
         staging.reset(new std::byte[stagingBytes]);
+    exchange = std::make_unique<Exchange>(size, link, [this] { return barrier.aborted(); });
   }
   int size;
   std::chrono::milliseconds timeout;
+  Link link;
   Barrier barrier;
   std::unique_ptr<Slot[]> slots;
+  std::unique_ptr<Exchange> exchange;
 };
 
 class ThreadGroup::Rank : public Communicator {
@@ -85,6 +89,7 @@ public:
       for (int r = 0; r < size(); ++r)
         sources[r] = state.slots[r].staging[parity].get();
       sumInOrder(call.dtype, sources, std::span(&data, 1), 0, call.count);
+      pace(2 * (size() - 1), 2.0 * (size() - 1) / size() * static_cast<double>(bytes));
       return;
     }
     int parity = enter({call, data, data});
@@ -96,6 +101,7 @@ public:
     int64_t begin = std::min(call.count, lines * rank() / size() * line);
     int64_t end = std::min(call.count, lines * (rank() + 1) / size() * line);
     sumInOrder(call.dtype, sources, destinations, begin, end);
+    pace(2 * (size() - 1), 2.0 * (size() - 1) / size() * static_cast<double>(bytes));
     leave(call);
   }
 
@@ -110,6 +116,7 @@ public:
       for (int64_t o = 0; o < outer; ++o, from += row, to += row * static_cast<size_t>(size()))
         copyBytes(to, from, row);
     }
+    pace(size() - 1, static_cast<double>(bytes) * (size() - 1));
     if (!small)
       leave(call);
   }
@@ -125,6 +132,7 @@ public:
       void *to = static_cast<std::byte *>(out) + static_cast<size_t>(o) * row;
       sumInOrder(call.dtype, sources, std::span(&to, 1), 0, inner);
     }
+    pace(size() - 1, static_cast<double>(row) * static_cast<double>(outer) * (size() - 1));
     leave(call);
   }
 
@@ -134,6 +142,7 @@ public:
     for (int r = 0; r < size(); ++r)
       copyBytes(static_cast<std::byte *>(out) + part * static_cast<size_t>(r),
                 static_cast<const std::byte *>(posted(r, parity).in) + part * static_cast<size_t>(rank()), part);
+    pace(size() - 1, static_cast<double>(part) * (size() - 1));
     leave(call);
   }
 
@@ -142,6 +151,7 @@ public:
     size_t bytes = static_cast<size_t>(count) * sizeOf(call.dtype);
     int64_t n = size(), from = ((rank() - shift % n) % n + n) % n;
     const void *source = posted(static_cast<int>(from), parity).in;
+    pace(1, static_cast<double>(bytes));
     if (in != out) {
       copyBytes(out, source, bytes);
       leave(call);
@@ -159,7 +169,30 @@ public:
     int parity = enter({call, data, data});
     if (rank() != root)
       copyBytes(data, posted(root, parity).in, static_cast<size_t>(count) * sizeOf(call.dtype));
+    pace(size() - 1, static_cast<double>(count) * static_cast<double>(sizeOf(call.dtype)));
     leave(call);
+  }
+
+  void startPermute(const CollectiveCall &call, const void *in, void *out, int64_t count, int64_t shift) override {
+    mine.lastCall.store(call.name, std::memory_order_relaxed);
+    state.exchange->start(rank(), call, in, out, static_cast<size_t>(count) * sizeOf(call.dtype), shift);
+  }
+
+  void finishPermute(const CollectiveCall &call) override {
+    int other = rank();
+    switch (state.exchange->finish(rank(), state.timeout, other)) {
+    case Exchange::Result::Done:
+      return;
+    case Exchange::Result::Aborted:
+      failRun(state.barrier.reason());
+    case Exchange::Result::Disagree:
+      state.barrier.abort(describe(call) + ": rank " + std::to_string(rank()) + " and its neighbour rotate different " +
+                          "weights");
+      failRun(state.barrier.reason());
+    case Exchange::Result::TimedOut:
+      break;
+    }
+    failLate(call, {other});
   }
 
   void abort(const std::string &reason) override { state.barrier.abort(reason); }
@@ -202,23 +235,35 @@ private:
     return enter({call, data, nullptr});
   }
 
+  /// Takes the time that a slow link would, from the moment on when all ranks had come.
+  void pace(double messages, double bytes) {
+    if (state.link.isSlow())
+      waitUntil(met, state.link.seconds(messages, bytes), [this] { return aborted(); });
+  }
+
   /// Waits until the others have read this rank's data.
   void leave(const CollectiveCall &call) { meet(call); }
 
   void meet(const CollectiveCall &call) {
     switch (state.barrier.wait(rank(), ++round)) {
     case Barrier::Result::Passed:
+      if (state.link.isSlow())
+        met = std::chrono::steady_clock::now();
       return;
     case Barrier::Result::Aborted:
       failRun(state.barrier.reason());
     case Barrier::Result::TimedOut:
       break;
     }
+    failLate(call, state.barrier.late(round));
+  }
+
+  [[noreturn]] void failLate(const CollectiveCall &call, const std::vector<int> &ranks) {
     std::ostringstream reason;
     reason << describe(call) << " timed out after " << std::chrono::duration<double>(state.timeout).count()
            << " s on rank " << rank() << ": waiting for";
     const char *separator = " ";
-    for (int late : state.barrier.late(round)) {
+    for (int late : ranks) {
       const char *last = state.slots[late].lastCall.load(std::memory_order_relaxed);
       reason << separator << "rank " << late << " (";
       last ? reason << "last seen in '" << last << "')" : reason << "which has not called a collective yet)";
@@ -231,6 +276,7 @@ private:
   State &state;
   Slot &mine;
   uint32_t round = 0;
+  std::chrono::steady_clock::time_point met; // when the last barrier was passed
 };
 
 ThreadGroup::ThreadGroup(int size, CommunicatorOptions options) {
@@ -248,6 +294,7 @@ Communicator &ThreadGroup::at(int rank) { return *ranks.at(static_cast<size_t>(r
 void ThreadGroup::abort(const std::string &reason) { state->barrier.abort(reason); }
 
 void ThreadGroup::reset() {
+  state->exchange->reset();
   state->barrier.reset();
   for (auto &rank : ranks)
     rank->reset();

@@ -47,12 +47,19 @@ public:
   virtual void permute(const CollectiveCall &call, const void *in, void *out, int64_t count, int64_t shift) = 0;
   virtual void broadcast(const CollectiveCall &call, void *data, int64_t count, int root) = 0;
 
+  /// permute() beside whatever the rank does next: until finishPermute() the buffers, which do not overlap, may not be
+  /// written and `out` not be read. One at a time.
+  virtual void startPermute(const CollectiveCall &call, const void *in, void *out, int64_t count, int64_t shift) = 0;
+  virtual void finishPermute(const CollectiveCall &call) = 0;
+
   /// Ends every rank's waiting with this text; the first one counts.
   virtual void abort(const std::string &reason) = 0;
   virtual bool aborted() const = 0;
 
   /// Bytes of every rank, one after another, by allGather.
   void allGatherBytes(const char *name, const void *in, void *out, size_t bytes);
+  /// permute() of bytes onto themselves, a piece at a time.
+  void permuteInPlace(const CollectiveCall &call, void *data, int64_t bytes, int64_t shift);
   /// Compares the schedule of collectives before the first one. Throws Error (Run) that names the rank that differs.
   void checkSchedule(std::string_view digest);
 
@@ -63,10 +70,23 @@ private:
   int rank_, size_;
 };
 
+/// A link between the ranks that is slower than memory: what a collective would take on it is waited for.
+struct Link {
+  double bytesPerSecond = 0; // 0: as fast as it goes
+  double latency = 0;        // seconds of each message
+  bool isSlow() const { return bytesPerSecond > 0 || latency > 0; }
+  double seconds(double messages, double bytes) const {
+    return messages * latency + (bytesPerSecond > 0 ? bytes / bytesPerSecond : 0);
+  }
+  /// "10GB/s", "10GB/s,5us", "800MB/s,0.1ms". Throws Error (Input).
+  static Link parse(const std::string &text);
+};
+
 struct CommunicatorOptions {
   std::chrono::milliseconds timeout{30000};
   /// Turns of the waiting loop before a rank sleeps; below 0: chosen from the number of cores.
   int spin = -1;
+  Link link = {};
 };
 
 /// Ranks that are threads of this process. reset() on any of them, with all ranks idle, forgets an abort.

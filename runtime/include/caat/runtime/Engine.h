@@ -15,6 +15,7 @@ class Rank;
 struct EngineOptions {
   int threadsPerRank = 1;
   std::chrono::milliseconds timeout{30000};          // of a collective
+  Link link = {};                                    // between the ranks
   std::function<void(const std::string &)> progress; // may be empty; called by the loading thread
 };
 

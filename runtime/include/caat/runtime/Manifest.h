@@ -40,7 +40,8 @@ struct ParameterSpec {
   DType dtype = DType::F32;
   Shape shape; // as stored
   bool linear = false;
-  bool transposed = false; // linear: stored [N, K]
+  bool transposed = false;             // linear: stored [N, K]
+  std::optional<size_t> rotation = {}; // the group that it travels with
 
   int64_t k() const { return shape[transposed ? 1 : 0]; }
   int64_t n() const { return shape[transposed ? 0 : 1]; }
@@ -60,6 +61,9 @@ struct CollectiveSpec {
 struct Manifest {
   int tp = 1;
   std::string strategy, device, features, code; // features: "+avx512f,..." that the code needs
+  std::vector<std::string> rotations;           // rtp: groups of weights that travel round the ring
+  bool rotateInPlace = false;                   // rtp: no spare buffers
+  std::optional<size_t> batch;                  // rtp: the dimension that is divided over the ranks
   std::vector<std::string> dims;
   std::vector<ArraySpec> inputs, outputs;
   std::vector<CacheSpec> caches;
@@ -73,6 +77,13 @@ struct Manifest {
   static Manifest read(const std::string &path);
   /// `origin` is only for messages.
   static Manifest parse(std::string_view json, const std::string &origin);
+
+  /// Parts of a sharded array that one rank holds: its own, or with rotated weights those of all virtual ranks.
+  int64_t partsOf(const ArraySpec &array) const { return array.shard && batch ? tp : 1; }
+  /// True where each rank has some rows of the array.
+  bool isDivided(const ArraySpec &array) const {
+    return batch && !array.shape.empty() && array.shape[0].asSymbol() == static_cast<int64_t>(*batch);
+  }
 
   size_t bufferCount() const { return inputs.size() + caches.size() + outputs.size() + parameters.size(); }
   std::optional<size_t> dim(std::string_view name) const;

@@ -13,14 +13,16 @@ struct Profile {
   double linear = 0;        // products with weights
   double matmul = 0;        // products of activations
   double kernels = 0;       // generated kernels and copies
-  double communication = 0; // collectives, waiting included
+  double communication = 0; // collectives and rotations, as far as this rank waited for them
   int64_t runs = 0;
   std::vector<CollectiveStats> collectives; // by the manifest's index
+  std::vector<CollectiveStats> rotations;   // the same
 
   void reset() {
-    size_t count = collectives.size();
+    size_t count = collectives.size(), turning = rotations.size();
     *this = Profile();
     collectives.resize(count);
+    rotations.resize(turning);
   }
 };
 

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "Rings.h"
+#include "caat/runtime/Error.h"
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+namespace caat::runtime {
+
+static constexpr size_t align(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+Rings::Rings(const Manifest &manifest, Linears &linears, Communicator &communicator)
+    : linears(linears), communicator(communicator), inPlace(manifest.rotateInPlace),
+      shift(std::getenv("CAAT_TEST_REVERSE_RING") ? -1 : 1), groups(manifest.rotations.size()) {}
+
+void Rings::add(size_t group, int64_t linear, void **pointer, const std::byte *source, size_t bytes) {
+  groups[group].members.push_back({linear, pointer, source, 0, bytes});
+}
+
+void Rings::allocate() {
+  for (Group &group : groups) {
+    for (Member &member : group.members) {
+      if (member.linear >= 0)
+        member.bytes = linears.bytes(static_cast<size_t>(member.linear));
+      member.offset = group.bytes;
+      group.bytes += align(member.bytes);
+    }
+    auto known = std::find_if(spares.begin(), spares.end(), [&](const Spare &s) { return s.bytes == group.bytes; });
+    group.spare = static_cast<size_t>(known - spares.begin());
+    if (known == spares.end() && !inPlace)
+      spares.push_back({group.bytes, nullptr});
+  }
+  memory.reserve(weightBytes() + spareBytes());
+  std::byte *next = memory.data();
+  for (Group &group : groups)
+    group.data = std::exchange(next, next + group.bytes);
+  for (Spare &spare : spares)
+    spare.data = std::exchange(next, next + spare.bytes);
+  refill();
+}
+
+void Rings::refill() {
+  for (Group &group : groups) {
+    for (Member &member : group.members) {
+      if (member.linear >= 0)
+        linears.packTo(static_cast<size_t>(member.linear), group.data + member.offset);
+      else
+        std::memcpy(group.data + member.offset, member.source, member.bytes);
+    }
+    point(group);
+  }
+  runs = 0;
+  valid = true;
+}
+
+void Rings::point(Group &group) {
+  for (Member &member : group.members) {
+    std::byte *data = group.data + member.offset;
+    if (member.linear >= 0)
+      linears.moveTo(static_cast<size_t>(member.linear), data);
+    else
+      *member.pointer = data;
+  }
+}
+
+int64_t Rings::shardAt(int64_t step) const {
+  int64_t size = communicator.size(), hops = runs * (size - 1) + step;
+  return ((communicator.rank() - hops) % size + size) % size;
+}
+
+void Rings::start(size_t index, const CollectiveCall &call) {
+  Group &group = groups[index];
+  communicator.startPermute(call, group.data, spares[group.spare].data, call.count, shift);
+}
+
+void Rings::finish(size_t index, const CollectiveCall &call) {
+  Group &group = groups[index];
+  communicator.finishPermute(call);
+  std::swap(group.data, spares[group.spare].data);
+  point(group);
+}
+
+void Rings::rotateInPlace(size_t index, const CollectiveCall &call) {
+  communicator.permuteInPlace(call, groups[index].data, call.count, shift);
+}
+
+size_t Rings::weightBytes() const {
+  size_t total = 0;
+  for (const Group &group : groups)
+    total += group.bytes;
+  return total;
+}
+
+size_t Rings::spareBytes() const {
+  size_t total = 0;
+  for (const Spare &spare : spares)
+    total += spare.bytes;
+  return total;
+}
+
+} // namespace caat::runtime

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Weights that travel round the ranks. Each group lies in one flat buffer, which holds one virtual rank's shard of all
+// its weights; a rotation replaces it by the next one.
+#ifndef CAAT_RUNTIME_CORE_RINGS_H
+#define CAAT_RUNTIME_CORE_RINGS_H
+
+#include "../cpu/Linear.h"
+#include "Memory.h"
+#include "caat/runtime/Communicator.h"
+#include <vector>
+
+namespace caat::runtime {
+
+class Rings {
+public:
+  Rings(const Manifest &manifest, Linears &linears, Communicator &communicator);
+
+  /// A weight of `group`: a product's by its number in `linears` (at least 0), or one that is read through `pointer`.
+  /// `source` holds this rank's own shard, in `bytes` bytes.
+  void add(size_t group, int64_t linear, void **pointer, const std::byte *source, size_t bytes);
+  /// Makes the buffers, after Linears::pack(), and fills them with this rank's own shards.
+  void allocate();
+  /// Own shards again, at the start of the ring; needed after a run that failed anywhere.
+  void refill();
+  void invalidate() { valid = false; }
+  bool isValid() const { return valid; }
+  /// A whole run has gone by: after N - 1 hops the shards are one place further, and the next run begins there.
+  void finishRun() { ++runs; }
+
+  /// The virtual rank whose shards are at hand in a step of the run.
+  int64_t shardAt(int64_t step) const;
+
+  void start(size_t group, const CollectiveCall &call);
+  void finish(size_t group, const CollectiveCall &call);
+  void rotateInPlace(size_t group, const CollectiveCall &call);
+
+  size_t bytes(size_t group) const { return groups[group].bytes; }
+  /// Of all groups, and of the spare buffers.
+  size_t weightBytes() const;
+  size_t spareBytes() const;
+
+private:
+  struct Member {
+    int64_t linear;
+    void **pointer;
+    const std::byte *source;
+    size_t offset, bytes;
+  };
+  struct Group {
+    std::vector<Member> members;
+    size_t bytes = 0, spare = 0;
+    std::byte *data = nullptr;
+  };
+  /// Receives the shard that comes; one for all groups of a size.
+  struct Spare {
+    size_t bytes;
+    std::byte *data;
+  };
+  void point(Group &group);
+
+  Linears &linears;
+  Communicator &communicator;
+  bool inPlace;
+  int64_t shift; // -1 where a test turns the ring the wrong way round
+  int64_t runs = 0;
+  bool valid = true;
+  std::vector<Group> groups;
+  std::vector<Spare> spares;
+  LargeBuffer memory; // of all groups and spares
+};
+
+} // namespace caat::runtime
+
+#endif

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "core/Rings.h"
+#include "Expect.h"
+#include <atomic>
+#include <thread>
+
+using namespace caat::runtime;
+using namespace caat::test;
+
+namespace {
+
+constexpr int64_t inner = 24, outer = 40, entries = 1000;
+
+/// One rank with two groups: a product's weight and an array in the first, an array in the second. Slice r holds r + 1.
+struct RingRank {
+  Linears linears;
+  Rings rings;
+  int rank;
+  std::vector<float> weight, table, other;
+  void *tableAt = nullptr, *otherAt = nullptr;
+
+  RingRank(const Manifest &manifest, Communicator &comm)
+      : rings(manifest, linears, comm), rank(comm.rank()), weight(inner * outer, static_cast<float>(rank + 1)),
+        table(entries, static_cast<float>(rank + 1)), other(3, static_cast<float>(rank + 1)) {
+    ParameterSpec spec;
+    spec.shape = {inner, outer};
+    spec.linear = true;
+    auto bytes = [](const std::vector<float> &data) { return reinterpret_cast<const std::byte *>(data.data()); };
+    auto number = static_cast<int64_t>(linears.addTravelling(spec, bytes(weight)));
+    rings.add(0, number, nullptr, bytes(weight), 0);
+    rings.add(0, -1, &tableAt, bytes(table), table.size() * 4);
+    rings.add(1, -1, &otherAt, bytes(other), other.size() * 4);
+    linears.pack([](size_t) {});
+    rings.allocate();
+  }
+
+  CollectiveCall call(size_t group) const {
+    return {-2 - static_cast<int64_t>(group),         "ring", CollectiveKind::Permute, DType::UI8,
+            static_cast<int64_t>(rings.bytes(group)), 1};
+  }
+
+  /// Whether everything of `group` is virtual rank `shard`'s, while it may be travelling.
+  bool holds(size_t group, int64_t shard) {
+    auto value = static_cast<float>(shard + 1);
+    if (group == 1)
+      return static_cast<float *>(otherAt)[0] == value && static_cast<float *>(otherAt)[2] == value;
+    std::vector<float> x(inner, 1.0f), y(outer);
+    linears.run(0, x.data(), 1, y.data(), false);
+    const auto *at = static_cast<float *>(tableAt);
+    return std::abs(y[0] - value * inner) < 1e-3f && std::abs(y[outer - 1] - value * inner) < 1e-3f && at[0] == value &&
+           at[entries - 1] == value;
+  }
+};
+
+class RingsTest : public testing::TestWithParam<std::tuple<int, bool>> {};
+
+INSTANTIATE_TEST_SUITE_P(Ranks, RingsTest, testing::Combine(testing::Values(1, 2, 3, 4), testing::Bool()));
+
+TEST_P(RingsTest, SlicesAreWhereTheRunExpectsThem) {
+  auto [size, inPlace] = GetParam();
+  Manifest manifest;
+  manifest.tp = size;
+  manifest.rotations = {"a", "b"};
+  manifest.rotateInPlace = inPlace;
+  ThreadGroup group(size);
+  std::atomic<int> wrong = 0;
+  std::vector<std::thread> threads;
+  for (int rank = 0; rank < size; ++rank)
+    threads.emplace_back([&, rank, size = size, inPlace = inPlace] {
+      RingRank mine(manifest, group.at(rank));
+      auto run = [&] {
+        for (size_t which : {0u, 1u})
+          for (int64_t step = 0; step < size; ++step) {
+            bool travels = step + 1 < size;
+            if (travels && !inPlace)
+              mine.rings.start(which, mine.call(which));
+            wrong += !mine.holds(which, mine.rings.shardAt(step));
+            if (travels)
+              inPlace ? mine.rings.rotateInPlace(which, mine.call(which)) : mine.rings.finish(which, mine.call(which));
+          }
+      };
+      wrong += mine.rings.shardAt(0) != rank;
+      for (int i = 0; i < 5; ++i) {
+        run();
+        mine.rings.finishRun();
+      }
+      // As after a run that failed: own slices, wherever they were.
+      mine.rings.invalidate();
+      wrong += mine.rings.isValid();
+      group.at(rank).checkSchedule("meet");
+      mine.rings.refill();
+      wrong += !mine.rings.isValid() || mine.rings.shardAt(0) != rank;
+      group.at(rank).checkSchedule("meet");
+      run();
+      wrong += inPlace != (mine.rings.spareBytes() == 0);
+      group.at(rank).checkSchedule("before the memory goes");
+    });
+  for (std::thread &thread : threads)
+    thread.join();
+  EXPECT_EQ(wrong, 0);
+}
+
+} // namespace
