@@ -51,7 +51,8 @@ def RT_WeightOp : RT_Op<"weight", [Symbol, IsolatedFromAbove, SingleBlock]> {
   let description = [{
     The region computes the weight from `onnx.get_initializer` and `onnx.Constant` and ends in `rt.yield`. The artifact
     writer evaluates it once per rank; nothing of it runs later. With `linear` the weight is a matrix that only
-    `rt.linear` uses, [K, N], or [N, K] with `transposed`; the runtime may pack it. Without, it is a dense buffer.
+    `rt.linear` uses, [K, N], or [N, K] with `transposed`; the runtime may pack it. Without, it is a dense buffer. With a
+    `group` the ranks' slices travel: the weight lies in the group's buffer, together with the others of the group.
 
     ```mlir
     rt.weight @scale : tensor<2xf32> {
@@ -63,12 +64,13 @@ def RT_WeightOp : RT_Op<"weight", [Symbol, IsolatedFromAbove, SingleBlock]> {
     **Constraints:**
     - (C1) the region ends in `rt.yield` of one value of the stated type, which is a static ranked tensor.
     - (C2) a linear weight has two dimensions; only linear weights are transposed.
+    - (C3) a group's name is not empty.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<AnyStaticShapeTensor>:$type, UnitAttr:$linear,
-                       UnitAttr:$transposed);
+                       UnitAttr:$transposed, OptionalAttr<StrAttr>:$group);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = [{
-    $sym_name (`linear` $linear^)? (`transposed` $transposed^)? `:` $type $body attr-dict
+    $sym_name (`linear` $linear^)? (`transposed` $transposed^)? (`group` $group^)? `:` $type $body attr-dict
   }];
   let hasRegionVerifier = 1;
   let extraClassDeclaration = [{
@@ -89,18 +91,20 @@ def RT_YieldOp : RT_Op<"yield", [Pure, Terminator, HasParent<"WeightOp">]> {
 def RT_ParameterOp : RT_Op<"parameter", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "a weight as a value";
   let description = [{
-    A read-only value.
+    A read-only value. Of a weight that travels, virtual rank `shard`'s slice, while this rank holds it.
 
     ```mlir
     %0 = rt.parameter @scale : tensor<2xf32>
+    %1 = rt.parameter @table at %j : tensor<24576x576xf32>
     ```
 
     **Constraints:**
     - (C1) the symbol is an `rt.weight` without `linear`, of the same shape and element type.
+    - (C2) `shard` is given exactly where the weight has a group.
   }];
-  let arguments = (ins FlatSymbolRefAttr:$weight);
+  let arguments = (ins FlatSymbolRefAttr:$weight, Optional<Index>:$shard);
   let results = (outs AnyTypeOf<[AnyRankedTensor, AnyMemRef]>:$result);
-  let assemblyFormat = "$weight attr-dict `:` type($result)";
+  let assemblyFormat = "$weight (`at` $shard^)? attr-dict `:` type($result)";
 }
 
 def RT_DimOp : RT_Op<"dim", [Pure]> {
@@ -116,21 +120,24 @@ def RT_DimOp : RT_Op<"dim", [Pure]> {
   let builders = [OpBuilder<(ins "::mlir::StringAttr":$name), [{ build($_builder, $_state, $_builder.getIndexType(), name); }]>];
 }
 
-def RT_BufferOp : RT_Op<"buffer", [Pure]> {
+def RT_BufferOp : RT_Op<"buffer", [Pure, AttrSizedOperandSegments]> {
   let summary = "an input, cache or output of the program's interface";
   let description = [{
-    The dense buffer at a position of the manifest's order, with the sizes of its dynamic dimensions.
+    The dense buffer at a position of the manifest's order, with the sizes of its dynamic dimensions. Where a rank holds
+    the parts of all virtual ranks, they lie one behind the other, and `block` is the number of one.
 
     ```mlir
     %ids = rt.buffer 0 [%batch, %seq] : memref<?x?xi64>
+    %part = rt.buffer 3 [%batch, %length] at %j : memref<?x3x?x64xf32>
     ```
 
     **Constraints:**
     - (C1) one size for each dynamic dimension, and the identity layout.
   }];
-  let arguments = (ins ConfinedAttr<I64Attr, [IntNonNegative]>:$position, Variadic<Index>:$sizes);
+  let arguments = (ins ConfinedAttr<I64Attr, [IntNonNegative]>:$position, Variadic<Index>:$sizes,
+                       Optional<Index>:$block);
   let results = (outs AnyMemRef:$result);
-  let assemblyFormat = "$position `[` $sizes `]` attr-dict `:` type($result)";
+  let assemblyFormat = "$position `[` $sizes `]` (`at` $block^)? attr-dict `:` type($result)";
   let hasVerifier = 1;
   let hasCanonicalizer = 1;
 }
@@ -144,7 +151,8 @@ def RT_WorkspaceOp : RT_Op<"workspace", [Pure]> {
 def RT_LinearOp : RT_Product<"linear", [DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "product with a weight: y = x W, or y += x W with accumulate";
   let description = [{
-    x is [..., K], y is [..., N]; leading dimensions are equal. The old value of y counts only with `accumulate`.
+    x is [..., K], y is [..., N]; leading dimensions are equal. The old value of y counts only with `accumulate`. Of a
+    weight that travels, virtual rank `shard`'s slice is meant, while this rank holds it.
 
     ```mlir
     %y = rt.linear @w ins(%x : tensor<?x4xf32>) outs(%init : tensor<?x8xf32>) -> tensor<?x8xf32>
@@ -154,14 +162,16 @@ def RT_LinearOp : RT_Product<"linear", [DeclareOpInterfaceMethods<SymbolUserOpIn
     - (C1) tensors with one result of y's type, or memrefs without result.
     - (C2) x and y have the same element type and the same leading dimensions.
     - (C3) the symbol is a linear `rt.weight`; its K and N are the last dimensions of x and y.
+    - (C4) `shard` is given exactly where the weight has a group.
   }];
   let arguments = (ins FlatSymbolRefAttr:$weight, AnyTypeOf<[AnyRankedTensor, AnyMemRef]>:$x,
-                       AnyTypeOf<[AnyRankedTensor, AnyMemRef]>:$init, UnitAttr:$accumulate);
+                       AnyTypeOf<[AnyRankedTensor, AnyMemRef]>:$init, Optional<Index>:$shard, UnitAttr:$accumulate);
   let assemblyFormat = [{
-    $weight (`accumulate` $accumulate^)? `ins` `(` $x `:` type($x) `)` `outs` `(` $init `:` type($init) `)` attr-dict
+    $weight (`accumulate` $accumulate^)? (`at` $shard^)? `ins` `(` $x `:` type($x) `)` `outs` `(` $init `:` type($init) `)` attr-dict
     (`->` type($results)^)?
   }];
-  let builders = [OpBuilder<(ins "::llvm::StringRef":$weight, "::mlir::Value":$x, "::mlir::Value":$init)>];
+  let builders = [OpBuilder<(ins "::llvm::StringRef":$weight, "::mlir::Value":$x, "::mlir::Value":$init,
+                                 CArg<"::mlir::Value", "{}">:$shard, CArg<"bool", "false">:$accumulate)>];
   let extraClassDeclaration = declareDestination;
 }
 
@@ -220,6 +230,40 @@ def RT_CopyOp : RT_Op<"copy", [MemoryEffects<[MemRead, MemWrite]>]> {
   let arguments = (ins AnyMemRef:$source, AnyMemRef:$target);
   let assemblyFormat = "$source `to` $target attr-dict `:` type($source) `to` type($target)";
   let hasVerifier = 1;
+}
+
+class RT_RotationOp<string mnemonic> : RT_Op<mnemonic> {
+  let arguments = (ins StrAttr:$group);
+  let assemblyFormat = "$group attr-dict";
+}
+
+def RT_RotateStartOp : RT_RotationOp<"rotate_start"> {
+  let summary = "begins to send a group's shards to the next rank, and to receive those of the rank before";
+  let description = [{
+    The shards at hand can be read until `rt.rotate_wait` returns.
+
+    ```mlir
+    rt.rotate_start "layers.0.mlp"
+    ```
+  }];
+}
+
+def RT_RotateWaitOp : RT_RotationOp<"rotate_wait"> {
+  let summary = "waits until a group's next shards are there; they are read from here on";
+  let description = [{
+    ```mlir
+    rt.rotate_wait "layers.0.mlp"
+    ```
+  }];
+}
+
+def RT_RotateOp : RT_RotationOp<"rotate"> {
+  let summary = "exchanges a group's shards in place, a piece at a time";
+  let description = [{
+    ```mlir
+    rt.rotate "layers.0.mlp"
+    ```
+  }];
 }
 
 def RT_CheckOp : RT_Op<"check"> {

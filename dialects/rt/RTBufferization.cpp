@@ -27,6 +27,10 @@ template <typename OpTy> struct ProductModel : DstBufferizableOpInterfaceExterna
                           BufferizationState &state) const {
     SmallVector<Value> buffers;
     for (Value operand : op->getOperands()) {
+      if (!isa<TensorType>(operand.getType())) {
+        buffers.push_back(operand);
+        continue;
+      }
       FailureOr<Value> buffer = getBuffer(rewriter, operand, options, state);
       if (failed(buffer))
         return failure();
@@ -34,7 +38,8 @@ template <typename OpTy> struct ProductModel : DstBufferizableOpInterfaceExterna
     }
     OperationState memrefs(op->getLoc(), op->getName(), buffers, TypeRange(), op->getAttrs());
     rewriter.create(memrefs);
-    replaceOpWithBufferizedValues(rewriter, op, buffers.back());
+    unsigned init = cast<DestinationStyleOpInterface>(op).getDpsInitOperand(0)->getOperandNumber();
+    replaceOpWithBufferizedValues(rewriter, op, buffers[init]);
     return success();
   }
 };
@@ -51,7 +56,7 @@ struct ParameterModel : BufferizableOpInterface::ExternalModel<ParameterModel, P
     auto parameter = cast<ParameterOp>(op);
     auto type = cast<RankedTensorType>(parameter.getType());
     Value buffer = ParameterOp::create(rewriter, op->getLoc(), MemRefType::get(type.getShape(), type.getElementType()),
-                                       parameter.getWeightAttr());
+                                       parameter.getWeightAttr(), parameter.getShard());
     replaceOpWithBufferizedValues(rewriter, op, buffer);
     return success();
   }

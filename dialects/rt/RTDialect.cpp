@@ -37,8 +37,13 @@ static void addResults(OperationState &state, Value init) {
     state.addTypes(init.getType());
 }
 
-void LinearOp::build(OpBuilder &builder, OperationState &state, StringRef weight, Value x, Value init) {
+void LinearOp::build(OpBuilder &builder, OperationState &state, StringRef weight, Value x, Value init, Value shard,
+                     bool accumulate) {
   state.addOperands({x, init});
+  if (shard)
+    state.addOperands(shard);
+  if (accumulate)
+    state.getOrAddProperties<Properties>().accumulate = builder.getUnitAttr();
   state.getOrAddProperties<Properties>().weight = FlatSymbolRefAttr::get(builder.getContext(), weight);
   addResults(state, init);
 }

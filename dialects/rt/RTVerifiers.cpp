@@ -10,7 +10,9 @@ static bool sizesAgree(int64_t a, int64_t b) { return ShapedType::isDynamic(a) |
 /// Tensors with one result of the destination's type, or memrefs without.
 static LogicalResult verifyForm(Operation *op, Value init) {
   bool tensors = isa<RankedTensorType>(init.getType());
-  for (Value operand : op->getOperands())
+  auto isData = [](Value operand) { return !operand.getType().isIndex(); };
+  auto data = llvm::make_filter_range(op->getOperands(), isData);
+  for (Value operand : data)
     if (isa<RankedTensorType>(operand.getType()) != tensors)
       return op->emitOpError("mixes tensors and memrefs");
   if (tensors && (op->getNumResults() != 1 || op->getResult(0).getType() != init.getType()))
@@ -18,7 +20,7 @@ static LogicalResult verifyForm(Operation *op, Value init) {
   if (!tensors && op->getNumResults() != 0)
     return op->emitOpError("on memrefs has no result");
   Type element = cast<ShapedType>(init.getType()).getElementType();
-  for (Value operand : op->getOperands())
+  for (Value operand : data)
     if (cast<ShapedType>(operand.getType()).getElementType() != element)
       return op->emitOpError("has operands of element types ")
              << cast<ShapedType>(operand.getType()).getElementType() << " and " << element;
@@ -36,7 +38,18 @@ LogicalResult WeightOp::verifyRegions() {
     return emitOpError("is linear and has ") << getTensorType().getRank() << " dimensions, not 2";
   if (getTransposed() && !getLinear())
     return emitOpError("is transposed, which only linear weights can be");
+  if (getGroup() && getGroup()->empty())
+    return emitOpError("has an empty group name");
   return success();
+}
+
+/// `shard` says which slice of a travelling weight is meant.
+static LogicalResult verifyTravel(Operation *op, WeightOp weight, Value shard) {
+  if (bool(weight.getGroup()) == bool(shard))
+    return success();
+  if (shard)
+    return op->emitOpError("names a shard of ") << weight.getSymNameAttr() << ", which has no group";
+  return op->emitOpError("must name a shard of ") << weight.getSymNameAttr() << ", which has a group";
 }
 
 LogicalResult ParameterOp::verifySymbolUses(SymbolTableCollection &tables) {
@@ -49,7 +62,7 @@ LogicalResult ParameterOp::verifySymbolUses(SymbolTableCollection &tables) {
   if (type.getShape() != weight.getTensorType().getShape() ||
       type.getElementType() != weight.getTensorType().getElementType())
     return emitOpError("is ") << type << ", but the weight is " << weight.getTensorType();
-  return success();
+  return verifyTravel(*this, weight, getShard());
 }
 
 LogicalResult BufferOp::verify() {
@@ -84,7 +97,7 @@ LogicalResult LinearOp::verifySymbolUses(SymbolTableCollection &tables) {
   if (!sizesAgree(k, weight.getK()) || !sizesAgree(n, weight.getN()))
     return emitOpError("x has ") << k << " columns and y " << n << ", but the weight is " << weight.getK() << " by "
                                  << weight.getN();
-  return success();
+  return verifyTravel(*this, weight, getShard());
 }
 
 LogicalResult MatmulOp::verify() {

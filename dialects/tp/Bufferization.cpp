@@ -78,6 +78,19 @@ template <typename OpTy> struct OutModel : BufferizableOpInterface::ExternalMode
   }
 };
 
+/// tp.rotate: only the order counts.
+struct RotateModel : BufferizableOpInterface::ExternalModel<RotateModel, RotateOp> {
+  bool bufferizesToMemoryRead(Operation *, OpOperand &, const AnalysisState &) const { return true; }
+  bool bufferizesToMemoryWrite(Operation *, OpOperand &, const AnalysisState &) const { return false; }
+  AliasingValueList getAliasingValues(Operation *, OpOperand &, const AnalysisState &) const { return {}; }
+  LogicalResult bufferize(Operation *op, RewriterBase &rewriter, const BufferizationOptions &,
+                          BufferizationState &) const {
+    auto rotate = cast<RotateOp>(op);
+    rotate.getAfterMutable().clear();
+    return success();
+  }
+};
+
 } // namespace
 
 void caat::tp::registerBufferizableOpInterfaceExternalModels(DialectRegistry &registry) {
@@ -88,5 +101,6 @@ void caat::tp::registerBufferizableOpInterfaceExternalModels(DialectRegistry &re
     AllGatherOp::attachInterface<OutModel<AllGatherOp>>(*context);
     ReduceScatterOp::attachInterface<OutModel<ReduceScatterOp>>(*context);
     AllToAllOp::attachInterface<OutModel<AllToAllOp>>(*context);
+    RotateOp::attachInterface<RotateModel>(*context);
   });
 }

@@ -74,6 +74,19 @@ static void printOutTypes(OpAsmPrinter &printer, Operation *, Type input, Type o
     printer << " -> " << result;
 }
 
+/// One type for all values and the result.
+static ParseResult parseBlockTypes(OpAsmParser &parser, SmallVectorImpl<Type> &values, Type &result,
+                                   ArrayRef<OpAsmParser::UnresolvedOperand> operands) {
+  if (parser.parseType(result))
+    return failure();
+  values.assign(operands.size(), result);
+  return success();
+}
+
+static void printBlockTypes(OpAsmPrinter &printer, Operation *, TypeRange, Type result, ValueRange) {
+  printer << result;
+}
+
 /// The stream's type, and that of the bias where there is one.
 static ParseResult parseStreamTypes(OpAsmParser &parser, Type &base, Type &pending, Type &partial, Type &bias,
                                     Type &newBase, Type &newPending,
@@ -120,6 +133,11 @@ void PermuteOp::getEffects(Effects &effects) { getCollectiveEffects(*this, effec
 void AllGatherOp::getEffects(Effects &effects) { getCollectiveEffects(*this, effects); }
 void ReduceScatterOp::getEffects(Effects &effects) { getCollectiveEffects(*this, effects); }
 void AllToAllOp::getEffects(Effects &effects) { getCollectiveEffects(*this, effects); }
+void RotateOp::getEffects(Effects &effects) {
+  effects.emplace_back(MemoryEffects::Write::get(), NetworkResource::get());
+  // The buffers of the weights, which no operand stands for.
+  effects.emplace_back(MemoryEffects::Write::get(), SideEffects::DefaultResource::get());
+}
 void SyncPointOp::getEffects(Effects &effects) {
   effects.emplace_back(MemoryEffects::Write::get(), NetworkResource::get());
 }

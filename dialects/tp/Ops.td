@@ -210,6 +210,101 @@ def TP_AllToAllOp : TP_OutCollective<"all_to_all"> {
   }];
 }
 
+//===-- Rotation --------------------------------------------------------------------------------------------------===//
+
+def TP_RingShardOp : TP_Op<"ring_shard", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "the virtual rank whose shards this rank holds in a step of the ring";
+  let description = [{
+    With rotated weights every rank runs the program of each virtual rank in turn, on its own part of the batch. In step
+    s it holds the shards of one of them, which `tp.ring_shard` names.
+    ```mlir
+    %j = tp.ring_shard step 1 on @mesh : index
+    ```
+
+    **Constraints:**
+    - `mesh` names a `tp.mesh`.
+    - `step` is at least 0 and below the number of ranks.
+  }];
+  let arguments = (ins I64Attr:$step, FlatSymbolRefAttr:$mesh);
+  let results = (outs Index:$result);
+  let assemblyFormat = "`step` custom<Int>($step) `on` $mesh attr-dict `:` type($result)";
+}
+
+def TP_RotateOp : TP_Op<"rotate", [DeclareOpInterfaceMethods<MemoryEffectsOpInterface>,
+                                   DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "the shards of a group move on by one rank: the next step begins";
+  let description = [{
+    Sends this rank's shard of every weight of the group to rank + 1 and takes those of rank - 1. Gives the virtual rank
+    whose shards are held from here on. Values keep the steps apart: what a step makes is an operand, and what the next
+    step reads of the weights depends on the result. On buffers there are no operands.
+    ```mlir
+    %j = tp.rotate "layers.0.mlp" step 1 on @mesh after (%sum : tensor<4x48xf32>)
+    ```
+
+    **Constraints:**
+    - `mesh` names a `tp.mesh`.
+    - `group` is not empty.
+    - `step` is at least 1 and below the number of ranks.
+  }];
+  let arguments = (ins StrAttr:$group, I64Attr:$step, FlatSymbolRefAttr:$mesh, Variadic<AnyRankedTensor>:$after);
+  let results = (outs Index:$shard);
+  let assemblyFormat = [{
+    $group `step` custom<Int>($step) `on` $mesh (`after` `(` $after^ `:` type($after) `)`)? attr-dict
+  }];
+}
+
+def TP_HeldOp : TP_Op<"held", [Pure, TypesMatchWith<"the result has the operand's type", "input", "result", "$_self">]> {
+  let summary = "the slice of a weight that the ring has brought";
+  let description = [{
+    The operand is this rank's own slice, as `tp.shard` makes it; the result is virtual rank `shard`'s, while this rank
+    holds it.
+    ```mlir
+    %w = tp.held %slice of "layers.0.mlp" at %j : tensor<48x72xf32>
+    ```
+
+    **Constraints:**
+    - `group` is not empty.
+    - the result has the operand's type.
+  }];
+  let arguments = (ins AnyRankedTensor:$input, StrAttr:$group, Index:$shard);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$input `of` $group `at` $shard attr-dict `:` type($input)";
+  let hasVerifier = 1;
+}
+
+def TP_BlockOp : TP_Op<"block", [Pure, TypesMatchWith<"the result has the operand's type", "input", "result", "$_self">]> {
+  let summary = "a virtual rank's part of an argument that this rank holds for all of them";
+  let description = [{
+    ```mlir
+    %b = tp.block %cache at %j : tensor<?x3x?x64xf32>
+    ```
+
+    **Constraints:**
+    - the operand is an argument of a function.
+    - the result has the operand's type.
+  }];
+  let arguments = (ins AnyRankedTensor:$input, Index:$shard);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$input `at` $shard attr-dict `:` type($input)";
+  let hasVerifier = 1;
+}
+
+def TP_BlocksOp : TP_Op<"blocks", [Pure, SameVariadicOperandSize]> {
+  let summary = "what a function returns of each virtual rank, for the caller to join";
+  let description = [{
+    ```mlir
+    %r = tp.blocks %a, %b at %i, %j : tensor<?x?x24576xf32>
+    ```
+
+    **Constraints:**
+    - there is at least one value, and all have the result's type.
+  }];
+  let arguments = (ins Variadic<AnyRankedTensor>:$values, Variadic<Index>:$shards);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$values `at` $shards attr-dict `:` custom<BlockTypes>(type($values), type($result), ref($values))";
+  let hasVerifier = 1;
+}
+
 //===-- The residual stream ---------------------------------------------------------------------------------------===//
 
 def TP_SyncPointOp : TP_Op<"sync_point", [AttrSizedOperandSegments, DeclareOpInterfaceMethods<MemoryEffectsOpInterface>,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What the operations of the tp dialect must hold; Ops.td lists it under "Constraints".
 #include "dialects/tp/TP.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
 #include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
@@ -116,6 +117,44 @@ LogicalResult AllToAllOp::verify() {
 LogicalResult RankOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
   if (!symbolTable.lookupNearestSymbolFrom<MeshOp>(*this, getMeshAttr()))
     return emitOpError() << "uses " << getMeshAttr() << ", which is no tp.mesh";
+  return success();
+}
+
+static LogicalResult verifyStep(Operation *op, SymbolTableCollection &symbolTable, FlatSymbolRefAttr mesh, int64_t step,
+                                int64_t first) {
+  auto meshOp = symbolTable.lookupNearestSymbolFrom<MeshOp>(op, mesh);
+  if (!meshOp)
+    return op->emitOpError() << "uses " << mesh << ", which is no tp.mesh";
+  if (step < first || step >= meshOp.getNumRanks())
+    return op->emitOpError() << "has step " << step << ", outside [" << first << ", " << meshOp.getNumRanks() << ")";
+  return success();
+}
+
+LogicalResult RingShardOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
+  return verifyStep(*this, symbolTable, getMeshAttr(), getStep(), 0);
+}
+
+LogicalResult RotateOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
+  if (getGroup().empty())
+    return emitOpError() << "has an empty group name";
+  return verifyStep(*this, symbolTable, getMeshAttr(), getStep(), 1);
+}
+
+LogicalResult HeldOp::verify() { return getGroup().empty() ? emitOpError() << "has an empty group name" : success(); }
+
+LogicalResult BlockOp::verify() {
+  auto argument = dyn_cast<BlockArgument>(getInput());
+  if (!argument || !isa<FunctionOpInterface>(argument.getOwner()->getParentOp()))
+    return emitOpError() << "takes an argument of a function";
+  return success();
+}
+
+LogicalResult BlocksOp::verify() {
+  if (getValues().empty())
+    return emitOpError() << "needs at least one value";
+  for (Type type : getValues().getTypes())
+    if (type != getType())
+      return emitOpError() << "joins " << type << " to " << getType();
   return success();
 }
 

@@ -7,6 +7,7 @@
 #include "caat/Import/Import.h"
 #include "caat/Lower/Passes.h"
 #include "caat/Raise/Passes.h"
+#include "caat/Rotate/Passes.h"
 #include "caat/Shard/Passes.h"
 #include "caat/Sync/Passes.h"
 #include "mlir/IR/Diagnostics.h"
@@ -34,17 +35,23 @@ public:
         (!options.dumpDirectory.empty() && failed(makeDirectory(options.dumpDirectory))) || failed(bindDims()))
       return failure();
     if (failed(stage("raise", "01-raised", [&](OpPassManager &pm) { buildRaisePipeline(pm, RaiseOptions()); })) ||
-        failed(stage("shard", "02-sharded", [&](OpPassManager &pm) { buildShard(pm); })) ||
-        failed(stage("sync", "03-synced", [&](OpPassManager &pm) { buildSync(pm); })) ||
+        failed(findBatch()) || failed(stage("shard", "02-sharded", [&](OpPassManager &pm) { buildShard(pm); })) ||
+        failed(rotate()) ||
+        (!isRotated() && failed(stage("sync", "03-synced", [&](OpPassManager &pm) { buildSync(pm); }))) ||
         failed(stage("kernels", "04-kernels", static_cast<Build>(buildTensorPipeline))) ||
-        failed(stage("buffers", "05-buffers", static_cast<Build>(buildBufferPipeline))))
+        failed(stage("buffers", "05-buffers", [&](OpPassManager &pm) { buildBuffers(pm); })))
       return failure();
 
     FailureOr<Program> program = Program::get(*module);
     if (failed(program))
       return failure();
-    ManifestOptions manifestOptions{llvm::sys::path::filename(options.model).str(), options.tp, options.maxLength,
-                                    hostTarget()};
+    auto batch = (*module)->getAttrOfType<StringAttr>("caat.batch");
+    ManifestOptions manifestOptions{llvm::sys::path::filename(options.model).str(),
+                                    options.tp,
+                                    options.maxLength,
+                                    hostTarget(),
+                                    batch ? batch.str() : "",
+                                    options.rotateInPlace};
     FailureOr<std::string> manifest = writeManifest(*program, manifestOptions);
     if (failed(manifest))
       return failure();
@@ -165,6 +172,66 @@ private:
     sync.plan = options.plan;
     sync.size = options.tp;
     buildSyncPipeline(pm, sync);
+  }
+
+  void buildBuffers(OpPassManager &pm) {
+    buildBufferPipeline(pm);
+    if (isRotated())
+      pm.addNestedPass<func::FuncOp>(createRTScheduleRotations({options.rotateInPlace}));
+  }
+
+  bool isRotated() const { return summary.strategy == "rtp"; }
+
+  /// Whether the batch can be divided. With `auto` a program for which it cannot is compiled for tensor parallelism.
+  LogicalResult findBatch() {
+    summary.strategy = options.strategy == "auto" ? "rtp" : options.strategy;
+    if (!isRotated())
+      return success();
+    if (options.strategy == "auto" && (options.tp == 1 || !options.plan.empty())) {
+      summary.strategy = "tp";
+      summary.reason = options.tp == 1 ? "there is one rank" : "the plan rewrites sums, which rtp has none of";
+      return success();
+    }
+    std::string refusal;
+    auto build = [](OpPassManager &pm) { pm.addPass(createTPFindBatch()); };
+    if (options.strategy != "auto")
+      return stage("batch", "01-batch", build);
+    ScopedDiagnosticHandler quiet(&context, [&](Diagnostic &diagnostic) {
+      if (diagnostic.getSeverity() != DiagnosticSeverity::Error)
+        return failure();
+      refusal = diagnostic.str();
+      return success();
+    });
+    if (failed(stage("batch", "01-batch", build))) {
+      summary.strategy = "tp";
+      summary.reason = refusal;
+    }
+    return success();
+  }
+
+  /// Lets the weights travel where that is the strategy, or where it sends less.
+  LogicalResult rotate() {
+    if (!isRotated())
+      return success();
+    OwningOpRef<ModuleOp> partitioned(module->clone());
+    if (failed(stage("rotate", "03-rotated", buildRotatePipeline)))
+      return failure();
+    summary.cost = CostModel::get(*partitioned, *module);
+    if (options.strategy != "auto")
+      return success();
+    std::optional<int64_t> crossover = summary.cost->crossover();
+    double tp = summary.cost->tensorParallel(options.tokens).seconds(options.link);
+    double rtp = summary.cost->rotated(options.rotateInPlace).seconds(options.link);
+    bool less = rtp < tp;
+    summary.reason = llvm::formatv("a step of {0} token{1} takes {2:F3} ms on the link with tp, {3:F3} ms with rtp",
+                                   options.tokens, options.tokens == 1 ? "" : "s", tp * 1e3, rtp * 1e3);
+    if (!less && crossover)
+      summary.reason += llvm::formatv("; weights are worth sending from about {0} tokens on", *crossover);
+    if (!less) {
+      summary.strategy = "tp";
+      module = std::move(partitioned);
+    }
+    return success();
   }
 
   LogicalResult makeDirectory(StringRef path) {

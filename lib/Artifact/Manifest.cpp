@@ -7,7 +7,8 @@ using namespace mlir;
 using namespace caat;
 using llvm::json::OStream;
 
-static constexpr int64_t kFormat = 1;
+/// Programs with rotated weights need a runtime of format 2.
+static constexpr int64_t kFormat = 1, kRotatedFormat = 2;
 static constexpr llvm::StringLiteral kVersion = "0.1.0";
 
 namespace {
@@ -20,11 +21,19 @@ public:
   LogicalResult write() {
     bool good = true;
     json.object([&] {
-      json.attribute("format", kFormat);
+      json.attribute("format", options.isRotated() ? kRotatedFormat : kFormat);
       json.attribute("caat", kVersion);
       json.attributeObject("model", [&] { json.attribute("file", options.model); });
       json.attribute("tp", options.tp);
-      json.attribute("strategy", "tp");
+      json.attribute("strategy", options.isRotated() ? "rtp" : "tp");
+      if (options.isRotated()) {
+        json.attribute("batch", options.batch);
+        json.attributeArray("rotations", [&] {
+          for (StringAttr group : program.rotations)
+            json.value(group.getValue());
+        });
+        json.attribute("rotate", options.inPlace ? "in-place" : "out-of-place");
+      }
       json.attributeObject("target", [&] {
         json.attribute("device", options.target.device);
         json.attribute("triple", options.target.triple);
@@ -186,6 +195,9 @@ private:
       json.attribute("kind", weight.getLinear() ? "linear" : "buffer");
       if (weight.getLinear())
         json.attribute("transposed", weight.getTransposed());
+      if (StringAttr group = weight.getGroupAttr(); group && program.rotations.contains(group))
+        json.attribute("rotation",
+                       static_cast<int64_t>(llvm::find(program.rotations, group) - program.rotations.begin()));
     });
     return success(good);
   }
@@ -226,6 +238,8 @@ private:
             llvm::formatv("{0} {1} {2} {3}\n", op.getSiteName(), op->getName().stripDialect(), *dtype, count).str();
       }
     });
+    for (StringAttr group : program.rotations)
+      schedule += llvm::formatv("{0} rotate{1}\n", group.getValue(), options.inPlace ? " in place" : "").str();
     std::array<uint8_t, 32> hash =
         llvm::SHA256::hash(ArrayRef(reinterpret_cast<const uint8_t *>(schedule.data()), schedule.size()));
     json.attribute("digest", llvm::toHex(ArrayRef(hash).take_front(16), /*LowerCase=*/true));

@@ -34,6 +34,10 @@ void caat::printSummary(const CompileOptions &options, const CompileSummary &sum
   llvm::raw_ostream &os = llvm::outs();
   if (!summary.sites.empty())
     printSites(summary, os);
+  if (summary.cost && options.tp > 1)
+    summary.cost->print(os, options.tokens, options.link);
+  if (!summary.reason.empty())
+    os << "strategy " << summary.strategy << ": " << summary.reason << "\n";
   os << llvm::formatv("{0}: {1} rank{2}, {3} collectives, {4} kernels, {5} parameters, {6:F1} MiB of weights a rank, "
                       "{7:F0} KiB of code\n",
                       options.output, options.tp, options.tp == 1 ? "" : "s", summary.collectives, summary.kernels,

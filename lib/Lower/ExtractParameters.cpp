@@ -38,6 +38,20 @@ static Value withoutTransposition(Value b) {
                              shard.getSizeAttr());
 }
 
+/// The sum that `product` is added to in place: the other addend is a product (or such a sum) that nothing reads later.
+static onnx::AddOp findRunningSum(onnx::MatMulOp product) {
+  if (!product->hasOneUse())
+    return {};
+  auto sum = dyn_cast<onnx::AddOp>(*product->getUsers().begin());
+  if (!sum || sum.getB() != product.getResult() || sum.getA().getType() != sum.getType() ||
+      !sum.getA().getDefiningOp<rt::LinearOp>())
+    return {};
+  auto isLater = [&](Operation *user) {
+    return user != sum && (user->getBlock() != sum->getBlock() || !user->isBeforeInBlock(sum));
+  };
+  return llvm::any_of(sum.getA().getUsers(), isLater) ? onnx::AddOp() : sum;
+}
+
 namespace {
 
 /// Makes one rt.weight for each expression and form.
@@ -48,7 +62,8 @@ public:
       table.try_emplace(key(weight), weight.getSymNameAttr());
   }
 
-  StringAttr get(Value value, bool linear, bool transposed) {
+  /// `group`: of the weights that travel together; null for one that stays.
+  StringAttr get(Value value, bool linear, bool transposed, StringAttr group) {
     SetVector<Operation *> ops;
     BackwardSliceOptions options;
     options.inclusive = true;
@@ -56,7 +71,7 @@ public:
 
     auto weight = rt::WeightOp::create(builder, value.getLoc(), builder.getStringAttr(name(ops)),
                                        TypeAttr::get(value.getType()), linear ? builder.getUnitAttr() : UnitAttr(),
-                                       transposed ? builder.getUnitAttr() : UnitAttr());
+                                       transposed ? builder.getUnitAttr() : UnitAttr(), group);
     OpBuilder inside = OpBuilder::atBlockEnd(&weight.getBody().emplaceBlock());
     IRMapping mapping;
     for (Operation *op : ops)
@@ -74,7 +89,8 @@ public:
 private:
   /// The weight's text without its name.
   static std::string key(rt::WeightOp weight) {
-    std::string text = llvm::formatv("{0}{1}", weight.getLinear(), weight.getTransposed()).str();
+    std::string text =
+        llvm::formatv("{0}{1}{2}", weight.getLinear(), weight.getTransposed(), weight.getGroup().value_or("")).str();
     llvm::raw_string_ostream os(text);
     for (Operation &op : weight.getBody().front())
       op.print(os, OpPrintingFlags().useLocalScope());
@@ -97,16 +113,29 @@ private:
 struct ExtractParametersPass : caat::impl::RTExtractParametersPassBase<ExtractParametersPass> {
   using Base::Base;
 
-  /// onnx.MatMul by a weight -> rt.linear.
+  /// onnx.MatMul by a weight -> rt.linear. The sum that collects the slices of a travelling weight takes its products
+  /// in place.
   void extractProduct(onnx::MatMulOp op, WeightTable &weights) {
     OpBuilder builder(op);
-    Value b = op.getB(), stored = withoutTransposition(b);
-    StringAttr weight = weights.get(stored ? stored : b, /*linear=*/true, /*transposed=*/bool(stored));
+    auto held = op.getB().getDefiningOp<tp::HeldOp>();
+    Value b = withoutHeld(op.getB()), stored = withoutTransposition(b);
+    StringAttr weight = weights.get(stored ? stored : b, /*linear=*/true, /*transposed=*/bool(stored),
+                                    held ? held.getGroupAttr() : StringAttr());
+    Value shard = held ? held.getShard() : Value();
+    if (onnx::AddOp sum = held ? findRunningSum(op) : onnx::AddOp()) {
+      builder.setInsertionPoint(sum);
+      Value y = rt::LinearOp::create(builder, op.getLoc(), weight, op.getA(), sum.getA(), shard, /*accumulate=*/true)
+                    ->getResult(0);
+      sum.getResult().replaceAllUsesWith(y);
+      sum.erase();
+      op.erase();
+      return;
+    }
     auto type = cast<RankedTensorType>(op.getResult().getType());
     SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(builder, op.getLoc(), op.getA());
     sizes.back() = builder.getIndexAttr(cast<RankedTensorType>(b.getType()).getDimSize(1));
     Value init = tensor::EmptyOp::create(builder, op.getLoc(), sizes, type.getElementType());
-    Value y = rt::LinearOp::create(builder, op.getLoc(), weight, op.getA(), init)->getResult(0);
+    Value y = rt::LinearOp::create(builder, op.getLoc(), weight, op.getA(), init, shard)->getResult(0);
     if (y.getType() != type)
       y = tensor::CastOp::create(builder, op.getLoc(), type, y);
     op.getResult().replaceAllUsesWith(y);
@@ -121,12 +150,15 @@ struct ExtractParametersPass : caat::impl::RTExtractParametersPassBase<ExtractPa
       Value value = operand.get();
       auto type = dyn_cast<RankedTensorType>(value.getType());
       auto constant = constants ? value.getDefiningOp<arith::ConstantOp>() : arith::ConstantOp();
+      auto held = value.getDefiningOp<tp::HeldOp>();
       bool dense = constant && type && !cast<ElementsAttr>(constant.getValue()).isSplat();
-      if (!type || !type.hasStaticShape() || !(dense || isWeightExpression(value)))
+      if (!type || !type.hasStaticShape() || !(dense || isWeightExpression(withoutHeld(value))))
         continue;
       OpBuilder builder(op);
-      StringAttr weight = weights.get(value, /*linear=*/false, /*transposed=*/false);
-      operand.set(rt::ParameterOp::create(builder, value.getLoc(), type, FlatSymbolRefAttr::get(weight)));
+      StringAttr weight = weights.get(withoutHeld(value), /*linear=*/false, /*transposed=*/false,
+                                      held ? held.getGroupAttr() : StringAttr());
+      operand.set(rt::ParameterOp::create(builder, value.getLoc(), type, FlatSymbolRefAttr::get(weight),
+                                          held ? held.getShard() : Value()));
     }
   }
 
@@ -149,11 +181,16 @@ struct ExtractParametersPass : caat::impl::RTExtractParametersPassBase<ExtractPa
       SmallVector<Operation *> running;
       func.walk([&](Operation *op) {
         bool expression = op->getNumResults() == 1 && isWeightExpression(op->getResult(0));
-        if (!expression && !isa<arith::ConstantOp>(op))
+        if (!expression && !isa<arith::ConstantOp, tp::HeldOp>(op))
           running.push_back(op);
       });
       for (Operation *op : running)
         extractUses(op, weights);
+      SmallVector<tp::HeldOp> helds;
+      func.walk([&](tp::HeldOp op) { helds.push_back(op); });
+      for (tp::HeldOp op : helds)
+        if (op->use_empty())
+          op.erase();
     }
   }
 };

@@ -108,6 +108,8 @@ struct FormCachesPass : caat::impl::RTFormCachesPassBase<FormCachesPass> {
     for (BlockArgument arg : func.getArguments()) {
       auto type = dyn_cast<RankedTensorType>(arg.getType());
       auto dims = func.getArgAttrOfType<ArrayAttr>(arg.getArgNumber(), "onnx.dims");
+      if (func.getArgAttr(arg.getArgNumber(), kCacheArgAttr))
+        continue; // formed before
       if (!type || type.getRank() != 4 || !dims || dims.size() != 4 || !type.isDynamicDim(2) ||
           cast<StringAttr>(dims[2]).getValue().empty())
         continue;

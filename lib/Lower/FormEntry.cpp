@@ -110,9 +110,19 @@ struct FormEntryPass : caat::impl::RTFormEntryPassBase<FormEntryPass> {
     return b.getDictionaryAttr(attrs);
   }
 
+  /// The part of a virtual rank in `buffer`, or the buffer itself where `shard` is null.
+  static Value atBlock(OpBuilder &b, Value buffer, Value shard) {
+    auto whole = buffer.getDefiningOp<rt::BufferOp>();
+    if (!shard)
+      return buffer;
+    return rt::BufferOp::create(b, whole.getLoc(), whole.getType(), whole.getPositionAttr(), whole.getSizes(), shard);
+  }
+
   /// The tensor of argument `arg`: rt.buffer `position` with the sizes that its dims name.
   LogicalResult bindArgument(OpBuilder &b, BlockArgument arg, ArrayAttr dims, unsigned position, NamedDims &named,
                              Value &buffer) {
+    auto func = cast<func::FuncOp>(arg.getOwner()->getParentOp());
+    bool written = bool(func.getArgAttr(arg.getArgNumber(), kCacheArgAttr));
     auto type = cast<RankedTensorType>(arg.getType());
     SmallVector<Value> sizes, all;
     for (int64_t d = 0; d < type.getRank(); ++d) {
@@ -129,13 +139,26 @@ struct FormEntryPass : caat::impl::RTFormEntryPassBase<FormEntryPass> {
       all.push_back(size);
     }
     buffer = rt::BufferOp::create(b, arg.getLoc(), MemRefType::get(type.getShape(), type.getElementType()),
-                                  b.getI64IntegerAttr(position), sizes);
+                                  b.getI64IntegerAttr(position), sizes, /*block=*/Value());
+    auto resolve = [&](Value value) {
+      for (OpOperand &use : llvm::make_early_inc_range(value.getUses()))
+        if (auto dim = dyn_cast<tensor::DimOp>(use.getOwner()))
+          if (std::optional<int64_t> index = dim.getConstantIndex(); index && all[*index]) {
+            dim.replaceAllUsesWith(all[*index]);
+            dim.erase();
+          }
+    };
+    resolve(arg);
+    // The parts of the virtual ranks lie one behind the other.
     for (OpOperand &use : llvm::make_early_inc_range(arg.getUses()))
-      if (auto dim = dyn_cast<tensor::DimOp>(use.getOwner()))
-        if (std::optional<int64_t> index = dim.getConstantIndex(); index && all[*index]) {
-          dim.replaceAllUsesWith(all[*index]);
-          dim.erase();
-        }
+      if (auto block = dyn_cast<tp::BlockOp>(use.getOwner())) {
+        resolve(block);
+        OpBuilder at(block);
+        Value part = atBlock(at, buffer, block.getShard());
+        block.getResult().replaceAllUsesWith(bufferization::ToTensorOp::create(
+            at, block.getLoc(), arg.getType(), part, /*restrict=*/true, /*writable=*/written));
+        block.erase();
+      }
     return success();
   }
 
@@ -215,40 +238,56 @@ struct FormEntryPass : caat::impl::RTFormEntryPassBase<FormEntryPass> {
     // Results: a cache is written in place; any other value has a buffer of its own.
     auto ret = cast<func::ReturnOp>(block.getTerminator());
     b.setInsertionPoint(ret);
+    SmallVector<Operation *> joined;
     for (auto [i, value] : llvm::enumerate(ret.getOperands())) {
-      Location loc = value.getLoc();
-      Value source = value, buffer;
-      if (auto cache = func.getResultAttrOfType<IntegerAttr>(i, kCacheArgAttr)) {
-        if (auto cast = source.getDefiningOp<tensor::CastOp>())
-          source = cast.getSource();
-        auto slice = source.getDefiningOp<tensor::ExtractSliceOp>();
-        if (!slice) {
-          ret.emitError("result ") << i << " should be a slice of a cache";
-          return signalPassFailure();
-        }
-        source = slice.getSource();
-        buffer = buffers[cache.getInt()];
-        Value length = getValueOrCreateConstantIndexOp(b, loc, slice.getMixedSizes()[2]);
-        Value room = rt::DimOp::create(b, loc, b.getStringAttr("max_length"));
-        Value fits = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ule, length, room);
-        checks.emplace_back(rt::CheckOp::create(b, loc, fits, "the sequence is longer than max_length"),
-                            cacheEntry[cache.getInt()]);
-      } else {
-        auto type = cast<RankedTensorType>(value.getType());
-        SmallVector<Value> sizes;
-        for (int64_t d = 0; d < type.getRank(); ++d)
-          if (type.isDynamicDim(d))
-            sizes.push_back(tensor::DimOp::create(b, loc, value, d));
-        buffer = rt::BufferOp::create(b, loc, MemRefType::get(type.getShape(), type.getElementType()),
-                                      b.getI64IntegerAttr(numArgs + outputs.size()), sizes);
-        outputs.push_back(describe(b, func.getResultAttrOfType<StringAttr>(i, "onnx.name"), type, {},
-                                   func.getResultAttr(i, "tp.shard")));
+      // One part, or one of each virtual rank.
+      auto blocks = value.getDefiningOp<tp::BlocksOp>();
+      SmallVector<Value> parts{value}, shards{Value()};
+      if (blocks) {
+        parts = blocks.getValues();
+        shards = blocks.getShards();
       }
-      bufferization::MaterializeInDestinationOp::create(b, loc, Type(), source, buffer, /*restrict=*/true,
-                                                        /*writable=*/true);
+      auto cache = func.getResultAttrOfType<IntegerAttr>(i, kCacheArgAttr);
+      for (auto [part, shard] : llvm::zip_equal(parts, shards)) {
+        Location loc = part.getLoc();
+        Value source = part, buffer;
+        if (cache) {
+          if (auto cast = source.getDefiningOp<tensor::CastOp>())
+            source = cast.getSource();
+          auto slice = source.getDefiningOp<tensor::ExtractSliceOp>();
+          if (!slice) {
+            ret.emitError("result ") << i << " should be a slice of a cache";
+            return signalPassFailure();
+          }
+          source = slice.getSource();
+          buffer = atBlock(b, buffers[cache.getInt()], shard);
+          Value length = getValueOrCreateConstantIndexOp(b, loc, slice.getMixedSizes()[2]);
+          Value room = rt::DimOp::create(b, loc, b.getStringAttr("max_length"));
+          Value fits = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ule, length, room);
+          checks.emplace_back(rt::CheckOp::create(b, loc, fits, "the sequence is longer than max_length"),
+                              cacheEntry[cache.getInt()]);
+        } else {
+          auto type = cast<RankedTensorType>(part.getType());
+          SmallVector<Value> sizes;
+          for (int64_t d = 0; d < type.getRank(); ++d)
+            if (type.isDynamicDim(d))
+              sizes.push_back(tensor::DimOp::create(b, loc, part, d));
+          buffer = rt::BufferOp::create(b, loc, MemRefType::get(type.getShape(), type.getElementType()),
+                                        b.getI64IntegerAttr(numArgs + outputs.size()), sizes, shard);
+        }
+        bufferization::MaterializeInDestinationOp::create(b, loc, Type(), source, buffer, /*restrict=*/true,
+                                                          /*writable=*/true);
+      }
+      if (!cache)
+        outputs.push_back(describe(b, func.getResultAttrOfType<StringAttr>(i, "onnx.name"), value.getType(), {},
+                                   func.getResultAttr(i, "tp.shard")));
+      if (blocks)
+        joined.push_back(blocks);
     }
     func::ReturnOp::create(b, ret.getLoc());
     ret.erase();
+    for (Operation *op : joined)
+      op->erase();
     block.eraseArguments(0, numArgs);
     func->removeAttr("arg_attrs");
     func->removeAttr("res_attrs");

@@ -10,7 +10,7 @@ namespace caat {
 
 bool isWeightProduct(Operation *op) {
   auto product = dyn_cast<onnx::MatMulOp>(op);
-  return product && tensorType(product.getB()).getRank() == 2 && isWeightExpression(product.getB());
+  return product && tensorType(product.getB()).getRank() == 2 && isWeightExpression(withoutHeld(product.getB()));
 }
 
 namespace lower {

@@ -2,6 +2,7 @@
 //
 // Moving tensors about and looping over rows, for the lowering of onnx ops.
 #include "dialects/rt/RT.h"
+#include "dialects/tp/TP.h"
 #include "lib/Lower/OnnxLowering.h"
 
 using namespace mlir;
@@ -143,14 +144,16 @@ Value insert(ScalarBuilder s, Value source, Value dest, ArrayRef<OpFoldResult> o
 /// The cache that `past` is the valid part of along `axis`, with the number of valid positions.
 static std::pair<Value, OpFoldResult> cacheOf(Value past, int64_t axis) {
   auto sliceOp = past.getDefiningOp<tensor::ExtractSliceOp>();
-  auto argument = sliceOp ? dyn_cast<BlockArgument>(sliceOp.getSource()) : BlockArgument();
+  Value cache = sliceOp ? sliceOp.getSource() : Value();
+  auto block = cache ? cache.getDefiningOp<tp::BlockOp>() : tp::BlockOp();
+  auto argument = dyn_cast_if_present<BlockArgument>(block ? block.getInput() : cache);
   auto func = argument ? dyn_cast<func::FuncOp>(argument.getOwner()->getParentOp()) : func::FuncOp();
   if (!func || !argument.getOwner()->isEntryBlock() || !func.getArgAttr(argument.getArgNumber(), kCacheArgAttr))
     return {};
   if (!llvm::all_of(sliceOp.getMixedOffsets(), isZeroInteger) ||
       !llvm::all_of(sliceOp.getMixedStrides(), isOneInteger) || !sliceOp.getDroppedDims().none())
     return {};
-  return {argument, sliceOp.getMixedSizes()[axis]};
+  return {cache, sliceOp.getMixedSizes()[axis]};
 }
 
 /// Whether the cache behind `past` can be overwritten from here on: this is its only append.

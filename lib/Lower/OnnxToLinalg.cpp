@@ -4,6 +4,7 @@
 // cancel, and sizes that refer to computed tensors where arguments give them.
 #include "caat/Lower/Conversions.h"
 #include "dialects/rt/RT.h"
+#include "dialects/tp/TP.h"
 #include "lib/Lower/OnnxLowering.h"
 #include "lib/Lower/ShapeFacts.h"
 #include "mlir/Dialect/Linalg/Transforms/Transforms.h"
@@ -50,6 +51,11 @@ bool isWeightExpression(Value value) {
   bool weight = false;
   llvm::SmallDenseMap<Value, bool> seen;
   return isConstant(value, weight, seen) && weight;
+}
+
+Value withoutHeld(Value value) {
+  auto held = value.getDefiningOp<tp::HeldOp>();
+  return held ? held.getInput() : value;
 }
 
 /// onnx.check -> rt.check of the scalar.

@@ -52,6 +52,8 @@ FailureOr<Program> Program::get(ModuleOp module) {
       program.collectives.push_back(collective);
     else if (auto check = dyn_cast<rt::CheckOp>(op))
       program.messages.insert(check.getMessageAttr());
+    else if (isa<rt::RotateStartOp, rt::RotateOp>(op))
+      program.rotations.insert(op->getAttrOfType<StringAttr>("group"));
   });
   for (Operation *kernel : kernels)
     program.kernels.push_back(cast<func::FuncOp>(kernel));

@@ -182,13 +182,15 @@ private:
     return result ? op.getResult() : Value();
   }
 
+  Value rotation(StringAttr group) {
+    return constant(llvm::find(program.rotations, group) - program.rotations.begin());
+  }
+
   LogicalResult lower(Operation *op) {
     if (auto dim = dyn_cast<rt::DimOp>(op))
       return dim.replaceAllUsesWith(loadDim(host(Dims), dim.getNameAttr())), success();
     if (auto buffer = dyn_cast<rt::BufferOp>(op))
-      return buffer.replaceAllUsesWith(toMemRef(load(pointer, host(Buffers), buffer.getPosition()),
-                                                cast<MemRefType>(buffer.getType()), buffer.getSizes())),
-             success();
+      return lowerBuffer(buffer), success();
     if (auto parameter = dyn_cast<rt::ParameterOp>(op)) {
       int64_t position = program.firstWeight() + weightIndex.at(parameter.getWeight());
       parameter.replaceAllUsesWith(
@@ -223,9 +225,35 @@ private:
       return lowerMatmul(matmul);
     if (auto collective = dyn_cast<tp::CollectiveOpInterface>(op))
       return lowerCollective(collective);
+    if (auto shard = dyn_cast<tp::RingShardOp>(op)) {
+      shard.getResult().replaceAllUsesWith(toIndex(call(CAAT_API_ring_shard, {constant(shard.getStep())}, i64)));
+      return success();
+    }
+    if (auto start = dyn_cast<rt::RotateStartOp>(op))
+      return call(CAAT_API_rotate_start, {rotation(start.getGroupAttr())}), success();
+    if (auto wait = dyn_cast<rt::RotateWaitOp>(op))
+      return call(CAAT_API_rotate_wait, {rotation(wait.getGroupAttr())}), success();
+    if (auto rotate = dyn_cast<rt::RotateOp>(op))
+      return call(CAAT_API_rotate, {rotation(rotate.getGroupAttr())}), success();
     if (auto rank = dyn_cast<tp::RankOp>(op))
       return rank.getResult().replaceAllUsesWith(toIndex(call(CAAT_API_rank, {}, i64))), success();
     return op->emitOpError("cannot be lowered to a call of the runtime");
+  }
+
+  void lowerBuffer(rt::BufferOp buffer) {
+    auto type = cast<MemRefType>(buffer.getType());
+    Value address = load(pointer, host(Buffers), buffer.getPosition());
+    if (buffer.getBlock()) {
+      SmallVector<Value> factors{toI64(buffer.getBlock())};
+      for (int64_t size : type.getShape())
+        if (!ShapedType::isDynamic(size))
+          factors.push_back(constant(size));
+      for (Value size : buffer.getSizes())
+        factors.push_back(toI64(size));
+      address = LLVM::GEPOp::create(b, loc, pointer, converter.convertType(type.getElementType()), address,
+                                    ValueRange(product(factors)));
+    }
+    buffer.replaceAllUsesWith(toMemRef(address, type, buffer.getSizes()));
   }
 
   void lowerLaunch(rt::LaunchOp launch) {

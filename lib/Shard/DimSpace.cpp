@@ -100,8 +100,10 @@ void DimSpace::bind(Atom atom, ArrayRef<Term> to) {
   atoms[atom].binding = DimLayout(to);
   for (const Term &term : to) {
     Info &other = atoms[term.atom].info;
-    if (other.refused.empty())
+    if (other.refused.empty()) {
       other.refused = info.refused;
+      other.refusedBy = info.refusedBy;
+    }
     if (other.unpaddable.empty())
       other.unpaddable = info.unpaddable;
     other.heads |= info.heads;
@@ -195,8 +197,10 @@ void DimSpace::unify(ArrayRef<Term> a, ArrayRef<Term> b) {
 
 void DimSpace::refuse(ArrayRef<Term> layout, StringRef reason) {
   for (const Term &term : resolve(layout))
-    if (atoms[term.atom].info.refused.empty())
-      atoms[term.atom].info.refused = reason.str();
+    if (Info &info = atoms[term.atom].info; info.refused.empty()) {
+      info.refused = reason.str();
+      info.refusedBy = speaker;
+    }
 }
 
 void DimSpace::forbidPadding(ArrayRef<Term> layout, StringRef reason) {

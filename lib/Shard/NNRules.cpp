@@ -119,6 +119,7 @@ static LogicalResult attentionFactors(Operation *op, FactorBuilder &factors) {
     if (present) {
       unsigned number = cast<OpResult>(present).getResultNumber();
       link(factors.result(number, 1), factors.resultType(number), false);
+      factors.same(factors.result(number, 0), factors.result(0, 0));
       for (int64_t dim : {2, 3})
         factors.replicate(factors.result(number, dim), "is summed over by attention");
     }
@@ -136,6 +137,10 @@ static LogicalResult attentionFactors(Operation *op, FactorBuilder &factors) {
   if (std::optional<unsigned> mask = indexOf(attention.getAttnMask())) {
     RankedTensorType type = factors.operandType(*mask);
     for (int64_t dim = 1; dim <= type.getRank(); ++dim) {
+      if (dim == 4 && type.getDimSize(0) != 1) {
+        factors.same(factors.operand(*mask, 0), factors.result(0, 0));
+        continue;
+      }
       bool perHead = dim == 3 && type.getDimSize(type.getRank() - 3) == queryHeads && queryHeads > 1;
       if (perHead)
         factors.same(factors.operand(*mask, -3), space.grouped(kv, group));
@@ -144,10 +149,11 @@ static LogicalResult attentionFactors(Operation *op, FactorBuilder &factors) {
     }
   }
   for (Value other : {attention.getPastKey(), attention.getPastValue(), attention.getNonpadKvSeqlen()})
-    if (std::optional<unsigned> index = indexOf(other))
-      for (int64_t dim = 0; dim < factors.operandType(*index).getRank(); ++dim)
-        if (dim != 1)
-          factors.replicate(factors.operand(*index, dim), "is summed over by attention");
+    if (std::optional<unsigned> index = indexOf(other)) {
+      factors.same(factors.operand(*index, 0), factors.result(0, 0));
+      for (int64_t dim = 2; dim < factors.operandType(*index).getRank(); ++dim)
+        factors.replicate(factors.operand(*index, dim), "is summed over by attention");
+    }
   return success();
 }
 
@@ -185,8 +191,15 @@ static LogicalResult rotaryFactors(Operation *op, FactorBuilder &factors) {
     else
       factors.same(factors.operand(0, 2), factors.space().scaled(units, size / heads));
   }
-  for (unsigned operand = 1; operand < op->getNumOperands(); ++operand)
-    factors.replicateOperand(operand, "holds angles");
+  // Tables [positions, D / 2], or angles [B, S, D / 2]; positions [B, S].
+  for (unsigned operand = 1; operand < op->getNumOperands(); ++operand) {
+    RankedTensorType angles = factors.operandType(operand);
+    bool perSample = angles && angles.getRank() == (operand == 3 ? 2 : 3) && angles.getDimSize(0) != 1;
+    if (perSample)
+      factors.same(factors.operand(operand, 0), factors.result(0, 0));
+    for (int64_t dim = perSample; angles && dim < angles.getRank(); ++dim)
+      factors.replicate(factors.operand(operand, dim), "holds angles");
+  }
   return success();
 }
 
@@ -212,6 +225,10 @@ void populateNNRules(ShardingRules &rules) {
       [](Operation *op, FactorBuilder &factors) { return alongAxis(factors, cast<onnx::SoftmaxOp>(op).getAxis()); });
   rules.add<onnx::LogSoftmaxOp>(
       [](Operation *op, FactorBuilder &factors) { return alongAxis(factors, cast<onnx::LogSoftmaxOp>(op).getAxis()); });
+  rules.add<onnx::CumSumOp>([](Operation *op, FactorBuilder &factors) -> LogicalResult {
+    std::optional<SmallVector<int64_t>> axis = onnx::constantInts(op->getOperand(1));
+    return axis && axis->size() == 1 ? alongAxis(factors, axis->front()) : failure();
+  });
   rules.add<onnx::ReduceSumOp>(reduceOp<onnx::ReduceSumOp>);
   rules.add<onnx::ReduceMeanOp>(reduceOp<onnx::ReduceMeanOp>);
   rules.add<onnx::ReduceMaxOp>(reduceOp<onnx::ReduceMaxOp>);

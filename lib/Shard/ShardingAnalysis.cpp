@@ -88,6 +88,7 @@ void ShardingAnalysis::visit(Operation *op, const ShardingRules &rules) {
                 llvm::all_of(op->getResultTypes(), [](Type type) { return !isa<UnrankedTensorType>(type); });
   const ShardingRules::Rule *rule = ranked ? rules.lookup(op) : nullptr;
   FactorBuilder builder(*this, op);
+  space.setSpeaker(op);
   OpFactors &entry = factors[op];
   if (rule && succeeded(rule->factors(op, builder))) {
     factors[op].rule = rule;
@@ -139,6 +140,7 @@ void ShardingAnalysis::resolveMerges() {
 }
 
 void ShardingAnalysis::resolveMerge(const Merge &merge) {
+  space.setSpeaker(merge.op);
   constexpr int64_t maxSegments = 64;
   std::optional<size_t> chosen;
   for (auto [index, dim] : llvm::enumerate(merge.factors))

@@ -86,7 +86,7 @@ void FactorBuilder::lookup(ArrayRef<Term> rows, int64_t bytes) {
 }
 
 void FactorBuilder::merge(ArrayRef<DimLayout> factors, ArrayRef<int64_t> sizes, ArrayRef<Term> merged) {
-  analysis.merges.push_back({SmallVector<DimLayout>(factors), SmallVector<int64_t>(sizes), DimLayout(merged)});
+  analysis.merges.push_back({SmallVector<DimLayout>(factors), SmallVector<int64_t>(sizes), DimLayout(merged), op});
 }
 
 } // namespace caat::shard

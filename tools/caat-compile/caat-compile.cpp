@@ -14,6 +14,20 @@ static cl::opt<int64_t> tp("tp", cl::desc("Number of ranks (default 1)"), cl::in
                            cl::cat(category));
 static cl::opt<std::string> plan("plan", cl::desc("Plan: what each sync point sends (default: everything)"),
                                  cl::value_desc("FILE.json"), cl::cat(category));
+static cl::opt<std::string>
+    strategy("strategy",
+             cl::desc("tp: activations are summed; rtp: the batch is divided and weights travel; "
+                      "auto: what takes less time on the link"),
+             cl::init("tp"), cl::value_desc("tp|rtp|auto"), cl::cat(category));
+static cl::opt<int64_t> tokens("tokens",
+                               cl::desc("Tokens of a step, all rows together, that auto decides by (default 1)"),
+                               cl::init(1), cl::value_desc("N"), cl::cat(category));
+static cl::opt<double> bandwidth("link-gbps", cl::desc("GB/s of the link that auto decides by (default 10)"),
+                                 cl::init(10), cl::value_desc("X"), cl::cat(category));
+static cl::opt<std::string> rotate("rotate",
+                                   cl::desc("rtp: out-of-place (a spare buffer, transfers beside products) or "
+                                            "in-place"),
+                                   cl::init("out-of-place"), cl::value_desc("MODE"), cl::cat(category));
 static cl::opt<std::string> target("target", cl::desc("cpu (this machine's processor)"), cl::init("cpu"),
                                    cl::cat(category));
 static cl::opt<std::string> dtype("dtype", cl::desc("Type of weights and products: f32"), cl::init("f32"),
@@ -61,7 +75,30 @@ int main(int argc, char **argv) {
   if (maxLength < 1)
     return usage("--max-length=" + llvm::Twine(maxLength.getValue()) + " is less than 1");
 
-  caat::CompileOptions options{model, output, tp, plan, dtype, {}, maxLength, dump, !quiet};
+  if (strategy != "tp" && strategy != "rtp" && strategy != "auto")
+    return usage("--strategy=" + strategy + ": expected tp, rtp or auto");
+  if (tokens < 1)
+    return usage("--tokens=" + llvm::Twine(tokens.getValue()) + " is less than 1");
+  if (!(bandwidth > 0))
+    return usage("--link-gbps must be above 0");
+  if (rotate != "out-of-place" && rotate != "in-place")
+    return usage("--rotate=" + rotate + ": expected out-of-place or in-place");
+  if (strategy == "rtp" && !plan.empty())
+    return usage("--plan with --strategy=rtp: rotated weights leave no sums to rewrite");
+
+  caat::CompileOptions options;
+  options.model = model;
+  options.output = output;
+  options.tp = tp;
+  options.plan = plan;
+  options.strategy = strategy;
+  options.tokens = tokens;
+  options.link.bytesPerSecond = bandwidth * 1e9;
+  options.rotateInPlace = rotate == "in-place";
+  options.dtype = dtype;
+  options.maxLength = maxLength;
+  options.dumpDirectory = dump;
+  options.progress = !quiet;
   options.report = report;
   for (llvm::StringRef text : dims) {
     auto [name, value] = text.split('=');

@@ -4,6 +4,7 @@
 #include "caat/Import/Import.h"
 #include "caat/Lower/Passes.h"
 #include "caat/Raise/Passes.h"
+#include "caat/Rotate/Passes.h"
 #include "caat/Shard/Passes.h"
 #include "caat/Sync/Passes.h"
 
@@ -53,6 +54,7 @@ static void registerStages(DialectRegistry &registry) {
   caat::registerShardPipelines();
   caat::registerSyncPasses();
   PassPipelineRegistration<TPOptions>("tp-pipeline", "Raises and shards a model and applies a plan", buildTPPipeline);
+  caat::registerRotatePasses();
   caat::registerLowerPasses();
   caat::registerLowerPipelines();
   caat::registerLowerDialects(registry);

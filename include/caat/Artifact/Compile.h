@@ -3,6 +3,7 @@
 #ifndef CAAT_ARTIFACT_COMPILE_H
 #define CAAT_ARTIFACT_COMPILE_H
 
+#include "caat/Rotate/Cost.h"
 #include "mlir/Support/LLVM.h"
 #include "llvm/ADT/SmallVector.h"
 #include <cstdint>
@@ -17,6 +18,10 @@ struct CompileOptions {
   std::string output;                                // directory, created where missing
   int64_t tp = 1;                                    // number of ranks
   std::string plan;                                  // file; empty: synchronise everything
+  std::string strategy = "tp";                       // tp, rtp, auto
+  int64_t tokens = 1;                                // of a step, all rows together: what auto decides by
+  LinkSpeed link;                                    // the same
+  bool rotateInPlace = false;                        // rtp: no spare buffer, no transfer beside products
   std::string dtype = "f32";                         // of weights and products
   std::vector<std::pair<std::string, int64_t>> dims; // symbols that get a fixed value
   int64_t maxLength = 1024;                          // positions of a cache
@@ -34,6 +39,9 @@ struct CompileSummary {
   std::vector<Site> sites;
   size_t collectives = 0, kernels = 0, parameters = 0;
   int64_t weightBytes = 0; // of one rank
+  std::string strategy;    // tp, rtp
+  std::string reason;      // why auto took it
+  std::optional<CostModel> cost;
   int64_t codeBytes = 0;
   std::vector<std::pair<std::string, double>> stages; // seconds
 };

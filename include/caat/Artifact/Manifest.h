@@ -16,6 +16,9 @@ struct ManifestOptions {
   int64_t tp = 1;
   int64_t maxLength = 0;
   Target target;
+  std::string batch;    // rtp: the dimension that is split over the ranks
+  bool inPlace = false; // rtp
+  bool isRotated() const { return !batch.empty(); }
 };
 
 /// The text of manifest.json (format 1) of a program after rt-plan-memory.

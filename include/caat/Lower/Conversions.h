@@ -35,7 +35,11 @@ inline constexpr llvm::StringLiteral kCacheArgAttr = "rt.cache";
 /// artifact writer evaluates. Such a value is stored per rank and never computed at run time.
 bool isWeightExpression(mlir::Value value);
 
-/// Whether `op` is an onnx.MatMul by a rank-2 weight expression, which this conversion leaves alone.
+/// The weight whose travelling slice `value` is (tp.held), or `value` itself.
+mlir::Value withoutHeld(mlir::Value value);
+
+/// Whether `op` is an onnx.MatMul by a rank-2 weight expression, or a travelling slice of one, which this conversion
+/// leaves alone.
 bool isWeightProduct(mlir::Operation *op);
 
 /// What is known of the shapes of a function before its ops are lowered. Optional: without it, a reshape may go through

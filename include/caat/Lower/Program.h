@@ -29,6 +29,7 @@ struct Program {
   llvm::SmallVector<rt::WeightOp> weights;
   llvm::SmallVector<tp::CollectiveOpInterface> collectives;
   llvm::SetVector<mlir::StringAttr> messages;
+  llvm::SetVector<mlir::StringAttr> rotations; // groups of weights that travel
 
   mlir::ArrayAttr dims() const { return interface.getAs<mlir::ArrayAttr>("dims"); }
   size_t numBuffers(llvm::StringRef kind) const { return interface.getAs<mlir::ArrayAttr>(kind).size(); }

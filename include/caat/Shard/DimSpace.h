@@ -22,6 +22,10 @@
 #include <string>
 #include <vector>
 
+namespace mlir {
+class Operation;
+} // namespace mlir
+
 namespace caat::shard {
 
 using Atom = unsigned;
@@ -48,6 +52,7 @@ public:
     bool repeatable = true; // a unit may be on several ranks (heads with a group only)
     int64_t group = 1;      // query heads per KV head
     std::string refused;    // why it must be replicated; empty: it need not
+    mlir::Operation *refusedBy = nullptr;
     std::string unpaddable; // why padding would be wrong; empty: it would not
   };
 
@@ -70,6 +75,8 @@ public:
   /// Makes both the same. Where they cannot be cut alike, both are refused.
   void unify(llvm::ArrayRef<Term> a, llvm::ArrayRef<Term> b);
   void refuse(llvm::ArrayRef<Term> layout, llvm::StringRef reason);
+  /// The op that speaks from here on.
+  void setSpeaker(mlir::Operation *op) { speaker = op; }
   void forbidPadding(llvm::ArrayRef<Term> layout, llvm::StringRef reason);
   void forbidRepeats(llvm::ArrayRef<Term> layout);
   void markHeads(llvm::ArrayRef<Term> layout, int64_t group);
@@ -90,6 +97,7 @@ private:
   void cut(Atom atom, int64_t units);
 
   std::vector<State> atoms;
+  mlir::Operation *speaker = nullptr;
 };
 
 } // namespace caat::shard

@@ -52,6 +52,7 @@ private:
     llvm::SmallVector<DimLayout> factors;
     llvm::SmallVector<int64_t> sizes;
     DimLayout merged;
+    mlir::Operation *op;
   };
   void findWeights();
   void addLayout(mlir::Value value);

@@ -194,3 +194,35 @@ func.func @f(%x: memref<4x2xi32>, %y: memref<4x2xf32>) {
   rt.copy %x to %y : memref<4x2xi32> to memref<4x2xf32>
   return
 }
+
+// -----
+
+// expected-error@below {{has an empty group name}}
+rt.weight @w group "" : tensor<2xf32> {
+  %0 = arith.constant dense<1.0> : tensor<2xf32>
+  rt.yield %0 : tensor<2xf32>
+}
+
+// -----
+
+rt.weight @w group "layers.0.mlp" : tensor<2xf32> {
+  %0 = arith.constant dense<1.0> : tensor<2xf32>
+  rt.yield %0 : tensor<2xf32>
+}
+func.func @f() {
+  // expected-error@below {{must name a shard of "w", which has a group}}
+  %0 = rt.parameter @w : tensor<2xf32>
+  return
+}
+
+// -----
+
+rt.weight @w linear : tensor<4x4xf32> {
+  %0 = arith.constant dense<1.0> : tensor<4x4xf32>
+  rt.yield %0 : tensor<4x4xf32>
+}
+func.func @f(%x: memref<2x4xf32>, %y: memref<2x4xf32>, %i: index) {
+  // expected-error@below {{names a shard of "w", which has no group}}
+  rt.linear @w at %i ins(%x : memref<2x4xf32>) outs(%y : memref<2x4xf32>)
+  return
+}

@@ -484,3 +484,55 @@ func.func @f(%x: tensor<?x4xf32>, %p: tensor<2x2xf32>) {
   %0 = "tp.read_stream"(%x, %p) : (tensor<?x4xf32>, tensor<2x2xf32>) -> tensor<?x4xf32>
   return
 }
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f() {
+  // expected-error@below {{has step 2, outside [0, 2)}}
+  %0 = tp.ring_shard step 2 on @mesh : index
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f() {
+  // expected-error@below {{has step 0, outside [1, 2)}}
+  %0 = tp.rotate "a" step 0 on @mesh
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f() {
+  // expected-error@below {{has an empty group name}}
+  %0 = tp.rotate "" step 1 on @mesh
+  return
+}
+
+// -----
+
+func.func @f() {
+  // expected-error@below {{uses @mesh, which is no tp.mesh}}
+  %0 = tp.rotate "a" step 1 on @mesh
+  return
+}
+
+// -----
+
+func.func @f(%w: tensor<4xf32>, %i: index) {
+  // expected-error@below {{has an empty group name}}
+  %0 = tp.held %w of "" at %i : tensor<4xf32>
+  return
+}
+
+// -----
+
+func.func @f(%i: index) {
+  %0 = arith.constant dense<0.0> : tensor<4xf32>
+  // expected-error@below {{takes an argument of a function}}
+  %1 = tp.block %0 at %i : tensor<4xf32>
+  return
+}

@@ -74,3 +74,21 @@ func.func private @shardings() attributes {
   a = #tp.sharding<[[], ["tp"]]>,
   b = #tp.sharding<[[], []], unreduced = ["tp"]>,
   c = #tp.sharding<[["dp"], []], unreduced = ["x"], private = ["tp"]>}
+
+// CHECK-LABEL: func.func @rotation(
+// CHECK-SAME:    %[[X:.*]]: tensor<?x4xf32>, %[[W:.*]]: tensor<4x4xf32>
+func.func @rotation(%x: tensor<?x4xf32>, %w: tensor<4x4xf32>) -> tensor<?x4xf32> {
+  // CHECK: %[[I:.*]] = tp.ring_shard step 0 on @mesh : index
+  %i = tp.ring_shard step 0 on @mesh : index
+  // CHECK: %[[J:.*]] = tp.rotate "layers.0.mlp" step 1 on @mesh after(%[[X]] : tensor<?x4xf32>)
+  %j = tp.rotate "layers.0.mlp" step 1 on @mesh after(%x : tensor<?x4xf32>)
+  // CHECK: tp.rotate "layers.0.mlp" step 1 on @mesh{{$}}
+  %k = tp.rotate "layers.0.mlp" step 1 on @mesh
+  // CHECK: tp.held %[[W]] of "layers.0.mlp" at %[[J]] : tensor<4x4xf32>
+  %h = tp.held %w of "layers.0.mlp" at %j : tensor<4x4xf32>
+  // CHECK: tp.block %[[X]] at %[[I]] : tensor<?x4xf32>
+  %b = tp.block %x at %i : tensor<?x4xf32>
+  // CHECK: tp.blocks %{{.*}}, %[[X]] at %[[I]], %[[J]] : tensor<?x4xf32>
+  %r = tp.blocks %b, %x at %i, %j : tensor<?x4xf32>
+  return %r : tensor<?x4xf32>
+}

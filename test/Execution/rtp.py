@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Rotated weights: outputs against ONNX Runtime on batches of N and 2N + 1 rows, several runs in a row, text with caches
+against one rank; a ring that turns the wrong way must be noticed, and a rank that stops must be named."""
+import json
+import tempfile
+import unittest
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+import programs
+
+MODELS = ("llama-gqa-genai", "gpt2-op", "opt-d18", "llama-mha-d23")
+TOLERANCE = 1e-5
+
+
+def batch_of(inputs: dict, rows: int) -> dict:
+    """`rows` different samples from those of a stored case."""
+    result = {}
+    for name, array in inputs.items():
+        samples = [array[row % array.shape[0]] for row in range(rows)]
+        if name == "input_ids":
+            samples = [np.roll(sample, row) for row, sample in enumerate(samples)]
+        elif name.startswith("past"):
+            samples = [sample * np.float32(1 + 0.1 * row) for row, sample in enumerate(samples)]
+        result[name] = np.stack(samples)
+    return result
+
+
+class Session:
+    def __init__(self, model: Path):
+        self.session = onnxruntime.InferenceSession(str(model / "model.onnx"), providers=["CPUExecutionProvider"])
+
+    def run(self, inputs: dict) -> dict:
+        names = [output.name for output in self.session.get_outputs()]
+        known = {i.name for i in self.session.get_inputs()}
+        return dict(zip(names, self.session.run(None, {k: v for k, v in inputs.items() if k in known})))
+
+
+class Rotation(unittest.TestCase):
+    def setUp(self):
+        holder = tempfile.TemporaryDirectory()
+        self.addCleanup(holder.cleanup)
+        self.folder = Path(holder.name)
+
+    def compile(self, name: str, ranks: int, *flags) -> Path:
+        out = self.folder / f"{name}-{ranks}-{len(list(self.folder.iterdir()))}"
+        return programs.compile_model(programs.MODELS / name, out, ranks, None, ["--strategy=rtp", *flags])
+
+    def infer(self, program: Path, inputs: dict, *flags, environment=None) -> dict:
+        np.savez(self.folder / "in.npz", **inputs)
+        done = programs.run("caat-run", "infer", program, f"--inputs={self.folder / 'in.npz'}",
+                            f"--outputs={self.folder / 'out.npz'}", *flags, environment=environment)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return programs.load(self.folder / "out.npz")
+
+    def difference(self, inputs: dict, want: dict, got: dict) -> float:
+        worst, _ = programs.worst_difference(inputs, want, got)
+        return worst
+
+    def check(self, name: str, ranks: int, *flags):
+        model = programs.MODELS / name
+        session, program = Session(model), self.compile(name, ranks, *flags)
+        for case, _ in programs.cases(model):
+            # The second run begins where the first one left the slices; a batch of one leaves ranks without a row.
+            for rows, runs in ((ranks, 1), (2 * ranks + 1, 2), (1, 1))[:3 if ranks == 3 else 2]:
+                inputs = batch_of(programs.load(case), rows)
+                with self.subTest(model=name, ranks=ranks, case=case.stem, rows=rows):
+                    got = self.infer(program, inputs, f"--runs={runs}")
+                    self.assertLessEqual(self.difference(inputs, session.run(inputs), got), TOLERANCE)
+
+    def test_out_of_place(self):
+        for name in MODELS:
+            for ranks in (1, 2, 3, 4) if name == MODELS[0] else (2, 3, 4):
+                self.check(name, ranks)
+
+    def test_in_place(self):
+        self.check("llama-gqa-genai", 3, "--rotate=in-place")
+
+    def test_wrong_direction(self):
+        model = programs.MODELS / "llama-gqa-genai"
+        inputs = batch_of(programs.load(programs.cases(model)[0][0]), 4)
+        want = Session(model).run(inputs)
+        for ranks, harmless in ((2, True), (3, False), (4, False)):
+            got = self.infer(self.compile(model.name, ranks), inputs, environment={"CAAT_TEST_REVERSE_RING": "1"})
+            self.assertEqual(self.difference(inputs, want, got) <= TOLERANCE, harmless, ranks)
+
+    def test_generation(self):
+        """Greedy text of a batch, prompt and every token a run of its own, and perplexity: as on one rank."""
+        random = np.random.default_rng(0)
+        np.save(self.folder / "prompt.npy", random.integers(0, 300, (5, 6)))
+        np.save(self.folder / "text.npy", random.integers(0, 300, 7 * 16))
+        for name in ("llama-gqa-genai", "gpt2-op"):
+            single = programs.compile_model(programs.MODELS / name, self.folder / f"{name}-single", 1)
+            results = []
+            for program in (single, self.compile(name, 3), self.compile(name, 4, "--rotate=in-place")):
+                programs.must("caat-run", "generate", program, f"--tokens={self.folder / 'prompt.npy'}",
+                              "--max-new-tokens=8", "-o", self.folder / "made.npy")
+                score = json.loads(programs.must("caat-run", "score", program, f"--tokens={self.folder / 'text.npy'}",
+                                                 "--length=16", "--batch=3"))
+                results.append((np.load(self.folder / "made.npy").tolist(), score))
+            for made, score in results[1:]:
+                self.assertEqual(made, results[0][0], name)
+                self.assertEqual(score["tokens"], 7 * 15)
+                self.assertAlmostEqual(score["nll"], results[0][1]["nll"], delta=1e-5)
+
+    def test_stopped_rank(self):
+        inputs = batch_of(programs.load(programs.cases(programs.MODELS / "llama-gqa-genai")[0][0]), 3)
+        np.savez(self.folder / "in.npz", **inputs)
+        for flag in ("--rotate=out-of-place", "--rotate=in-place"):
+            program = self.compile("llama-gqa-genai", 3, flag)
+            done = programs.run("caat-run", "infer", program, f"--inputs={self.folder / 'in.npz'}",
+                                f"--outputs={self.folder / 'out.npz'}", "--timeout=1",
+                                environment={"CAAT_TEST_STOP_RANK": "1@layers.1.mlp"})
+            self.assertEqual(done.returncode, 1)
+            self.assertRegex(done.stderr, r"permute 'layers\.1\.mlp'.* timed out after 1 s .*waiting for rank 1")
+
+    def test_refusals(self):
+        def refused(model, *flags, names):
+            done = programs.run("caat-compile", model, "--tp=2", "--strategy=rtp", *flags, "-o", self.folder / "no")
+            self.assertIn(done.returncode, (1, 2))
+            for name in names:
+                self.assertIn(name, done.stderr)
+        refused(programs.MODELS / "mlp-block" / "model.onnx", names=["fixed size", "dynamic batch"])
+        refused(programs.MODELS / "gpt2-op" / "model.onnx", "--plan=plan.json", names=["--plan"])
+        refused(programs.MODELS / "gpt2-op" / "model.onnx", "--rotate=sideways", names=["--rotate=sideways"])
+
+
+if __name__ == "__main__":
+    unittest.main()

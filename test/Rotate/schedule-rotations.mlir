@@ -1,0 +1,40 @@
+// RUN: caat-opt %s --pass-pipeline="builtin.module(func.func(rt-schedule-rotations))" | FileCheck %s
+// RUN: caat-opt %s --pass-pipeline="builtin.module(func.func(rt-schedule-rotations{in-place=true}))" | FileCheck %s --check-prefix=INPLACE
+
+tp.mesh @mesh <["tp" = 3]>
+rt.weight @w linear group "layers.0.mlp" : tensor<4x4xf32> {
+  %0 = arith.constant dense<1.0> : tensor<4x4xf32>
+  rt.yield %0 : tensor<4x4xf32>
+}
+
+// The transfer of the shard in use begins before its product, and ends before the next one.
+// CHECK-LABEL: func.func @f(
+// CHECK:         rt.copy
+// CHECK-NEXT:    rt.rotate_start "layers.0.mlp"
+// CHECK-NEXT:    rt.linear @w at
+// CHECK-NEXT:    rt.rotate_wait "layers.0.mlp"
+// CHECK-NEXT:    rt.rotate_start "layers.0.mlp"
+// CHECK-NEXT:    %[[J:.*]] = tp.ring_shard step 1
+// CHECK-NEXT:    rt.linear @w accumulate at %[[J]]
+// CHECK-NEXT:    rt.rotate_wait "layers.0.mlp"
+// CHECK-NEXT:    %[[K:.*]] = tp.ring_shard step 2
+// CHECK-NEXT:    rt.linear @w accumulate at %[[K]]
+// CHECK-NEXT:    return
+
+// INPLACE-LABEL: func.func @f(
+// INPLACE:         rt.linear @w at
+// INPLACE-NEXT:    rt.rotate "layers.0.mlp"
+// INPLACE:         rt.linear @w accumulate
+// INPLACE-NEXT:    rt.rotate "layers.0.mlp"
+// INPLACE:         rt.linear @w accumulate
+// INPLACE-NEXT:    return
+func.func @f(%x: memref<2x4xf32>, %y: memref<2x4xf32>) {
+  %i = tp.ring_shard step 0 on @mesh : index
+  rt.copy %y to %x : memref<2x4xf32> to memref<2x4xf32>
+  rt.linear @w at %i ins(%x : memref<2x4xf32>) outs(%y : memref<2x4xf32>)
+  %j = tp.rotate "layers.0.mlp" step 1 on @mesh
+  rt.linear @w accumulate at %j ins(%x : memref<2x4xf32>) outs(%y : memref<2x4xf32>)
+  %k = tp.rotate "layers.0.mlp" step 2 on @mesh
+  rt.linear @w accumulate at %k ins(%x : memref<2x4xf32>) outs(%y : memref<2x4xf32>)
+  return
+}
