@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "caat/Artifact/Compile.h"
 #include "CodeGen.h"
-#include "OutputFile.h"
 #include "WeightWriter.h"
 #include "caat/Artifact/Manifest.h"
+#include "caat/Artifact/OutputFile.h"
 #include "caat/Import/Import.h"
 #include "caat/Lower/Passes.h"
 #include "caat/Raise/Passes.h"

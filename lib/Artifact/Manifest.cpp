@@ -9,7 +9,6 @@ using llvm::json::OStream;
 
 /// Programs with rotated weights need a runtime of format 2.
 static constexpr int64_t kFormat = 1, kRotatedFormat = 2;
-static constexpr llvm::StringLiteral kVersion = "0.1.0";
 
 namespace {
 

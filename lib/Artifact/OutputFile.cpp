@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include "OutputFile.h"
+#include "caat/Artifact/OutputFile.h"
 #include "llvm/ADT/SmallString.h"
 #include "llvm/Support/Path.h"
 

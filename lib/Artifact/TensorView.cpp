@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include "TensorView.h"
+#include "caat/Artifact/TensorView.h"
 #include <cstring>
 
 using namespace mlir;
@@ -132,6 +132,24 @@ void caat::copyDense(const TensorView &from, char *to) {
     copyRun(to, first, length, stride, bytes);
     to += length * bytes;
   });
+}
+
+void caat::writeDense(const TensorView &view, llvm::raw_ostream &os) {
+  if (view.isDense()) {
+    os.write(view.data, view.numElements() * view.elementBytes());
+    return;
+  }
+  constexpr int64_t kChunkBytes = 4 << 20;
+  int64_t rows = view.shape[0],
+          rowBytes = std::max<int64_t>(1, view.numElements() * view.elementBytes() / std::max<int64_t>(1, rows));
+  int64_t step = std::clamp<int64_t>(kChunkBytes / rowBytes / 32 * 32, 1, std::max<int64_t>(1, rows));
+  std::vector<char> chunk;
+  for (int64_t row = 0; row < rows; row += step) {
+    TensorView part = view.slice(0, row, std::min(step, rows - row));
+    chunk.resize(part.numElements() * part.elementBytes());
+    copyDense(part, chunk.data());
+    os.write(chunk.data(), chunk.size());
+  }
 }
 
 void caat::copyInto(const TensorView &from, char *to, llvm::ArrayRef<int64_t> shape, llvm::ArrayRef<int64_t> offsets) {

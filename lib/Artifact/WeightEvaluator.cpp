@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include "WeightEvaluator.h"
+#include "caat/Artifact/WeightEvaluator.h"
 #include "dialects/onnx/ONNX.h"
 #include "dialects/tp/TP.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -346,7 +346,25 @@ Expected<TensorView> WeightEvaluator::evaluate(Value value, int64_t rank, llvm::
   return result;
 }
 
-Expected<TensorView> WeightEvaluator::evaluate(rt::WeightOp weight, int64_t rank) {
+Expected<TensorView> WeightEvaluator::evaluate(Value value, int64_t rank) {
   llvm::DenseMap<Value, TensorView> known;
-  return evaluate(weight.getYielded(), rank, known);
+  return evaluate(value, rank, known);
+}
+
+Expected<TensorView> WeightEvaluator::evaluate(rt::WeightOp weight, int64_t rank) {
+  return evaluate(weight.getYielded(), rank);
+}
+
+bool WeightEvaluator::supports(Operation *op) {
+  bool isStatic = llvm::all_of(op->getResultTypes(), [](Type type) {
+    auto tensor = dyn_cast<RankedTensorType>(type);
+    return tensor && tensor.hasStaticShape() && tensor.getElementType().isIntOrFloat() &&
+           (tensor.getElementTypeBitWidth() == 1 || tensor.getElementTypeBitWidth() % 8 == 0);
+  });
+  // The cases of evaluateOp.
+  return isStatic &&
+         isa<onnx::GetInitializerOp, onnx::ConstantOp, arith::ConstantOp, onnx::TransposeOp, onnx::ReshapeOp,
+             onnx::FlattenOp, onnx::SqueezeOp, onnx::UnsqueezeOp, onnx::IdentityOp, onnx::ExpandOp, tp::ShardOp,
+             onnx::SliceOp, onnx::GatherOp, onnx::PadOp, onnx::SplitOp, onnx::ConcatOp, onnx::CastOp, onnx::AddOp,
+             onnx::SubOp, onnx::MulOp, onnx::DivOp, onnx::NegOp, onnx::SqrtOp, onnx::ExpOp>(op);
 }

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "WeightWriter.h"
-#include "OutputFile.h"
-#include "WeightEvaluator.h"
+#include "caat/Artifact/ByteProgress.h"
+#include "caat/Artifact/OutputFile.h"
+#include "caat/Artifact/WeightEvaluator.h"
 #include "llvm/Support/Endian.h"
-#include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/MathExtras.h"
-#include "llvm/Support/Process.h"
 #include <cstring>
 
 using namespace mlir;
@@ -65,26 +64,6 @@ static llvm::Expected<std::string> makeHeader(ArrayRef<rt::WeightOp> weights) {
   return std::string(length, 8) + text;
 }
 
-static llvm::Error writeTensor(const TensorView &view, llvm::raw_ostream &os) {
-  if (view.isDense()) {
-    os.write(view.data, view.numElements() * view.elementBytes());
-    return llvm::Error::success();
-  }
-  // A few rows at a time: no copy of the whole weight.
-  constexpr int64_t kChunkBytes = 4 << 20;
-  int64_t rows = view.shape[0],
-          rowBytes = std::max<int64_t>(1, view.numElements() * view.elementBytes() / std::max<int64_t>(1, rows));
-  int64_t step = std::clamp<int64_t>(kChunkBytes / rowBytes / 32 * 32, 1, std::max<int64_t>(1, rows));
-  std::vector<char> chunk;
-  for (int64_t row = 0; row < rows; row += step) {
-    TensorView part = view.slice(0, row, std::min(step, rows - row));
-    chunk.resize(part.numElements() * part.elementBytes());
-    copyDense(part, chunk.data());
-    os.write(chunk.data(), chunk.size());
-  }
-  return llvm::Error::success();
-}
-
 /// Adds the NaN and infinite elements of a weight. Infinities alone are common: masks are stored with them.
 static void countSpecialValues(const TensorView &view, int64_t &nans, int64_t &infinities) {
   auto count = [&](auto exponent) {
@@ -125,20 +104,13 @@ llvm::Expected<int64_t> caat::writeWeights(ModuleOp module, ArrayRef<rt::WeightO
   llvm::Expected<std::string> header = makeHeader(ordered);
   if (!header)
     return header.takeError();
-  int64_t bytes = 0, written = 0, nans = 0, infinities = 0;
+  int64_t bytes = 0, nans = 0, infinities = 0;
   for (rt::WeightOp weight : ordered)
     if (llvm::AddOverflow(bytes, sizeInBytes(weight), bytes) || bytes > evaluator.byteLimit())
       return llvm::createStringError("the weights of a rank take more than " + Twine(evaluator.byteLimit() >> 20) +
                                      " MiB, at '" + weight.getSymName() +
                                      "': far more than the model's files hold (Expand, Tile or Pad of a forged size?)");
-  bool terminal = llvm::sys::Process::StandardErrIsDisplayed();
-  auto report = [&](bool last) {
-    if (!options.progress || (!terminal && !last))
-      return;
-    llvm::errs() << (terminal ? "\r" : "")
-                 << llvm::formatv("weights: {0} of {1} MiB", written >> 20, (bytes * options.tp) >> 20)
-                 << (last ? "\n" : "");
-  };
+  ByteProgress progress("weights", bytes * options.tp, options.progress);
   for (int64_t rank = 0; rank < options.tp; ++rank) {
     llvm::Expected<OutputFile> file =
         OutputFile::create(options.directory, "weights-" + std::to_string(rank) + ".safetensors");
@@ -153,18 +125,16 @@ llvm::Expected<int64_t> caat::writeWeights(ModuleOp module, ArrayRef<rt::WeightO
         return llvm::createStringError("weight '" + weight.getSymName() + "' has another shape than its type says");
       if (rank == 0)
         countSpecialValues(*view, nans, infinities);
-      if (llvm::Error error = writeTensor(*view, file->os()))
-        return std::move(error);
+      writeDense(*view, file->os());
       if (llvm::Error error = file->status())
         return std::move(error);
       evaluator.release(); // so that the process never holds more of the model than one weight
-      written += sizeInBytes(weight);
-      report(/*last=*/false);
+      progress.add(sizeInBytes(weight));
     }
     if (llvm::Error error = file->keep())
       return std::move(error);
   }
-  report(/*last=*/true);
+  progress.finish();
   if (nans > 0)
     llvm::errs() << "warning: rank 0's weights hold " << nans << " values that are not numbers (NaN) and " << infinities
                  << " infinite ones\n";

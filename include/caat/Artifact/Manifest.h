@@ -7,6 +7,9 @@
 
 namespace caat {
 
+/// Of caat, as everything that it writes says.
+inline constexpr llvm::StringLiteral kVersion = "0.1.0";
+
 struct Target {
   std::string device = "cpu", triple, cpu, features;
 };

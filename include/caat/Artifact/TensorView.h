@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#ifndef CAAT_LIB_ARTIFACT_TENSORVIEW_H
-#define CAAT_LIB_ARTIFACT_TENSORVIEW_H
+#ifndef CAAT_ARTIFACT_TENSORVIEW_H
+#define CAAT_ARTIFACT_TENSORVIEW_H
 
 #include "mlir/IR/BuiltinTypes.h"
 #include "llvm/ADT/STLFunctionalExtras.h"
 #include "llvm/ADT/SmallVector.h"
+#include "llvm/Support/raw_ostream.h"
 #include <memory>
 #include <vector>
 
@@ -36,6 +37,9 @@ struct TensorView {
 void forEachRun(const TensorView &view,
                 llvm::function_ref<void(const char *first, int64_t length, int64_t stride)> visit);
 
+/// Writes the elements row-major, a few rows in memory at a time.
+void writeDense(const TensorView &view, llvm::raw_ostream &os);
+
 /// Copies `from` onto dense memory at `to`.
 void copyDense(const TensorView &from, char *to);
 
@@ -44,4 +48,4 @@ void copyInto(const TensorView &from, char *to, llvm::ArrayRef<int64_t> shape, l
 
 } // namespace caat
 
-#endif // CAAT_LIB_ARTIFACT_TENSORVIEW_H
+#endif // CAAT_ARTIFACT_TENSORVIEW_H

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#ifndef CAAT_LIB_ARTIFACT_OUTPUTFILE_H
-#define CAAT_LIB_ARTIFACT_OUTPUTFILE_H
+#ifndef CAAT_ARTIFACT_OUTPUTFILE_H
+#define CAAT_ARTIFACT_OUTPUTFILE_H
 
 #include "llvm/Support/Error.h"
 #include "llvm/Support/FileSystem.h"
@@ -34,4 +34,4 @@ private:
 
 } // namespace caat
 
-#endif // CAAT_LIB_ARTIFACT_OUTPUTFILE_H
+#endif // CAAT_ARTIFACT_OUTPUTFILE_H
