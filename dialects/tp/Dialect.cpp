@@ -183,6 +183,8 @@ LogicalResult TPDialect::verifyOperationAttribute(Operation *op, NamedAttribute 
                ? success()
                : op->emitOpError() << "'tp.sync' must be a list of dictionaries";
   }
+  if (attribute.getName() == kPlanAttrName)
+    return isa<StringAttr>(attribute.getValue()) ? success() : op->emitOpError() << "'tp.plan' must be a digest";
   return op->emitOpError() << "unknown attribute '" << attribute.getName().getValue() << "' of the tp dialect";
 }
 

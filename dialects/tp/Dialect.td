@@ -17,6 +17,7 @@ def TP_Dialect : Dialect {
     - `tp.shard = #tp.shard<…>` on a function argument or result: which part of the whole value a rank holds.
     - `tp.private = "site"` on an operation: its result differs from rank to rank on purpose, by that site's policy.
     - `tp.sync = [{…}, …]` on the module: what each sync point sends, left by the expansion for reports and manifests.
+    - `tp.plan = "…"` on the module: the SHA-256 of the plan that was applied.
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect"];
   let useDefaultAttributePrinterParser = 1;

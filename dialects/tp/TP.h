@@ -26,6 +26,7 @@ class MeshOp;
 inline constexpr llvm::StringLiteral kShardAttrName = "tp.shard";
 inline constexpr llvm::StringLiteral kPrivateAttrName = "tp.private";
 inline constexpr llvm::StringLiteral kSyncAttrName = "tp.sync";
+inline constexpr llvm::StringLiteral kPlanAttrName = "tp.plan";
 
 /// What collectives have an effect on, so that they stay in one order on every rank.
 struct NetworkResource : public mlir::SideEffects::Resource::Base<NetworkResource> {

@@ -69,6 +69,7 @@ struct ApplyPlan : caat::impl::TPApplyPlanBase<ApplyPlan> {
       ranks = read->tp.value_or(1);
     if (failed(checkPlan(*read, collectSites(module), ranks, emitError)))
       return signalPassFailure();
+    module->setAttr(tp::kPlanAttrName, StringAttr::get(&getContext(), read->digest));
     for (tp::SyncPointOp op : ops) {
       FailureOr<tp::PolicyAttr> policy = makePolicy(*read, read->lookup(op.getSite()), op, ranks);
       if (failed(policy))

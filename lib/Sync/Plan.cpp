@@ -9,6 +9,7 @@
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
+#include "llvm/Support/SHA256.h"
 #include <cmath>
 
 using namespace caat;
@@ -247,7 +248,12 @@ Expected<Plan> PlanReader::read(StringRef text) {
 
 } // namespace
 
-Expected<Plan> caat::parsePlan(StringRef text, StringRef file) { return PlanReader(file).read(text); }
+Expected<Plan> caat::parsePlan(StringRef text, StringRef file) {
+  Expected<Plan> plan = PlanReader(file).read(text);
+  if (plan)
+    plan->digest = llvm::toHex(llvm::SHA256::hash(llvm::arrayRefFromStringRef(text)), /*LowerCase=*/true);
+  return plan;
+}
 
 Expected<Plan> caat::readPlan(StringRef file) {
   auto buffer = llvm::MemoryBuffer::getFile(file);

@@ -40,6 +40,8 @@ struct PlanEntry {
 struct Plan {
   /// The file's name, for messages.
   std::string file;
+  /// SHA-256 of the file's text, in hexadecimal digits.
+  std::string digest;
   /// Number of ranks that the plan is for; nothing where it is for any.
   std::optional<int64_t> tp;
   PlanEntry defaults;

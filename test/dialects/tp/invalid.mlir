@@ -116,6 +116,11 @@ module attributes {tp.sync = ["a"]} {}
 
 // -----
 
+// expected-error@below {{'tp.plan' must be a digest}}
+module attributes {tp.plan = 5} {}
+
+// -----
+
 // expected-error@below {{unknown attribute 'tp.other' of the tp dialect}}
 func.func private @f() attributes {tp.other = 3 : i64}
 
