@@ -106,4 +106,22 @@ def ONNXRaiseMasksPass : Pass<"onnx-raise-masks", "::mlir::func::FuncOp"> {
   let dependentDialects = ["::caat::onnx::ONNXDialect"];
 }
 
+def ONNXLowerOpsetPass : Pass<"onnx-lower-opset", "::mlir::func::FuncOp"> {
+  let summary = "Write newer operators by older ones";
+  let description = [{
+    Replaces LayerNormalization (opset 17), Gelu (20), RMSNormalization, RotaryEmbedding, Attention (23) and Swish (24) by what
+    they are made of, where they are newer than `opset`, for runtimes that do not have them. An operator that has no older form
+    is an error. Nothing in caat's own way to code needs this.
+
+    ```mlir
+    %y = onnx.Swish %x : (tensor<?x64xf32>) -> tensor<?x64xf32>
+    // becomes
+    %s = onnx.Sigmoid %x : (tensor<?x64xf32>) -> tensor<?x64xf32>
+    %y = onnx.Mul %x, %s : (tensor<?x64xf32>, tensor<?x64xf32>) -> tensor<?x64xf32>
+    ```
+  }];
+  let options = [Option<"opset", "opset", "int64_t", /*default=*/"18", "The newest opset that may be used">];
+  let dependentDialects = ["::caat::onnx::ONNXDialect", "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
+}
+
 #endif // CAAT_RAISE_PASSES_TD
