@@ -241,15 +241,15 @@ template <bool isMax> static Value extreme(ScalarBuilder &s, Operation *, Scalar
 static Value sum(ScalarBuilder &s, Operation *, Scalars x) {
   Value result = x[0];
   for (Value other : x.drop_front())
-    result = s.add(result, other);
+    result = s.inOrder().add(result, other);
   return result;
 }
 
 static void populateBinary(RewritePatternSet &patterns) {
-  add<onnx::AddOp>(patterns, [](ScalarBuilder &s, Operation *, Scalars x) { return s.add(x[0], x[1]); });
-  add<onnx::SubOp>(patterns, [](ScalarBuilder &s, Operation *, Scalars x) { return s.sub(x[0], x[1]); });
-  add<onnx::MulOp>(patterns, [](ScalarBuilder &s, Operation *, Scalars x) { return s.mul(x[0], x[1]); });
-  add<onnx::DivOp>(patterns, [](ScalarBuilder &s, Operation *, Scalars x) { return s.div(x[0], x[1]); });
+  add<onnx::AddOp>(patterns, [](ScalarBuilder &s, Operation *, Scalars x) { return s.inOrder().add(x[0], x[1]); });
+  add<onnx::SubOp>(patterns, [](ScalarBuilder &s, Operation *, Scalars x) { return s.inOrder().sub(x[0], x[1]); });
+  add<onnx::MulOp>(patterns, [](ScalarBuilder &s, Operation *, Scalars x) { return s.inOrder().mul(x[0], x[1]); });
+  add<onnx::DivOp>(patterns, [](ScalarBuilder &s, Operation *, Scalars x) { return s.inOrder().div(x[0], x[1]); });
   add<onnx::ModOp>(patterns, modulo);
   add<onnx::PowOp>(patterns, power);
   add<onnx::AndOp>(patterns, [](ScalarBuilder &s, Operation *, Scalars x) -> Value {

@@ -21,16 +21,24 @@ namespace caat::lower {
 using Dims = llvm::SmallVector<mlir::OpFoldResult>;
 using Scalars = llvm::ArrayRef<mlir::Value>;
 
-/// Flags of every generated floating-point op, and those of a maximum (which LLVM vectorizes only with nnan).
+/// Flags of generated floating-point ops, and those of a maximum (which LLVM vectorizes only with nnan).
 inline constexpr auto kFastMath = mlir::arith::FastMathFlags::reassoc | mlir::arith::FastMathFlags::contract |
                                   mlir::arith::FastMathFlags::afn | mlir::arith::FastMathFlags::nsz |
                                   mlir::arith::FastMathFlags::arcp;
+/// Flags of the model's own sums and products, which are computed in the order given: masks add the lowest float, and
+/// (x + lowest) - lowest must not be found in `x + (1 - visible) * lowest`.
+inline constexpr auto kInOrderFastMath = mlir::arith::FastMathFlags::contract | mlir::arith::FastMathFlags::afn |
+                                         mlir::arith::FastMathFlags::nsz | mlir::arith::FastMathFlags::arcp;
 inline constexpr auto kMaxFastMath = kFastMath | mlir::arith::FastMathFlags::nnan;
 
 /// Scalar arithmetic at one place: integer or floating-point by the operands' type.
 struct ScalarBuilder {
   mlir::OpBuilder &b;
   mlir::Location loc;
+  mlir::arith::FastMathFlags flags = kFastMath;
+
+  /// The same without leave to reorder.
+  ScalarBuilder inOrder() const { return {b, loc, kInOrderFastMath}; }
 
   mlir::Value constant(mlir::Type type, double value);
   mlir::Value index(int64_t value);

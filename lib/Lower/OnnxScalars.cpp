@@ -21,25 +21,25 @@ Value ScalarBuilder::index(int64_t value) { return arith::ConstantIndexOp::creat
 
 Value ScalarBuilder::add(Value x, Value y) {
   if (isFloat(x))
-    return arith::AddFOp::create(b, loc, x, y, kFastMath);
+    return arith::AddFOp::create(b, loc, x, y, flags);
   return arith::AddIOp::create(b, loc, x, y);
 }
 
 Value ScalarBuilder::sub(Value x, Value y) {
   if (isFloat(x))
-    return arith::SubFOp::create(b, loc, x, y, kFastMath);
+    return arith::SubFOp::create(b, loc, x, y, flags);
   return arith::SubIOp::create(b, loc, x, y);
 }
 
 Value ScalarBuilder::mul(Value x, Value y) {
   if (isFloat(x))
-    return arith::MulFOp::create(b, loc, x, y, kFastMath);
+    return arith::MulFOp::create(b, loc, x, y, flags);
   return arith::MulIOp::create(b, loc, x, y);
 }
 
 Value ScalarBuilder::div(Value x, Value y) {
   if (isFloat(x))
-    return arith::DivFOp::create(b, loc, x, y, kFastMath);
+    return arith::DivFOp::create(b, loc, x, y, flags);
   return arith::DivSIOp::create(b, loc, x, y);
 }
 
