@@ -67,29 +67,19 @@ static bool isAttention(Operation *op) {
 /// True where `value` is a product with a weight, perhaps reshaped, scaled or added to another: an embedding's lookup,
 /// which is reduced too, is not.
 static bool isProduct(Value value) {
-  Operation *op = value.getDefiningOp();
-  if (!op)
-    return false;
-  if (isa<onnx::MatMulOp, onnx::GemmOp, onnx::ConvOp, onnx::EinsumOp>(op))
-    return true;
-  if (isa<onnx::ReshapeOp, onnx::TransposeOp, onnx::CastOp, onnx::SqueezeOp, onnx::UnsqueezeOp>(op))
-    return isProduct(op->getOperand(0));
-  if (isa<onnx::AddOp, onnx::MulOp, onnx::DivOp>(op))
-    return isProduct(op->getOperand(0)) || isProduct(op->getOperand(1));
-  return false;
-}
-
-/// True where `value` depends on an attention behind the last read of the stream.
-static bool dependsOnAttention(Value value) {
   SmallVector<Value> worklist = {value};
-  llvm::SmallPtrSet<Operation *, 32> seen;
+  llvm::SmallPtrSet<Operation *, 16> seen;
   while (!worklist.empty()) {
     Operation *op = worklist.pop_back_val().getDefiningOp();
-    if (!op || isa<tp::ReadStreamOp, tp::SyncPointOp>(op) || !seen.insert(op).second)
+    if (!op || !seen.insert(op).second)
       continue;
-    if (isAttention(op))
+    if (isa<onnx::MatMulOp, onnx::GemmOp, onnx::ConvOp, onnx::EinsumOp>(op))
       return true;
-    llvm::append_range(worklist, op->getOperands());
+    if (isa<onnx::ReshapeOp, onnx::TransposeOp, onnx::CastOp, onnx::SqueezeOp, onnx::UnsqueezeOp, onnx::ReduceSumOp,
+            onnx::ReduceMeanOp>(op))
+      worklist.push_back(op->getOperand(0));
+    if (isa<onnx::AddOp, onnx::MulOp, onnx::DivOp>(op))
+      llvm::append_range(worklist, op->getOperands());
   }
   return false;
 }
@@ -97,6 +87,36 @@ static bool dependsOnAttention(Value value) {
 static int64_t getChannels(Value value) {
   auto type = dyn_cast<RankedTensorType>(value.getType());
   return type && type.getRank() > 0 ? type.getShape().back() : ShapedType::kDynamic;
+}
+
+/// True where `op` gives the stream or what a module reads of it: a norm or a residual sum of all channels. Modules
+/// that are not split join the stream without a site.
+static bool isStream(Operation *op, int64_t channels) {
+  if (isa<tp::ReadStreamOp, tp::SyncPointOp>(op))
+    return true;
+  if (op->getNumResults() == 0 || getChannels(op->getResult(0)) != channels)
+    return false;
+  auto isWhole = [&](Value value) {
+    auto type = dyn_cast<RankedTensorType>(value.getType());
+    return type && type.getRank() > 1 && type.getShape().back() == channels;
+  };
+  return isNorm(op) || (isa<onnx::AddOp>(op) && llvm::all_of(op->getOperands(), isWhole));
+}
+
+/// True where `value`, of `channels` channels, depends on an attention that reads the same stream.
+static bool dependsOnAttention(Value value, int64_t channels) {
+  SmallVector<Value> worklist = {value};
+  llvm::SmallPtrSet<Operation *, 32> seen;
+  while (!worklist.empty()) {
+    Value next = worklist.pop_back_val();
+    Operation *op = next.getDefiningOp();
+    if (!op || !seen.insert(op).second || (next != value && isStream(op, channels)))
+      continue;
+    if (isAttention(op))
+      return true;
+    llvm::append_range(worklist, op->getOperands());
+  }
+  return false;
 }
 
 bool Former::isBias(Value value, int64_t channels) {
@@ -172,12 +192,13 @@ std::optional<Join> Former::match(tp::AllReduceOp reduce, std::string &reason) {
 }
 
 Kind Former::classify(Value partial) {
+  int64_t channels = getChannels(partial);
   if (auto add = partial.getDefiningOp<onnx::AddOp>()) {
-    bool a = dependsOnAttention(add.getA()), b = dependsOnAttention(add.getB());
+    bool a = dependsOnAttention(add.getA(), channels), b = dependsOnAttention(add.getB(), channels);
     if (a != b)
       return Kind::Block;
   }
-  return dependsOnAttention(partial) ? Kind::Attention : Kind::Mlp;
+  return dependsOnAttention(partial, channels) ? Kind::Attention : Kind::Mlp;
 }
 
 std::string Former::nextName(Kind kind) {
@@ -258,8 +279,16 @@ void Former::form(const Join &join) {
   }
 }
 
-/// A sum that reaches the base of a later site through anything but the chain of sites is normalised (or changed
-/// otherwise) before it is the stream again: what is pending there could not be summed later.
+/// True where `base` is `read` plus what modules add that every rank computes whole.
+static bool isAddedTo(Value base, Value read, unsigned depth = 8) {
+  if (base == read)
+    return true;
+  auto add = base.getDefiningOp<onnx::AddOp>();
+  return add && depth > 0 && (isAddedTo(add.getA(), read, depth - 1) || isAddedTo(add.getB(), read, depth - 1));
+}
+
+/// A sum that reaches the base of a later site through anything but the chain of sites is changed before it is the
+/// stream again: what is pending there could not be summed later.
 void Former::markNotDeferrable() {
   for (tp::SyncPointOp site : sites) {
     if (site.getNotDeferrable())
@@ -278,7 +307,11 @@ void Former::markNotDeferrable() {
         if (!next) {
           worklist.push_back(use.getOwner());
         } else if (use.get() == next.getBase()) {
-          site.setNotDeferrable("its sum is normalised before it becomes the stream");
+          bool whole = llvm::any_of(site.getNewBase().getUsers(), [&](Operation *user) {
+            return isa<tp::ReadStreamOp>(user) && isAddedTo(use.get(), user->getResult(0));
+          });
+          site.setNotDeferrable(whole ? "a module that is not split reads its sum and adds to the stream"
+                                      : "its sum is normalised before it becomes the stream");
           worklist.clear();
           break;
         }

@@ -57,7 +57,9 @@ static void mergeTree(onnx::AddOp root, WeightExpressions &weights) {
     else
       others.push_back(leaf);
   }
-  if (reduces.size() < 2)
+  // One all-reduce beside several other values joins what they add up to: the stream, and what a module adds to it that
+  // every rank computes whole.
+  if (reduces.empty() || (reduces.size() == 1 && others.size() < 2))
     return;
 
   OpBuilder builder(root);
@@ -84,8 +86,9 @@ static void mergeTree(onnx::AddOp root, WeightExpressions &weights) {
   if (residual)
     sum = add(builder, loc, residual, sum, type);
   root.replaceAllUsesWith(sum);
-  remark::passed(loc, remark::RemarkOpts::name("merge-all-reduces").category("caat"))
-      << llvm::formatv("{0} all-reduces whose results are added became one", reduces.size()).str();
+  if (reduces.size() > 1)
+    remark::passed(loc, remark::RemarkOpts::name("merge-all-reduces").category("caat"))
+        << llvm::formatv("{0} all-reduces whose results are added became one", reduces.size()).str();
 }
 
 namespace {

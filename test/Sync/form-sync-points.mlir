@@ -150,6 +150,41 @@ func.func @stays(%x: tensor<?x4xf32>, %e: tensor<?x4xf32>) -> (tensor<?x4xf32>, 
 // -----
 
 tp.mesh @mesh <["tp" = 2]>
+onnx.initializer @n : tensor<4xf32> {file = "m", offset = 0 : i64, length = 16 : i64}
+onnx.initializer @w : tensor<4x4xf32> {file = "m", offset = 16 : i64, length = 64 : i64}
+
+// Every rank computes the attention whole. The sites behind it are the MLPs', and the first one's sum is read by an
+// attention that adds to the stream, so nothing may stay pending there.
+// CHECK-LABEL: func.func @whole_attention(
+// CHECK:         tp.sync_point
+// CHECK-SAME:      not_deferrable = "a module that is not split reads its sum and adds to the stream"
+// CHECK-SAME:      site = "layers.0.mlp"
+// CHECK:         tp.sync_point
+// CHECK-NOT:       not_deferrable
+// CHECK-SAME:      site = "layers.1.mlp"
+func.func @whole_attention(%x: tensor<?x2x4xf32>) -> tensor<?x2x4xf32> {
+  %n = onnx.get_initializer @n : tensor<4xf32>
+  %w = onnx.get_initializer @w : tensor<4x4xf32>
+  %s0 = onnx.Softmax %x : (tensor<?x2x4xf32>) -> tensor<?x2x4xf32>
+  %a0 = onnx.MatMul %s0, %w : (tensor<?x2x4xf32>, tensor<4x4xf32>) -> tensor<?x2x4xf32>
+  %x0 = onnx.Add %x, %a0 : (tensor<?x2x4xf32>, tensor<?x2x4xf32>) -> tensor<?x2x4xf32>
+  %n0 = onnx.RMSNormalization %x0, %n : (tensor<?x2x4xf32>, tensor<4xf32>) -> tensor<?x2x4xf32>
+  %p0 = onnx.MatMul %n0, %w : (tensor<?x2x4xf32>, tensor<4x4xf32>) -> tensor<?x2x4xf32>
+  %r0 = tp.all_reduce %p0 on @mesh ["tp"] : tensor<?x2x4xf32>
+  %x1 = onnx.Add %x0, %r0 : (tensor<?x2x4xf32>, tensor<?x2x4xf32>) -> tensor<?x2x4xf32>
+  %s1 = onnx.Softmax %x1 : (tensor<?x2x4xf32>) -> tensor<?x2x4xf32>
+  %a1 = onnx.MatMul %s1, %w : (tensor<?x2x4xf32>, tensor<4x4xf32>) -> tensor<?x2x4xf32>
+  %x2 = onnx.Add %x1, %a1 : (tensor<?x2x4xf32>, tensor<?x2x4xf32>) -> tensor<?x2x4xf32>
+  %n1 = onnx.RMSNormalization %x2, %n : (tensor<?x2x4xf32>, tensor<4xf32>) -> tensor<?x2x4xf32>
+  %p1 = onnx.MatMul %n1, %w : (tensor<?x2x4xf32>, tensor<4x4xf32>) -> tensor<?x2x4xf32>
+  %r1 = tp.all_reduce %p1 on @mesh ["tp"] : tensor<?x2x4xf32>
+  %x3 = onnx.Add %x2, %r1 : (tensor<?x2x4xf32>, tensor<?x2x4xf32>) -> tensor<?x2x4xf32>
+  return %x3 : tensor<?x2x4xf32>
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
 onnx.initializer @w : tensor<4x4xf32> {file = "m", offset = 0 : i64, length = 64 : i64}
 
 // RUN: caat-opt %s --split-input-file --pass-pipeline="builtin.module(func.func(tp-merge-all-reduces,tp-form-sync-points))" \

@@ -49,3 +49,21 @@ func.func @different(%p: tensor<?x4xf32>, %q: tensor<?x4xf32>) -> (tensor<?x4xf3
   %z = onnx.Add %t, %u : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
   return %y, %z, %t : tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x4xf32>
 }
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+
+// One partial sum, the stream, and what a module that is not split adds: the reduction joins the sum of the others.
+// CHECK-LABEL: func.func @one_of_three(
+// CHECK-SAME:    %[[X:.*]]: tensor<?x4xf32>, %[[A:.*]]: tensor<?x4xf32>, %[[P:.*]]: tensor<?x4xf32>)
+func.func @one_of_three(%x: tensor<?x4xf32>, %a: tensor<?x4xf32>, %p: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  // CHECK-DAG: %[[BASE:.*]] = onnx.Add %[[A]], %[[X]]
+  // CHECK-DAG: %[[R:.*]] = tp.all_reduce %[[P]]
+  // CHECK: %[[Y:.*]] = onnx.Add %[[BASE]], %[[R]]
+  // CHECK: return %[[Y]]
+  %r = tp.all_reduce %p on @mesh ["tp"] : tensor<?x4xf32>
+  %0 = onnx.Add %r, %a : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  %1 = onnx.Add %0, %x : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  return %1 : tensor<?x4xf32>
+}
