@@ -266,6 +266,30 @@ static std::optional<std::pair<unsigned, int64_t>> source(Operation *op, ArrayRe
       .Default(std::nullopt);
 }
 
+/// The places of all elements that are not zero, [rank, n]; `type` says how many they are.
+static DenseElementsAttr foldNonZero(caat::onnx::NonZeroOp op, RankedTensorType type, int64_t maxElements) {
+  auto input = dyn_cast<RankedTensorType>(op.getX().getType());
+  bool isSmall = input && input.hasStaticShape() && input.getNumElements() <= maxElements;
+  auto tensor = isSmall ? readConstant(op.getX()) : std::nullopt;
+  if (!tensor || type.getRank() != 2 || type.getDimSize(0) != static_cast<int64_t>(tensor->shape.size()))
+    return {};
+  HostTensor result;
+  result.shape.assign(type.getShape().begin(), type.getShape().end());
+  result.isFloat = false;
+  result.resize(result.size());
+  int64_t count = type.getDimSize(1), found = 0;
+  for (int64_t i = 0, e = tensor->size(); i < e; ++i) {
+    if (tensor->isFloat ? tensor->floats[i] == 0 : tensor->ints[i] == 0)
+      continue;
+    if (found == count)
+      return {};
+    for (auto [axis, index] : llvm::enumerate(caat::delinearize(i, tensor->shape)))
+      result.ints[axis * count + found] = index;
+    ++found;
+  }
+  return found == count ? write(result, type) : DenseElementsAttr();
+}
+
 DenseElementsAttr caat::foldConstantOp(Operation *op, int64_t maxElements) {
   using namespace caat::onnx;
   if (op->getNumResults() != 1 || !isa<ONNXDialect>(op->getDialect()) || isa<ConstantOp, CustomOp>(op))
@@ -275,6 +299,14 @@ DenseElementsAttr caat::foldConstantOp(Operation *op, int64_t maxElements) {
     return {};
   if (!isa<FloatType>(type.getElementType()) && !type.getElementType().isInteger())
     return {};
+  if (auto fill = dyn_cast<ConstantOfShapeOp>(op)) {
+    auto value = dyn_cast_if_present<DenseElementsAttr>(fill.getValueAttr());
+    if (!value)
+      return type.getElementType().isF32() ? DenseElementsAttr::get(type, 0.0f) : DenseElementsAttr();
+    return value.getElementType() == type.getElementType() ? value.resizeSplat(type) : DenseElementsAttr();
+  }
+  if (auto nonZero = dyn_cast<NonZeroOp>(op))
+    return foldNonZero(nonZero, type, maxElements);
   bool moves =
       isa<ReshapeOp, FlattenOp, SqueezeOp, UnsqueezeOp, TransposeOp, ExpandOp, ConcatOp, GatherOp, SliceOp>(op);
   if (!moves && !op->hasTrait<BroadcastElementwise>())

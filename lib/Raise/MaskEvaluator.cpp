@@ -9,7 +9,8 @@ using namespace mlir;
 
 namespace caat {
 
-static constexpr unsigned maxAtoms = 5, maxDepth = 64;
+/// Operands may be shared, so depth alone does not bound the values that are looked at.
+static constexpr unsigned maxAtoms = 5, maxDepth = 64, maxSteps = 4096;
 
 using Dims = SymbolicShapes::Dims;
 
@@ -36,7 +37,7 @@ std::optional<MaskElement> MaskEvaluator::evaluate(Value mask) {
   Place place;
   for (auto [axis, size] : llvm::enumerate(sizes))
     place.push_back(constantDim(size) == 1 ? shapes.constant(0) : getAffineDimExpr(axis, shapes.getContext()));
-  depth = 0;
+  depth = steps = 0;
   return at(mask, place);
 }
 
@@ -287,8 +288,9 @@ MaskEvaluator::Result MaskEvaluator::at(Value value, ArrayRef<AffineExpr> place)
   Operation *op = value.getDefiningOp();
   if (!op)
     return load(value, place);
-  if (++depth > maxDepth)
+  if (depth == maxDepth || ++steps > maxSteps)
     return std::nullopt;
+  ++depth;
   llvm::scope_exit leave([&] { --depth; });
   auto sameElements = [&](Value from) -> Result {
     auto inner = shapes.getDims(from), outer = shapes.getDims(value);

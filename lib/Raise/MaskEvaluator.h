@@ -63,7 +63,7 @@ private:
 
   const SymbolicShapes &shapes;
   SymbolicShapes::Dims sizes; // of the mask: d_i < sizes[i]
-  unsigned depth = 0;
+  unsigned depth = 0, steps = 0;
 };
 
 } // namespace caat

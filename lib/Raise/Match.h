@@ -5,6 +5,7 @@
 
 #include "dialects/onnx/ONNX.h"
 #include <cmath>
+#include <optional>
 #include <utility>
 
 namespace caat {
@@ -16,6 +17,9 @@ inline bool isConstantNear(mlir::Value value, double number) {
   auto constant = onnx::constantFloat(value);
   return constant && (number == 0 ? *constant == 0 : isNear(*constant, number));
 }
+
+/// Numbers up to this one, put in place of a score or added to it, hide a key; real biases (ALiBi) are larger.
+inline constexpr double kHidden = -1e4;
 
 /// The op that defines `value`, if it is an `Op`.
 template <typename Op> Op definedBy(mlir::Value value) { return value ? value.getDefiningOp<Op>() : Op(); }
@@ -48,6 +52,22 @@ inline std::pair<mlir::Value, double> takeScale(mlir::Value value) {
     }
   }
   return {value, factor};
+}
+
+/// Where(condition, otherwise, very small): what stays visible, or its negation with the branches exchanged.
+struct HiddenBy {
+  mlir::Value condition, otherwise;
+  bool negated;
+};
+inline std::optional<HiddenBy> matchHidden(mlir::Value value) {
+  auto where = definedBy<onnx::WhereOp>(value);
+  if (!where)
+    return std::nullopt;
+  if (auto number = onnx::constantFloat(where.getY()); number && *number <= kHidden)
+    return HiddenBy{where.getCondition(), where.getX(), false};
+  if (auto number = onnx::constantFloat(where.getX()); number && *number <= kHidden)
+    return HiddenBy{where.getCondition(), where.getY(), true};
+  return std::nullopt;
 }
 
 /// Whether `value` is `x` squared.

@@ -82,11 +82,11 @@ Value OnnxBuilder::sizeVector(ArrayRef<AffineExpr> sizes) {
 onnx::AttentionOp OnnxBuilder::attention(const AttentionForm &form) {
   Type type = UnrankedTensorType::get(getElementTypeOrSelf(form.q));
   Type presentType = form.pastKey ? type : Type();
-  auto op = onnx::AttentionOp::create(*this, location, type, presentType, presentType, Type(), form.q, form.k, form.v,
-                                      form.mask, form.pastKey, form.pastValue, Value(), getI64IntegerAttr(form.causal),
-                                      IntegerAttr(), IntegerAttr(),
-                                      form.scale != 0 ? getF32FloatAttr(form.scale) : FloatAttr(),
-                                      getF32FloatAttr(form.softcap), IntegerAttr(), getI64IntegerAttr(0));
+  auto op = onnx::AttentionOp::create(
+      *this, location, type, presentType, presentType, Type(), form.q, form.k, form.v, form.mask, form.pastKey,
+      form.pastValue, form.lengths, getI64IntegerAttr(form.causal), IntegerAttr(), IntegerAttr(),
+      form.scale != 0 ? getF32FloatAttr(form.scale) : FloatAttr(), getF32FloatAttr(form.softcap), IntegerAttr(),
+      getI64IntegerAttr(0), getI64IntegerAttr(form.left), getI64IntegerAttr(form.right));
   learn(op.getY());
   return op;
 }

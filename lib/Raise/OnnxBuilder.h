@@ -17,6 +17,8 @@ struct AttentionForm {
   bool causal = false;
   float scale = 0; // 0: 1 / sqrt(head size)
   float softcap = 0;
+  int64_t left = -1, right = -1; // windows; -1: no bound
+  mlir::Value lengths = {};      // valid keys of each row
 };
 
 class OnnxBuilder : public mlir::OpBuilder {

@@ -20,11 +20,16 @@ void buildRaisePipeline(OpPassManager &pm, const RaiseOptions &options) {
   pm.addNestedPass<func::FuncOp>(createONNXConvertContribPass());
   foldShapes();
   pm.addNestedPass<func::FuncOp>(createONNXDecomposeGemmPass());
-  pm.addNestedPass<func::FuncOp>(createONNXRaiseActivationsPass());
-  pm.addNestedPass<func::FuncOp>(createONNXRaiseNormsPass());
-  pm.addNestedPass<func::FuncOp>(createONNXRaiseRotaryPass());
-  pm.addNestedPass<func::FuncOp>(createONNXRaiseAttentionPass());
-  pm.addNestedPass<func::FuncOp>(createONNXRaiseMasksPass());
+  pm.addNestedPass<func::FuncOp>(createONNXDecomposeNormsPass());
+  pm.addNestedPass<func::FuncOp>(createONNXSimplifyMovementPass());
+  if (options.raise) {
+    pm.addNestedPass<func::FuncOp>(createONNXRaiseActivationsPass());
+    pm.addNestedPass<func::FuncOp>(createONNXRaiseNormsPass());
+    pm.addNestedPass<func::FuncOp>(createONNXRaiseRotaryPass());
+    pm.addNestedPass<func::FuncOp>(createONNXRaiseAttentionPass());
+    pm.addNestedPass<func::FuncOp>(createONNXRaiseMasksPass());
+    pm.addNestedPass<func::FuncOp>(createONNXSimplifyMovementPass()); // what raising put around its ops
+  }
   foldShapes();
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createSymbolDCEPass());

@@ -3,6 +3,7 @@
 #include "Match.h"
 #include "OnnxBuilder.h"
 #include "caat/Raise/Passes.h"
+#include <array>
 
 namespace caat {
 #define GEN_PASS_DEF_ONNXRAISEACTIVATIONSPASS
@@ -48,32 +49,68 @@ static bool isProduct(Value product, Value x, Value other, double factor) {
   return foundX == 1 && foundOther == 1 && isNear(constant, factor);
 }
 
-/// x of `x^3`.
-static Value cubed(Value value) {
-  if (auto pow = definedBy<onnx::PowOp>(value)) {
+using Polynomial = std::array<double, 4>;
+
+/// `value` as a polynomial in `x` of degree 3 at most; nullopt where it is none.
+static std::optional<Polynomial> polynomialIn(Value value, Value x, unsigned depth = 8) {
+  if (value == x)
+    return Polynomial{0, 1, 0, 0};
+  if (auto number = onnx::constantFloat(value))
+    return Polynomial{*number, 0, 0, 0};
+  Operation *op = value.getDefiningOp();
+  if (!op || depth == 0)
+    return std::nullopt;
+  auto of = [&](Value operand) { return polynomialIn(operand, x, depth - 1); };
+  auto product = [](const Polynomial &a, const Polynomial &b) -> std::optional<Polynomial> {
+    Polynomial result{};
+    for (unsigned i = 0; i < 4; ++i)
+      for (unsigned j = 0; j < 4; ++j)
+        if (i + j < 4)
+          result[i + j] += a[i] * b[j];
+        else if (a[i] != 0 && b[j] != 0)
+          return std::nullopt;
+    return result;
+  };
+  if (auto pow = dyn_cast<onnx::PowOp>(op)) {
     auto ints = onnx::constantInts(pow.getY());
-    bool three = isConstantNear(pow.getY(), 3) || (ints && ints->size() == 1 && ints->front() == 3);
-    return three ? pow.getX() : Value();
+    auto number = onnx::constantFloat(pow.getY());
+    double exponent = number ? *number : ints && ints->size() == 1 ? static_cast<double>(ints->front()) : 0;
+    auto base = exponent == 2 || exponent == 3 ? of(pow.getX()) : std::nullopt;
+    auto square = base ? product(*base, *base) : std::nullopt;
+    return exponent == 3 && square ? product(*square, *base) : square;
   }
-  if (auto mul = definedBy<onnx::MulOp>(value)) {
-    if (isSquareOf(mul.getA(), mul.getB()))
-      return mul.getB();
-    if (isSquareOf(mul.getB(), mul.getA()))
-      return mul.getA();
+  if (!isa<onnx::AddOp, onnx::SubOp, onnx::MulOp, onnx::DivOp>(op))
+    return std::nullopt;
+  auto a = of(op->getOperand(0)), b = a ? of(op->getOperand(1)) : std::nullopt;
+  if (!b)
+    return std::nullopt;
+  if (isa<onnx::MulOp>(op))
+    return product(*a, *b);
+  for (unsigned i = 0; i < 4; ++i) {
+    if (isa<onnx::DivOp>(op)) {
+      if (i > 0 && (*b)[i] != 0)
+        return std::nullopt;
+      (*a)[i] /= (*b)[0];
+    } else {
+      (*a)[i] += isa<onnx::AddOp>(op) ? (*b)[i] : -(*b)[i];
+    }
   }
-  return {};
+  return a;
 }
 
-/// x of `sqrt(2 / pi) * (x + 0.044715 * x^3)`.
-static Value tanhArgument(Value value) {
-  auto [sum, scale] = takeScale(value);
-  auto add = definedBy<onnx::AddOp>(sum);
-  if (!add || !isNear(scale, std::sqrt(2 / M_PI)))
-    return {};
-  for (auto [x, rest] : {std::pair(add.getA(), add.getB()), std::pair(add.getB(), add.getA())}) {
-    auto [cube, factor] = takeScale(rest);
-    if (isNear(factor, 0.044715) && cubed(cube) == x)
-      return x;
+/// The tensor in which `value` is the polynomial `wanted`; the nearest of those it is computed from.
+static Value solve(Value value, const Polynomial &wanted) {
+  SmallVector<Value> queue{value};
+  for (size_t i = 0; i < queue.size() && i < 24; ++i) {
+    Operation *op = queue[i].getDefiningOp();
+    if (!onnx::constantFloat(queue[i]))
+      if (auto found = polynomialIn(value, queue[i]); found && llvm::all_of(llvm::zip(*found, wanted), [](auto pair) {
+                                                        auto [is, should] = pair;
+                                                        return should == 0 ? is == 0 : isNear(is, should);
+                                                      }))
+        return queue[i];
+    if (op && isa<onnx::AddOp, onnx::SubOp, onnx::MulOp, onnx::DivOp, onnx::PowOp>(op))
+      queue.append(op->operand_begin(), op->operand_end());
   }
   return {};
 }
@@ -90,17 +127,10 @@ static bool raiseGelu(onnx::MulOp root, OnnxBuilder &b) {
     return false;
   Value inner = otherOperand<onnx::AddOp>(bell, isOne), x;
   bool isTanh = static_cast<bool>(definedBy<onnx::TanhOp>(inner));
-  if (isTanh) {
-    x = tanhArgument(definedBy<onnx::TanhOp>(inner).getInput());
-  } else {
-    auto [argument, scale] = takeScale(definedBy<onnx::ErfOp>(inner).getInput());
-    x = isNear(scale, M_SQRT1_2) ? argument : Value();
-  }
-  if (!x) {
-    remarkMissed(root, "raise-gelu", "the argument of erf or tanh is not the one of Gelu");
-    return false;
-  }
-  if (!isProduct(root.getC(), x, bell, 0.5))
+  double root2OverPi = std::sqrt(2 / M_PI);
+  x = solve(inner.getDefiningOp()->getOperand(0),
+            isTanh ? Polynomial{0, root2OverPi, 0, 0.044715 * root2OverPi} : Polynomial{0, M_SQRT1_2, 0, 0});
+  if (!x || !isProduct(root.getC(), x, bell, 0.5))
     return false; // a part of the product: the whole one comes later
   root.getC().replaceAllUsesWith(b.make<onnx::GeluOp>(x, b.getStringAttr(isTanh ? "tanh" : "none")));
   remarkPassed(root, "raise-gelu", isTanh ? "Gelu, tanh form" : "Gelu, erf form");
@@ -125,6 +155,16 @@ static bool raiseSwish(onnx::MulOp root, OnnxBuilder &b) {
   return false;
 }
 
+/// Says of every erf, tanh and sigmoid that is still there which part of an activation is missing around it.
+static void explainRest(func::FuncOp function) {
+  function.walk([](Operation *op) {
+    if (isa<onnx::SigmoidOp>(op))
+      remarkMissed(op, "raise-swish", "not multiplied by its own argument");
+    else if (isa<onnx::ErfOp, onnx::TanhOp>(op)) // soft-caps are raise-attention's
+      remarkMissed(op, "raise-gelu", "not part of 0.5 * x * (1 + erf or tanh of Gelu's argument)");
+  });
+}
+
 namespace {
 class RaiseActivations : public caat::impl::ONNXRaiseActivationsPassBase<RaiseActivations> {
   void runOnOperation() override {
@@ -133,6 +173,7 @@ class RaiseActivations : public caat::impl::ONNXRaiseActivationsPassBase<RaiseAc
         if (!raiseGelu(mul, b))
           raiseSwish(mul, b);
     });
+    explainRest(getOperation());
   }
 };
 } // namespace

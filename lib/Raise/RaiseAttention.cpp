@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // onnx-raise-attention: see Passes.td.
+#include "AttentionScores.h"
 #include "Match.h"
 #include "OnnxBuilder.h"
 #include "caat/Raise/Passes.h"
@@ -11,44 +12,6 @@ namespace caat {
 
 using namespace mlir;
 using namespace caat;
-
-/// The most negative number an exporter writes for "not visible"; smaller penalties (ALiBi) are real biases.
-static constexpr double masked = -1e4;
-
-static bool hasPerm(Value value, ArrayRef<int64_t> perm) {
-  auto transpose = definedBy<onnx::TransposeOp>(value);
-  return transpose && transpose.getPerm() && *transpose.getPerm() == perm;
-}
-
-/// k of `value` = k with its last two dimensions exchanged; scalar factors met on the way go to `scale`.
-static Value untransposedKeys(Value value, double &scale, OnnxBuilder &b) {
-  const SymbolicShapes &shapes = b.getShapes();
-  auto [inner, factor] = takeScale(value);
-  scale *= factor;
-  if (hasPerm(inner, {0, 1, 3, 2})) {
-    auto [keys, before] = takeScale(definedBy<onnx::TransposeOp>(inner).getData());
-    scale *= before;
-    return keys;
-  }
-  // [B, S, H, D] → [B, H, D, S] at once.
-  if (hasPerm(inner, {0, 2, 3, 1}))
-    return b.transpose(definedBy<onnx::TransposeOp>(inner).getData(), {0, 2, 1, 3});
-  // torch's exporter merges batch and heads around the transposition.
-  auto outer = definedBy<onnx::ReshapeOp>(inner);
-  auto transpose = outer ? outer.getData() : Value();
-  if (!outer || !hasPerm(transpose, {0, 2, 1}))
-    return {};
-  auto merge = definedBy<onnx::ReshapeOp>(definedBy<onnx::TransposeOp>(transpose).getData());
-  if (!merge)
-    return {};
-  Value keys = merge.getData();
-  auto from = shapes.getDims(keys), to = shapes.getDims(inner), middle = shapes.getDims(transpose);
-  if (!from || !to || !middle || from->size() != 4 || to->size() != 4)
-    return {};
-  bool same = (*from)[0] == (*to)[0] && (*from)[1] == (*to)[1] && (*from)[2] == (*to)[3] && (*from)[3] == (*to)[2] &&
-              (*middle)[1] == (*to)[2] && (*middle)[2] == (*to)[3];
-  return same ? keys : Value();
-}
 
 /// x of Reshape(Expand(Unsqueeze(x, 2))): every head of x repeated. Null where `value` is no such thing.
 static Value unrepeatedHeads(Value value, const SymbolicShapes &shapes) {
@@ -68,35 +31,6 @@ static Value unrepeatedHeads(Value value, const SymbolicShapes &shapes) {
               (*wide)[1] == (*from)[1] && (*wide)[3] == (*from)[2] && (*wide)[4] == (*from)[3] &&
               (*to)[0] == (*from)[0] && (*to)[2] == (*from)[2] && (*to)[3] == (*from)[3];
   return same ? x : Value();
-}
-
-/// Queries without a scalar factor that stands before the split into heads (OPT).
-static Value unscaledQueries(Value queries, double &scale, OnnxBuilder &b) {
-  auto transpose = definedBy<onnx::TransposeOp>(queries);
-  auto reshape = transpose ? definedBy<onnx::ReshapeOp>(transpose.getData()) : onnx::ReshapeOp();
-  if (!reshape)
-    return queries;
-  auto [inner, factor] = takeScale(reshape.getData());
-  if (inner == reshape.getData() || !b.getShapes().sameShape(inner, reshape.getData()))
-    return queries;
-  scale *= factor;
-  Value heads = b.make<onnx::ReshapeOp>(inner, reshape.getShape(), reshape.getAllowzeroAttr());
-  return b.make<onnx::TransposeOp>(heads, transpose.getPermAttr());
-}
-
-/// The condition of Where(condition, 0, very small), or its negation with the branches exchanged; the mask itself else.
-static Value booleanMask(Value mask, OnnxBuilder &b) {
-  auto where = definedBy<onnx::WhereOp>(mask);
-  if (!where)
-    return mask;
-  auto yes = onnx::constantFloat(where.getX()), no = onnx::constantFloat(where.getY());
-  if (!yes || !no)
-    return mask;
-  if (*yes == 0 && *no <= masked)
-    return where.getCondition();
-  if (*no == 0 && *yes <= masked)
-    return b.make<onnx::NotOp>(where.getCondition());
-  return mask;
 }
 
 /// Keys and values as they are before repetition, and the cache that they are appended to.
@@ -132,77 +66,71 @@ static void replacePresents(onnx::AttentionOp attention, ArrayRef<Value> present
     Value(old).replaceUsesWithIf(i == 0 ? attention.getPresentKey() : attention.getPresentValue(), isBehind);
 }
 
-/// MatMul(Softmax(scores), v).
-static void raiseDecomposed(onnx::MatMulOp root, OnnxBuilder &b) {
-  const SymbolicShapes &shapes = b.getShapes();
-  auto missed = [&](const Twine &reason) { remarkMissed(root, "raise-attention", reason); };
-  Value weights = root.getA();
-  if (auto guard = definedBy<onnx::WhereOp>(weights)) { // NaN → 0
-    auto isNaN = definedBy<onnx::IsNaNOp>(guard.getCondition());
-    if (!isNaN || isNaN.getX() != guard.getY() || !isConstantNear(guard.getX(), 0))
-      return;
-    weights = guard.getY();
+/// The softmax of attention weights: through casts, merged heads and the guard that turns the NaN of hidden rows to 0.
+static onnx::SoftmaxOp softmaxOf(Value weights, MergedHeads &merged, const SymbolicShapes &shapes) {
+  for (unsigned steps = 0; steps < 8; ++steps) {
+    if (auto softmax = definedBy<onnx::SoftmaxOp>(weights))
+      return softmax;
+    if (auto cast = definedBy<onnx::CastOp>(weights)) {
+      weights = cast.getInput();
+    } else if (auto guard = definedBy<onnx::WhereOp>(weights)) {
+      auto isNaN = definedBy<onnx::IsNaNOp>(guard.getCondition());
+      if (!isNaN || isNaN.getX() != guard.getY() || !isConstantNear(guard.getX(), 0))
+        return {};
+      weights = guard.getY();
+    } else if (auto reshape = definedBy<onnx::ReshapeOp>(weights); reshape && learnMerged(reshape, merged, shapes)) {
+      weights = reshape.getData();
+    } else {
+      return {};
+    }
   }
-  auto softmax = definedBy<onnx::SoftmaxOp>(weights);
+  return {};
+}
+
+/// MatMul(Softmax(scores), v).
+static void raiseDecomposed(onnx::MatMulOp root, OnnxBuilder &b, llvm::SmallPtrSetImpl<Operation *> &explained) {
+  const SymbolicShapes &shapes = b.getShapes();
+  MergedHeads merged;
+  auto softmax = softmaxOf(root.getA(), merged, shapes);
   if (!softmax)
     return;
-  if (shapes.getRank(weights) != 4 || onnx::normalizeAxis(softmax.getAxis(), 4) != 3)
-    return missed("the softmax is not over the last of four dimensions");
+  explained.insert(softmax);
+  auto missed = [&](const Twine &reason) { remarkMissed(root, "raise-attention", reason); };
+  auto rank = shapes.getRank(softmax.getInput()), outer = shapes.getRank(root.getY());
+  if (!rank || !outer || *rank < 3 || *rank > 4 || onnx::normalizeAxis(softmax.getAxis(), *rank) != *rank - 1)
+    return missed("the softmax is not over the last of four dimensions, or of three with batch and heads merged");
+  std::string reason;
+  auto scores = matchScores(softmax.getInput(), merged, b, reason);
+  if (!scores)
+    return missed(reason);
 
   AttentionForm form;
-  double scale = 1;
-  Value scores = softmax.getInput();
-  if (auto add = definedBy<onnx::AddOp>(scores)) {
-    auto isProduct = [](Value value) {
-      Value inner = takeScale(value).first;
-      return definedBy<onnx::MatMulOp>(inner) || definedBy<onnx::TanhOp>(inner);
-    };
-    bool left = isProduct(add.getA());
-    if (!left && !isProduct(add.getB()))
-      return missed("no product of queries and keys under the mask");
-    scores = left ? add.getA() : add.getB();
-    form.mask = booleanMask(left ? add.getB() : add.getA(), b);
-  } else if (auto where = definedBy<onnx::WhereOp>(scores)) {
-    auto hidden = onnx::constantFloat(where.getY());
-    if (!hidden || *hidden > masked)
-      return missed("the scores are chosen from by a Where that is no mask");
-    form.mask = where.getCondition();
-    scores = where.getX();
-  }
-  if (auto [inner, cap] = takeScale(scores); definedBy<onnx::TanhOp>(inner)) {
-    auto [argument, factor] = takeScale(definedBy<onnx::TanhOp>(inner).getInput());
-    scores = argument;
-    scale = factor * cap;
-    form.softcap = static_cast<float>(cap);
-  }
-  auto [product, after] = takeScale(scores);
-  scale *= after;
-  auto matmul = definedBy<onnx::MatMulOp>(product);
-  if (!matmul)
-    return missed("the scores are no product of queries and keys");
-  auto [queries, onQueries] = takeScale(matmul.getA());
-  scale *= onQueries;
-  form.q = unscaledQueries(queries, scale, b);
-  form.k = untransposedKeys(matmul.getB(), scale, b);
-  form.v = root.getB();
-  if (!form.k)
-    return missed("the second operand of the product of queries and keys is no transposed tensor of keys");
-  for (Value operand : {form.q, form.k, form.v})
-    if (shapes.getRank(operand) != 4)
-      return missed("queries, keys and values must have rank 4");
-  AffineExpr heads = shapes.getDim(form.q, 1);
-  if (!constantDim(heads) || shapes.getDim(form.k, 1) != heads || shapes.getDim(form.v, 1) != heads)
-    return missed("queries, keys and values must have the same known number of heads");
-  if (form.mask && shapes.getRank(form.mask).value_or(5) > 4)
-    return missed("the mask has more than four dimensions");
-  if (scale <= 0)
-    return missed("the scale is not positive");
-  form.scale = static_cast<float>(scale);
+  form.q = scores->q;
+  form.k = scores->k;
+  form.scale = static_cast<float>(scores->scale);
+  form.softcap = static_cast<float>(scores->softcap);
+  form.v = unmergeHeads(root.getB(), merged, b);
+  if (!form.v || (*outer != 3 && *outer != 4))
+    return missed("the values have rank 3 and it is not known how batch and heads are merged in it");
+  AffineExpr heads = shapes.getDim(form.q, 1), keyHeads = shapes.getDim(form.k, 1);
+  auto isOne = [](AffineExpr dim) { return constantDim(dim) == 1; };
+  if (!constantDim(heads) || (keyHeads != heads && !isOne(keyHeads)) || shapes.getDim(form.v, 1) != keyHeads)
+    return missed("queries, keys and values must have the same known number of heads, or keys and values one");
+  if (isOne(shapes.getDim(form.q, 0)) != isOne(shapes.getDim(form.k, 0)))
+    return missed("queries and keys must have the same batch");
+  form.mask = joinMasks(*scores, b);
 
   SmallVector<Value> presents;
   simplifyKeysAndValues(form, b, presents);
+  Value shape;
+  if (*outer == 3)
+    if (shape = b.sizeVector(*shapes.getDims(root.getY())); !shape)
+      return missed("the sizes of the result are not known");
   auto attention = b.attention(form);
-  root.getY().replaceAllUsesWith(attention.getY());
+  Value result = attention.getY();
+  if (shape)
+    result = b.make<onnx::ReshapeOp>(result, shape, b.getI64IntegerAttr(1));
+  root.getY().replaceAllUsesWith(result);
   replacePresents(attention, presents);
   remarkPassed(root, "raise-attention",
                Twine("Attention, ") + Twine(*constantDim(heads)) + " query and " +
@@ -214,8 +142,8 @@ static void raiseDecomposed(onnx::MatMulOp root, OnnxBuilder &b) {
 static void normalizeAttention(onnx::AttentionOp op, OnnxBuilder &b) {
   const SymbolicShapes &shapes = b.getShapes();
   auto missed = [&](const Twine &reason) { remarkMissed(op, "raise-attention", reason); };
-  if (op.getNonpadKvSeqlen() || op.getQkMatmulOutput() || op.getLeftWindowSize() != -1 || op.getRightWindowSize() != -1)
-    return missed("lengths per row, windows and the product as a result are not supported");
+  if (op.getQkMatmulOutput())
+    return missed("the product of queries and keys as a result is not supported");
   AttentionForm form{.q = op.getQ(),
                      .k = op.getK(),
                      .v = op.getV(),
@@ -224,7 +152,10 @@ static void normalizeAttention(onnx::AttentionOp op, OnnxBuilder &b) {
                      .pastValue = op.getPastValue(),
                      .causal = op.getIsCausal() != 0,
                      .scale = op.getScale() ? op.getScale()->convertToFloat() : 0.0f,
-                     .softcap = op.getSoftcap().convertToFloat()};
+                     .softcap = op.getSoftcap().convertToFloat(),
+                     .left = op.getLeftWindowSize(),
+                     .right = op.getRightWindowSize(),
+                     .lengths = op.getNonpadKvSeqlen()};
   bool flat = shapes.getRank(form.q) == 3;
   int64_t width = 0;
   if (flat) {
@@ -242,13 +173,19 @@ static void normalizeAttention(onnx::AttentionOp op, OnnxBuilder &b) {
   bool hadPresent = static_cast<bool>(op.getPresentKey());
   if (!hadPresent || form.pastKey) // a present without a past is what is there already
     simplifyKeysAndValues(form, b, presents);
-  if (form.mask)
-    form.mask = booleanMask(form.mask, b);
+  if (form.mask) {
+    AttentionScores masks;
+    masks.biases = {form.mask};
+    form.mask = joinMasks(masks, b);
+  }
   bool changed = flat || form.k != before.k || form.v != before.v || form.mask != before.mask;
   if (!changed && (!hadPresent || form.pastKey))
     return;
-  if (form.causal && !before.pastKey && form.pastKey)
-    return missed("a causal mask that ignores the keys before the new ones cannot be expressed with a cache");
+  bool placed = form.causal || form.left >= 0 || form.right >= 0 || form.lengths;
+  if (placed && !before.pastKey && form.pastKey)
+    return missed(
+        "a causal mask, window or length that ignores the keys before the new ones cannot be expressed with a "
+        "cache");
   auto attention = b.attention(form);
   op.getY().replaceAllUsesWith(flat ? b.joinHeads(attention.getY(), width) : attention.getY());
   if (hadPresent) {
@@ -263,11 +200,16 @@ static void normalizeAttention(onnx::AttentionOp op, OnnxBuilder &b) {
 namespace {
 class RaiseAttention : public caat::impl::ONNXRaiseAttentionPassBase<RaiseAttention> {
   void runOnOperation() override {
+    llvm::SmallPtrSet<Operation *, 32> explained;
     rewriteInOrder(getOperation(), [&](Operation *op, OnnxBuilder &b) {
       if (auto matmul = dyn_cast<onnx::MatMulOp>(op))
-        raiseDecomposed(matmul, b);
+        raiseDecomposed(matmul, b, explained);
       else if (auto attention = dyn_cast<onnx::AttentionOp>(op))
         normalizeAttention(attention, b);
+    });
+    getOperation().walk([&](onnx::SoftmaxOp softmax) {
+      if (!explained.contains(softmax))
+        remarkMissed(softmax, "raise-attention", "the softmax's result is no left operand of a product with values");
     });
   }
 };

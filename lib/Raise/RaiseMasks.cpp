@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // onnx-raise-masks: see Passes.td.
 #include "MaskEvaluator.h"
+#include "Match.h"
 #include "OnnxBuilder.h"
 #include "caat/Raise/Passes.h"
 
@@ -12,14 +13,48 @@ namespace caat {
 using namespace mlir;
 using namespace caat;
 
-/// Numbers added to scores that hide a key; real biases are larger.
-static constexpr double hidden = -1e4;
-
 namespace {
-/// Which of the atoms a mask is the conjunction of; -1: none.
+
+/// A mask as the conjunction of at most three of its atoms; -1: none.
 struct Conjunction {
-  int causal = -1, padding = -1;
+  int upper = -1;   // key <= query + past + right
+  int lower = -1;   // the negation of: key < query + past - left
+  int padding = -1; // a value loaded at [batch, key]
+  int64_t right = -1, left = -1;
 };
+
+/// What is known of a mask in the end. Values are of shapes that broadcast to [B, H, S, T].
+struct Visibility {
+  int64_t right = -1, left = -1; // how far a query sees; -1: no bound
+  Value visible;                 // what remains of the mask as booleans; null: nothing
+  Value bias;                    // numbers to add; null: nothing
+  bool recognised = false;       // whether a part was turned into bounds or padding
+  bool padded = false;
+};
+
+class MaskRaiser {
+public:
+  MaskRaiser(onnx::AttentionOp attention, OnnxBuilder &b) : attention(attention), b(b), shapes(b.getShapes()) {}
+  void run();
+
+private:
+  bool takePart(Value part);
+  void takeParts(Value mask);
+  void hide(Value condition);
+  std::optional<Conjunction> asConjunction(const MaskElement &element, ArrayRef<bool> visible);
+  static int64_t tighter(int64_t a, int64_t b) { return a < 0 ? b : b < 0 ? a : std::min(a, b); }
+
+  onnx::AttentionOp attention;
+  OnnxBuilder &b;
+  SymbolicShapes &shapes;
+  static constexpr unsigned kMaxParts = 32;
+
+  AffineExpr past;
+  Visibility found;
+  unsigned parts = 0;
+  std::string reason;
+};
+
 } // namespace
 
 /// For each combination of the atoms' truth values whether the key is visible; nullopt if some entry is a bias.
@@ -30,7 +65,7 @@ static std::optional<SmallVector<bool>> visibility(const MaskElement &element, b
       visible.push_back(entry != 0);
     else if (entry == 0)
       visible.push_back(true);
-    else if (entry <= hidden)
+    else if (entry <= kHidden)
       visible.push_back(false);
     else
       return std::nullopt;
@@ -48,76 +83,143 @@ static bool isPossible(const MaskElement &element, unsigned assignment) {
   return true;
 }
 
-static bool equals(const MaskElement &element, ArrayRef<bool> visible, Conjunction terms) {
+static bool equals(const MaskElement &element, ArrayRef<bool> visible, const Conjunction &terms) {
   for (unsigned assignment = 0; assignment < visible.size(); ++assignment) {
     if (!isPossible(element, assignment))
       continue;
-    auto holds = [&](int term) { return term < 0 || ((assignment >> term) & 1); };
-    if (visible[assignment] != (holds(terms.causal) && holds(terms.padding)))
+    auto holds = [&](int term, bool wanted) { return term < 0 || (((assignment >> term) & 1) != 0) == wanted; };
+    if (visible[assignment] != (holds(terms.upper, true) && holds(terms.lower, false) && holds(terms.padding, true)))
       return false;
   }
   return true;
 }
 
-/// The conjunction that the mask is, of `key <= query + past` and one value loaded at [batch, key].
-static std::optional<Conjunction> asConjunction(const MaskElement &element, ArrayRef<bool> visible, AffineExpr past,
-                                                bool oneQuery, SymbolicShapes &shapes) {
+std::optional<Conjunction> MaskRaiser::asConjunction(const MaskElement &element, ArrayRef<bool> visible) {
   MLIRContext *context = shapes.getContext();
+  bool oneQuery = shapes.getStaticDim(attention.getQ(), 2) == 1;
   AffineExpr zero = shapes.constant(0), batch = getAffineDimExpr(0, context), key = getAffineDimExpr(3, context),
-             query = oneQuery ? zero : getAffineDimExpr(2, context);
-  SmallVector<int> causal{-1}, padding{-1};
+             query = oneQuery ? zero : getAffineDimExpr(2, context), position = addDims(query, past);
+  SmallVector<std::pair<int, int64_t>> uppers{{-1, -1}}, lowers{{-1, -1}};
+  SmallVector<int> paddings{-1};
   for (auto [i, atom] : llvm::enumerate(element.atoms)) {
-    if (atom.bound && shapes.resolve(atom.bound) == subDims(key, addDims(query, past)))
-      causal.push_back(i);
+    if (atom.bound) { // key - position + offset <= 0
+      auto offset = constantDim(subDims(shapes.resolve(atom.bound), subDims(key, position)));
+      if (offset && *offset <= 0)
+        uppers.push_back({i, -*offset});
+      if (offset && *offset >= 1)
+        lowers.push_back({i, *offset - 1});
+    }
     if (!atom.loaded || atom.place.size() != 2 || atom.place[1] != key)
       continue;
     if (atom.place[0] == batch || (atom.place[0] == zero && constantDim(shapes.getDim(atom.loaded, 0)) == 1))
-      padding.push_back(i);
+      paddings.push_back(i);
   }
-  for (int c : causal)
-    for (int p : padding)
-      if (equals(element, visible, {c, p}))
-        return Conjunction{c, p};
+  for (auto [upper, right] : uppers)
+    for (auto [lower, left] : lowers)
+      for (int padding : paddings)
+        if (Conjunction terms{upper, lower, padding, right, left}; equals(element, visible, terms))
+          return terms;
   return std::nullopt;
 }
 
-static void raiseMask(onnx::AttentionOp attention, OnnxBuilder &b) {
-  SymbolicShapes &shapes = b.getShapes();
-  Value mask = attention.getAttnMask();
-  auto missed = [&](const Twine &reason) { remarkMissed(attention, "raise-masks", reason); };
-  if (!mask)
-    return;
-  if (shapes.getRank(mask) != 4 || shapes.getRank(attention.getQ()) != 4)
-    return missed("mask and queries must have rank 4");
-  AffineExpr past = attention.getPastKey() ? shapes.getDim(attention.getPastKey(), 2) : shapes.constant(0);
-  if (!past)
-    return missed("the length of the cache is not known");
-  auto element = MaskEvaluator(shapes).evaluate(mask);
-  if (!element || element->integer)
-    return missed("the mask is not computed from places and a padding mask alone");
-  auto visible = visibility(*element, getElementTypeOrSelf(mask).isInteger(1));
-  if (!visible)
-    return missed("the mask holds numbers other than 0 and very small ones");
-  auto terms = asConjunction(*element, *visible, past, shapes.getStaticDim(attention.getQ(), 2) == 1, shapes);
-  if (!terms)
-    return missed("the mask is not key <= query + past, a padding mask, or both");
+/// `condition` holds where a key is visible, besides what is known already.
+void MaskRaiser::hide(Value condition) {
+  found.visible = found.visible ? b.make<onnx::AndOp>(found.visible, condition) : condition;
+}
 
-  Value padding;
+/// Takes a part of the mask that is a conjunction of bounds and padding; false if it is none.
+bool MaskRaiser::takePart(Value part) {
+  Value whole = part;
+  if (int64_t rank = *shapes.getRank(part); rank < 4)
+    whole = b.unsqueeze(part, llvm::to_vector(llvm::seq<int64_t>(0, 4 - rank)));
+  auto element = MaskEvaluator(shapes).evaluate(whole);
+  if (!element || element->integer) {
+    reason = "the mask is not computed from places and a padding mask alone";
+    return false;
+  }
+  auto visible = visibility(*element, getElementTypeOrSelf(part).isInteger(1));
+  if (!visible) {
+    reason = "the mask holds numbers other than 0 and very small ones";
+    return false;
+  }
+  auto terms = asConjunction(*element, *visible);
+  if (!terms) {
+    reason = "the mask is not query + past - left <= key <= query + past + right, a padding mask, or both";
+    return false;
+  }
+  found.right = tighter(found.right, terms->right);
+  found.left = tighter(found.left, terms->left);
   if (terms->padding >= 0) {
     Value loaded = element->atoms[terms->padding].loaded;
     if (!getElementTypeOrSelf(loaded).isInteger(1))
       loaded = b.makeOf<onnx::CastOp>(b.getI1Type(), loaded, TypeAttr::get(b.getI1Type()));
-    padding = b.unsqueeze(loaded, {1, 2});
+    hide(b.unsqueeze(loaded, {1, 2}));
+    found.padded = true;
   }
-  if (terms->causal >= 0)
+  found.recognised = true;
+  return true;
+}
+
+/// Sums of masks and biases, and biases that are replaced by a very small number where something is hidden.
+void MaskRaiser::takeParts(Value mask) {
+  if (++parts <= kMaxParts) {
+    if (takePart(mask))
+      return;
+    if (Operation *op = mask.getDefiningOp(); op && isa<onnx::AndOp, onnx::AddOp>(op)) {
+      takeParts(op->getOperand(0));
+      return takeParts(op->getOperand(1));
+    }
+    if (auto hidden = matchHidden(mask)) {
+      takeParts(hidden->negated ? b.make<onnx::NotOp>(hidden->condition) : hidden->condition);
+      return takeParts(hidden->otherwise);
+    }
+  }
+  if (getElementTypeOrSelf(mask).isInteger(1))
+    hide(mask);
+  else
+    found.bias = found.bias ? b.make<onnx::AddOp>(found.bias, mask) : mask;
+}
+
+void MaskRaiser::run() {
+  Value mask = attention.getAttnMask();
+  auto missed = [&](const Twine &why) { remarkMissed(attention, "raise-masks", why); };
+  if (!mask)
+    return;
+  auto rank = shapes.getRank(mask);
+  if (!rank || *rank > 4 || shapes.getRank(attention.getQ()) != 4)
+    return missed("the queries must have rank 4, the mask at most that");
+  past = attention.getPastKey() ? shapes.getDim(attention.getPastKey(), 2) : shapes.constant(0);
+  if (!past)
+    return missed("the length of the cache is not known");
+  takeParts(mask);
+  if (!found.recognised)
+    return missed(reason);
+
+  Value rest = found.visible;
+  if (found.bias && rest) {
+    Type type = getElementTypeOrSelf(found.bias);
+    Value smallest = b.scalar(-std::numeric_limits<double>::infinity(), type);
+    rest = b.makeOf<onnx::WhereOp>(type, rest, found.bias, smallest);
+  } else if (found.bias) {
+    rest = found.bias;
+  }
+  if (found.right == 0)
     attention.setIsCausal(1);
-  if (padding)
-    attention.getAttnMaskMutable().assign(padding);
+  else if (found.right > 0)
+    attention.setRightWindowSize(tighter(attention.getRightWindowSize(), found.right));
+  if (found.left >= 0)
+    attention.setLeftWindowSize(tighter(attention.getLeftWindowSize(), found.left));
+  if (rest)
+    attention.getAttnMaskMutable().assign(rest);
   else
     attention.getAttnMaskMutable().clear();
-  remarkPassed(attention, "raise-masks",
-               Twine(terms->causal >= 0 ? "causal" : "not causal") +
-                   (padding ? ", with padding" : ", without padding"));
+  std::string text = attention.getIsCausal() ? "causal" : "not causal";
+  if (found.left >= 0)
+    text += ", " + std::to_string(found.left) + " keys back";
+  if (found.right > 0)
+    text += ", " + std::to_string(found.right) + " keys ahead";
+  text += found.padded ? ", with padding" : ", without padding";
+  remarkPassed(attention, "raise-masks", text + (found.bias ? ", with a bias" : ""));
 }
 
 namespace {
@@ -125,7 +227,7 @@ class RaiseMasks : public caat::impl::ONNXRaiseMasksPassBase<RaiseMasks> {
   void runOnOperation() override {
     rewriteInOrder(getOperation(), [](Operation *op, OnnxBuilder &b) {
       if (auto attention = dyn_cast<onnx::AttentionOp>(op))
-        raiseMask(attention, b);
+        MaskRaiser(attention, b).run();
     });
   }
 };

@@ -48,16 +48,26 @@ static Value sqrtArgument(Value value, bool inverse) {
   return pow && isConstantNear(pow.getY(), -0.5) ? pow.getX() : Value();
 }
 
+/// mean(square) + epsilon: the square. An epsilon of zero is dropped by exporters.
+static std::optional<std::pair<Value, float>> meanAndEpsilon(Value sum, const SymbolicShapes &shapes) {
+  if (Value square = meanOverLast(sum, shapes))
+    return {{square, 0.0f}};
+  auto add = definedBy<onnx::AddOp>(sum);
+  if (!add)
+    return std::nullopt;
+  for (auto [mean, epsilon] : {std::pair(add.getA(), add.getB()), std::pair(add.getB(), add.getA())})
+    if (auto number = onnx::constantFloat(epsilon))
+      if (Value square = meanOverLast(mean, shapes))
+        return {{square, static_cast<float>(*number)}};
+  return std::nullopt;
+}
+
 static std::optional<Normalized> matchNormalized(Value value, const SymbolicShapes &shapes) {
   auto finish = [&](Value x, Value sum) -> std::optional<Normalized> {
-    auto add = definedBy<onnx::AddOp>(sum);
-    if (!add || onnx::constantFloat(x)) // 1 / sqrt(...) alone
+    if (onnx::constantFloat(x)) // 1 / sqrt(...) alone
       return std::nullopt;
-    for (auto [mean, epsilon] : {std::pair(add.getA(), add.getB()), std::pair(add.getB(), add.getA())})
-      if (auto number = onnx::constantFloat(epsilon))
-        if (Value square = meanOverLast(mean, shapes))
-          return Normalized{x, square, static_cast<float>(*number)};
-    return std::nullopt;
+    auto found = meanAndEpsilon(sum, shapes);
+    return found ? std::optional(Normalized{x, found->first, found->second}) : std::nullopt;
   };
   if (auto div = definedBy<onnx::DivOp>(value))
     if (Value sum = sqrtArgument(div.getB(), false))
@@ -71,16 +81,62 @@ static std::optional<Normalized> matchNormalized(Value value, const SymbolicShap
   return std::nullopt;
 }
 
-/// Whether `weight` is one number for each element of x's last dimension.
-static bool isChannelVector(Value weight, Value x, const SymbolicShapes &shapes) {
-  AffineExpr channels = shapes.getDim(x, -1);
-  return shapes.getRank(weight) == 1 && channels && shapes.getDim(weight, 0) == channels;
+/// `weight` as one number for each element of x's last dimension; null where it is none.
+static Value channelVector(Value weight, Value x, OnnxBuilder &b) {
+  const SymbolicShapes &shapes = b.getShapes();
+  auto channels = shapes.getStaticDim(x, -1);
+  auto dims = shapes.getDims(weight);
+  if (!channels || !dims || dims->empty() || constantDim(dims->back()) != channels ||
+      !llvm::all_of(ArrayRef(*dims).drop_back(), [](AffineExpr dim) { return constantDim(dim) == 1; }) ||
+      static_cast<int64_t>(dims->size()) > *shapes.getRank(x))
+    return {};
+  return dims->size() == 1 ? weight : b.reshape(weight, {*channels});
+}
+
+/// Whether `value`'s only use is a product with a vector of its channels, perhaps behind a Cast: its scale.
+static bool isScaledLater(Value value, OnnxBuilder &b) {
+  if (!value.hasOneUse())
+    return false;
+  Operation *user = *value.user_begin();
+  if (isa<onnx::CastOp>(user))
+    return isScaledLater(user->getResult(0), b);
+  auto mul = dyn_cast<onnx::MulOp>(user);
+  return mul && channelVector(mul.getA() == value ? mul.getB() : mul.getA(), value, b);
+}
+
+/// A normalisation with the given scale (null: ones) in place of `root`. False, with a remark, where it is none.
+static bool raise(Value root, const Normalized &normalized, Value x, Value scale, bool mixed, OnnxBuilder &b) {
+  const SymbolicShapes &shapes = b.getShapes();
+  auto channels = shapes.getStaticDim(x, -1);
+  auto ones = [&](Value like) {
+    auto type = RankedTensorType::get({*channels}, getElementTypeOrSelf(like));
+    auto one = DenseElementsAttr::get(type, static_cast<Attribute>(b.getFloatAttr(type.getElementType(), 1)));
+    return b.learn(onnx::ConstantOp::create(b, b.getLocation(), one));
+  };
+  StringRef unscaled = scale ? "" : " without scale";
+  // (x - mean(x)) squared is LayerNormalization's variance.
+  if (auto center = definedBy<onnx::SubOp>(normalized.x); center && !mixed &&
+                                                          meanOverLast(center.getB(), shapes) == center.getA() &&
+                                                          isSquareOf(normalized.square, center.getC())) {
+    auto norm = onnx::LayerNormalizationOp::create(b, b.getLocation(), center.getA(), scale ? scale : ones(x), Value(),
+                                                   -1, b.getF32FloatAttr(normalized.epsilon));
+    root.replaceAllUsesWith(b.learn(norm.getY()));
+    remarkPassed(root.getDefiningOp(), "raise-norms", "LayerNormalization" + unscaled);
+    return true;
+  }
+  if (!isSquareOf(normalized.square, normalized.x))
+    return false;
+  root.replaceAllUsesWith(b.make<onnx::RMSNormalizationOp>(x, scale ? scale : ones(x), b.getI64IntegerAttr(-1),
+                                                           b.getF32FloatAttr(normalized.epsilon),
+                                                           b.getI64IntegerAttr(1)));
+  remarkPassed(root.getDefiningOp(), "raise-norms", "RMSNormalization" + unscaled);
+  return true;
 }
 
 /// The product of something normalised and a scale: RMSNormalization, or LayerNormalization without a bias.
-static void raiseScaled(onnx::MulOp root, OnnxBuilder &b) {
-  SymbolicShapes &shapes = b.getShapes();
-  for (auto [inner, scale] : {std::pair(root.getA(), root.getB()), std::pair(root.getB(), root.getA())}) {
+static bool raiseScaled(onnx::MulOp root, OnnxBuilder &b) {
+  const SymbolicShapes &shapes = b.getShapes();
+  for (auto [inner, factor] : {std::pair(root.getA(), root.getB()), std::pair(root.getB(), root.getA())}) {
     // Half-precision models compute the statistics in f32, as stash_type 1 says.
     auto narrowed = definedBy<onnx::CastOp>(inner);
     auto normalized = matchNormalized(narrowed ? narrowed.getInput() : inner, shapes);
@@ -91,38 +147,44 @@ static void raiseScaled(onnx::MulOp root, OnnxBuilder &b) {
     bool mixed = narrowed && widened && getElementTypeOrSelf(widened.getInput()) == type;
     if (narrowed && !mixed)
       continue;
-    Value x = mixed ? widened.getInput() : normalized->x;
-    if (!isChannelVector(scale, normalized->x, shapes)) {
-      remarkMissed(root, "raise-norms", "the scale is no vector of the last dimension's size");
-      continue;
-    }
-    // (x - mean(x)) squared is LayerNormalization's variance.
-    if (auto center = definedBy<onnx::SubOp>(normalized->x); center && !narrowed &&
-                                                             meanOverLast(center.getB(), shapes) == center.getA() &&
-                                                             isSquareOf(normalized->square, center.getC())) {
-      auto norm = onnx::LayerNormalizationOp::create(b, b.getLocation(), center.getA(), scale, Value(), -1,
-                                                     b.getF32FloatAttr(normalized->epsilon));
-      root.getC().replaceAllUsesWith(b.learn(norm.getY()));
-      remarkPassed(root, "raise-norms", "LayerNormalization");
-      return;
-    }
-    if (!isSquareOf(normalized->square, normalized->x)) {
-      remarkMissed(root, "raise-norms", "the mean is not that of the square of what is normalised");
-      continue;
-    }
-    root.getC().replaceAllUsesWith(b.make<onnx::RMSNormalizationOp>(
-        x, scale, b.getI64IntegerAttr(-1), b.getF32FloatAttr(normalized->epsilon), b.getI64IntegerAttr(1)));
-    remarkPassed(root, "raise-norms", "RMSNormalization");
-    return;
+    Value scale = channelVector(factor, normalized->x, b);
+    if (scale && raise(root.getC(), *normalized, mixed ? widened.getInput() : Value(normalized->x), scale, mixed, b))
+      return true;
   }
+  return false;
+}
+
+/// Something normalised that no vector scales.
+static bool raiseUnscaled(Value root, OnnxBuilder &b) {
+  auto normalized = matchNormalized(root, b.getShapes());
+  if (!normalized || !b.getShapes().getStaticDim(normalized->x, -1) || isScaledLater(root, b))
+    return false;
+  return raise(root, *normalized, normalized->x, Value(), false, b);
+}
+
+/// torch's exporter writes a LayerNormalization in parts as RMSNormalization of what it centred.
+static bool raiseCentred(onnx::RMSNormalizationOp root, OnnxBuilder &b) {
+  const SymbolicShapes &shapes = b.getShapes();
+  auto centre = definedBy<onnx::SubOp>(root.getX());
+  auto rank = shapes.getRank(root.getX());
+  if (!centre || !rank || onnx::normalizeAxis(root.getAxis(), *rank) != *rank - 1 ||
+      meanOverLast(centre.getB(), shapes) != centre.getA())
+    return false;
+  auto norm = onnx::LayerNormalizationOp::create(b, b.getLocation(), centre.getA(), root.getScale(), Value(), -1,
+                                                 root.getEpsilonAttr());
+  root.getY().replaceAllUsesWith(b.learn(norm.getY()));
+  remarkPassed(root, "raise-norms", "LayerNormalization of what RMSNormalization had centred");
+  return true;
 }
 
 /// LayerNormalization without a bias, plus a vector: its bias.
 static void raiseBias(onnx::AddOp root, OnnxBuilder &b) {
-  for (auto [inner, bias] : {std::pair(root.getA(), root.getB()), std::pair(root.getB(), root.getA())}) {
+  for (auto [inner, addend] : {std::pair(root.getA(), root.getB()), std::pair(root.getB(), root.getA())}) {
     auto norm = definedBy<onnx::LayerNormalizationOp>(inner);
-    if (!norm || norm.getB() || norm.getMean() || norm.getInvStdDev() || !norm.getY().hasOneUse() ||
-        !isChannelVector(bias, norm.getX(), b.getShapes()))
+    if (!norm || norm.getB() || norm.getMean() || norm.getInvStdDev() || !norm.getY().hasOneUse())
+      continue;
+    Value bias = channelVector(addend, norm.getX(), b);
+    if (!bias)
       continue;
     auto withBias = onnx::LayerNormalizationOp::create(b, b.getLocation(), norm.getX(), norm.getScale(), bias,
                                                        norm.getAxis(), norm.getEpsilonAttr());
@@ -132,15 +194,37 @@ static void raiseBias(onnx::AddOp root, OnnxBuilder &b) {
   }
 }
 
+/// Says of every root of a mean that is still there why it is no normalisation.
+static void explainRest(func::FuncOp function) {
+  SymbolicShapes shapes(function.getOperation());
+  function.walk([&](Operation *op) {
+    Value sum = op->getNumResults() == 1 ? sqrtArgument(op->getResult(0), false) : Value();
+    if (!sum || !meanAndEpsilon(sum, shapes))
+      return;
+    bool normalises = false;
+    for (Operation *user : op->getUsers())
+      for (Value value : user->getResults())
+        normalises |= matchNormalized(value, shapes) || isa<onnx::ReciprocalOp>(user);
+    remarkMissed(op, "raise-norms",
+                 normalises ? "the mean is not that of the square of what is normalised, or the channels are not known"
+                            : "nothing is divided by the root of the mean");
+  });
+}
+
 namespace {
 class RaiseNorms : public caat::impl::ONNXRaiseNormsPassBase<RaiseNorms> {
   void runOnOperation() override {
     rewriteInOrder(getOperation(), [](Operation *op, OnnxBuilder &b) {
-      if (auto mul = dyn_cast<onnx::MulOp>(op))
-        raiseScaled(mul, b);
+      if (auto mul = dyn_cast<onnx::MulOp>(op); mul && raiseScaled(mul, b))
+        return;
+      if (isa<onnx::MulOp, onnx::DivOp>(op))
+        raiseUnscaled(op->getResult(0), b);
+      else if (auto norm = dyn_cast<onnx::RMSNormalizationOp>(op))
+        raiseCentred(norm, b);
       else if (auto add = dyn_cast<onnx::AddOp>(op))
         raiseBias(add, b);
     });
+    explainRest(getOperation());
   }
 };
 } // namespace

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // onnx-raise-rotary: see Passes.td.
+#include "ChannelEvaluator.h"
 #include "Match.h"
 #include "OnnxBuilder.h"
 #include "caat/Raise/Passes.h"
@@ -12,124 +13,342 @@ namespace caat {
 using namespace mlir;
 using namespace caat;
 
-/// Whether `value` is x[..., start:end].
-static bool isSliceOfLast(Value value, Value x, int64_t start, int64_t end, const SymbolicShapes &shapes) {
-  auto slice = definedBy<onnx::SliceOp>(value);
-  auto rank = shapes.getRank(x), size = shapes.getStaticDim(x, -1);
-  if (!slice || slice.getData() != x || !rank || !size || !slice.getAxes())
+static constexpr int64_t kMaxChannels = 1024;
+
+namespace {
+
+/// y = x but for its first `size` channels, which are rotated in pairs by cos and sin of the first pair.
+struct Rotation {
+  Value x;
+  int64_t size = 0;
+  bool interleaved = false;
+  ChannelFactor cos, sin;
+  double cosScale = 1, sinScale = 1;
+};
+
+/// Tensors of shape [B, H, S, D] (heads at axis 1) or [B, S, H, D] (at 2).
+struct Layout {
+  unsigned heads, tokens;
+};
+
+class RotaryRaiser {
+public:
+  RotaryRaiser(Value root, OnnxBuilder &b) : root(root), b(b), shapes(b.getShapes()) {}
+  bool run();
+
+private:
+  SmallVector<Value> candidates();
+  std::optional<Rotation> match(Value x);
+  std::optional<Layout> layoutOf(const Rotation &rotation);
+  Value cacheOf(const ChannelFactor &factor, double scale, int64_t half, const Layout &layout);
+  AffineExpr placeOf(unsigned axis) {
+    return shapes.getStaticDim(root, axis) == 1 ? shapes.constant(0) : getAffineDimExpr(axis, shapes.getContext());
+  }
+  bool missed(const Twine &reason) {
+    remarkMissed(root.getDefiningOp(), "raise-rotary", reason);
     return false;
-  auto starts = shapes.getConstants(slice.getStarts()), ends = shapes.getConstants(slice.getEnds());
-  auto axes = shapes.getConstants(slice.getAxes());
-  auto steps = slice.getSteps() ? shapes.getConstants(slice.getSteps()) : SmallVector<int64_t>{1};
-  auto clamp = [&](int64_t bound) { return std::clamp(bound < 0 ? bound + *size : bound, int64_t(0), *size); };
-  return starts && ends && axes && steps && axes->size() == 1 && starts->size() == 1 && ends->size() == 1 &&
-         steps->size() == 1 && steps->front() == 1 && onnx::normalizeAxis(axes->front(), *rank) == *rank - 1 &&
-         clamp(starts->front()) == start && clamp(ends->front()) == end;
+  }
+
+  Value root;
+  OnnxBuilder &b;
+  const SymbolicShapes &shapes;
+};
+
+} // namespace
+
+/// What may be rotated: values of the root's shape from which it is made by moving, multiplying and adding; the nearest
+/// first.
+SmallVector<Value> RotaryRaiser::candidates() {
+  SmallVector<std::pair<Value, unsigned>> queue{{root, 0}};
+  SmallVector<Value> found;
+  llvm::SmallPtrSet<Value, 16> seen;
+  for (size_t i = 0; i < queue.size() && found.size() < 8; ++i) {
+    auto [value, depth] = queue[i];
+    Operation *op = value.getDefiningOp();
+    if (value != root && shapes.sameShape(value, root))
+      found.push_back(value);
+    if (!op || depth == 8 ||
+        !isa<onnx::AddOp, onnx::SubOp, onnx::MulOp, onnx::NegOp, onnx::ConcatOp, onnx::SliceOp, onnx::SplitOp,
+             onnx::ReshapeOp, onnx::UnsqueezeOp, onnx::SqueezeOp, onnx::CastOp>(op))
+      continue;
+    bool moves = isa<onnx::SliceOp, onnx::SplitOp, onnx::ReshapeOp, onnx::UnsqueezeOp, onnx::SqueezeOp>(op);
+    for (Value operand : op->getOperands().take_front(moves ? 1 : op->getNumOperands()))
+      if (seen.insert(operand).second)
+        queue.push_back({operand, depth + 1});
+  }
+  return found;
 }
 
-/// Whether `value` is concat(-x[half:], x[:half]).
-static bool isHalfTurn(Value value, Value x, const SymbolicShapes &shapes) {
-  auto concat = definedBy<onnx::ConcatOp>(value);
-  auto rank = shapes.getRank(x), size = shapes.getStaticDim(x, -1);
-  if (!concat || concat.getInputs().size() != 2 || !rank || !size || *size % 2 != 0 ||
-      onnx::normalizeAxis(concat.getAxis(), *rank) != *rank - 1)
-    return false;
-  auto neg = definedBy<onnx::NegOp>(concat.getInputs()[0]);
-  return neg && isSliceOfLast(neg.getX(), x, *size / 2, *size, shapes) &&
-         isSliceOfLast(concat.getInputs()[1], x, 0, *size / 2, shapes);
+/// Whether the channels of `root` are those of `x` rotated in pairs.
+std::optional<Rotation> RotaryRaiser::match(Value x) {
+  int64_t width = *shapes.getStaticDim(root, -1);
+  ChannelEvaluator evaluator(shapes, x);
+  Rotation rotation;
+  rotation.x = x;
+  std::vector<std::pair<ChannelTerm, ChannelTerm>> rotated; // the channel itself, and its partner
+  for (int64_t channel = 0; channel < width; ++channel) {
+    auto terms = evaluator.evaluate(root, channel);
+    if (!terms || !llvm::all_of(*terms, [](auto &term) { return term.channel; }))
+      return std::nullopt;
+    if (terms->size() == 1) { // the rest is passed through
+      const ChannelTerm &only = terms->front();
+      if (only.factor || only.scale != 1 || only.channel != channel)
+        return std::nullopt;
+      continue;
+    }
+    if (terms->size() != 2 || !(*terms)[0].factor || !(*terms)[1].factor ||
+        channel != static_cast<int64_t>(rotated.size()))
+      return std::nullopt;
+    unsigned self = (*terms)[0].channel == channel ? 0 : 1;
+    if ((*terms)[self].channel != channel)
+      return std::nullopt;
+    rotated.push_back({(*terms)[self], (*terms)[1 - self]});
+  }
+  rotation.size = rotated.size();
+  if (rotation.size < 2 || rotation.size % 2 != 0)
+    return std::nullopt;
+  rotation.interleaved = rotated[0].second.channel == 1 && rotation.size > 2;
+  rotation.cos = *rotated[0].first.factor;
+  rotation.sin = *rotated[0].second.factor;
+  rotation.cosScale = rotated[0].first.scale;
+  rotation.sinScale = -rotated[0].second.scale; // the first of a pair: a cos - b sin
+  int64_t half = rotation.size / 2;
+  for (int64_t i = 0; i < rotation.size; ++i) {
+    const auto &[self, partner] = rotated[i];
+    bool isFirst = rotation.interleaved ? i % 2 == 0 : i < half;
+    int64_t pair = rotation.interleaved ? i / 2 : i % half, distance = rotation.interleaved ? 1 : half;
+    if (partner.channel != i + (isFirst ? distance : -distance) || self.scale != rotation.cosScale ||
+        partner.scale != (isFirst ? -rotation.sinScale : rotation.sinScale) || !self.factor->isBesides(rotation.cos) ||
+        !partner.factor->isBesides(rotation.sin) || self.factor->channel() != rotation.cos.channel() + pair ||
+        partner.factor->channel() != rotation.sin.channel() + pair)
+      return std::nullopt;
+  }
+  return rotation;
 }
 
-/// The first half of `value` along the last dimension, if the second is the same. Built at `b`; null if that is not
-/// known.
-static Value halve(Value value, OnnxBuilder &b, unsigned depth = 8) {
-  const SymbolicShapes &shapes = b.getShapes();
-  Operation *op = value.getDefiningOp();
-  if (!op || depth == 0)
-    return {};
-  if (auto concat = dyn_cast<onnx::ConcatOp>(op)) {
-    auto rank = shapes.getRank(value);
-    bool twice = concat.getInputs().size() == 2 && concat.getInputs()[0] == concat.getInputs()[1];
-    return twice && rank && onnx::normalizeAxis(concat.getAxis(), *rank) == *rank - 1 ? concat.getInputs()[0] : Value();
+/// The angles depend on the token, never on the head.
+std::optional<Layout> RotaryRaiser::layoutOf(const Rotation &rotation) {
+  if (shapes.getRank(root) != 4)
+    return std::nullopt;
+  for (Layout layout : {Layout{1, 2}, Layout{2, 1}}) {
+    auto fits = [&](const ChannelFactor &factor) {
+      for (auto [axis, at] : llvm::enumerate(factor.place))
+        if (axis != factor.axis && at != shapes.constant(0) && at != placeOf(0) && at != placeOf(layout.tokens))
+          return false;
+      return true;
+    };
+    if (fits(rotation.cos) && fits(rotation.sin))
+      return layout;
   }
-  auto again = [&](Value inner) { return halve(inner, b, depth - 1); };
-  if (auto cos = dyn_cast<onnx::CosOp>(op)) {
-    Value half = again(cos.getInput());
-    return half ? b.make<onnx::CosOp>(half) : Value();
-  }
-  if (auto sin = dyn_cast<onnx::SinOp>(op)) {
-    Value half = again(sin.getInput());
-    return half ? b.make<onnx::SinOp>(half) : Value();
-  }
-  if (auto cast = dyn_cast<onnx::CastOp>(op)) {
-    Value half = again(cast.getInput());
-    return half ? b.makeOf<onnx::CastOp>(cast.getTo(), half, cast.getToAttr()) : Value();
-  }
-  if (auto mul = dyn_cast<onnx::MulOp>(op))
-    for (auto [inner, scalar] : {std::pair(mul.getA(), mul.getB()), std::pair(mul.getB(), mul.getA())})
-      if (onnx::constantFloat(scalar))
-        if (Value half = again(inner))
-          return b.make<onnx::MulOp>(half, scalar);
-  return {};
+  return std::nullopt;
 }
 
-/// cos or sin [B or 1, 1, S, D] as a cache [B, S, D / 2] for x [B, H, S, D].
-static Value cacheOf(Value angles, Value x, OnnxBuilder &b) {
-  const SymbolicShapes &shapes = b.getShapes();
-  auto unsqueeze = definedBy<onnx::UnsqueezeOp>(angles);
-  if (!unsqueeze || shapes.getRank(angles) != 4)
+/// `factor` as a cache [B, S, half]. Null where it has other dimensions.
+Value RotaryRaiser::cacheOf(const ChannelFactor &factor, double scale, int64_t half, const Layout &layout) {
+  Value value = factor.leaf;
+  int64_t first = factor.channel(), rank = *shapes.getRank(value);
+  if (shapes.getStaticDim(value, factor.axis) != half)
+    value = b.slice(value, factor.axis, first, first + half);
+  auto times = [&](double number) {
+    if (number != 1)
+      value = b.make<onnx::MulOp>(value, b.scalar(number, getElementTypeOrSelf(value)));
+  };
+  for (auto [op, inside] : factor.functions) {
+    times(inside);
+    if (isa<onnx::CosOp>(op))
+      value = b.make<onnx::CosOp>(value);
+    else if (isa<onnx::SinOp>(op))
+      value = b.make<onnx::SinOp>(value);
+    else
+      value = b.makeOf<onnx::CastOp>(cast<onnx::CastOp>(op).getTo(), value, cast<onnx::CastOp>(op).getToAttr());
+  }
+  times(scale);
+  Type type = getElementTypeOrSelf(root);
+  if (getElementTypeOrSelf(value) != type)
+    value = b.makeOf<onnx::CastOp>(type, value, TypeAttr::get(type));
+
+  // Everything but batch, token and channel has size 1.
+  AffineExpr batch = shapes.getDim(root, 0);
+  SmallVector<int64_t> drop, kept, order;
+  int64_t batchAxis = -1, tokenAxis = -1;
+  for (int64_t axis = 0; axis < rank; ++axis) {
+    AffineExpr at = factor.place[axis];
+    if (axis == static_cast<int64_t>(factor.axis)) {
+      kept.push_back(axis);
+      continue;
+    }
+    bool isToken = tokenAxis < 0 && at == getAffineDimExpr(layout.tokens, shapes.getContext());
+    bool isBatch = batchAxis < 0 && at == getAffineDimExpr(0, shapes.getContext());
+    if (!isToken && !isBatch) {
+      if (shapes.getStaticDim(value, axis) != 1)
+        return {};
+      drop.push_back(axis);
+      continue;
+    }
+    (isToken ? tokenAxis : batchAxis) = axis;
+    kept.push_back(axis);
+  }
+  if (tokenAxis < 0 && shapes.getStaticDim(root, layout.tokens) != 1)
     return {};
-  auto axes = shapes.getConstants(unsqueeze.getAxes());
-  if (!axes || axes->size() != 1 || onnx::normalizeAxis(axes->front(), 4) != 1)
-    return {};
-  Value half = halve(unsqueeze.getData(), b);
-  if (!half)
-    return {};
-  AffineExpr rows = shapes.getDim(half, 0), batch = shapes.getDim(x, 0);
-  if (rows == batch)
-    return half;
-  if (constantDim(rows) != 1)
-    return {};
+  if (!drop.empty())
+    value = b.make<onnx::SqueezeOp>(value, b.ints(drop));
+  for (int64_t axis : {batchAxis, tokenAxis, static_cast<int64_t>(factor.axis)})
+    if (axis >= 0)
+      order.push_back(llvm::find(kept, axis) - kept.begin());
+  if (!llvm::is_sorted(order))
+    value = b.transpose(value, order);
+  if (tokenAxis < 0)
+    value = b.unsqueeze(value, {batchAxis < 0 ? 0 : 1});
+  if (batchAxis >= 0)
+    return value;
+  value = b.unsqueeze(value, {0});
+  if (constantDim(batch) == 1)
+    return value;
   Value shape = b.sizeVector({batch, shapes.constant(1), shapes.constant(1)});
-  return shape ? b.make<onnx::ExpandOp>(half, shape) : Value();
+  return shape ? b.make<onnx::ExpandOp>(value, shape) : Value();
 }
 
-/// x * cos + half_turn(x) * sin.
-static void raiseRotary(onnx::AddOp root, OnnxBuilder &b) {
-  const SymbolicShapes &shapes = b.getShapes();
-  for (auto [straight, turned] : {std::pair(root.getA(), root.getB()), std::pair(root.getB(), root.getA())}) {
-    auto first = definedBy<onnx::MulOp>(straight), second = definedBy<onnx::MulOp>(turned);
-    if (!first || !second)
-      return;
-    for (unsigned i : {0, 1})
-      for (unsigned j : {0, 1}) {
-        Value x = first->getOperand(i), cos = first->getOperand(1 - i), sin = second->getOperand(1 - j);
-        if (!isHalfTurn(second->getOperand(j), x, shapes))
-          continue;
-        if (shapes.getRank(x) != 4) {
-          remarkMissed(root, "raise-rotary", "what is rotated has another rank than 4");
-          return;
-        }
-        Value cosCache = cacheOf(cos, x, b), sinCache = cosCache ? cacheOf(sin, x, b) : Value();
-        if (!sinCache) {
-          remarkMissed(root, "raise-rotary",
-                       "the angles are not known to be two equal halves of shape [batch, 1, sequence, half]");
-          return;
-        }
-        Value rotated = b.make<onnx::RotaryEmbeddingOp>(x, cosCache, sinCache, Value(), b.getI64IntegerAttr(0),
-                                                        b.getI64IntegerAttr(0), b.getI64IntegerAttr(0));
-        root.getC().replaceAllUsesWith(rotated);
-        remarkPassed(root, "raise-rotary", "RotaryEmbedding");
-        return;
-      }
+/// Whether a part of the sum `root` has channels exchanged and negated, as rotations have.
+static bool turnsChannels(Value root) {
+  if (auto concat = definedBy<onnx::ConcatOp>(root)) { // both halves apart
+    auto isDifference = [](Value x) { return static_cast<bool>(definedBy<onnx::SubOp>(x)); };
+    return llvm::any_of(concat.getInputs(), isDifference);
   }
+  auto add = definedBy<onnx::AddOp>(root);
+  auto isNegated = [](Value x) { return static_cast<bool>(definedBy<onnx::NegOp>(x)); };
+  auto turns = [&](Value value) {
+    if (auto reshape = definedBy<onnx::ReshapeOp>(value))
+      value = reshape.getData();
+    auto concat = definedBy<onnx::ConcatOp>(value);
+    return concat && llvm::any_of(concat.getInputs(), [&](Value x) {
+             auto unsqueeze = definedBy<onnx::UnsqueezeOp>(x);
+             return isNegated(unsqueeze ? unsqueeze.getData() : x);
+           });
+  };
+  return add && llvm::any_of(add->getOperands(), [&](Value value) {
+           auto mul = definedBy<onnx::MulOp>(value);
+           return mul && (turns(mul.getA()) || turns(mul.getB()));
+         });
+}
+
+bool RotaryRaiser::run() {
+  auto width = shapes.getStaticDim(root, -1);
+  if (!width || *width < 2 || *width > kMaxChannels || shapes.getRank(root).value_or(0) < 2)
+    return false;
+  std::optional<Rotation> rotation;
+  for (Value x : candidates())
+    if (rotation = match(x); rotation)
+      break;
+  if (!rotation)
+    return turnsChannels(root) && missed("the channels are not rotated in pairs by angles that each pair shares");
+  auto layout = layoutOf(*rotation);
+  if (!layout)
+    return missed("what is rotated is no tensor of rank 4 whose angles are the same for all heads");
+  int64_t half = rotation->size / 2;
+  Value cos = cacheOf(rotation->cos, rotation->cosScale, half, *layout);
+  Value sin = cos ? cacheOf(rotation->sin, rotation->sinScale, half, *layout) : Value();
+  if (!sin)
+    return missed("the angles are not known to have the shape [batch, sequence, half]");
+  bool turned = layout->heads == 2;
+  Value x = turned ? b.transpose(rotation->x, {0, 2, 1, 3}) : rotation->x;
+  Value result = b.make<onnx::RotaryEmbeddingOp>(x, cos, sin, Value(), b.getI64IntegerAttr(rotation->interleaved),
+                                                 b.getI64IntegerAttr(0),
+                                                 b.getI64IntegerAttr(rotation->size == *width ? 0 : rotation->size));
+  root.replaceAllUsesWith(turned ? b.transpose(result, {0, 2, 1, 3}) : result);
+  std::string text = "RotaryEmbedding";
+  if (rotation->size != *width)
+    text += ", " + std::to_string(rotation->size) + " of " + std::to_string(*width) + " channels";
+  remarkPassed(root.getDefiningOp(), "raise-rotary", text + (rotation->interleaved ? ", interleaved" : ""));
+  return true;
+}
+
+/// Whether `concat` puts the parts of one tensor together of which the first is rotated: x's rotation of fewer
+/// channels.
+static bool widen(onnx::ConcatOp concat, OnnxBuilder &b) {
+  const SymbolicShapes &shapes = b.getShapes();
+  Value root = concat.getConcatResult();
+  auto rank = shapes.getRank(root);
+  auto width = rank ? shapes.getStaticDim(root, -1) : std::nullopt;
+  if (rank != 4 || !width || *width > kMaxChannels || onnx::normalizeAxis(concat.getAxis(), *rank) != *rank - 1)
+    return false;
+  // Heads may be put in their place between the rotation and the concatenation.
+  Value first = concat.getInputs()[0];
+  auto turn = definedBy<onnx::TransposeOp>(first);
+  bool turned = turn && turn.getPerm() && *turn.getPerm() == ArrayRef<int64_t>{0, 2, 1, 3};
+  auto rotary = definedBy<onnx::RotaryEmbeddingOp>(turned ? turn.getData() : first);
+  if (!rotary || rotary.getPositionIds())
+    return false;
+  auto size = shapes.getStaticDim(rotary.getX(), -1);
+  Value part = rotary.getX();
+  if (turned) {
+    auto back = definedBy<onnx::TransposeOp>(part);
+    if (!back || !back.getPerm() || *back.getPerm() != ArrayRef<int64_t>{0, 2, 1, 3})
+      return false;
+    part = back.getData();
+  }
+  Value x;
+  if (auto slice = definedBy<onnx::SliceOp>(part))
+    x = slice.getData();
+  else if (auto split = definedBy<onnx::SplitOp>(part))
+    x = split.getInput();
+  if (!x || !size || !shapes.sameShape(x, root))
+    return false;
+  ChannelEvaluator evaluator(shapes, x);
+  auto isChannel = [&](Value value, int64_t at, int64_t channel) {
+    auto terms = evaluator.evaluate(value, at);
+    return terms && terms->size() == 1 && terms->front().scale == 1 && !terms->front().factor &&
+           terms->front().channel == channel;
+  };
+  for (int64_t channel = 0; channel < *size; ++channel)
+    if (!isChannel(part, channel, channel))
+      return false;
+  int64_t channel = *size;
+  for (Value rest : concat.getInputs().drop_front()) {
+    auto restSize = shapes.getStaticDim(rest, -1);
+    for (int64_t i = 0; restSize && i < *restSize; ++i, ++channel)
+      if (!isChannel(rest, i, channel))
+        return false;
+  }
+  if (channel != *width)
+    return false;
+  int64_t rotated = rotary.getRotaryEmbeddingDim() ? rotary.getRotaryEmbeddingDim() : *size;
+  Value operand = turned ? b.transpose(x, {0, 2, 1, 3}) : x;
+  Value result = b.make<onnx::RotaryEmbeddingOp>(operand, rotary.getCosCache(), rotary.getSinCache(), Value(),
+                                                 rotary.getInterleavedAttr(), b.getI64IntegerAttr(0),
+                                                 b.getI64IntegerAttr(rotated));
+  root.replaceAllUsesWith(turned ? b.transpose(result, {0, 2, 1, 3}) : result);
+  remarkPassed(concat, "raise-rotary",
+               "RotaryEmbedding, " + Twine(rotated) + " of " + Twine(*width) + " channels in place of slices");
+  return true;
+}
+
+/// Whether `op` may be the last of a rotation: a sum of two products, or both rotated halves put together.
+static bool isCandidate(Operation *op) {
+  auto isTurned = [](Value value) {
+    Operation *inner = value.getDefiningOp();
+    return inner && isa<onnx::AddOp, onnx::SubOp>(inner);
+  };
+  if (isa<onnx::AddOp>(op))
+    return llvm::all_of(op->getOperands(), [](Value x) { return static_cast<bool>(definedBy<onnx::MulOp>(x)); });
+  if (auto concat = dyn_cast<onnx::ConcatOp>(op))
+    return concat.getInputs().size() >= 2 && llvm::all_of(concat.getInputs().take_front(2), isTurned);
+  if (auto reshape = dyn_cast<onnx::ReshapeOp>(op)) // [..., half, 2] of both
+    if (auto stack = definedBy<onnx::ConcatOp>(reshape.getData()))
+      return stack.getInputs().size() == 2 && llvm::all_of(stack.getInputs(), [&](Value x) {
+               auto unsqueeze = definedBy<onnx::UnsqueezeOp>(x);
+               return unsqueeze && isTurned(unsqueeze.getData());
+             });
+  return false;
 }
 
 namespace {
 class RaiseRotary : public caat::impl::ONNXRaiseRotaryPassBase<RaiseRotary> {
   void runOnOperation() override {
     rewriteInOrder(getOperation(), [](Operation *op, OnnxBuilder &b) {
-      if (auto add = dyn_cast<onnx::AddOp>(op))
-        raiseRotary(add, b);
+      if (isCandidate(op))
+        RotaryRaiser(op->getResult(0), b).run();
+      else if (auto concat = dyn_cast<onnx::ConcatOp>(op))
+        widen(concat, b);
       // A head count is only needed for X of rank 3; sharding would have to change it.
       if (auto rotary = dyn_cast<onnx::RotaryEmbeddingOp>(op); rotary && b.getShapes().getRank(rotary.getX()) == 4)
         rotary.setNumHeads(0);

@@ -71,6 +71,15 @@ static bool inferTopK(onnx::TopKOp op, SymbolicShapes &shapes) {
   return true;
 }
 
+/// How many elements of a constant are not zero; null where that is not known.
+static AffineExpr countNonZero(Value value, SymbolicShapes &shapes) {
+  auto constant = value.getDefiningOp<onnx::ConstantOp>();
+  auto dense = constant ? dyn_cast<DenseElementsAttr>(constant.getValue()) : DenseElementsAttr();
+  if (!dense || !dense.getElementType().isInteger() || dense.getNumElements() > (1 << 16))
+    return {};
+  return shapes.constant(llvm::count_if(dense.getValues<APInt>(), [](const APInt &x) { return !x.isZero(); }));
+}
+
 bool inferReductionShape(Operation *operation, SymbolicShapes &shapes) {
   return TypeSwitch<Operation *, bool>(operation)
       .Case<onnx::ReduceSumOp, onnx::ReduceMeanOp, onnx::ReduceMaxOp, onnx::ReduceMinOp, onnx::ReduceProdOp,
@@ -82,7 +91,7 @@ bool inferReductionShape(Operation *operation, SymbolicShapes &shapes) {
         auto rank = shapes.getRank(op.getX());
         if (!rank)
           return false;
-        shapes.setDims(op.getY(), {shapes.constant(*rank), AffineExpr()});
+        shapes.setDims(op.getY(), {shapes.constant(*rank), countNonZero(op.getX(), shapes)});
         return true;
       })
       .Default(false);

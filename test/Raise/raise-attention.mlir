@@ -109,12 +109,12 @@ func.func @flat(%q: tensor<?x?x32xf32> {onnx.dims = ["b", "s", ""]}, %k: tensor<
 
 // -----
 
-// The keys are not transposed: some other product of three.
-// CHECK-LABEL: func.func @other
-func.func @other(%q: tensor<2x4x8x8xf32>, %k: tensor<2x4x8x8xf32>, %v: tensor<2x4x8x8xf32>) -> tensor<2x4x8x8xf32> {
-  // CHECK-NOT: onnx.Attention
-  // CHECK: return
-  // REMARK: [Missed] raise-attention {{.*}}the second operand of the product of queries and keys is no transposed tensor of keys
+// The keys are not transposed: they are, for Attention.
+// CHECK-LABEL: func.func @untransposed
+// CHECK-SAME: (%[[Q:.*]]: tensor<2x4x8x8xf32>, %[[K:.*]]: tensor<2x4x8x8xf32>, %[[V:.*]]: tensor<2x4x8x8xf32>)
+func.func @untransposed(%q: tensor<2x4x8x8xf32>, %k: tensor<2x4x8x8xf32>, %v: tensor<2x4x8x8xf32>) -> tensor<2x4x8x8xf32> {
+  // CHECK: %[[T:.*]] = onnx.Transpose %[[K]] {perm = array<i64: 0, 1, 3, 2>}
+  // CHECK: onnx.Attention %[[Q]], %[[T]], %[[V]]
   %s = onnx.MatMul %q, %k : (tensor<2x4x8x8xf32>, tensor<2x4x8x8xf32>) -> tensor<2x4x8x8xf32>
   %w = onnx.Softmax %s : (tensor<2x4x8x8xf32>) -> tensor<2x4x8x8xf32>
   %y = onnx.MatMul %w, %v : (tensor<2x4x8x8xf32>, tensor<2x4x8x8xf32>) -> tensor<2x4x8x8xf32>
@@ -123,11 +123,79 @@ func.func @other(%q: tensor<2x4x8x8xf32>, %k: tensor<2x4x8x8xf32>, %v: tensor<2x
 
 // -----
 
+// One head of keys for all queries (Falcon); hidden keys by Where, a bias below it.
+// CHECK-LABEL: func.func @one_key_head
+// CHECK-SAME: (%[[Q:.*]]: tensor<2x4x6x8xf32>, %[[K:.*]]: tensor<2x1x6x8xf32>, %[[V:.*]]: tensor<2x1x6x8xf32>, %[[M:.*]]: tensor<6x6xi1>, %[[BIAS:.*]]: tensor<1x4x1x6xf32>)
+func.func @one_key_head(%q: tensor<2x4x6x8xf32>, %k: tensor<2x1x6x8xf32>, %v: tensor<2x1x6x8xf32>, %m: tensor<6x6xi1>, %bias: tensor<1x4x1x6xf32>) -> tensor<2x4x6x8xf32> {
+  // CHECK: %[[N:.*]] = onnx.Not %[[M]]
+  // CHECK: %[[MASK:.*]] = onnx.Where %[[N]], %[[BIAS]], %{{.*}} -> tensor<1x4x6x6xf32>
+  // CHECK: onnx.Attention %[[Q]], %[[K]], %[[V]] mask %[[MASK]] {{.*}}scale = 5.000000e-01
+  // REMARK: [Passed] raise-attention {{.*}}Attention, 4 query and 1 key heads
+  %half = onnx.Constant dense<0.5> : tensor<f32>
+  %lowest = onnx.Constant dense<-3.40282347E+38> : tensor<f32>
+  %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (tensor<2x1x6x8xf32>) -> tensor<2x1x8x6xf32>
+  %s = onnx.MatMul %q, %kt : (tensor<2x4x6x8xf32>, tensor<2x1x8x6xf32>) -> tensor<2x4x6x6xf32>
+  %0 = onnx.Mul %s, %half : (tensor<2x4x6x6xf32>, tensor<f32>) -> tensor<2x4x6x6xf32>
+  %1 = onnx.Add %0, %bias : (tensor<2x4x6x6xf32>, tensor<1x4x1x6xf32>) -> tensor<2x4x6x6xf32>
+  %2 = onnx.Where %m, %lowest, %1 : (tensor<6x6xi1>, tensor<f32>, tensor<2x4x6x6xf32>) -> tensor<2x4x6x6xf32>
+  %w = onnx.Softmax %2 : (tensor<2x4x6x6xf32>) -> tensor<2x4x6x6xf32>
+  %y = onnx.MatMul %w, %v : (tensor<2x4x6x6xf32>, tensor<2x1x6x8xf32>) -> tensor<2x4x6x8xf32>
+  return %y : tensor<2x4x6x8xf32>
+}
+
+// -----
+
+// Batch and heads merged throughout (XGLM, BLOOM).
+// CHECK-LABEL: func.func @merged
+// CHECK-SAME: (%[[Q:.*]]: tensor<?x4x?x8xf32> {{.*}}, %[[K:.*]]: tensor<?x4x?x8xf32> {{.*}}, %[[V:.*]]: tensor<?x4x?x8xf32> {{.*}}, %[[M:.*]]: tensor<?x1x?x?xf32>
+func.func @merged(%q: tensor<?x4x?x8xf32> {onnx.dims = ["b", "", "s", ""]}, %k: tensor<?x4x?x8xf32> {onnx.dims = ["b", "", "s", ""]}, %v: tensor<?x4x?x8xf32> {onnx.dims = ["b", "", "s", ""]},
+    %m: tensor<?x1x?x?xf32> {onnx.dims = ["b", "", "s", "s"]}) -> tensor<?x4x?x8xf32> {
+  // CHECK: %[[Y:.*]] = onnx.Attention %[[Q]], %[[K]], %[[V]] mask %[[M]]
+  %qs = onnx.Shape %q : (tensor<?x4x?x8xf32>) -> tensor<4xi64>
+  %i0 = onnx.Constant dense<[0]> : tensor<1xi64>
+  %i2 = onnx.Constant dense<[2]> : tensor<1xi64>
+  %four = onnx.Constant dense<[4]> : tensor<1xi64>
+  %minus = onnx.Constant dense<[-1]> : tensor<1xi64>
+  %eight = onnx.Constant dense<[8]> : tensor<1xi64>
+  %b = onnx.Gather %qs, %i0 : (tensor<4xi64>, tensor<1xi64>) -> tensor<1xi64>
+  %s = onnx.Gather %qs, %i2 : (tensor<4xi64>, tensor<1xi64>) -> tensor<1xi64>
+  %three = onnx.Concat %minus, %s, %eight {axis = 0 : i64} : (tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<3xi64>
+  %whole = onnx.Concat %b, %four, %s, %s {axis = 0 : i64} : (tensor<1xi64>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<4xi64>
+  %flat = onnx.Concat %minus, %s, %s {axis = 0 : i64} : (tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<3xi64>
+  %out = onnx.Concat %b, %four, %s, %eight {axis = 0 : i64} : (tensor<1xi64>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<4xi64>
+  %q3 = onnx.Reshape %q, %three : (tensor<?x4x?x8xf32>, tensor<3xi64>) -> tensor<?x?x8xf32>
+  %k3 = onnx.Reshape %k, %three : (tensor<?x4x?x8xf32>, tensor<3xi64>) -> tensor<?x?x8xf32>
+  %v3 = onnx.Reshape %v, %three : (tensor<?x4x?x8xf32>, tensor<3xi64>) -> tensor<?x?x8xf32>
+  %kt = onnx.Transpose %k3 {perm = array<i64: 0, 2, 1>} : (tensor<?x?x8xf32>) -> tensor<?x8x?xf32>
+  %p3 = onnx.MatMul %q3, %kt : (tensor<?x?x8xf32>, tensor<?x8x?xf32>) -> tensor<?x?x?xf32>
+  %p4 = onnx.Reshape %p3, %whole : (tensor<?x?x?xf32>, tensor<4xi64>) -> tensor<?x?x?x?xf32>
+  %ma = onnx.Add %p4, %m : (tensor<?x?x?x?xf32>, tensor<?x1x?x?xf32>) -> tensor<?x?x?x?xf32>
+  %m3 = onnx.Reshape %ma, %flat : (tensor<?x?x?x?xf32>, tensor<3xi64>) -> tensor<?x?x?xf32>
+  %w = onnx.Softmax %m3 : (tensor<?x?x?xf32>) -> tensor<?x?x?xf32>
+  %y3 = onnx.MatMul %w, %v3 : (tensor<?x?x?xf32>, tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  %y = onnx.Reshape %y3, %out : (tensor<?x?x8xf32>, tensor<4xi64>) -> tensor<?x4x?x8xf32>
+  return %y : tensor<?x4x?x8xf32>
+}
+
+// -----
+
+// A softmax of something else.
+// CHECK-LABEL: func.func @pooled
+func.func @pooled(%x: tensor<2x8xf32>) -> tensor<2x8xf32> {
+  // CHECK-NOT: onnx.Attention
+  // CHECK: return
+  // REMARK: [Missed] raise-attention {{.*}}the softmax's result is no left operand of a product with values
+  %w = onnx.Softmax %x : (tensor<2x8xf32>) -> tensor<2x8xf32>
+  return %w : tensor<2x8xf32>
+}
+
+// -----
+
 // CHECK-LABEL: func.func @other_axis
 func.func @other_axis(%q: tensor<2x4x8x8xf32>, %k: tensor<2x4x8x8xf32>, %v: tensor<2x4x8x8xf32>) -> tensor<2x4x8x8xf32> {
   // CHECK-NOT: onnx.Attention
   // CHECK: return
-  // REMARK: [Missed] raise-attention {{.*}}the softmax is not over the last of four dimensions
+  // REMARK: [Missed] raise-attention {{.*}}the softmax is not over the last of four dimensions, or of three with batch and heads merged
   %kt = onnx.Transpose %k {perm = array<i64: 0, 1, 3, 2>} : (tensor<2x4x8x8xf32>) -> tensor<2x4x8x8xf32>
   %s = onnx.MatMul %q, %kt : (tensor<2x4x8x8xf32>, tensor<2x4x8x8xf32>) -> tensor<2x4x8x8xf32>
   %w = onnx.Softmax %s {axis = 2 : i64} : (tensor<2x4x8x8xf32>) -> tensor<2x4x8x8xf32>

@@ -36,6 +36,8 @@ static cl::list<std::string> dims("dim", cl::desc("Fixed value of a named dimens
                                   cl::value_desc("NAME=VALUE"), cl::cat(category));
 static cl::opt<int64_t> maxLength("max-length", cl::desc("Positions of the key-value caches (default 1024)"),
                                   cl::init(1024), cl::value_desc("N"), cl::cat(category));
+static cl::opt<bool> noRaise("no-raise", cl::desc("Leave decomposed norms, attention, … as they are (for comparison)"),
+                             cl::cat(category));
 static cl::opt<bool> timing("timing", cl::desc("Print the time of each stage"), cl::cat(category));
 static cl::opt<std::string> dump("dump-ir", cl::desc("Write the module after each stage to DIR/01-raised.mlir, …"),
                                  cl::value_desc("DIR"), cl::cat(category));
@@ -100,6 +102,7 @@ int main(int argc, char **argv) {
   options.dumpDirectory = dump;
   options.progress = !quiet;
   options.report = report;
+  options.raise = !noRaise;
   for (llvm::StringRef text : dims) {
     auto [name, value] = text.split('=');
     int64_t number;

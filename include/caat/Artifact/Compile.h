@@ -28,6 +28,7 @@ struct CompileOptions {
   std::string dumpDirectory;                         // where to write the module between stages; empty: nowhere
   bool progress = true;                              // a line on stderr while weights are written
   bool report = false;                               // tell on stderr how every op is sharded
+  bool raise = true;                                 // decomposed patterns become one op where they match
 };
 
 /// What was compiled, for the summary.

@@ -17,6 +17,8 @@ namespace caat {
 struct RaiseOptions : public mlir::PassPipelineOptions<RaiseOptions> {
   Option<int64_t> maxElements{*this, "max-elements", llvm::cl::desc("Evaluate constants of at most this many elements"),
                               llvm::cl::init(65536)};
+  Option<bool> raise{*this, "raise", llvm::cl::desc("Raise decomposed patterns; off: fold shapes and convert only"),
+                     llvm::cl::init(true)};
 };
 
 /// Imported ONNX in, the canonical form of the onnx dialect out.

@@ -55,12 +55,41 @@ def ONNXDecomposeGemmPass : Pass<"onnx-decompose-gemm", "::mlir::func::FuncOp"> 
   let dependentDialects = ["::caat::onnx::ONNXDialect"];
 }
 
+def ONNXDecomposeNormsPass : Pass<"onnx-decompose-norms", "::mlir::func::FuncOp"> {
+  let summary = "Take scales that are no vector of the channels out of normalisations";
+  let description = [{
+    A norm of the last dimension with a scale or bias of another shape than the channels' (one for each head and channel) becomes one with
+    a scale of ones, a product and a sum, which can be split by heads.
+  }];
+  let dependentDialects = ["::caat::onnx::ONNXDialect"];
+}
+
+def ONNXSimplifyMovementPass : Pass<"onnx-simplify-movement", "::mlir::func::FuncOp"> {
+  let summary = "Write moves of elements as simpler ops";
+  let description = [{
+    torch's indexing (`x[..., [-1]]`, `k[..., :8] = v`) is exported as GatherND and ScatterND between transpositions, which hide what is
+    moved where. `GatherND` of consecutive rows becomes `Slice`, `ScatterND` to consecutive rows `Concat`; a `Slice` that takes whole
+    operands of a `Concat` becomes these; transpositions of transpositions are joined, also through a `Concat`.
+
+    ```mlir
+    // in: rows 8 to 11 of 12 are replaced
+    %y = onnx.ScatterND %x, %rows, %u : (tensor<12x?xf32>, tensor<4x1xi64>, tensor<4x?xf32>) -> tensor<12x?xf32>
+    // out
+    %0 = onnx.Slice %x, … : … -> tensor<8x?xf32>
+    %y = onnx.Concat %0, %u {axis = 0 : i64} : … -> tensor<12x?xf32>
+    ```
+  }];
+  let dependentDialects = ["::caat::onnx::ONNXDialect", "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
+}
+
 def ONNXRaiseActivationsPass : Pass<"onnx-raise-activations", "::mlir::func::FuncOp"> {
   let summary = "Raise decomposed activations to Gelu and Swish";
   let description = [{
     - `x * 0.5 * (1 + erf(x / sqrt(2)))`, in any order of the factors: `onnx.Gelu`;
-    - `x * 0.5 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3)))`: `onnx.Gelu` with `approximate = "tanh"`;
+    - `x * 0.5 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3)))`: `onnx.Gelu` with `approximate = "tanh"`; the argument may be written as
+      any polynomial that equals this one;
     - `x * sigmoid(alpha * x)`: `onnx.Swish`.
+    A remark names every erf, tanh and sigmoid that remains.
   }];
   let dependentDialects = ["::caat::onnx::ONNXDialect"];
 }
@@ -70,7 +99,8 @@ def ONNXRaiseNormsPass : Pass<"onnx-raise-norms", "::mlir::func::FuncOp"> {
   let description = [{
     - `x * (1 / sqrt(mean(x^2) + epsilon)) * scale`, the scale on either side: `onnx.RMSNormalization`;
     - `(x - mean(x)) / sqrt(mean((x - mean(x))^2) + epsilon) * scale + bias`: `onnx.LayerNormalization`.
-    The mean must go over the last dimension.
+    The mean must go over the last dimension. Without a scale, or with one that is no vector of the channels (one for each head), the
+    operation gets a scale of ones. A remark names every root of a mean that remains.
   }];
   let dependentDialects = ["::caat::onnx::ONNXDialect"];
 }
@@ -78,30 +108,36 @@ def ONNXRaiseNormsPass : Pass<"onnx-raise-norms", "::mlir::func::FuncOp"> {
 def ONNXRaiseRotaryPass : Pass<"onnx-raise-rotary", "::mlir::func::FuncOp"> {
   let summary = "Raise decomposed rotary position embeddings to RotaryEmbedding";
   let description = [{
-    `x * cos + concat(-x[half:], x[:half]) * sin` on x [B, H, S, D] becomes `onnx.RotaryEmbedding` whose caches are cos and sin as
-    [B, S, D / 2]. The angles must be a concatenation of two equal halves, which is seen through Cos, Sin, Cast, Mul by a scalar and
-    Unsqueeze.
+    A tensor of rank 4 whose channels are those of another one, `x`, rotated in pairs: channel i is `c_j * x_i -+ s_j * x_partner`, where
+    the partner is half of the channels away or the neighbour, both of a pair have the same `c_j` and `s_j`, and these are the same for all
+    heads. It becomes `onnx.RotaryEmbedding` with c and s as caches [B, S, R / 2]. What a channel is made of is computed through slices,
+    splits, concatenations, stacks, reshapes, sums and products, so it does not matter how an exporter writes it. x may be [B, H, S, D] or
+    [B, S, H, D]. Channels that are passed through beside the rotated ones, in the same op or by a Concat behind it, make it a rotation of
+    the first R channels.
   }];
-  let dependentDialects = ["::caat::onnx::ONNXDialect"];
+  let dependentDialects = ["::caat::onnx::ONNXDialect", "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
 }
 
 def ONNXRaiseAttentionPass : Pass<"onnx-raise-attention", "::mlir::func::FuncOp"> {
   let summary = "Raise decomposed attention to Attention, in the form that sharding expects";
   let description = [{
-    `softmax(q k^T * scale + mask) v` becomes `onnx.Attention` with q, k, v of rank 4. Scales on q, on k or on the product are
-    joined; a guard that turns the NaN of fully masked rows into 0 is dropped (lowering keeps such rows finite); keys and values that are
-    repeated for grouped heads (Unsqueeze, Expand, Reshape) are taken as they were; Concat(past, new) becomes the cache operands.
-    Attention ops of rank 3 become rank 4, those on repeated keys lose the repetition.
+    `softmax(softcap(q k^T * scale) + masks and biases) v` becomes `onnx.Attention` with q, k, v of rank 4. Scales on q, on k or on the
+    product are joined, masks that are added or chosen with Where become one; batch and heads may be merged ([B * H, S, D]) where a Reshape
+    tells how; a guard that turns the NaN of fully masked rows into 0 is dropped (lowering keeps such rows finite); keys and values that are
+    repeated for grouped heads (Unsqueeze, Expand, Reshape), or one for all heads, are taken as they were; Concat(past, new) becomes the
+    cache operands. Attention ops of rank 3 become rank 4, those on repeated keys lose the repetition. A remark says for every Softmax what
+    became of it.
   }];
-  let dependentDialects = ["::caat::onnx::ONNXDialect"];
+  let dependentDialects = ["::caat::onnx::ONNXDialect", "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
 }
 
 def ONNXRaiseMasksPass : Pass<"onnx-raise-masks", "::mlir::func::FuncOp"> {
-  let summary = "Recognise causal and padding masks of Attention";
+  let summary = "Recognise causal, window and padding masks of Attention";
   let description = [{
     Evaluates a mask symbolically, element by element: what is computed from Range, comparisons, And, Gather and GatherND is a
-    conjunction of `key <= query + past` and `padding[batch, key]`. The first becomes `is_causal`, the second remains as a mask of
-    shape [B, 1, 1, T]. Any other mask stays as it is.
+    conjunction of `key <= query + past + right`, `key >= query + past - left` and `padding[batch, key]`. The first becomes `is_causal` or
+    `right_window_size`, the second `left_window_size`, the third remains as a mask of shape [B, 1, 1, T]. Of a sum or a choice of masks
+    and biases (ALiBi, relative positions) each part is looked at; what is not recognised stays the mask.
   }];
   let dependentDialects = ["::caat::onnx::ONNXDialect"];
 }
