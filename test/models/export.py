@@ -248,8 +248,8 @@ def write_cases(name: str, file: Path, cache: bool, genai: bool):
         empty = {n: np.zeros([d if isinstance(d, int) else 2 if i == 0 else 0 for i, d in
                               enumerate(wanted[n].shape)], "f4") for n in pasts}
         if genai:  # the width of a head is symbolic there; GroupQueryAttention knows it
-            heads = {n: genai_head(file) for n in pasts}
-            empty = {n: np.zeros((2, wanted[n].shape[1], 0, heads[n]), "f4") for n in pasts}
+            width = head_width(name)
+            empty = {n: np.zeros((2, wanted[n].shape[1], 0, width), "f4") for n in pasts}
         outputs = run(prefix, {**with_positions(inputs), **empty})
         step = entry.inputs(2, 1, np.random.default_rng(2))
         step["attention_mask"] = np.concatenate([inputs["attention_mask"], np.ones((2, 1), "i8")], 1)
@@ -257,31 +257,20 @@ def write_cases(name: str, file: Path, cache: bool, genai: bool):
         run(decode, {**with_positions(step, past=7), **present})
 
 
-def genai_head(file: Path) -> int:
-    """Width of a head: of the cache's last dimension where it says, else of the rotary cache."""
-    graph = onnx.load(file).graph
-    for value in graph.input:
-        if value.name.startswith("past_key_values") and value.type.tensor_type.shape.dim[3].dim_value:
-            return value.type.tensor_type.shape.dim[3].dim_value
-    for node in graph.node:
-        if node.op_type == "GroupQueryAttention":
-            width = next(i.dims[-1] for i in graph.initializer if i.name == node.input[7]) * 2
-            attributes = {a.name: a.i for a in node.attribute}
-            return attributes.get("rotary_embedding_dim") or width
-    raise ValueError("no GroupQueryAttention tells the width of a head")
+def head_width(name: str) -> int:
+    config = build(name).config
+    return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
 
 
 # ===--- driver ---===
 
 
 def strip(file: Path):
-    """Takes the exporter's stack traces out: they name source files of the machine and outweigh the model."""
+    """Takes the exporter's metadata out: stack traces name source files of the machine, and all of it outweighs models."""
     model = onnx.load(file)
     for function in [model.graph, *model.functions]:
         for node in function.node:
-            kept = [p for p in node.metadata_props if p.key == "namespace"]
             del node.metadata_props[:]
-            node.metadata_props.extend(kept)
             node.doc_string = ""
         for value in [*getattr(function, "value_info", []), *getattr(function, "input", [])]:
             if not isinstance(value, str):
