@@ -34,16 +34,10 @@ public:
     if (failed(timed("import", [&] { return import(); })) || failed(makeDirectory(options.output)) ||
         (!options.dumpDirectory.empty() && failed(makeDirectory(options.dumpDirectory))) || failed(bindDims()))
       return failure();
-<<<<<<< HEAD
-    if (failed(stage("raise", "01-raised", [&](OpPassManager &pm) { buildRaisePipeline(pm, RaiseOptions()); })) ||
+    if (failed(stage("raise", "01-raised", [&](OpPassManager &pm) { buildRaise(pm); })) ||
         failed(findBatch()) || failed(stage("shard", "02-sharded", [&](OpPassManager &pm) { buildShard(pm); })) ||
         failed(rotate()) ||
         (!isRotated() && failed(stage("sync", "03-synced", [&](OpPassManager &pm) { buildSync(pm); }))) ||
-=======
-    if (failed(stage("raise", "01-raised", [&](OpPassManager &pm) { buildRaise(pm); })) ||
-        failed(stage("shard", "02-sharded", [&](OpPassManager &pm) { buildShard(pm); })) ||
-        failed(stage("sync", "03-synced", [&](OpPassManager &pm) { buildSync(pm); })) ||
->>>>>>> 9d3f4d2 (all)
         failed(stage("kernels", "04-kernels", static_cast<Build>(buildTensorPipeline))) ||
         failed(stage("buffers", "05-buffers", [&](OpPassManager &pm) { buildBuffers(pm); })))
       return failure();

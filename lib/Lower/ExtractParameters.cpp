@@ -155,17 +155,11 @@ struct ExtractParametersPass : caat::impl::RTExtractParametersPassBase<ExtractPa
       bool dense = constant && type && !cast<ElementsAttr>(constant.getValue()).isSplat();
       if (!type || !type.hasStaticShape() || !(dense || isWeightExpression(withoutHeld(value))))
         continue;
-<<<<<<< HEAD
-      OpBuilder builder(op);
+      OpBuilder builder(held ? op : op->getParentOfType<func::FuncOp>().getBody().findAncestorOpInRegion(*op));
       StringAttr weight = weights.get(withoutHeld(value), /*linear=*/false, /*transposed=*/false,
                                       held ? held.getGroupAttr() : StringAttr());
       operand.set(rt::ParameterOp::create(builder, value.getLoc(), type, FlatSymbolRefAttr::get(weight),
                                           held ? held.getShard() : Value()));
-=======
-      OpBuilder builder(op->getParentOfType<func::FuncOp>().getBody().findAncestorOpInRegion(*op));
-      StringAttr weight = weights.get(value, /*linear=*/false, /*transposed=*/false);
-      operand.set(rt::ParameterOp::create(builder, value.getLoc(), type, FlatSymbolRefAttr::get(weight)));
->>>>>>> 9d3f4d2 (all)
     }
   }
 
@@ -187,13 +181,8 @@ struct ExtractParametersPass : caat::impl::RTExtractParametersPassBase<ExtractPa
 
       SmallVector<Operation *> running;
       func.walk([&](Operation *op) {
-<<<<<<< HEAD
-        bool expression = op->getNumResults() == 1 && isWeightExpression(op->getResult(0));
-        if (!expression && !isa<arith::ConstantOp, tp::HeldOp>(op))
-=======
         bool expression = op->getNumResults() != 0 && isWeightExpression(op->getResult(0));
-        if (!expression && !isa<arith::ConstantOp>(op))
->>>>>>> 9d3f4d2 (all)
+        if (!expression && !isa<arith::ConstantOp, tp::HeldOp>(op))
           running.push_back(op);
       });
       for (Operation *op : running)

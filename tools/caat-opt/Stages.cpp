@@ -17,12 +17,14 @@ namespace {
 struct TPOptions : PassPipelineOptions<TPOptions> {
   Option<int64_t> size{*this, "size", llvm::cl::desc("Number of ranks"), llvm::cl::init(1)};
   Option<std::string> plan{*this, "plan", llvm::cl::desc("File of the plan; none synchronises everything")};
+  Option<bool> raise{*this, "raise", llvm::cl::desc("Raise decomposed patterns"), llvm::cl::init(true)};
 };
 } // namespace
 
 /// An imported model to the program of every rank, with the plan applied.
 static void buildTPPipeline(OpPassManager &pm, const TPOptions &options) {
   caat::RaiseOptions raise;
+  raise.raise = options.raise;
   caat::buildRaisePipeline(pm, raise);
   caat::ShardOptions shard;
   shard.size = options.size.getValue();

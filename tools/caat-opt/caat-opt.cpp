@@ -20,58 +20,6 @@ static llvm::cl::opt<std::string> tpCheck(
     llvm::cl::desc("Only say over how many ranks the model can be split and what that takes, e.g. "
                    "--tp-check=\"size=2,4 link=10GB/s,5us dim=batch=8 prefill=512 context=1024 limit=16 json\""));
 
-<<<<<<< HEAD
-=======
-namespace {
-struct TPOptions : PassPipelineOptions<TPOptions> {
-  Option<int64_t> size{*this, "size", llvm::cl::desc("Number of ranks"), llvm::cl::init(1)};
-  Option<std::string> plan{*this, "plan", llvm::cl::desc("File of the plan; none synchronises everything")};
-  Option<bool> raise{*this, "raise", llvm::cl::desc("Raise decomposed patterns"), llvm::cl::init(true)};
-};
-} // namespace
-
-/// An imported model to the program of every rank, with the plan applied.
-static void buildTPPipeline(OpPassManager &pm, const TPOptions &options) {
-  caat::RaiseOptions raise;
-  raise.raise = options.raise;
-  caat::buildRaisePipeline(pm, raise);
-  caat::ShardOptions shard;
-  shard.size = options.size.getValue();
-  caat::buildShardPipeline(pm, shard);
-  caat::SyncOptions sync;
-  sync.plan = options.plan;
-  sync.size = options.size;
-  caat::buildSyncPipeline(pm, sync);
-}
-
-static void registerStages(DialectRegistry &registry) {
-  caat::registerImportDialects(registry);
-  caat::registerRaisePasses();
-  caat::registerRaisePipelines();
-  caat::registerShardPipelines();
-  caat::registerSyncPasses();
-  PassPipelineRegistration<TPOptions>("tp-pipeline", "Raises and shards a model and applies a plan", buildTPPipeline);
-  caat::registerLowerPasses();
-  caat::registerLowerPipelines();
-  caat::registerLowerDialects(registry);
-}
-
-/// The imported model as MLIR bytecode, which keeps nodes' names; null after an error.
-static std::unique_ptr<llvm::MemoryBuffer> importModel(StringRef path) {
-  DialectRegistry registry;
-  caat::registerImportDialects(registry);
-  MLIRContext context(registry, MLIRContext::Threading::DISABLED);
-  llvm::SourceMgr sources;
-  SourceMgrDiagnosticHandler handler(sources, &context);
-  FailureOr<OwningOpRef<ModuleOp>> module = caat::importONNX(path, &context);
-  std::string bytecode;
-  llvm::raw_string_ostream stream(bytecode);
-  if (failed(module) || failed(writeBytecodeToFile(**module, stream)))
-    return nullptr;
-  return llvm::MemoryBuffer::getMemBufferCopy(bytecode, path);
-}
-
->>>>>>> 9d3f4d2 (all)
 static LogicalResult run(int argc, char **argv) {
   DialectRegistry registry;
   registerAllDialects(registry);
