@@ -50,10 +50,6 @@ func.func @different(%p: tensor<?x4xf32>, %q: tensor<?x4xf32>) -> (tensor<?x4xf3
   return %y, %z, %t : tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x4xf32>
 }
 
-// -----
-
-tp.mesh @mesh <["tp" = 2]>
-
 // One partial sum, the stream, and what a module that is not split adds: the reduction joins the sum of the others.
 // CHECK-LABEL: func.func @one_of_three(
 // CHECK-SAME:    %[[X:.*]]: tensor<?x4xf32>, %[[A:.*]]: tensor<?x4xf32>, %[[P:.*]]: tensor<?x4xf32>)
