@@ -12,7 +12,7 @@ using namespace caat;
 
 namespace {
 
-/// Every integer scalar becomes a tensor of one i64.
+/// Every integer scalar becomes a tensor of one i64, every condition one of one i1.
 class IndexConverter {
 public:
   explicit IndexConverter(func::FuncOp function)
@@ -86,6 +86,9 @@ private:
           return arithmetic(
               [&](Value a, Value b) { return onnx::ModOp::create(builder, loc, one, a, b, /*fmod=*/1).getResult(); });
         })
+        .Case([&](arith::CmpIOp compare) {
+          return arithmetic([&](Value a, Value b) { return convertCompare(compare, a, b); });
+        })
         .Case([&](arith::MaxSIOp) {
           return arithmetic([&](Value a, Value b) { return onnx::MaxOp::create(builder, loc, one, ValueRange{a, b}); });
         })
@@ -105,6 +108,31 @@ private:
     return success();
   }
 
+  /// Sizes are not negative, so that signs do not matter.
+  Value convertCompare(arith::CmpIOp op, Value a, Value b) {
+    Location loc = op.getLoc();
+    auto flag = RankedTensorType::get({1}, builder.getI1Type());
+    switch (op.getPredicate()) {
+    case arith::CmpIPredicate::eq:
+      return onnx::EqualOp::create(builder, loc, flag, a, b);
+    case arith::CmpIPredicate::ne:
+      return onnx::NotOp::create(builder, loc, flag, onnx::EqualOp::create(builder, loc, flag, a, b).getResult());
+    case arith::CmpIPredicate::slt:
+    case arith::CmpIPredicate::ult:
+      return onnx::LessOp::create(builder, loc, flag, a, b);
+    case arith::CmpIPredicate::sle:
+    case arith::CmpIPredicate::ule:
+      return onnx::LessOrEqualOp::create(builder, loc, flag, a, b);
+    case arith::CmpIPredicate::sgt:
+    case arith::CmpIPredicate::ugt:
+      return onnx::GreaterOp::create(builder, loc, flag, a, b);
+    case arith::CmpIPredicate::sge:
+    case arith::CmpIPredicate::uge:
+      return onnx::GreaterOrEqualOp::create(builder, loc, flag, a, b);
+    }
+    llvm_unreachable("every predicate returns");
+  }
+
   LogicalResult convertDim(tensor::DimOp dim) {
     std::optional<int64_t> axis = dim.getConstantIndex();
     if (!axis)
@@ -117,15 +145,15 @@ private:
     Location loc = op.getLoc();
     RankedTensorType type = op.getType();
     Type element = type.getElementType();
-    if (!element.isSignlessInteger() || element.isInteger(1) || op.getElements().empty() ||
+    if (!element.isSignlessInteger() || op.getElements().empty() ||
         !llvm::all_of(op.getElements(), [&](Value value) { return scalars.contains(value); }))
       return failure();
     SmallVector<Value> parts = llvm::map_to_vector(op.getElements(), [&](Value value) { return get(value); });
     int64_t count = parts.size();
     Value list = parts[0];
     if (count > 1)
-      list = onnx::ConcatOp::create(builder, loc, RankedTensorType::get({count}, builder.getI64Type()), parts, 0);
-    if (!element.isInteger(64))
+      list = onnx::ConcatOp::create(builder, loc, cast<RankedTensorType>(list.getType()).clone({count}), parts, 0);
+    if (getElementTypeOrSelf(list.getType()) != element)
       list = onnx::CastOp::create(builder, loc, list, element);
     if (type.getRank() != 1) {
       Value shape = onnx::createInts(builder, loc, type.getShape());

@@ -55,6 +55,25 @@ func.func @division(%x: tensor<?x?xf32>) -> tensor<2xi64> {
 
 // -----
 
+// CHECK-LABEL: func @condition
+func.func @condition(%x: tensor<?xf32>) -> (tensor<i1>, tensor<2xi1>) {
+  %c0 = arith.constant 0 : index
+  %c64 = arith.constant 64 : index
+  %a = tensor.dim %x, %c0 : tensor<?xf32>
+  // CHECK: %[[LE:.*]] = onnx.LessOrEqual %{{.*}}, %{{.*}} : (tensor<1xi64>, tensor<1xi64>) -> tensor<1xi1>
+  %le = arith.cmpi ule, %a, %c64 : index
+  // CHECK: %[[EQ:.*]] = onnx.Equal
+  // CHECK: %[[NE:.*]] = onnx.Not %[[EQ]]
+  %ne = arith.cmpi ne, %a, %c64 : index
+  // CHECK: %[[FLAG:.*]] = onnx.Reshape %[[LE]], %{{.*}} -> tensor<i1>
+  %flag = tensor.from_elements %le : tensor<i1>
+  // CHECK: %[[BOTH:.*]] = onnx.Concat %[[LE]], %[[NE]] {axis = 0 : i64} : (tensor<1xi1>, tensor<1xi1>) -> tensor<2xi1>
+  %both = tensor.from_elements %le, %ne : tensor<2xi1>
+  return %flag, %both : tensor<i1>, tensor<2xi1>
+}
+
+// -----
+
 func.func @unknown(%x: tensor<?xf32>) -> index {
   %c0 = arith.constant 0 : index
   %a = tensor.dim %x, %c0 : tensor<?xf32>
