@@ -35,15 +35,11 @@ void Rank::load() {
     }
     context.linearOfParameter.push_back(linear);
     if (spec.rotation)
-      context.rings.add(*spec.rotation, linear, slot - 1, data, entry.bytes);
+      context.rings.add(*spec.rotation, linear, slot - 1, data, entry.bytes,
+                        [this, &entry] { weights.file().release(entry.offset, entry.bytes); });
   }
   context.linears.pack([&](size_t i) { weights.file().release(entryOfLinear[i]->offset, entryOfLinear[i]->bytes); });
   context.rings.allocate();
-  for (const ParameterSpec &spec : manifest.parameters)
-    if (spec.rotation) {
-      const SafeTensors::Entry &entry = weights.entry(spec.name);
-      weights.file().release(entry.offset, entry.bytes);
-    }
 }
 
 /// Rows are dealt out evenly, the first ranks get one more.

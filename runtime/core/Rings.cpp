@@ -14,8 +14,9 @@ Rings::Rings(const Manifest &manifest, Linears &linears, Communicator &communica
     : linears(linears), communicator(communicator), inPlace(manifest.rotateInPlace),
       shift(std::getenv("CAAT_TEST_REVERSE_RING") ? -1 : 1), groups(manifest.rotations.size()) {}
 
-void Rings::add(size_t group, int64_t linear, void **pointer, const std::byte *source, size_t bytes) {
-  groups[group].members.push_back({linear, pointer, source, 0, bytes});
+void Rings::add(size_t group, int64_t linear, void **pointer, const std::byte *source, size_t bytes,
+                std::function<void()> read) {
+  groups[group].members.push_back({linear, pointer, source, 0, bytes, std::move(read)});
 }
 
 void Rings::allocate() {
@@ -47,6 +48,8 @@ void Rings::refill() {
         linears.packTo(static_cast<size_t>(member.linear), group.data + member.offset);
       else
         std::memcpy(group.data + member.offset, member.source, member.bytes);
+      if (member.read)
+        member.read();
     }
     point(group);
   }

@@ -7,6 +7,7 @@
 #include "../cpu/Linear.h"
 #include "Memory.h"
 #include "caat/runtime/Communicator.h"
+#include <functional>
 #include <vector>
 
 namespace caat::runtime {
@@ -16,8 +17,10 @@ public:
   Rings(const Manifest &manifest, Linears &linears, Communicator &communicator);
 
   /// A weight of `group`: a product's by its number in `linears` (at least 0), or one that is read through `pointer`.
-  /// `source` holds this rank's own shard, in `bytes` bytes.
-  void add(size_t group, int64_t linear, void **pointer, const std::byte *source, size_t bytes);
+  /// `source` holds this rank's own shard, in `bytes` bytes; `read`, where given, is called whenever it has been
+  /// copied.
+  void add(size_t group, int64_t linear, void **pointer, const std::byte *source, size_t bytes,
+           std::function<void()> read = {});
   /// Makes the buffers, after Linears::pack(), and fills them with this rank's own shards.
   void allocate();
   /// Own shards again, at the start of the ring; needed after a run that failed anywhere.
@@ -45,6 +48,7 @@ private:
     void **pointer;
     const std::byte *source;
     size_t offset, bytes;
+    std::function<void()> read;
   };
   struct Group {
     std::vector<Member> members;
