@@ -29,6 +29,27 @@ static SmallVector<Value> dynamicSizes(OpBuilder &b, Location loc, Value memref)
   return sizes;
 }
 
+/// A size of a collapsed buffer as the product of the sizes that it is made of, so that it follows from the dims.
+static void lookThroughCollapse(memref::DimOp op) {
+  auto collapse = op.getSource().getDefiningOp<memref::CollapseShapeOp>();
+  std::optional<int64_t> index = op.getConstantIndex();
+  if (!collapse || !index)
+    return;
+  OpBuilder b(op);
+  Value size = arith::ConstantIndexOp::create(b, op.getLoc(), 1);
+  for (int64_t dim : collapse.getReassociationIndices()[*index]) {
+    int64_t known = collapse.getSrcType().getDimSize(dim);
+    Value part = ShapedType::isDynamic(known)
+                     ? memref::DimOp::create(b, op.getLoc(), collapse.getSrc(), dim).getResult()
+                     : arith::ConstantIndexOp::create(b, op.getLoc(), known).getResult();
+    size = arith::MulIOp::create(b, op.getLoc(), size, part);
+    if (auto inner = part.getDefiningOp<memref::DimOp>())
+      lookThroughCollapse(inner);
+  }
+  op.replaceAllUsesWith(size);
+  op.erase();
+}
+
 /// Gives `op` a dense temporary instead of a strided buffer; copies go in and, where the op writes it, back.
 static void makeDense(OpOperand &operand, bool reads, bool writes) {
   auto type = dyn_cast<MemRefType>(operand.get().getType());
@@ -180,6 +201,9 @@ struct NormalizeBuffersPass : caat::impl::RTNormalizeBuffersPassBase<NormalizeBu
       return isa<scf::ForallOp>(op) ? WalkResult::skip() : WalkResult::advance();
     });
     llvm::for_each(copies, lowerCopy);
+    SmallVector<memref::DimOp> dims;
+    getOperation().walk([&](memref::DimOp op) { dims.push_back(op); });
+    llvm::for_each(dims, lookThroughCollapse);
 
     // Inside of kernels: copies are loops, small buffers go on the stack, others out.
     for (scf::ForallOp kernel : kernels) {

@@ -3,6 +3,7 @@
 // onnx-to-linalg: lowers the executed onnx ops of a function in order, then tidies up: constants, transposes that
 // cancel, and sizes that refer to computed tensors where arguments give them.
 #include "caat/Lower/Conversions.h"
+#include "caat/Raise/WeightExpressions.h"
 #include "dialects/rt/RT.h"
 #include "dialects/tp/TP.h"
 #include "lib/Lower/OnnxLowering.h"
@@ -20,14 +21,6 @@ namespace caat {
 #define GEN_PASS_DEF_ONNXTOLINALGPASS
 #include "caat/Lower/ConversionPasses.h.inc"
 
-/// Ops that the artifact writer evaluates at compile time.
-static bool isEvaluated(Operation *op) {
-  return isa<onnx::TransposeOp, onnx::ReshapeOp, onnx::FlattenOp, onnx::SqueezeOp, onnx::UnsqueezeOp, onnx::SliceOp,
-             onnx::SplitOp, onnx::ConcatOp, onnx::PadOp, onnx::GatherOp, onnx::CastOp, onnx::IdentityOp, onnx::ExpandOp,
-             onnx::AddOp, onnx::SubOp, onnx::MulOp, onnx::DivOp, onnx::NegOp, onnx::SqrtOp, onnx::ExpOp>(op) ||
-         op->getName().getStringRef() == "tp.shard";
-}
-
 /// Whether `value` is constant, and in `weight` whether an initializer is part of it.
 static bool isConstant(Value value, bool &weight, llvm::SmallDenseMap<Value, bool> &seen) {
   if (auto it = seen.find(value); it != seen.end())
@@ -39,7 +32,7 @@ static bool isConstant(Value value, bool &weight, llvm::SmallDenseMap<Value, boo
     result = true;
   } else if (op && isa<onnx::ConstantOp>(op)) {
     result = true;
-  } else if (op && isEvaluated(op)) {
+  } else if (op && isEvaluatedAtCompileTime(op)) {
     result = llvm::all_of(op->getOperands(), [&](Value operand) { return isConstant(operand, weight, seen); });
     // A shard of a constant differs from rank to rank: only a weight can.
     weight |= result && op->getName().getStringRef() == "tp.shard";

@@ -59,3 +59,19 @@ func.func @loops(%x: tensor<2x3x4xf32>, %y: tensor<2x4x5xf32>) -> (tensor<2x3x5x
   %1 = onnx.MatMul %x, %w : (tensor<2x3x4xf32>, tensor<2x4x8xf32>) -> tensor<2x3x8xf32>
   return %0, %1 : tensor<2x3x5xf32>, tensor<2x3x8xf32>
 }
+
+// What a region reads stands in front of it: the region may become a kernel, which is handed its parameters.
+// CONST-LABEL: func.func @region(
+// CONST: %[[P:.*]] = rt.parameter @constant{{[_0-9]*}} : tensor<8xf32>
+// CONST: linalg.generic
+// CONST: tensor.extract %[[P]]
+func.func @region(%x: tensor<8xindex>, %out: tensor<8xf32>) -> tensor<8xf32> {
+  %table = arith.constant dense<[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.5]> : tensor<8xf32>
+  %0 = linalg.generic {indexing_maps = [affine_map<(i) -> (i)>, affine_map<(i) -> (i)>], iterator_types = ["parallel"]}
+      ins(%x : tensor<8xindex>) outs(%out : tensor<8xf32>) {
+  ^bb0(%i: index, %o: f32):
+    %v = tensor.extract %table[%i] : tensor<8xf32>
+    linalg.yield %v : f32
+  } -> tensor<8xf32>
+  return %0 : tensor<8xf32>
+}

@@ -94,3 +94,20 @@ func.func @varying_by_arithmetic(%n: index) {
   } {mapping = [#rt.rows]}
   return
 }
+
+// -----
+
+// A size of a collapsed buffer is the product of those that it is made of.
+// CHECK-LABEL: func.func @collapsed(
+// CHECK-SAME:    %[[X:.*]]: memref<?x?x4xf32>
+// CHECK-DAG:   %[[A:.*]] = memref.dim %[[X]], %c0
+// CHECK-DAG:   %[[B:.*]] = memref.dim %[[X]], %c1
+// CHECK:       %[[N:.*]] = arith.muli
+// CHECK:       memref.alloc(%[[N]]) : memref<?x4xf32>
+func.func @collapsed(%x: memref<?x?x4xf32>) -> memref<?x4xf32> {
+  %c0 = arith.constant 0 : index
+  %0 = memref.collapse_shape %x [[0, 1], [2]] : memref<?x?x4xf32> into memref<?x4xf32>
+  %n = memref.dim %0, %c0 : memref<?x4xf32>
+  %1 = memref.alloc(%n) : memref<?x4xf32>
+  return %1 : memref<?x4xf32>
+}
