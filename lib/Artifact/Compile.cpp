@@ -10,6 +10,7 @@
 #include "caat/Rotate/Passes.h"
 #include "caat/Shard/Passes.h"
 #include "caat/Sync/Passes.h"
+#include "dialects/onnx/ONNX.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/Verifier.h"
 #include "mlir/Parser/Parser.h"
@@ -35,7 +36,10 @@ public:
         (!options.dumpDirectory.empty() && failed(makeDirectory(options.dumpDirectory))) || failed(bindDims()))
       return failure();
     if (failed(stage("raise", "01-raised", [&](OpPassManager &pm) { buildRaise(pm); })) ||
-        failed(findBatch()) || failed(stage("shard", "02-sharded", [&](OpPassManager &pm) { buildShard(pm); })) ||
+        failed(findBatch()))
+      return failure();
+    int64_t vocabulary = findVocabulary();
+    if (failed(stage("shard", "02-sharded", [&](OpPassManager &pm) { buildShard(pm); })) ||
         failed(rotate()) ||
         (!isRotated() && failed(stage("sync", "03-synced", [&](OpPassManager &pm) { buildSync(pm); }))) ||
         failed(stage("kernels", "04-kernels", static_cast<Build>(buildTensorPipeline))) ||
@@ -51,7 +55,8 @@ public:
                                     options.maxLength,
                                     hostTarget(),
                                     batch ? batch.str() : "",
-                                    options.rotateInPlace};
+                                    options.rotateInPlace,
+                                    vocabulary};
     FailureOr<std::string> manifest = writeManifest(*program, manifestOptions);
     if (failed(manifest))
       return failure();
@@ -73,6 +78,25 @@ public:
   }
 
 private:
+  /// Rows of the smallest table that `input_ids` are looked up in, 0 where there is none.
+  int64_t findVocabulary() {
+    int64_t rows = 0;
+    auto main = module->lookupSymbol<func::FuncOp>("main");
+    for (unsigned i = 0; main && i < main.getNumArguments(); ++i) {
+      auto name = main.getArgAttrOfType<StringAttr>(i, "onnx.name");
+      if (!name || name.getValue() != "input_ids")
+        continue;
+      for (Operation *user : main.getArgument(i).getUsers()) {
+        auto gather = dyn_cast<onnx::GatherOp>(user);
+        auto table = gather ? dyn_cast<RankedTensorType>(gather.getData().getType()) : RankedTensorType();
+        if (table && table.getRank() == 2 && gather.getAxis() == 0 && gather.getIndices() == main.getArgument(i) &&
+            !table.isDynamicDim(0))
+          rows = rows == 0 ? table.getDimSize(0) : std::min(rows, table.getDimSize(0));
+      }
+    }
+    return rows;
+  }
+
   static DialectRegistry makeRegistry() {
     DialectRegistry registry;
     registerImportDialects(registry);

@@ -59,8 +59,8 @@ public:
       });
       good &= succeeded(writeCollectives());
       writeSync();
-      if (vocabulary)
-        json.attribute("vocabulary", vocabulary);
+      if (options.vocabulary)
+        json.attribute("vocabulary", options.vocabulary);
       if (program.numBuffers("caches"))
         json.attribute("max_length", options.maxLength);
     });
@@ -148,20 +148,9 @@ private:
         if (failed(sizes))
           continue;
         json.object([&] { good &= succeeded(writeArray(entry, *sizes, "name")); });
-        noteVocabulary(entry);
       }
     });
     return success(good);
-  }
-
-  /// The width of the logits, over all ranks.
-  void noteVocabulary(DictionaryAttr entry) {
-    auto type = cast<RankedTensorType>(entry.getAs<TypeAttr>("type").getValue());
-    if (vocabulary || !entry.getAs<StringAttr>("name").getValue().contains("logits") || type.getRank() != 3 ||
-        !isa<FloatType>(type.getElementType()) || type.isDynamicDim(2))
-      return;
-    auto shard = dyn_cast_or_null<tp::ShardAttr>(entry.get("shard"));
-    vocabulary = shard && shard.getDim() == 2 ? shard.getGlobal() : type.getDimSize(2);
   }
 
   void writeShard(Attribute attr) {
@@ -266,7 +255,6 @@ private:
   const Program &program;
   const ManifestOptions &options;
   OStream &json;
-  int64_t vocabulary = 0;
 };
 
 } // namespace
