@@ -31,12 +31,15 @@ void annotate(ShardingAnalysis &analysis, const Split &split) {
   }
   for (Operation *op : analysis.getOps()) {
     const OpFactors &factors = analysis.getFactors(op);
-    bool partial = llvm::any_of(factors.contractions, [&](const Contraction &contraction) {
+    bool whole = whyWhole(analysis, split, op).has_value();
+    bool partial = !whole && llvm::any_of(factors.contractions, [&](const Contraction &contraction) {
       return split.isSplit(analysis.getSpace().resolve(contraction.layout));
     });
     SmallVector<Attribute> operands, results;
     for (OpOperand &operand : op->getOpOperands())
-      operands.push_back(shardingOf(context, split, analysis.getLayout(operand), false));
+      operands.push_back(
+          shardingOf(context, split,
+                     whole ? ValueLayout(analysis.getLayout(operand).size()) : analysis.getLayout(operand), false));
     for (OpResult result : op->getResults())
       results.push_back(
           shardingOf(context, split, analysis.getLayout(result), partial && result.getResultNumber() == 0));
@@ -55,9 +58,6 @@ static LogicalResult choose(Split &split, DimSpace &space, const ValueLayout &la
     if (layout[dim].empty())
       return emitError(loc, "dimension ")
              << dim << " cannot be split: its size is 1 or not known, or the op has no rule";
-    if (space.isRefused(layout[dim]))
-      return emitError(loc, "dimension ")
-             << dim << " cannot be split: it " << space.getInfo(layout[dim].front().atom).refused;
     split.choose(layout[dim]);
   }
   return success();

@@ -167,11 +167,12 @@ bool DimSpace::unifyHeads(Term a, Term b) {
   return true;
 }
 
-void DimSpace::unify(ArrayRef<Term> a, ArrayRef<Term> b) {
+bool DimSpace::unify(ArrayRef<Term> a, ArrayRef<Term> b) {
   DimLayout left = resolve(a), right = resolve(b);
   auto fail = [&] {
     refuse(a, "is cut in two ways that do not fit");
     refuse(b, "is cut in two ways that do not fit");
+    return false;
   };
   if (left.empty() || right.empty() || getSize(left) != getSize(right))
     return fail();
@@ -193,6 +194,7 @@ void DimSpace::unify(ArrayRef<Term> a, ArrayRef<Term> b) {
     left = resolve(left);
     right = resolve(right);
   }
+  return true;
 }
 
 void DimSpace::refuse(ArrayRef<Term> layout, StringRef reason) {

@@ -15,8 +15,8 @@ static LogicalResult matMulFactors(Operation *op, FactorBuilder &factors) {
   for (int64_t dim = 3; dim <= std::max(rankA, rankB); ++dim)
     for (unsigned operand : {0, 1}) {
       RankedTensorType type = factors.operandType(operand);
-      if (dim <= type.getRank() && type.getDimSize(type.getRank() - dim) != 1)
-        factors.same(factors.operand(operand, -dim), factors.result(0, -dim));
+      if (dim <= type.getRank())
+        factors.broadcastDim(operand, dim, 0);
     }
   factors.same(factors.operand(0, -2), factors.result(0, -2));
   factors.same(factors.operand(1, -1), factors.result(0, -1));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Normalisations, softmax and reductions need their axis whole; attention and rotary embedding pass heads through.
+// Softmax and scans need their axis whole; attention and rotary embedding pass heads through.
 #include "caat/Shard/LocalShapes.h"
 #include "caat/Shard/ShardingRule.h"
 #include "dialects/onnx/ONNX.h"
@@ -14,21 +14,6 @@ static void linkAllDims(FactorBuilder &factors, unsigned operand, unsigned resul
     factors.same(factors.operand(operand, dim), factors.result(result, dim));
 }
 
-static LogicalResult normFactors(FactorBuilder &factors, int64_t axis) {
-  int64_t rank = factors.operandType(0).getRank();
-  std::optional<int64_t> first = onnx::normalizeAxis(axis, rank);
-  if (!first)
-    return failure();
-  linkAllDims(factors, 0, 0);
-  for (int64_t dim = *first; dim < rank; ++dim)
-    factors.replicate(factors.operand(0, dim), "is normalised over");
-  for (unsigned operand = 1; operand < factors.getOperation()->getNumOperands(); ++operand)
-    factors.replicateOperand(operand, "is normalised over");
-  for (unsigned result = 1; result < factors.getOperation()->getNumResults(); ++result)
-    factors.replicateResult(result, "is normalised over");
-  return success();
-}
-
 static LogicalResult alongAxis(FactorBuilder &factors, int64_t axis) {
   std::optional<int64_t> dim = onnx::normalizeAxis(axis, factors.operandType(0).getRank());
   if (!dim)
@@ -38,43 +23,8 @@ static LogicalResult alongAxis(FactorBuilder &factors, int64_t axis) {
   return success();
 }
 
-/// Reduced dimensions are needed whole, the others pass through.
-static LogicalResult reduceFactors(FactorBuilder &factors, ArrayRef<int64_t> axes, bool keepDims) {
-  int64_t rank = factors.operandType(0).getRank();
-  llvm::SmallBitVector reduced(rank);
-  for (int64_t axis : axes) {
-    std::optional<int64_t> dim = onnx::normalizeAxis(axis, rank);
-    if (!dim)
-      return failure();
-    reduced.set(*dim);
-  }
-  int64_t to = 0;
-  for (int64_t dim = 0; dim < rank; ++dim) {
-    if (reduced.test(dim)) {
-      factors.replicate(factors.operand(0, dim), "is reduced");
-      to += keepDims;
-    } else {
-      factors.same(factors.operand(0, dim), factors.result(0, to++));
-    }
-  }
-  return success();
-}
-
-template <typename Reduce> static LogicalResult reduceOp(Operation *op, FactorBuilder &factors) {
-  auto reduce = cast<Reduce>(op);
-  SmallVector<int64_t> axes;
-  if (reduce.getAxes()) {
-    std::optional<SmallVector<int64_t>> values = onnx::constantInts(reduce.getAxes());
-    if (!values)
-      return failure();
-    axes = *values;
-  }
-  if (axes.empty() && !reduce.getNoopWithEmptyAxes())
-    axes = llvm::to_vector(llvm::seq<int64_t>(0, factors.operandType(0).getRank()));
-  return reduceFactors(factors, axes, reduce.getKeepdims());
-}
-
-/// Q [B, Hq, S, D], K and V [B, Hkv, T, D]: one unit is a KV head with its group of query heads.
+/// Q [B, Hq, S, D], K and V [B, Hkv, T, D]: one unit is a KV head with its group of query heads. A single KV head is on
+/// every rank, and the units are the query heads.
 static LogicalResult attentionFactors(Operation *op, FactorBuilder &factors) {
   auto attention = cast<onnx::AttentionOp>(op);
   auto indexOf = [&](Value value) -> std::optional<unsigned> {
@@ -96,9 +46,11 @@ static LogicalResult attentionFactors(Operation *op, FactorBuilder &factors) {
   int64_t group = queryHeads / keyHeads;
 
   DimSpace &space = factors.space();
+  bool single = keyHeads == 1 && queryHeads > 1;
   DimLayout kv = fourD ? factors.operand(1, 1) : space.fresh(keyHeads);
+  DimLayout queries = single ? space.fresh(queryHeads) : space.grouped(kv, group);
   auto link = [&](DimLayout dim, RankedTensorType type, bool query) {
-    DimLayout heads = query ? space.grouped(kv, group) : kv;
+    DimLayout heads = query ? queries : kv;
     int64_t size = type.getDimSize(type.getRank() == 4 ? 1 : 2);
     int64_t count = query ? queryHeads : keyHeads;
     if (size > 0 && size % count == 0 && !heads.empty())
@@ -111,7 +63,7 @@ static LogicalResult attentionFactors(Operation *op, FactorBuilder &factors) {
   link(factors.operand(2, headDim), factors.operandType(2), false);
   link(factors.operand(0, headDim), q, true);
   link(factors.result(0, headDim), factors.resultType(0), true);
-  space.markHeads(kv, group);
+  space.markHeads(single ? queries : kv, single ? 1 : group);
   for (Value past : {attention.getPastKey(), attention.getPastValue()})
     if (std::optional<unsigned> index = indexOf(past))
       link(factors.operand(*index, 1), factors.operandType(*index), false);
@@ -143,7 +95,7 @@ static LogicalResult attentionFactors(Operation *op, FactorBuilder &factors) {
       }
       bool perHead = dim == 3 && type.getDimSize(type.getRank() - 3) == queryHeads && queryHeads > 1;
       if (perHead)
-        factors.same(factors.operand(*mask, -3), space.grouped(kv, group));
+        factors.same(factors.operand(*mask, -3), queries);
       else
         factors.replicate(factors.operand(*mask, -dim), "is the mask of an attention");
     }
@@ -164,6 +116,8 @@ static LogicalResult attentionLocal(Operation *op, LocalShapes &local) {
     return success();
   auto localHeads = [&](unsigned operand, int64_t heads) {
     DimLayout layout = local.operandLayout(op, operand)[dim];
+    if (heads == 1)
+      return heads;
     return local.localSize(layout) / (local.getSpace().getSize(layout) / heads);
   };
   // The default scale and the 3-D form know the heads by attribute.
@@ -215,12 +169,6 @@ static LogicalResult rotaryLocal(Operation *op, LocalShapes &local) {
 }
 
 void populateNNRules(ShardingRules &rules) {
-  rules.add<onnx::RMSNormalizationOp>([](Operation *op, FactorBuilder &factors) {
-    return normFactors(factors, cast<onnx::RMSNormalizationOp>(op).getAxis());
-  });
-  rules.add<onnx::LayerNormalizationOp>([](Operation *op, FactorBuilder &factors) {
-    return normFactors(factors, cast<onnx::LayerNormalizationOp>(op).getAxis());
-  });
   rules.add<onnx::SoftmaxOp>(
       [](Operation *op, FactorBuilder &factors) { return alongAxis(factors, cast<onnx::SoftmaxOp>(op).getAxis()); });
   rules.add<onnx::LogSoftmaxOp>(
@@ -228,24 +176,6 @@ void populateNNRules(ShardingRules &rules) {
   rules.add<onnx::CumSumOp>([](Operation *op, FactorBuilder &factors) -> LogicalResult {
     std::optional<SmallVector<int64_t>> axis = onnx::constantInts(op->getOperand(1));
     return axis && axis->size() == 1 ? alongAxis(factors, axis->front()) : failure();
-  });
-  rules.add<onnx::ReduceSumOp>(reduceOp<onnx::ReduceSumOp>);
-  rules.add<onnx::ReduceMeanOp>(reduceOp<onnx::ReduceMeanOp>);
-  rules.add<onnx::ReduceMaxOp>(reduceOp<onnx::ReduceMaxOp>);
-  rules.add<onnx::ReduceMinOp>(reduceOp<onnx::ReduceMinOp>);
-  rules.add<onnx::ReduceProdOp>(reduceOp<onnx::ReduceProdOp>);
-  rules.add<onnx::ReduceL1Op>(reduceOp<onnx::ReduceL1Op>);
-  rules.add<onnx::ReduceL2Op>(reduceOp<onnx::ReduceL2Op>);
-  rules.add<onnx::ReduceSumSquareOp>(reduceOp<onnx::ReduceSumSquareOp>);
-  rules.add<onnx::ReduceLogSumOp>(reduceOp<onnx::ReduceLogSumOp>);
-  rules.add<onnx::ReduceLogSumExpOp>(reduceOp<onnx::ReduceLogSumExpOp>);
-  rules.add<onnx::ArgMaxOp>([](Operation *op, FactorBuilder &factors) {
-    auto arg = cast<onnx::ArgMaxOp>(op);
-    return reduceFactors(factors, {arg.getAxis()}, arg.getKeepdims());
-  });
-  rules.add<onnx::ArgMinOp>([](Operation *op, FactorBuilder &factors) {
-    auto arg = cast<onnx::ArgMinOp>(op);
-    return reduceFactors(factors, {arg.getAxis()}, arg.getKeepdims());
   });
   rules.add<onnx::AttentionOp>(attentionFactors, attentionLocal);
   rules.add<onnx::RotaryEmbeddingOp>(rotaryFactors, rotaryLocal);

@@ -3,6 +3,7 @@
 // Rewrites a function in place, op by op: operands get local types from their producers, weights are sliced where they
 // are used, and what an op needs whole is gathered. An op is changed by its rule only, so the program stays in order.
 #include "Annotations.h"
+#include "SinkAllReduces.h"
 #include "caat/Shard/LocalShapes.h"
 #include "caat/Shard/Passes.h"
 #include "mlir/IR/Remarks.h"
@@ -60,6 +61,7 @@ private:
   Value shardWeight(Value weight, int64_t dim, const DimLayout &terms);
   Value slice(Value value, int64_t dim, const DimLayout &terms);
   Value gather(Value value, Operation *user);
+  void replaceBySlice(Value whole, Value part);
 
   ShardingAnalysis &analysis;
   const Split &split;
@@ -69,10 +71,70 @@ private:
   ArrayAttr axes;
   SiteNames sites;
   llvm::MapVector<Value, Value> gathered;
+  SmallVector<tp::AllReduceOp> reductions; // of products
+  SmallVector<Operation *> replaced; // ops that no one reads any more; erased last, since their addresses are keys
   llvm::DenseMap<std::tuple<Value, int64_t, Attribute>, Value> slices;
 };
 
 } // namespace
+
+/// This rank's part of a value that all ranks have whole: a slice at rank * size, or where it is cut in segments or
+/// padded, the elements that a row of a table names.
+static Value sliceActivation(RewriterBase &rewriter, Value value, int64_t dim, ArrayRef<Term> terms, const Split &split,
+                             FlatSymbolRefAttr mesh) {
+  Location loc = value.getLoc();
+  auto type = cast<RankedTensorType>(value.getType());
+  int64_t size = split.localSize(terms);
+  SmallVector<int64_t> shape(type.getShape()), table;
+  shape[dim] = size;
+  bool plain = true, padded = false;
+  for (int64_t rank = 0; rank < split.getSize(); ++rank) {
+    for (const tp::Piece &piece : split.pieces(terms, rank))
+      for (int64_t i = 0; i < piece.length; ++i)
+        table.push_back(piece.start < 0 ? -1 : piece.start + i);
+    table.resize((rank + 1) * size, -1);
+  }
+  for (auto [position, element] : llvm::enumerate(table)) {
+    padded |= element < 0;
+    plain &= element == int64_t(position);
+  }
+  auto scalar = [&](int64_t number) -> Value { return arith::ConstantIndexOp::create(rewriter, loc, number); };
+  auto tensorOf = [&](Value index) -> Value {
+    Value number = arith::IndexCastOp::create(rewriter, loc, rewriter.getI64Type(), index);
+    return tensor::FromElementsOp::create(rewriter, loc, RankedTensorType::get({1}, rewriter.getI64Type()), number);
+  };
+  Value rank = tp::RankOp::create(rewriter, loc, rewriter.getIndexType(), mesh);
+  Value first = arith::MulIOp::create(rewriter, loc, rank, scalar(size));
+  Value axis = onnx::createInts(rewriter, loc, {dim});
+  Value from = tensorOf(first), to = tensorOf(arith::AddIOp::create(rewriter, loc, first, scalar(size)));
+  if (plain)
+    return onnx::SliceOp::create(rewriter, loc, type.clone(shape), value, from, to, axis, Value());
+
+  Value zero = onnx::createInts(rewriter, loc, {0});
+  auto row = [&](ArrayRef<int64_t> numbers) -> Value {
+    auto rowType = RankedTensorType::get({size}, rewriter.getI64Type());
+    return onnx::SliceOp::create(rewriter, loc, rowType, onnx::createInts(rewriter, loc, numbers), from, to, zero,
+                                 Value());
+  };
+  SmallVector<int64_t> index = llvm::map_to_vector(table, [](int64_t i) { return std::max<int64_t>(i, 0); });
+  Value own = onnx::GatherOp::create(rewriter, loc, type.clone(shape), value, row(index), dim);
+  if (!padded)
+    return own;
+  auto maskType = RankedTensorType::get({size}, rewriter.getI1Type());
+  Value mask = onnx::GreaterOrEqualOp::create(rewriter, loc, maskType, row(table), zero);
+  SmallVector<int64_t> axes, maskShape{size};
+  for (int64_t after = dim + 1; after < type.getRank(); ++after) {
+    axes.push_back(after - dim);
+    maskShape.push_back(1);
+  }
+  if (!axes.empty())
+    mask = onnx::UnsqueezeOp::create(rewriter, loc, maskType.clone(maskShape), mask,
+                                     onnx::createInts(rewriter, loc, axes));
+  auto zeroType = RankedTensorType::get({}, type.getElementType());
+  Value none = onnx::ConstantOp::create(rewriter, loc,
+                                        DenseElementsAttr::get(zeroType, rewriter.getZeroAttr(type.getElementType())));
+  return onnx::WhereOp::create(rewriter, loc, type.clone(shape), mask, own, none);
+}
 
 Value Partitioner::slice(Value value, int64_t dim, const DimLayout &terms) {
   ArrayAttr pieces = split.piecesAttr(rewriter.getContext(), terms);
@@ -80,6 +142,8 @@ Value Partitioner::slice(Value value, int64_t dim, const DimLayout &terms) {
   if (!result) {
     OpBuilder::InsertionGuard guard(rewriter);
     rewriter.setInsertionPointAfterValue(value);
+    if (!analysis.isWeight(value))
+      return result = sliceActivation(rewriter, value, dim, terms, split, mesh);
     auto type = cast<RankedTensorType>(value.getType());
     SmallVector<int64_t> shape(type.getShape());
     shape[dim] = split.localSize(terms);
@@ -158,10 +222,20 @@ Value Partitioner::gather(Value value, Operation *user) {
   remark::missed(loc, remark::RemarkOpts::name("gather").category("caat"))
       << llvm::formatv("{0} {1} and needs a value whole that is split: gathers {2} bytes per token",
                        user->getName().getStringRef(),
-                       isa<func::ReturnOp>(user) ? "hands it out" : analysis.getFactors(user).replicated,
+                       isa<func::ReturnOp>(user) ? "hands it out" : whyWhole(analysis, split, user).value_or(""),
                        bytesPerToken(type.clone(shape)))
              .str();
   return result;
+}
+
+/// Users take the slice, and where one needs the whole value, that is at hand.
+void Partitioner::replaceBySlice(Value whole, Value part) {
+  // The slice's own ops come before it: only what follows takes it.
+  whole.replaceUsesWithIf(part, [&](OpOperand &use) {
+    return use.getOwner()->getBlock() != part.getParentBlock() || part.getDefiningOp()->isBeforeInBlock(use.getOwner());
+  });
+  analysis.copyLayout(whole, part);
+  gathered[part] = whole;
 }
 
 void Partitioner::rewriteArguments() {
@@ -174,7 +248,7 @@ void Partitioner::rewriteArguments() {
     if (split.hasInnerPadding(layout[dim])) {
       // The runtime cuts arguments in plain pieces only; this one is handed over whole.
       rewriter.setInsertionPointToStart(&function.getBody().front());
-      local.replaceResult(argument, slice(argument, dim, layout[dim]));
+      replaceBySlice(argument, slice(argument, dim, layout[dim]));
       continue;
     }
     auto type = cast<RankedTensorType>(argument.getType());
@@ -185,7 +259,7 @@ void Partitioner::rewriteArguments() {
   }
 }
 
-/// An op without a rule: takes whole values, also those that its regions capture.
+/// An op that needs whole values takes them, also those that its regions capture; its results are sliced again.
 void Partitioner::keepWhole(Operation *op) {
   op->walk([&](Operation *inner) {
     for (OpOperand &operand : inner->getOpOperands())
@@ -195,8 +269,18 @@ void Partitioner::keepWhole(Operation *op) {
   for (Value result : op->getResults())
     if (ValueLayout layout = analysis.getLayout(result); split.splitDim(layout) >= 0) {
       int64_t dim = split.splitDim(layout);
-      local.replaceResult(result, slice(result, dim, layout[dim]));
+      replaceBySlice(result, slice(result, dim, layout[dim]));
     }
+}
+
+/// A sum of the last dimension is a statistic of each row, not a part of the stream.
+static bool sumsRows(Operation *op) {
+  if (!isa<onnx::ReduceSumOp, onnx::ReduceMeanOp, onnx::ReduceL1Op, onnx::ReduceSumSquareOp>(op))
+    return false;
+  auto from = cast<RankedTensorType>(op->getOperand(0).getType());
+  auto to = cast<RankedTensorType>(op->getResult(0).getType());
+  return to.getRank() == 0 || (to.getRank() == from.getRank() && to.getShape().back() == 1) ||
+         to.getShape().back() != from.getShape().back();
 }
 
 void Partitioner::reducePartialSums(Operation *op) {
@@ -205,11 +289,14 @@ void Partitioner::reducePartialSums(Operation *op) {
     if (!split.isSplit(terms))
       continue;
     Value partial = local.getReplacement(op->getResult(0));
-    StringAttr site = contraction.lookup ? sites.numbered("embed") : sites.next(analysis.getSpace().isHeads(terms));
+    StringAttr site = contraction.lookup ? sites.numbered("embed")
+                      : sumsRows(op)     ? sites.numbered("sum")
+                                         : sites.next(analysis.getSpace().isHeads(terms));
     rewriter.setInsertionPointAfterValue(partial);
-    Value sum =
-        tp::AllReduceOp::create(rewriter, op->getLoc(), partial.getType(), partial, mesh, axes, site).getResult();
-    local.replaceResult(op->getResult(0), sum);
+    auto sum = tp::AllReduceOp::create(rewriter, op->getLoc(), partial.getType(), partial, mesh, axes, site);
+    local.replaceResult(op->getResult(0), sum->getResult(0));
+    if (!contraction.lookup)
+      reductions.push_back(sum);
     remark::passed(op->getLoc(), remark::RemarkOpts::name("all-reduce").category("caat"))
         << llvm::formatv("site {0}: reduces {1} bytes per token", site.getValue(), bytesPerToken(partial.getType()))
                .str();
@@ -218,7 +305,7 @@ void Partitioner::reducePartialSums(Operation *op) {
 
 LogicalResult Partitioner::rewriteOp(Operation *op) {
   const OpFactors &factors = analysis.getFactors(op);
-  if (!factors.rule) {
+  if (whyWhole(analysis, split, op)) {
     keepWhole(op);
     return success();
   }
@@ -236,6 +323,8 @@ LogicalResult Partitioner::rewriteOp(Operation *op) {
     if (ValueLayout layout = analysis.getLayout(result); split.splitDim(layout) >= 0)
       result.setType(split.localType(cast<RankedTensorType>(result.getType()), layout));
   reducePartialSums(op);
+  if (op->use_empty() && op->getNumResults() != 0 && local.getReplacement(op->getResult(0)) != op->getResult(0))
+    replaced.push_back(op);
   return success();
 }
 
@@ -268,6 +357,16 @@ LogicalResult Partitioner::run() {
   }
   if (end)
     rewriteReturn(end);
+  llvm::DenseSet<Value> partial;
+  for (tp::AllReduceOp reduction : reductions)
+    partial.insert(reduction.getInput());
+  auto isReplicated = [&](Value value) {
+    return analysis.isWeight(value) || (!partial.contains(value) && split.splitDim(analysis.getLayout(value)) < 0);
+  };
+  for (tp::AllReduceOp reduction : reductions)
+    partial.insert_range(sinkAllReduce(rewriter, reduction, isReplicated));
+  for (Operation *op : llvm::reverse(replaced))
+    rewriter.eraseOp(op);
   function.setType(FunctionType::get(function.getContext(), function.getBody().front().getArgumentTypes(),
                                      end ? TypeRange(end->getOperandTypes()) : TypeRange()));
   return success();

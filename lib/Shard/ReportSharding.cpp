@@ -196,12 +196,12 @@ std::string OpReport::describeDims(Operation *op) {
 std::string OpReport::describeReason(Operation *op) {
   const OpFactors &factors = analysis.getFactors(op);
   DimSpace &space = analysis.getSpace();
-  if (!factors.rule) {
+  if (std::optional<std::string> why = whyWhole(analysis, split, op)) {
     int64_t bytes = 0;
     for (Value operand : op->getOperands())
       if (!analysis.isWeight(operand) && split.splitDim(analysis.getLayout(operand)) >= 0)
         bytes += bytesPerToken(operand.getType());
-    return "whole on every rank: " + factors.replicated + (bytes ? ", all_gather " + bytesText(bytes) : "");
+    return "whole on every rank: " + *why + (bytes ? ", all_gather " + bytesText(bytes) : "");
   }
   for (const Contraction &contraction : factors.contractions)
     if (DimLayout terms = space.resolve(contraction.layout); split.isSplit(terms)) {

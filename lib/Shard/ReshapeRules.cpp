@@ -2,6 +2,7 @@
 //
 // Reshapes: both shapes are cut from the right into groups of equal size. A dimension against one is passed through,
 // one against several is a split or merge (heads times head size, or the [3, heads, head size] of a fused projection).
+#include "caat/Raise/DimExpr.h"
 #include "caat/Shard/LocalShapes.h"
 #include "caat/Shard/ShardingRule.h"
 #include "dialects/onnx/ONNX.h"
@@ -50,14 +51,61 @@ static void linkGroup(FactorBuilder &factors, int64_t inFirst, int64_t inLast, i
       factors.replicate(dim.layout, "is mixed with others by a reshape");
 }
 
-/// Groups from the right as long as sizes are known; equal leading dimensions from the left; the rest is needed whole.
+namespace {
+/// Dimensions of one side of a reshape.
+struct Side {
+  FactorBuilder &factors;
+  bool input;
+  RankedTensorType type() const { return input ? factors.operandType(0) : factors.resultType(0); }
+  DimLayout layout(int64_t dim) const { return input ? factors.operand(0, dim) : factors.result(0, dim); }
+  AffineExpr size(int64_t dim) const { return input ? factors.operandSize(0, dim) : factors.resultSize(0, dim); }
+};
+} // namespace
+
+/// `whole` ends before `wholeEnd` with a dimension of unknown size; finds the dimensions of `parts` before `partsEnd`
+/// whose product it is, and links the innermost one if that is of known size: batch * heads. False where there are
+/// none.
+static bool linkUnknownGroup(const Side &whole, int64_t &wholeEnd, const Side &parts, int64_t &partsEnd) {
+  AffineExpr size = whole.size(wholeEnd - 1), product;
+  int64_t first = partsEnd;
+  while (size && first > 0 && product != size) {
+    AffineExpr part = parts.size(--first);
+    if (!part)
+      return false;
+    product = product ? mulDims(product, part) : part;
+  }
+  if (!size || product != size)
+    return false;
+  DimLayout merged = whole.layout(wholeEnd - 1), inner = parts.layout(partsEnd - 1);
+  DimSpace &space = whole.factors.space();
+  bool fits = partsEnd - first == 1 || (!parts.type().isDynamicDim(partsEnd - 1) && !merged.empty() && !inner.empty() &&
+                                        space.getSize(space.resolve(merged)) == space.getSize(space.resolve(inner)));
+  if (fits)
+    whole.factors.same(merged, inner);
+  else
+    whole.factors.replicate(merged, "is mixed with a dimension of unknown size by a reshape");
+  for (int64_t dim = first; dim < partsEnd - (fits ? 1 : 0); ++dim)
+    whole.factors.replicate(parts.layout(dim), "is mixed with a dimension of unknown size by a reshape");
+  --wholeEnd;
+  partsEnd = first;
+  return true;
+}
+
+/// Groups from the right as long as sizes are known, as numbers or as expressions; equal leading dimensions from the
+/// left; the rest is needed whole.
 static void linkReshape(FactorBuilder &factors, function_ref<bool(int64_t)> copiesDim) {
   ArrayRef<int64_t> in = factors.operandType(0).getShape(), out = factors.resultType(0).getShape();
   int64_t i = in.size(), j = out.size();
+  Side operand{factors, true}, result{factors, false};
   while (i > 0 && j > 0) {
     int64_t firstIn = i - 1, firstOut = j - 1;
-    if (ShapedType::isDynamic(in[firstIn]) || ShapedType::isDynamic(out[firstOut]))
-      break;
+    if (ShapedType::isDynamic(in[firstIn]) || ShapedType::isDynamic(out[firstOut])) {
+      bool linked = (ShapedType::isDynamic(out[firstOut]) && linkUnknownGroup(result, j, operand, i)) ||
+                    (ShapedType::isDynamic(in[firstIn]) && linkUnknownGroup(operand, i, result, j));
+      if (!linked)
+        break;
+      continue;
+    }
     int64_t sizeIn = in[firstIn], sizeOut = out[firstOut];
     bool stuck = false;
     while (sizeIn != sizeOut && !stuck) {
@@ -104,7 +152,8 @@ static LogicalResult reshapeLocal(Operation *op, LocalShapes &local) {
   std::optional<SmallVector<int64_t>> shape = onnx::constantInts(reshape.getShape());
   if (shape && (*shape)[dim] == -1)
     return success();
-  Value replaced = local.replaceElement(reshape.getShape(), dim, local.localSize(local.resultLayout(op, 0)[dim]));
+  Value replaced = local.replaceSize(reshape.getShape(), dim, cast<RankedTensorType>(reshape.getReshaped().getType()),
+                                     dim, local.resultLayout(op, 0)[dim]);
   if (!replaced)
     return failure();
   reshape.getShapeMutable().assign(replaced);

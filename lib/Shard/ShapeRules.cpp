@@ -75,7 +75,12 @@ static LogicalResult concatFactors(Operation *op, FactorBuilder &factors) {
         factors.same(factors.operand(index, dim), factors.result(0, dim));
     parts.append(factors.operand(index, *axis));
   }
-  factors.same(parts, factors.result(0, *axis));
+  if (!factors.resultType(0).isDynamicDim(*axis)) {
+    factors.same(parts, factors.result(0, *axis));
+    return success();
+  }
+  for (const DimLayout &layout : {parts, factors.result(0, *axis)})
+    factors.replicate(layout, "is joined from parts of unknown size");
   return success();
 }
 
@@ -108,7 +113,7 @@ static LogicalResult splitFactors(Operation *op, FactorBuilder &factors) {
         factors.same(factors.operand(0, dim), factors.result(index, dim));
     parts.append(factors.result(index, *axis));
   }
-  if (splitSizes(split).empty())
+  if (splitSizes(split).empty() || factors.operandType(0).isDynamicDim(*axis))
     factors.replicate(factors.operand(0, *axis), "is cut at places that are not known");
   else
     factors.same(factors.operand(0, *axis), parts);
@@ -242,7 +247,7 @@ static LogicalResult expandFactors(Operation *op, FactorBuilder &factors) {
     return failure();
   for (int64_t dim = 1; dim <= from.getRank(); ++dim)
     if (from.getDimSize(from.getRank() - dim) == to.getDimSize(to.getRank() - dim))
-      factors.same(factors.operand(0, -dim), factors.result(0, -dim));
+      factors.broadcastDim(0, dim, 0);
   return success();
 }
 
@@ -258,8 +263,11 @@ static LogicalResult expandLocal(Operation *op, LocalShapes &local) {
     return success();
   if (auto values = onnx::constantInts(expand.getShape()); values && (*values)[index] == 1)
     return success();
-  expand.getShapeMutable().assign(
-      local.replaceElement(expand.getShape(), index, local.localSize(local.resultLayout(op, 0)[dim])));
+  Value shape = local.replaceSize(expand.getShape(), index, cast<RankedTensorType>(expand.getOutput().getType()), dim,
+                                  local.resultLayout(op, 0)[dim]);
+  if (!shape)
+    return failure();
+  expand.getShapeMutable().assign(shape);
   return success();
 }
 

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "caat/Shard/ShardingAnalysis.h"
+#include "caat/Raise/WeightExpressions.h"
 #include "dialects/onnx/ONNX.h"
 
 using namespace mlir;
 
 namespace caat::shard {
 
-ShardingAnalysis::ShardingAnalysis(func::FuncOp function, const ShardingRules &rules) : function(function) {
+ShardingAnalysis::ShardingAnalysis(func::FuncOp function, const ShardingRules &rules)
+    : function(function), shapes(function) {
   findWeights();
   for (BlockArgument argument : function.getArguments())
     addLayout(argument);
@@ -17,11 +19,24 @@ ShardingAnalysis::ShardingAnalysis(func::FuncOp function, const ShardingRules &r
     }
   resolveMerges();
   // A KV head that is repeated on several ranks must not be summed over: each copy would count.
-  for (Operation *op : ops)
+  auto forbidRepeats = [&](ArrayRef<Term> layout) {
+    for (const Term &term : space.resolve(layout))
+      if (term.group == 1)
+        space.forbidRepeats(term);
+  };
+  for (Operation *op : ops) {
     for (const Contraction &contraction : factors[op].contractions)
-      for (const Term &term : space.resolve(contraction.layout))
-        if (term.group == 1)
-          space.forbidRepeats(term);
+      forbidRepeats(contraction.layout);
+    for (const Statistic &statistic : factors[op].statistics)
+      forbidRepeats(statistic.layout);
+  }
+}
+
+void ShardingAnalysis::need(Operation *op, ArrayRef<Term> layout, StringRef reason) {
+  if (layout.empty())
+    return;
+  space.refuse(layout, reason);
+  factors[op].needs.push_back({DimLayout(layout), reason.str()});
 }
 
 void ShardingAnalysis::findWeights() {
@@ -29,22 +44,34 @@ void ShardingAnalysis::findWeights() {
     if (!isa_and_nonnull<onnx::ONNXDialect>(op.getDialect()) || op.getNumRegions() != 0)
       continue;
     bool leaf = isa<onnx::GetInitializerOp, onnx::ConstantOp, onnx::NoValueOp>(op);
-    bool derived = op.getNumOperands() != 0 && isMemoryEffectFree(&op) &&
+    bool derived = op.getNumOperands() != 0 && isEvaluatedAtCompileTime(&op) &&
                    llvm::all_of(op.getOperands(), [&](Value value) { return weights.contains(value); });
     if (leaf || derived)
       weights.insert(op.result_begin(), op.result_end());
   }
 }
 
-static ValueLayout freshLayout(DimSpace &space, Type type) {
+/// A dimension whose size is a multiple of a number, as batch * heads is, can be split as that many innermost units.
+ValueLayout ShardingAnalysis::freshLayout(Value value) {
+  constexpr uint64_t maxUnits = 1 << 16;
   ValueLayout layout;
-  if (auto tensor = dyn_cast<RankedTensorType>(type))
-    for (int64_t size : tensor.getShape())
-      layout.push_back(ShapedType::isDynamic(size) ? DimLayout() : space.fresh(size));
+  auto tensor = dyn_cast<RankedTensorType>(value.getType());
+  if (!tensor)
+    return layout;
+  for (auto [dim, size] : llvm::enumerate(tensor.getShape())) {
+    AffineExpr expr = ShapedType::isDynamic(size) ? shapes.getDim(value, dim) : AffineExpr();
+    uint64_t units = expr && !isa<AffineConstantExpr>(expr) ? expr.getLargestKnownDivisor() : 1;
+    if (!ShapedType::isDynamic(size))
+      layout.push_back(space.fresh(size));
+    else if (units > 1 && units <= maxUnits && !isa<BlockArgument>(value))
+      layout.push_back(space.fresh(units));
+    else
+      layout.push_back({});
+  }
   return layout;
 }
 
-void ShardingAnalysis::addLayout(Value value) { values[value] = freshLayout(space, value.getType()); }
+void ShardingAnalysis::addLayout(Value value) { values[value] = freshLayout(value); }
 
 ValueLayout ShardingAnalysis::resolved(const ValueLayout *layout) {
   ValueLayout result;
@@ -82,7 +109,7 @@ void ShardingAnalysis::visit(Operation *op, const ShardingRules &rules) {
     addLayout(result);
   for (OpOperand &operand : op->getOpOperands())
     if (isWeight(operand.get()))
-      operands[&operand] = freshLayout(space, operand.get().getType());
+      operands[&operand] = freshLayout(operand.get());
 
   bool ranked = llvm::all_of(op->getOperandTypes(), [](Type type) { return !isa<UnrankedTensorType>(type); }) &&
                 llvm::all_of(op->getResultTypes(), [](Type type) { return !isa<UnrankedTensorType>(type); });
@@ -98,7 +125,7 @@ void ShardingAnalysis::visit(Operation *op, const ShardingRules &rules) {
         operands[&operand] = ValueLayout(operands[&operand].size());
     return;
   }
-  entry.contractions.clear();
+  entry = OpFactors();
   entry.replicated = rule ? "has a form that its rule does not cover" : "has no rule";
   // Every operand is wanted whole; the results' dimensions are new ones that later ops may slice.
   for (OpOperand &operand : op->getOpOperands()) {
@@ -162,11 +189,14 @@ void ShardingAnalysis::resolveMerge(const Merge &merge) {
     if (chosen && index > *chosen)
       inner *= merge.sizes[index];
     if (chosen != index)
-      space.refuse(dim, "is merged with another dimension by a reshape");
+      need(merge.op, dim, "is merged with another dimension by a reshape");
   }
   if (!chosen)
-    return space.refuse(merge.merged, "merges dimensions that are not split");
-  space.unify(merge.merged, space.repeated(space.scaled(merge.factors[*chosen], inner), outer));
+    return need(merge.op, merge.merged, "merges dimensions that are not split");
+  DimLayout parts = space.repeated(space.scaled(merge.factors[*chosen], inner), outer);
+  if (!space.unify(merge.merged, parts))
+    for (const DimLayout &layout : {merge.merged, parts})
+      need(merge.op, layout, "is cut in two ways that do not fit");
 }
 
 } // namespace caat::shard

@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The classes and which of them to split. What is compared is bytes: of the weights that a rank need not hold and read,
+// and of what it sends for each token (TokenCost.h). Classes that send least for what they save come first.
 #include "caat/Shard/ShardingChoice.h"
+#include "TokenCost.h"
+#include "dialects/onnx/ONNX.h"
 #include "llvm/ADT/IntEqClasses.h"
 #include "llvm/Support/FormatVariadic.h"
 
@@ -64,8 +69,6 @@ void ShardingChoice::findClasses() {
     cls.atoms.push_back(atom);
     const DimSpace::Info &info = analysis.getSpace().getInfo(atom);
     cls.heads |= info.heads;
-    if (cls.refused.empty())
-      cls.refused = info.refused;
   }
 }
 
@@ -76,27 +79,82 @@ const DimClass *ShardingChoice::getClass(ArrayRef<Term> layout) {
   return nullptr;
 }
 
+std::optional<std::string> whyWhole(ShardingAnalysis &analysis, const Split &split, Operation *op) {
+  const OpFactors &factors = analysis.getFactors(op);
+  if (!factors.rule)
+    return factors.replicated;
+  for (const Need &need : factors.needs)
+    if (split.isSplit(analysis.getSpace().resolve(need.layout)))
+      return "needs a dimension that " + need.reason;
+  return std::nullopt;
+}
+
 void ShardingChoice::weigh() {
   auto classOfLayout = [&](const DimLayout &terms) { return const_cast<DimClass *>(getClass(terms)); };
-  llvm::SmallPtrSet<DimClass *, 8> products;
+  TokenCost cost(analysis);
+  llvm::SmallPtrSet<DimClass *, 8> products, needed;
+  llvm::DenseSet<std::pair<Value, DimClass *>> gathered;
+  // Units of a dimension of unknown size lie apart in it: no slice and no gather can take them out.
+  auto stick = [&](Value value, DimClass *only) {
+    auto type = dyn_cast<RankedTensorType>(value.getType());
+    if (!type || analysis.isWeight(value))
+      return;
+    for (auto [dim, terms] : llvm::enumerate(analysis.getLayout(value)))
+      if (DimClass *cls = type.isDynamicDim(dim) ? classOfLayout(terms) : nullptr; cls && (!only || cls == only))
+        cls->stuck = "is merged with a dimension of unknown size where an op needs it whole";
+  };
   for (Operation *op : analysis.getOps()) {
-    const OpFactors &factors = analysis.getFactors(op);
-    bool replicated = !factors.rule;
-    for (OpOperand &operand : op->getOpOperands()) {
-      int64_t bytes = bytesPerToken(operand.get().getType());
-      if (analysis.isWeight(operand.get())) {
-        for (const DimLayout &terms : analysis.getLayout(operand))
+    if (isa<func::ReturnOp>(op)) {
+      for (Value value : op->getOperands())
+        for (const DimLayout &terms : analysis.getLayout(value))
           if (DimClass *cls = classOfLayout(terms))
-            cls->weightBytes += bytes;
-      } else if (replicated && !isa<func::ReturnOp>(op)) {
-        for (const DimLayout &terms : analysis.getLayout(operand.get()))
-          if (DimClass *cls = classOfLayout(terms))
-            cls->gatheredBytes += bytes;
-      }
+            cls->returnedBytes += cost.bytes(value);
+      for (Value value : op->getOperands())
+        stick(value, nullptr);
+      continue;
     }
+    const OpFactors &factors = analysis.getFactors(op);
+    needed.clear();
+    for (const Need &need : factors.needs)
+      if (DimClass *cls = classOfLayout(need.layout)) {
+        needed.insert(cls);
+        if (cls->needed.empty())
+          cls->needed = need.reason;
+      }
+    auto isWhole = [&](Operation *other, DimClass *cls) {
+      const OpFactors &rules = analysis.getFactors(other);
+      return !rules.rule ||
+             llvm::any_of(rules.needs, [&](const Need &need) { return classOfLayout(need.layout) == cls; });
+    };
+    for (OpOperand &operand : op->getOpOperands()) {
+      bool weight = analysis.isWeight(operand.get());
+      ValueLayout layout = weight ? analysis.getLayout(operand) : analysis.getLayout(operand.get());
+      for (const DimLayout &terms : layout) {
+        DimClass *cls = classOfLayout(terms);
+        if (!cls)
+          continue;
+        bool whole = !factors.rule || needed.contains(cls);
+        if (weight && !whole)
+          cls->weightBytes += onnx::storageBytes(cast<RankedTensorType>(operand.get().getType())).value_or(0);
+        else if (Operation *producer = operand.get().getDefiningOp(); producer && isWhole(producer, cls))
+          continue; // what was computed whole need not be gathered
+        else if (!weight && whole && gathered.insert({operand.get(), cls}).second)
+          cls->gatheredBytes += cost.bytes(operand.get());
+      }
+      if (weight && isa<RankedTensorType>(operand.get().getType()))
+        allWeights += onnx::storageBytes(cast<RankedTensorType>(operand.get().getType())).value_or(0);
+    }
+    for (DimClass *cls : needed)
+      for (ValueRange values : {ValueRange(op->getOperands()), ValueRange(op->getResults())})
+        for (Value value : values)
+          stick(value, cls);
+    if (!factors.rule)
+      for (ValueRange values : {ValueRange(op->getOperands()), ValueRange(op->getResults())})
+        for (Value value : values)
+          stick(value, nullptr);
     for (const Contraction &contraction : factors.contractions)
-      if (DimClass *cls = classOfLayout(contraction.layout)) {
-        cls->reducedBytes += bytesPerToken(op->getResult(0).getType());
+      if (DimClass *cls = classOfLayout(contraction.layout); cls && !needed.contains(cls)) {
+        cls->reducedBytes += cost.bytes(op->getResult(0));
         if (contraction.lookup) {
           cls->lookupOnly |= !products.contains(cls);
           largestTable = std::max(largestTable, contraction.tableBytes);
@@ -105,6 +163,11 @@ void ShardingChoice::weigh() {
           cls->lookupOnly = false;
         }
       }
+    for (const Statistic &statistic : factors.statistics)
+      if (DimClass *cls = classOfLayout(statistic.layout); cls && !needed.contains(cls))
+        cls->reducedBytes +=
+            statistic.count * cost.bytes(op->getResult(0)) /
+            std::max<int64_t>(1, analysis.getSpace().getSize(analysis.getSpace().resolve(statistic.layout)));
   }
 }
 
@@ -128,10 +191,25 @@ void ShardingChoice::findRivals() {
   }
 }
 
-/// True if some value would have two dimensions split over the same ranks.
-bool ShardingChoice::conflicts(const DimClass &candidate) const {
-  return llvm::any_of(candidate.rivals,
-                      [&](int rival) { return classes[rival].chosen || &classes[rival] == &candidate; });
+/// True if the candidate may be split: no rival is, or those that are gain far less than it does, and give way. They
+/// send less for what they save, or they would not have been chosen first.
+bool ShardingChoice::displacesRivals(DimClass &candidate) {
+  int64_t lost = 0;
+  for (int rival : candidate.rivals) {
+    if (&classes[rival] == &candidate)
+      return false;
+    if (classes[rival].chosen)
+      lost += classes[rival].gain();
+  }
+  constexpr int64_t outweighs = 4;
+  if (lost != 0 && candidate.gain() <= outweighs * lost)
+    return false;
+  for (int rival : candidate.rivals)
+    if (classes[rival].chosen) {
+      classes[rival].chosen = false;
+      classes[rival].rejected = "would split a value twice, and gains less";
+    }
+  return true;
 }
 
 bool ShardingChoice::dividesEvenly(const DimClass &candidate, const Split &trial) const {
@@ -143,10 +221,10 @@ bool ShardingChoice::dividesEvenly(const DimClass &candidate, const Split &trial
 }
 
 std::string ShardingChoice::findObstacle(const DimClass &candidate, const ChoiceOptions &options) {
-  if (!candidate.refused.empty())
-    return candidate.refused;
   if (!candidate.hasWeights())
     return "splits no weight";
+  if (!candidate.stuck.empty())
+    return candidate.stuck;
   DimSpace &space = analysis.getSpace();
   for (Atom atom : candidate.atoms) {
     const DimSpace::Info &info = space.getInfo(atom);
@@ -157,18 +235,16 @@ std::string ShardingChoice::findObstacle(const DimClass &candidate, const Choice
                            options.size)
           .str();
   }
-  double kept = 1.0 / options.size;
-  double saved = candidate.weightBytes * (1 - kept);
-  if (candidate.lookupOnly) {
-    if (candidate.weightBytes < options.lookupShare * largestTable)
-      return "is a table too small to be worth an all-reduce";
-  } else if (saved <= 2 * (1 - kept) * candidate.reducedBytes + (1 - kept) * candidate.gatheredBytes) {
-    return llvm::formatv("saves {0} bytes of weights but sends {1} per token", int64_t(saved),
-                         int64_t(2 * (1 - kept) * candidate.reducedBytes + (1 - kept) * candidate.gatheredBytes))
+  if (candidate.lookupOnly && candidate.weightBytes < options.lookupShare * largestTable)
+    return "is a table too small to be worth an all-reduce";
+  double share = 1 - 1.0 / options.size;
+  std::string why = candidate.needed.empty() ? "" : ": it " + candidate.needed;
+  if (candidate.gain() <= 0)
+    return llvm::formatv("saves {0} bytes of weights but sends {1} per token{2}",
+                         int64_t(share * candidate.weightBytes), int64_t(share * candidate.sentBytes()), why)
         .str();
-  }
-  if (conflicts(candidate))
-    return "would split a value twice";
+  if (candidate.gatheredBytes && candidate.weightBytes < options.gatherShare * allWeights)
+    return "saves too few bytes of weights to be worth a gather" + why;
   return {};
 }
 
@@ -177,23 +253,26 @@ void ShardingChoice::choose(const ChoiceOptions &options) {
   for (DimClass &cls : classes)
     cls.chosen = false;
   SmallVector<unsigned> order = llvm::to_vector(llvm::seq<unsigned>(0, classes.size()));
-  auto gain = [&](unsigned index) {
+  auto rank = [&](unsigned index) {
     const DimClass &cls = classes[index];
-    return cls.weightBytes - 2 * cls.reducedBytes - cls.gatheredBytes;
+    double sent = cls.hasWeights() ? double(cls.sentBytes()) / cls.weightBytes : std::numeric_limits<double>::max();
+    return std::tuple(sent, -cls.weightBytes, index);
   };
-  llvm::sort(order, [&](unsigned a, unsigned b) { return std::pair(-gain(a), a) < std::pair(-gain(b), b); });
+  llvm::sort(order, [&](unsigned a, unsigned b) { return rank(a) < rank(b); });
   for (unsigned index : order) {
     DimClass &cls = classes[index];
-    bool splittable = cls.refused.empty() && cls.hasWeights();
-    if (splittable)
+    if (cls.hasWeights() && cls.gain() > 0 && cls.gatheredBytes == 0)
       for (Atom atom : cls.atoms)
         largestSize = std::max(largestSize, analysis.getSpace().getInfo(atom).units);
     cls.rejected = findObstacle(cls, options);
+    if (cls.rejected.empty() && !displacesRivals(cls))
+      cls.rejected = "would split a value twice";
     cls.chosen = cls.rejected.empty();
+  }
+  for (const DimClass &cls : classes)
     if (cls.chosen)
       for (Atom atom : cls.atoms)
         split.choose(Term{atom});
-  }
 }
 
 SmallVector<int64_t> ShardingChoice::getUnpaddedSizes(int64_t limit) const {

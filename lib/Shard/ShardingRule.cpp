@@ -14,6 +14,10 @@ ShardingRules::ShardingRules() {
   populateReshapeRules(*this);
   populateNNRules(*this);
   populateGatherRules(*this);
+  populateNormRules(*this);
+  populateReduceRules(*this);
+  populateConvolutionRules(*this);
+  populateIndexRules(*this);
 }
 
 const ShardingRules::Rule *ShardingRules::lookup(Operation *op) const {
@@ -51,29 +55,55 @@ DimLayout FactorBuilder::result(unsigned index, int64_t dim) {
   return pick(analysis.getLayout(op->getResult(index)), dim);
 }
 
+void FactorBuilder::replicate(ArrayRef<Term> layout, StringRef reason) { analysis.need(op, layout, reason); }
+
 void FactorBuilder::same(ArrayRef<Term> a, ArrayRef<Term> b) {
   if (a.empty() && b.empty())
     return;
   if (a.empty() || b.empty())
-    return space().refuse(a.empty() ? b : a, "meets a dimension of unknown size or of size 1");
-  space().unify(a, b);
+    return replicate(a.empty() ? b : a, "meets a dimension of unknown size or of size 1");
+  if (!space().unify(a, b))
+    for (ArrayRef<Term> layout : {a, b})
+      replicate(layout, "is cut in two ways that do not fit");
+}
+
+void FactorBuilder::broadcastDim(unsigned operandIndex, int64_t fromEnd, unsigned resultIndex) {
+  RankedTensorType from = operandType(operandIndex), to = resultType(resultIndex);
+  int64_t dim = from.getRank() - fromEnd, resultDim = to.getRank() - fromEnd;
+  if (from.getDimSize(dim) == 1)
+    return;
+  DimLayout a = operand(operandIndex, dim), b = result(resultIndex, resultDim);
+  // Where the sizes are not known, one of them may be 1.
+  bool known = !from.isDynamicDim(dim) ||
+               (operandSize(operandIndex, dim) && operandSize(operandIndex, dim) == resultSize(resultIndex, resultDim));
+  if (known)
+    return same(a, b);
+  for (ArrayRef<Term> layout : {ArrayRef<Term>(a), ArrayRef<Term>(b)})
+    replicate(layout, "may be broadcast");
 }
 
 void FactorBuilder::broadcast(unsigned operandIndex, unsigned resultIndex) {
   RankedTensorType from = operandType(operandIndex);
   for (int64_t dim = 1; dim <= from.getRank(); ++dim)
-    if (from.getDimSize(from.getRank() - dim) != 1)
-      same(operand(operandIndex, -dim), result(resultIndex, -dim));
+    broadcastDim(operandIndex, dim, resultIndex);
+}
+
+AffineExpr FactorBuilder::operandSize(unsigned index, int64_t dim) const {
+  return analysis.getShapes().getDim(op->getOperand(index), dim);
+}
+
+AffineExpr FactorBuilder::resultSize(unsigned index, int64_t dim) const {
+  return analysis.getShapes().getDim(op->getResult(index), dim);
 }
 
 void FactorBuilder::replicateOperand(unsigned index, StringRef reason) {
   for (const DimLayout &layout : analysis.getLayout(op->getOpOperand(index)))
-    space().refuse(layout, reason);
+    replicate(layout, reason);
 }
 
 void FactorBuilder::replicateResult(unsigned index, StringRef reason) {
   for (const DimLayout &layout : analysis.getLayout(op->getResult(index)))
-    space().refuse(layout, reason);
+    replicate(layout, reason);
 }
 
 void FactorBuilder::contract(ArrayRef<Term> a, ArrayRef<Term> b) {
@@ -81,12 +111,17 @@ void FactorBuilder::contract(ArrayRef<Term> a, ArrayRef<Term> b) {
   analysis.factors[op].contractions.push_back({DimLayout(a)});
 }
 
+void FactorBuilder::statistic(ArrayRef<Term> layout, int64_t count) {
+  if (!layout.empty())
+    analysis.factors[op].statistics.push_back({DimLayout(layout), count});
+}
+
 void FactorBuilder::lookup(ArrayRef<Term> rows, int64_t bytes) {
   analysis.factors[op].contractions.push_back({DimLayout(rows), true, bytes});
 }
 
 void FactorBuilder::merge(ArrayRef<DimLayout> factors, ArrayRef<int64_t> sizes, ArrayRef<Term> merged) {
-  analysis.merges.push_back({SmallVector<DimLayout>(factors), SmallVector<int64_t>(sizes), DimLayout(merged), op});
+  analysis.merges.push_back({op, SmallVector<DimLayout>(factors), SmallVector<int64_t>(sizes), DimLayout(merged)});
 }
 
 } // namespace caat::shard

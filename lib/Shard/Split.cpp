@@ -99,7 +99,7 @@ bool Split::hasInnerPadding(ArrayRef<Term> layout) const {
 RankedTensorType Split::localType(RankedTensorType type, const ValueLayout &layout) const {
   SmallVector<int64_t> shape(type.getShape());
   for (auto [dim, terms] : llvm::enumerate(layout))
-    if (isSplit(terms))
+    if (isSplit(terms) && !type.isDynamicDim(dim))
       shape[dim] = localSize(terms);
   return type.clone(shape);
 }

@@ -14,7 +14,8 @@ onnx.initializer @w2 : tensor<38x12xf32> {file = "w", offset = 0 : i64, length =
 // CHECK: %[[A:.*]] = tp.all_gather %[[H]] dim 1 on @mesh ["tp"] {site = "gather"} : tensor<2x13xf32> -> tensor<2x39xf32>
 // CHECK: %[[W:.*]] = onnx.Slice %[[A]], {{.*}} -> tensor<2x38xf32>
 // CHECK: %[[C:.*]] = onnx.Custom "test" "Mix"(%[[W]])
-// CHECK: %[[L:.*]] = tp.shard %[[C]] dim 1 {{.*}} size 13
+// CHECK: %[[O:.*]] = onnx.Gather %[[C]], %{{.*}} {axis = 1 : i64} : (tensor<2x38xf32>, tensor<13xi64>) -> tensor<2x13xf32>
+// CHECK: %[[L:.*]] = onnx.Where %{{.*}}, %[[O]], %{{.*}} -> tensor<2x13xf32>
 // The softmax needs whole rows, so the second product splits its own rows.
 // CHECK: %[[P:.*]] = onnx.MatMul %[[L]],
 // CHECK: tp.all_reduce %[[P]]

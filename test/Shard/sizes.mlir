@@ -8,7 +8,7 @@
 // RUN: caat-opt %t/mesh.mlir --tp-auto-shard=size=2 -verify-diagnostics
 // RUN: caat-opt %t/no-mesh.mlir --tp-partition -verify-diagnostics
 // RUN: caat-opt %t/twice.mlir --tp-partition -verify-diagnostics
-// RUN: caat-opt %t/refused.mlir --tp-partition -verify-diagnostics
+// RUN: caat-opt %t/unknown.mlir --tp-partition -verify-diagnostics
 // RUN: caat-opt %t/unpaddable.mlir --tp-shard-pipeline=size=4 --remarks-filter=caat 2>&1 | FileCheck %s
 
 //--- warn.mlir
@@ -66,12 +66,12 @@ func.func @main(%x: tensor<4x12xf32>) -> tensor<4x12xf32> {
   return %0 : tensor<4x12xf32>
 }
 
-//--- refused.mlir
+//--- unknown.mlir
 tp.mesh @mesh <["tp" = 2]>
-func.func @main(%x: tensor<4x12xf32>) -> tensor<4x12xf32> {
-  // expected-error @below {{dimension 1 cannot be split: it is the axis of a softmax or scan}}
-  %0 = onnx.Softmax %x {caat.result_shardings = [#tp.sharding<[[], ["tp"]]>]} : (tensor<4x12xf32>) -> tensor<4x12xf32>
-  return %0 : tensor<4x12xf32>
+func.func @main(%x: tensor<?x12xf32>) -> tensor<?x12xf32> {
+  // expected-error @below {{dimension 0 cannot be split: its size is 1 or not known, or the op has no rule}}
+  %0 = onnx.Softmax %x {caat.result_shardings = [#tp.sharding<[["tp"], []]>]} : (tensor<?x12xf32>) -> tensor<?x12xf32>
+  return %0 : tensor<?x12xf32>
 }
 
 //--- unpaddable.mlir

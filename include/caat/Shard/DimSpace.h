@@ -51,7 +51,7 @@ public:
     bool heads = false;     // KV heads of an attention: more ranks than units can be served
     bool repeatable = true; // a unit may be on several ranks (heads with a group only)
     int64_t group = 1;      // query heads per KV head
-    std::string refused;    // why it must be replicated; empty: it need not
+    std::string refused;    // why some op needs it whole; empty: none does
     mlir::Operation *refusedBy = nullptr;
     std::string unpaddable; // why padding would be wrong; empty: it would not
   };
@@ -72,8 +72,9 @@ public:
   /// The query heads of the KV heads `layout`.
   DimLayout grouped(llvm::ArrayRef<Term> layout, int64_t group);
 
-  /// Makes both the same. Where they cannot be cut alike, both are refused.
-  void unify(llvm::ArrayRef<Term> a, llvm::ArrayRef<Term> b);
+  /// Makes both the same. False where they cannot be cut alike; what was joined by then stays so.
+  bool unify(llvm::ArrayRef<Term> a, llvm::ArrayRef<Term> b);
+  /// Notes that some op needs the dimension whole. It can still be split, and gathered there; merges prefer others.
   void refuse(llvm::ArrayRef<Term> layout, llvm::StringRef reason);
   /// The op that speaks from here on.
   void setSpeaker(mlir::Operation *op) { speaker = op; }

@@ -33,6 +33,16 @@ public:
   /// tensor.from_elements.
   mlir::Value replaceElement(mlir::Value shape, int64_t index, int64_t value);
 
+  /// A shape operand with the size of dimension `dim` of `type`, which is element `index`, made the local one. Null
+  /// where it cannot be rewritten.
+  mlir::Value replaceSize(mlir::Value shape, int64_t index, mlir::RankedTensorType type, int64_t dim,
+                          llvm::ArrayRef<Term> layout);
+
+  /// The sum of `partial` over the ranks, at a site called `name`, `name`.1, ...
+  mlir::Value allReduce(mlir::Value partial, llvm::StringRef name);
+  /// `value` with zeros where dimension `dim`, which is `layout`, is padded on this rank; itself where it never is.
+  mlir::Value zeroPadding(mlir::Value value, int64_t dim, llvm::ArrayRef<Term> layout);
+
   /// Lets all users of `result` take `value` instead, except `value`'s own op.
   void replaceResult(mlir::Value result, mlir::Value value);
   /// What stands for a result that was replaced, or the result itself.
@@ -44,6 +54,7 @@ private:
   const Split &split;
   mlir::FlatSymbolRefAttr mesh;
   llvm::DenseMap<mlir::Value, mlir::Value> replaced;
+  llvm::StringMap<unsigned> sites;
 };
 
 /// True if replaceElement can rewrite `shape`.

@@ -5,6 +5,7 @@
 #ifndef CAAT_SHARD_SHARDINGANALYSIS_H
 #define CAAT_SHARD_SHARDINGANALYSIS_H
 
+#include "caat/Raise/SymbolicShapes.h"
 #include "caat/Shard/ShardingRule.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "llvm/ADT/DenseMap.h"
@@ -21,10 +22,24 @@ struct Contraction {
   int64_t tableBytes = 0; // of a lookup
 };
 
+/// A dimension that an op needs whole.
+struct Need {
+  DimLayout layout;
+  std::string reason;
+};
+
+/// Two numbers or so for each row of a split dimension, summed over the ranks: what a norm over that dimension needs.
+struct Statistic {
+  DimLayout layout;
+  int64_t count = 1; // all-reduces of one number for each row
+};
+
 struct OpFactors {
   const ShardingRules::Rule *rule = nullptr; // null: replicated
   std::string replicated;                    // why
   llvm::SmallVector<Contraction, 1> contractions;
+  llvm::SmallVector<Statistic, 1> statistics;
+  llvm::SmallVector<Need, 2> needs;
 };
 
 class ShardingAnalysis {
@@ -33,6 +48,7 @@ public:
 
   mlir::func::FuncOp getFunction() const { return function; }
   DimSpace &getSpace() { return space; }
+  const SymbolicShapes &getShapes() const { return shapes; }
 
   /// True if `value` is computed from weights alone: every rank can have any slice of it for nothing.
   bool isWeight(mlir::Value value) const { return weights.contains(value); }
@@ -49,19 +65,22 @@ public:
 private:
   friend class FactorBuilder;
   struct Merge {
+    mlir::Operation *op;
     llvm::SmallVector<DimLayout> factors;
     llvm::SmallVector<int64_t> sizes;
     DimLayout merged;
-    mlir::Operation *op;
   };
+  void need(mlir::Operation *op, llvm::ArrayRef<Term> layout, llvm::StringRef reason);
   void findWeights();
   void addLayout(mlir::Value value);
   void visit(mlir::Operation *op, const ShardingRules &rules);
   void resolveMerges();
   void resolveMerge(const Merge &merge);
+  ValueLayout freshLayout(mlir::Value value);
   ValueLayout resolved(const ValueLayout *layout);
 
   mlir::func::FuncOp function;
+  SymbolicShapes shapes;
   DimSpace space;
   llvm::DenseSet<mlir::Value> weights;
   llvm::SmallVector<mlir::Operation *> ops;

@@ -47,6 +47,10 @@ private:
   llvm::SmallBitVector chosen;
 };
 
+/// Why an op is computed whole on every rank where `split` splits some of its dimensions; nullopt where it follows its
+/// rule.
+std::optional<std::string> whyWhole(ShardingAnalysis &analysis, const Split &split, mlir::Operation *op);
+
 /// Dimensions that are split together or not at all, with what that saves and costs.
 struct DimClass {
   llvm::SmallVector<Atom> atoms;
@@ -55,17 +59,24 @@ struct DimClass {
   int64_t weightBytes = 0;   // of the weights that it splits, whole
   int64_t reducedBytes = 0;  // of partial sums, per token
   int64_t gatheredBytes = 0; // of slices that an op needs whole, per token
-  std::string refused;       // why it can never be split; empty: it can
+  int64_t returnedBytes = 0; // of results that stay split, per token
+  std::string needed;        // why an op needs it whole; empty: none does
+  std::string stuck;         // why it can be neither gathered nor sliced where that would have to be; empty: it can
   std::string rejected;      // why it is not split; empty: it is
   bool chosen = false;
   llvm::SmallVector<int> rivals; // classes that split another dimension of some value
   bool hasWeights() const { return weightBytes != 0; }
+  /// Bytes that a token moves, as a multiple of what a rank saves: an all-reduce moves its operand twice. A result that
+  /// stays split is put together by whoever reads it: less than an all-reduce, more than a slice.
+  int64_t sentBytes() const { return 2 * reducedBytes + gatheredBytes + returnedBytes * 3 / 2; }
+  int64_t gain() const { return weightBytes - sentBytes(); }
 };
 
 struct ChoiceOptions {
   int64_t size = 1;
-  bool pad = true;           // false: refuse sizes that need padding
-  double lookupShare = 0.25; // smallest table whose rows are split, as a share of the largest one
+  bool pad = true;            // false: refuse sizes that need padding
+  double lookupShare = 0.25;  // smallest table whose rows are split, as a share of the largest one
+  double gatherShare = 0.002; // smallest class that is split although it is gathered, as a share of all weights
 };
 
 /// The classes of a function, those worth most first.
@@ -89,14 +100,14 @@ private:
   void findRivals();
   void weigh();
   std::string findObstacle(const DimClass &candidate, const ChoiceOptions &options);
-  bool conflicts(const DimClass &candidate) const;
+  bool displacesRivals(DimClass &candidate);
   bool dividesEvenly(const DimClass &candidate, const Split &trial) const;
 
   ShardingAnalysis &analysis;
   Split split;
-  llvm::SmallVector<DimClass> classes;
+  llvm::SmallVector<DimClass, 0> classes;
   llvm::SmallVector<int> classOf;
-  int64_t largestTable = 0, largestSize = 1;
+  int64_t largestTable = 0, largestSize = 1, allWeights = 0;
 };
 
 /// Bytes of a value for one token: dimensions of unknown size count as 1.

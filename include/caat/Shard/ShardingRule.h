@@ -7,6 +7,7 @@
 #define CAAT_SHARD_SHARDINGRULE_H
 
 #include "caat/Shard/DimSpace.h"
+#include "mlir/IR/AffineExpr.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/Operation.h"
 #include "llvm/ADT/StringMap.h"
@@ -33,17 +34,27 @@ public:
   DimLayout result(unsigned index, int64_t dim);
   DimSpace &space();
 
+  /// A dimension's size as an expression; null where it is not known.
+  mlir::AffineExpr operandSize(unsigned index, int64_t dim) const;
+  mlir::AffineExpr resultSize(unsigned index, int64_t dim) const;
+
   /// Pass-through: the dimensions are one factor. Dimensions of size 1 and of unknown size are not linked.
   void same(llvm::ArrayRef<Term> a, llvm::ArrayRef<Term> b);
+  /// The same for a dimension of an operand that is broadcast to one of a result, both counted from the end.
+  void broadcastDim(unsigned operandIndex, int64_t fromEnd, unsigned resultIndex);
   /// Links all dimensions of two shapes from the last one on, as broadcasting does.
   void broadcast(unsigned operand, unsigned result = 0);
-  /// Needs the whole dimension on every rank.
-  void replicate(llvm::ArrayRef<Term> layout, llvm::StringRef reason) { space().refuse(layout, reason); }
+  /// Needs the whole dimension on every rank: where it is split all the same, the op is computed on gathered operands
+  /// and its results are sliced.
+  void replicate(llvm::ArrayRef<Term> layout, llvm::StringRef reason);
   void replicateOperand(unsigned index, llvm::StringRef reason);
   void replicateResult(unsigned index, llvm::StringRef reason);
   /// Summed over: where `a` (an operand's dimension, and `b`, the other's) is split, each rank's result is a partial
   /// sum.
   void contract(llvm::ArrayRef<Term> a, llvm::ArrayRef<Term> b);
+  /// Computed from sums over the dimension, `count` all-reduces of one number for each row; the rule's localize inserts
+  /// them.
+  void statistic(llvm::ArrayRef<Term> layout, int64_t count);
   /// Rows of a table that are looked up: each rank has the result of its own rows, the sum over the ranks is the whole.
   void lookup(llvm::ArrayRef<Term> rows, int64_t bytes);
   /// Adjacent dimensions `factors` against the one dimension that they are when merged (or the other way round). Which
@@ -56,7 +67,7 @@ private:
   llvm::SmallVector<unsigned, 4> mentioned;
 };
 
-/// Failure: the op has a form that the rule does not cover; the rule must not have linked anything by then.
+/// Failure: the op has a form that the rule does not cover. What it has linked by then stays linked.
 using FactorRule = std::function<llvm::LogicalResult(mlir::Operation *, FactorBuilder &)>;
 /// Rewrites attributes and shape operands of an op whose operands have local shapes by now. Result types are set after
 /// it.
@@ -88,6 +99,10 @@ void populateShapeRules(ShardingRules &rules);
 void populateReshapeRules(ShardingRules &rules);
 void populateNNRules(ShardingRules &rules);
 void populateGatherRules(ShardingRules &rules);
+void populateNormRules(ShardingRules &rules);
+void populateReduceRules(ShardingRules &rules);
+void populateConvolutionRules(ShardingRules &rules);
+void populateIndexRules(ShardingRules &rules);
 
 } // namespace caat::shard
 
