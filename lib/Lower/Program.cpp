@@ -8,7 +8,8 @@ using namespace mlir;
 using namespace caat;
 
 /// The names, at the position of their code.
-static constexpr llvm::StringLiteral kDtypeNames[] = {"f32", "bf16", "f16", "i64", "i32", "i8", "bool", "f64", "ui8"};
+static constexpr llvm::StringLiteral kDtypeNames[] = {"f32", "bf16", "f16", "i64",  "i32",  "i8",  "bool",
+                                                      "f64", "ui8",  "i16", "ui16", "ui32", "ui64"};
 
 std::optional<int64_t> caat::dtypeCode(Type element) {
   if (element.isF32())
@@ -17,19 +18,28 @@ std::optional<int64_t> caat::dtypeCode(Type element) {
     return 1;
   if (element.isF16())
     return 2;
-  if (element.isInteger(64) || element.isIndex())
-    return 3;
-  if (element.isInteger(32))
-    return 4;
-  if (element.isUnsignedInteger(8))
-    return 8;
-  if (element.isInteger(8))
-    return 5;
-  if (element.isInteger(1))
-    return 6;
   if (element.isF64())
     return 7;
-  return std::nullopt;
+  if (element.isIndex())
+    return 3;
+  auto integer = dyn_cast<IntegerType>(element);
+  if (!integer)
+    return std::nullopt;
+  bool isUnsigned = integer.isUnsigned();
+  switch (integer.getWidth()) {
+  case 64:
+    return isUnsigned ? 12 : 3;
+  case 32:
+    return isUnsigned ? 11 : 4;
+  case 16:
+    return isUnsigned ? 10 : 9;
+  case 8:
+    return isUnsigned ? 8 : 5;
+  case 1:
+    return 6;
+  default:
+    return std::nullopt;
+  }
 }
 
 std::optional<StringRef> caat::dtypeName(Type element) {

@@ -16,7 +16,8 @@ constexpr std::string_view magic = "\x93NUMPY";
 constexpr size_t maxDims = 32;
 
 /// NumPy's names, in the order of DType; bf16 has none.
-constexpr std::string_view descriptors[numDTypes] = {"<f4", "", "<f2", "<i8", "<i4", "|i1", "|b1", "<f8", "|u1"};
+constexpr std::string_view descriptors[numDTypes] = {"<f4", "",    "<f2", "<i8", "<i4", "|i1", "|b1",
+                                                     "<f8", "|u1", "<i2", "<u2", "<u4", "<u8"};
 
 /// The header is a Python dictionary literal: {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }
 class HeaderParser {

@@ -13,7 +13,8 @@ using Json = nlohmann::json;
 constexpr uint64_t maxHeaderBytes = 100'000'000; // the limit of the reference implementation
 
 /// The format's names, in the order of DType.
-constexpr std::string_view typeNames[numDTypes] = {"F32", "BF16", "F16", "I64", "I32", "I8", "BOOL", "F64", "U8"};
+constexpr std::string_view typeNames[numDTypes] = {"F32", "BF16", "F16", "I64", "I32", "I8", "BOOL",
+                                                   "F64", "U8",   "I16", "U16", "U32", "U64"};
 
 SafeTensors::Entry readEntry(const Json &json, const std::string &where, size_t dataBegin, size_t dataBytes) {
   auto check = [&](bool good, const std::string &text) {

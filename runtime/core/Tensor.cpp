@@ -11,8 +11,9 @@ struct DTypeInfo {
   std::string_view name;
   size_t size;
 };
-constexpr DTypeInfo dtypes[numDTypes] = {{"f32", 4}, {"bf16", 2}, {"f16", 2}, {"i64", 8}, {"i32", 4},
-                                         {"i8", 1},  {"bool", 1}, {"f64", 8}, {"ui8", 1}};
+constexpr DTypeInfo dtypes[numDTypes] = {{"f32", 4},  {"bf16", 2}, {"f16", 2}, {"i64", 8}, {"i32", 4},
+                                         {"i8", 1},   {"bool", 1}, {"f64", 8}, {"ui8", 1}, {"i16", 2},
+                                         {"ui16", 2}, {"ui32", 4}, {"ui64", 8}};
 } // namespace
 
 size_t sizeOf(DType dtype) { return dtypes[static_cast<int>(dtype)].size; }

@@ -81,8 +81,10 @@ void runMatMul(const MatMul &p) {
   case DType::F64:
     return runPlain<double>(p);
   case DType::I64:
+  case DType::UI64:
     return runPlain<uint64_t>(p);
   case DType::I32:
+  case DType::UI32:
     return runPlain<uint32_t>(p);
   default:
     failRun("products of ", nameOf(p.dtype), " activations are not supported");

@@ -25,10 +25,12 @@ TEST_F(SafeTensorsTest, ReadsWhatItWrites) {
   TensorMap tensors = {{"a", tensorOf<float>(DType::F32, {2, 2}, {1, 2, 3, 4})},
                        {"b", tensorOf<int64_t>(DType::I64, {3}, {-1, 0, 1})},
                        {"empty", Tensor(DType::BF16, {0, 4})},
-                       {"scalar", tensorOf<uint8_t>(DType::UI8, {}, {7})}};
+                       {"long", tensorOf<uint64_t>(DType::UI64, {1}, {~0ull})},
+                       {"scalar", tensorOf<uint8_t>(DType::UI8, {}, {7})},
+                       {"short", tensorOf<int16_t>(DType::I16, {2}, {-1, 300})}};
   writeSafeTensors(path, tensors);
   TensorMap read = readSafeTensors(path);
-  ASSERT_EQ(read.size(), 4u);
+  ASSERT_EQ(read.size(), 6u);
   for (const auto &[name, tensor] : tensors) {
     EXPECT_EQ(read[name].dtype, tensor.dtype) << name;
     EXPECT_EQ(read[name].shape, tensor.shape) << name;

@@ -66,8 +66,10 @@ void sumInOrder(DType dtype, std::span<const void *const> sources, std::span<voi
   case DType::F64:
     return sum<Native<double>>(sources, destinations, begin, end);
   case DType::I64: // unsigned: sums wrap round
+  case DType::UI64:
     return sum<Native<uint64_t>>(sources, destinations, begin, end);
   case DType::I32:
+  case DType::UI32:
     return sum<Native<uint32_t>>(sources, destinations, begin, end);
   default:
     return checkSummable(dtype);
@@ -75,7 +77,7 @@ void sumInOrder(DType dtype, std::span<const void *const> sources, std::span<voi
 }
 
 void checkSummable(DType dtype) {
-  if (dtype == DType::I8 || dtype == DType::Bool || dtype == DType::UI8)
+  if (sizeOf(dtype) == 1 || dtype == DType::I16 || dtype == DType::UI16)
     failRun("elements of type ", nameOf(dtype), " cannot be summed");
 }
 

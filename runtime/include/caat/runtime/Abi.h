@@ -29,7 +29,11 @@ enum caat_dtype {
   CAAT_I8 = 5,
   CAAT_BOOL = 6,
   CAAT_F64 = 7,
-  CAAT_UI8 = 8
+  CAAT_UI8 = 8,
+  CAAT_I16 = 9,
+  CAAT_UI16 = 10,
+  CAAT_UI32 = 11,
+  CAAT_UI64 = 12
 };
 
 /* CAAT_API_name = position in the api table. */

@@ -24,9 +24,13 @@ enum class DType : int {
   I8 = CAAT_I8,
   Bool = CAAT_BOOL,
   F64 = CAAT_F64,
-  UI8 = CAAT_UI8
+  UI8 = CAAT_UI8,
+  I16 = CAAT_I16,
+  UI16 = CAAT_UI16,
+  UI32 = CAAT_UI32,
+  UI64 = CAAT_UI64
 };
-inline constexpr int numDTypes = 9;
+inline constexpr int numDTypes = 13;
 
 /// Bytes of one element.
 size_t sizeOf(DType dtype);
