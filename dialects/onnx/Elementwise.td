@@ -17,9 +17,9 @@ class ONNX_UnaryX<string name, string formula, dag attributes = (ins)>
   let arguments = !con((ins AnyTensor:$X), attributes);
   let results = (outs AnyTensor:$Y);
 }
-class ONNX_UnaryInput<string name, string formula>
+class ONNX_UnaryInput<string name, string formula, dag attributes = (ins)>
     : ONNX_UnaryBase<name, formula, "input", "output", [SameOperandsAndResultElementType]> {
-  let arguments = (ins AnyTensor:$input);
+  let arguments = !con((ins AnyTensor:$input), attributes);
   let results = (outs AnyTensor:$output);
 }
 
@@ -46,10 +46,24 @@ def ONNX_FloorOp : ONNX_UnaryX<"Floor", "Y = floor(X)">;
 def ONNX_CeilOp : ONNX_UnaryX<"Ceil", "Y = ceil(X)">;
 def ONNX_RoundOp : ONNX_UnaryX<"Round", "Y = round(X), halves to even">;
 def ONNX_NotOp : ONNX_UnaryX<"Not", "Y = !X">;
+def ONNX_BitwiseNotOp : ONNX_UnaryX<"BitwiseNot", "Y = ~X, every bit of an integer inverted">;
 def ONNX_ExpOp : ONNX_UnaryInput<"Exp", "output = exp(input)">;
 def ONNX_LogOp : ONNX_UnaryInput<"Log", "output = log(input)">;
 def ONNX_SinOp : ONNX_UnaryInput<"Sin", "output = sin(input), in radians">;
 def ONNX_CosOp : ONNX_UnaryInput<"Cos", "output = cos(input), in radians">;
+def ONNX_TanOp : ONNX_UnaryInput<"Tan", "output = tan(input), in radians">;
+def ONNX_AsinOp : ONNX_UnaryInput<"Asin", "output = arcsin(input), in radians">;
+def ONNX_AcosOp : ONNX_UnaryInput<"Acos", "output = arccos(input), in radians">;
+def ONNX_AtanOp : ONNX_UnaryInput<"Atan", "output = arctan(input), in radians">;
+def ONNX_SinhOp : ONNX_UnaryInput<"Sinh", "output = sinh(input)">;
+def ONNX_CoshOp : ONNX_UnaryInput<"Cosh", "output = cosh(input)">;
+def ONNX_AsinhOp : ONNX_UnaryInput<"Asinh", "output = arsinh(input)">;
+def ONNX_AcoshOp : ONNX_UnaryInput<"Acosh", "output = arcosh(input)">;
+def ONNX_AtanhOp : ONNX_UnaryInput<"Atanh", "output = artanh(input)">;
+def ONNX_SoftsignOp : ONNX_UnaryInput<"Softsign", "output = input / (1 + |input|)">;
+def ONNX_ShrinkOp : ONNX_UnaryInput<"Shrink",
+    "output = input < -lambd ? input + bias : input > lambd ? input - bias : 0",
+    (ins ONNX_FloatDefault<"0.0">:$bias, ONNX_FloatDefault<"0.5">:$lambd)>;
 def ONNX_TanhOp : ONNX_UnaryInput<"Tanh", "output = tanh(input)">;
 def ONNX_ErfOp : ONNX_UnaryInput<"Erf", "output = erf(input)">;
 def ONNX_SignOp : ONNX_UnaryInput<"Sign", "output = -1, 0 or 1, the sign of input">;
@@ -102,6 +116,19 @@ def ONNX_CastLikeOp : ONNX_PureOp<"CastLike"> {
   let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
 }
 
+def ONNX_BitCastOp : ONNX_PureOp<"BitCast", [ONNX_BroadcastElementwise]> {
+  let summary = "output = the bits of input as another element type";
+  let description = [{
+    Reads the bits of every element as an element of type `to`, which is the result's element type. `input` and `output` have the same shape.
+
+    **Constraints:** `to` equals the result's element type and has as many bits as the input's.
+  }];
+  let arguments = (ins AnyTensor:$input, TypeAttr:$to);
+  let results = (outs AnyTensor:$output);
+  let assemblyFormat = "$input `to` $to attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
 class ONNX_BinaryBase<string name, string formula, list<Trait> traits, dag attributes>
     : ONNX_PureOp<name, !listconcat([ONNX_BroadcastElementwise], traits)> {
   let summary = formula;
@@ -124,11 +151,28 @@ def ONNX_ModOp : ONNX_Binary<"Mod", "C = A mod B, with B's sign, or A's where fm
 def ONNX_AndOp : ONNX_Binary<"And", "C = A && B">;
 def ONNX_OrOp : ONNX_Binary<"Or", "C = A || B">;
 def ONNX_XorOp : ONNX_Binary<"Xor", "C = A != B, of booleans">;
+def ONNX_BitwiseAndOp : ONNX_Binary<"BitwiseAnd", "C = A & B, bit by bit">;
+def ONNX_BitwiseOrOp : ONNX_Binary<"BitwiseOr", "C = A | B, bit by bit">;
+def ONNX_BitwiseXorOp : ONNX_Binary<"BitwiseXor", "C = A ^ B, bit by bit">;
 def ONNX_EqualOp : ONNX_Compare<"Equal", "C = A == B">;
 def ONNX_GreaterOp : ONNX_Compare<"Greater", "C = A > B">;
 def ONNX_GreaterOrEqualOp : ONNX_Compare<"GreaterOrEqual", "C = A >= B">;
 def ONNX_LessOp : ONNX_Compare<"Less", "C = A < B">;
 def ONNX_LessOrEqualOp : ONNX_Compare<"LessOrEqual", "C = A <= B">;
+
+def ONNX_BitShiftOp : ONNX_PureOp<"BitShift", [ONNX_BroadcastElementwise, SameOperandsAndResultElementType]> {
+  let summary = "Z = X << Y or X >> Y";
+  let description = [{
+    Moves the bits of `X` by `Y` places in `direction`, "LEFT" or "RIGHT" (which fills with the sign of a signed integer). By a negative number of
+    places, or as many as there are bits, gives that sign alone: -1 to the right of a negative number, else 0. `X` and `Y` are broadcast against each other.
+
+    **Constraints:** `direction` is one of these.
+  }];
+  let arguments = (ins AnyTensor:$X, AnyTensor:$Y, StrAttr:$direction);
+  let results = (outs AnyTensor:$Z);
+  let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
 
 def ONNX_PowOp : ONNX_PureOp<"Pow", [ONNX_BroadcastElementwise, AllElementTypesMatch<["X", "Z"]>]> {
   let summary = "Z = X ^ Y";

@@ -63,6 +63,44 @@ def ONNX_ConvOp : ONNX_PureOp<"Conv", [SameOperandsAndResultElementType]> {
   let hasVerifier = 1;
 }
 
+def ONNX_ConvTransposeOp : ONNX_PureOp<"ConvTranspose", [SameOperandsAndResultElementType]> {
+  let summary = "transposed convolution";
+  let description = [{
+    The gradient of `onnx.Conv` by its input: `X` [N, C, D1, ...] with kernels `W` [C, M / group, k1, ...] and bias `B` [M] gives `Y` [N, M, ...] of
+    `stride * (D - 1) + output_padding + dilation * (k - 1) + 1 - pads` positions, or of `output_shape`, which the pads then follow from.
+
+    **Constraints:** `X` and `W` have the same rank of at least 3; C is the first dimension of `W` and a multiple of `group`, which is positive.
+  }];
+  let arguments = (ins AnyTensor:$X, AnyTensor:$W, Optional<AnyTensor>:$B, ONNX_StringDefault<"NOTSET">:$auto_pad,
+                       OptionalAttr<DenseI64ArrayAttr>:$dilations, ONNX_IntDefault<"1">:$group,
+                       OptionalAttr<DenseI64ArrayAttr>:$kernel_shape, OptionalAttr<DenseI64ArrayAttr>:$output_padding,
+                       OptionalAttr<DenseI64ArrayAttr>:$output_shape, OptionalAttr<DenseI64ArrayAttr>:$pads,
+                       OptionalAttr<DenseI64ArrayAttr>:$strides);
+  let results = (outs AnyTensor:$Y);
+  let assemblyFormat = "$X `,` $W (`bias` $B^)? attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
+class ONNX_Pool<string name, string what, dag attributes> : ONNX_PureOp<name, [AllElementTypesMatch<["X", "Y"]>]> {
+  let summary = what # " over windows";
+  let description = "The " # what # [{ over windows of `kernel_shape` of the spatial dimensions of `X` [N, C, D1, ...]. `pads` lists all begins,
+    then all ends; `strides` and `dilations` default to 1; `ceil_mode` 1 rounds the number of windows up.
+
+    **Constraints:** `X` has rank 3 or more; `kernel_shape` has an entry, above 0, for each spatial dimension.}];
+  let arguments = !con((ins AnyTensor:$X, DenseI64ArrayAttr:$kernel_shape, ONNX_StringDefault<"NOTSET">:$auto_pad,
+                            ONNX_IntDefault<"0">:$ceil_mode, OptionalAttr<DenseI64ArrayAttr>:$dilations,
+                            OptionalAttr<DenseI64ArrayAttr>:$pads, OptionalAttr<DenseI64ArrayAttr>:$strides), attributes);
+  let results = (outs AnyTensor:$Y);
+  let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+def ONNX_AveragePoolOp : ONNX_Pool<"AveragePool", "mean", (ins ONNX_IntDefault<"0">:$count_include_pad)>;
+def ONNX_LpPoolOp : ONNX_Pool<"LpPool", "p-norm", (ins ONNX_IntDefault<"2">:$p)>;
+// Indices: places of the maxima in the flattened X, whose spatial dimensions are taken in reverse order where storage_order is 1.
+def ONNX_MaxPoolOp : ONNX_Pool<"MaxPool", "maximum", (ins ONNX_IntDefault<"0">:$storage_order)> {
+  let results = (outs AnyTensor:$Y, Optional<TensorOf<[I64]>>:$Indices);
+}
+
 def ONNX_LayerNormalizationOp : ONNX_PureOp<"LayerNormalization", [AttrSizedResultSegments]> {
   let summary = "Y = (X - mean) / sqrt(variance + epsilon) * Scale + B";
   let description = [{
@@ -132,6 +170,28 @@ def ONNX_AttentionOp : ONNX_PureOp<"Attention", [AttrSizedOperandSegments, AttrS
   let assemblyFormat = [{
     $Q `,` $K `,` $V (`mask` $attn_mask^)? (`past_key` $past_key^)? (`past_value` $past_value^)? (`kv_lengths` $nonpad_kv_seqlen^)? attr-dict
     `:` functional-type(operands, results)
+  }];
+  let hasVerifier = 1;
+}
+
+def ONNX_LinearAttentionOp : ONNX_PureOp<"LinearAttention", [AttrSizedOperandSegments]> {
+  let summary = "attention by a recurrent state in the place of keys and values";
+  let description = [{
+    `query` [B, T, Hq * D], `key` [B, T, H * D] and `value` [B, T, H * Dv] give `output` [B, T, Hq * Dv] and `present_state` [B, H, D, Dv]. Each step
+    adds k (x) u to the state S, and query head i reads `scale * q^T S` of head i / (Hq / H); `scale` 0: 1 / sqrt(D). By `update_rule`
+    "linear": u = v; "gated": S is multiplied by exp(`decay`) before; "delta": u = `beta` * (v - S^T k); "gated_delta": both. `decay` is [B, T, H] or
+    [B, T, H * D], `beta` [B, T, H] or [B, T, 1]; `past_state` defaults to zeros.
+
+    **Constraints:** `update_rule` is one of these, with the operands that it needs and no others; `q_num_heads` is a multiple of `kv_num_heads`, both
+    positive; `query`, `key` and `value` have rank 3.
+  }];
+  let arguments = (ins AnyTensor:$query, AnyTensor:$key, AnyTensor:$value, Optional<AnyTensor>:$past_state,
+                       Optional<AnyTensor>:$decay, Optional<AnyTensor>:$beta, ONNX_Int:$q_num_heads, ONNX_Int:$kv_num_heads,
+                       ONNX_IntDefault<"64">:$chunk_size, ONNX_FloatDefault<"0.0">:$scale,
+                       ONNX_StringDefault<"gated_delta">:$update_rule);
+  let results = (outs AnyTensor:$output, AnyTensor:$present_state);
+  let assemblyFormat = [{
+    $query `,` $key `,` $value (`state` $past_state^)? (`decay` $decay^)? (`beta` $beta^)? attr-dict `:` functional-type(operands, results)
   }];
   let hasVerifier = 1;
 }

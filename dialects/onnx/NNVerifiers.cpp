@@ -67,6 +67,26 @@ LogicalResult EinsumOp::verify() {
   return success();
 }
 
+/// The lists that describe a window have an entry for each of `spatial` dimensions, the pads two; sizes are positive.
+static LogicalResult verifyWindow(Operation *op, int64_t spatial, std::optional<ArrayRef<int64_t>> kernel,
+                                  std::optional<ArrayRef<int64_t>> strides, std::optional<ArrayRef<int64_t>> dilations,
+                                  std::optional<ArrayRef<int64_t>> pads) {
+  const std::pair<StringRef, std::optional<ArrayRef<int64_t>>> lists[] = {
+      {"kernel_shape", kernel}, {"strides", strides}, {"dilations", dilations}};
+  for (const auto &[name, list] : lists) {
+    if (!list)
+      continue;
+    if (static_cast<int64_t>(list->size()) != spatial)
+      return op->emitOpError() << name << " has " << list->size() << " entries, not " << spatial;
+    for (int64_t value : *list)
+      if (value < 1)
+        return op->emitOpError() << name << " has the entry " << value << ", which is not positive";
+  }
+  if (pads && static_cast<int64_t>(pads->size()) != 2 * spatial)
+    return op->emitOpError() << "pads has " << pads->size() << " entries, not " << 2 * spatial;
+  return success();
+}
+
 LogicalResult ConvOp::verify() {
   RankedTensorType x = ranked(getX()), w = ranked(getW());
   if (getGroup() <= 0)
@@ -82,10 +102,65 @@ LogicalResult ConvOp::verify() {
   SmallVector<int64_t> shape(x.getRank(), ShapedType::kDynamic);
   shape[0] = x.getDimSize(0);
   shape[1] = w.getDimSize(0);
-  if (failed(verifyShape(*this, "B", getB(), {w.getDimSize(0)})))
+  if (failed(verifyShape(*this, "B", getB(), {w.getDimSize(0)})) ||
+      failed(verifyWindow(*this, x.getRank() - 2, getKernelShape(), getStrides(), getDilations(), getPads())))
     return failure();
   return verifyShape(*this, "Y", getY(), shape);
 }
+
+LogicalResult ConvTransposeOp::verify() {
+  RankedTensorType x = ranked(getX()), w = ranked(getW());
+  if (getGroup() <= 0)
+    return emitOpError("group ") << getGroup() << " is not positive";
+  if (!x || !w)
+    return success();
+  if (x.getRank() < 3)
+    return emitOpError("'X' has rank ") << x.getRank() << ", below 3";
+  if (w.getRank() != x.getRank())
+    return emitOpError("'W' has rank ") << w.getRank() << ", not " << x.getRank();
+  int64_t channels = x.getDimSize(1);
+  if (differ(channels, w.getDimSize(0)))
+    return emitOpError("'X' has ") << channels << " channels, 'W' " << w.getDimSize(0);
+  if (!ShapedType::isDynamic(channels) && channels % getGroup() != 0)
+    return emitOpError() << channels << " channels are no multiple of group " << getGroup();
+  int64_t outputs = w.isDynamicDim(1) ? ShapedType::kDynamic : w.getDimSize(1) * getGroup();
+  if (failed(verifyShape(*this, "B", getB(), {outputs})) ||
+      failed(verifyWindow(*this, x.getRank() - 2, getKernelShape(), getStrides(), getDilations(), getPads())))
+    return failure();
+  for (auto list : {getOutputPadding(), getOutputShape()})
+    if (list && static_cast<int64_t>(list->size()) != x.getRank() - 2)
+      return emitOpError("output_padding or output_shape has ") << list->size() << " entries, not " << x.getRank() - 2;
+  SmallVector<int64_t> shape(x.getRank(), ShapedType::kDynamic);
+  shape[0] = x.getDimSize(0);
+  shape[1] = outputs;
+  return verifyShape(*this, "Y", getY(), shape);
+}
+
+template <typename Op> static LogicalResult verifyPool(Op op, Value second = {}) {
+  RankedTensorType x = ranked(op.getX());
+  if (!x)
+    return success();
+  if (x.getRank() < 3)
+    return op.emitOpError("'X' has rank ") << x.getRank() << ", below 3";
+  if (failed(verifyWindow(op, x.getRank() - 2, op.getKernelShape(), op.getStrides(), op.getDilations(), op.getPads())))
+    return failure();
+  SmallVector<int64_t> shape(x.getRank(), ShapedType::kDynamic);
+  shape[0] = x.getDimSize(0);
+  shape[1] = x.getDimSize(1);
+  if (failed(verifyShape(op, "Indices", second, shape)))
+    return failure();
+  return verifyShape(op, "Y", op.getY(), shape);
+}
+
+LogicalResult AveragePoolOp::verify() { return verifyPool(*this); }
+
+LogicalResult LpPoolOp::verify() {
+  if (getP() < 1)
+    return emitOpError("p ") << getP() << " is not positive";
+  return verifyPool(*this);
+}
+
+LogicalResult MaxPoolOp::verify() { return verifyPool(*this, getIndices()); }
 
 LogicalResult LayerNormalizationOp::verify() {
   RankedTensorType x = ranked(getX());
@@ -181,6 +256,46 @@ LogicalResult AttentionOp::verify() {
     return verifyShape(*this, "Y", getY(), {batch, qHeads, q.getDimSize(2), vSize});
   int64_t width = ShapedType::isDynamic(vSize) ? any : qHeads * vSize;
   return verifyShape(*this, "Y", getY(), {batch, q.getDimSize(1), width});
+}
+
+LogicalResult LinearAttentionOp::verify() {
+  int64_t queryHeads = getQNumHeads(), heads = getKvNumHeads();
+  if (heads <= 0 || queryHeads <= 0 || queryHeads % heads != 0)
+    return emitOpError() << queryHeads << " query heads are no positive multiple of " << heads << " key heads";
+  StringRef rule = getUpdateRule();
+  if (failed(verifyOneOf(*this, "update_rule", rule, {"linear", "gated", "delta", "gated_delta"})))
+    return failure();
+  if (rule.starts_with("gated") != static_cast<bool>(getDecay()))
+    return emitOpError("update_rule '") << rule << "' and 'decay' do not go together";
+  if (rule.ends_with("delta") != static_cast<bool>(getBeta()))
+    return emitOpError("update_rule '") << rule << "' and 'beta' do not go together";
+  for (auto [name, value] : {std::pair<StringRef, Value>("query", getQuery()),
+                             {"key", getKey()},
+                             {"value", getValue()},
+                             {"decay", getDecay()},
+                             {"beta", getBeta()}})
+    if (value && failed(verifyRank(*this, name, value, 3)))
+      return failure();
+  RankedTensorType q = ranked(getQuery()), k = ranked(getKey()), v = ranked(getValue());
+  if (!q || !k || !v)
+    return success();
+  auto part = [](RankedTensorType type, int64_t count) {
+    return type.isDynamicDim(2) ? ShapedType::kDynamic : type.getDimSize(2) / count;
+  };
+  int64_t size = part(k, heads), valueSize = part(v, heads), batch = q.getDimSize(0);
+  if (differ(part(q, queryHeads), size))
+    return emitOpError("heads of 'query' have size ") << part(q, queryHeads) << ", those of 'key' " << size;
+  if (RankedTensorType decay = ranked(getDecay());
+      decay && differ(decay.getDimSize(2), heads) && differ(decay.getDimSize(2), k.getDimSize(2)))
+    return emitOpError("'decay' has ") << decay.getDimSize(2) << " columns, not " << heads << " or " << k.getDimSize(2);
+  if (RankedTensorType beta = ranked(getBeta());
+      beta && differ(beta.getDimSize(2), heads) && differ(beta.getDimSize(2), 1))
+    return emitOpError("'beta' has ") << beta.getDimSize(2) << " columns, not " << heads << " or 1";
+  if (failed(verifyShape(*this, "past_state", getPastState(), {batch, heads, size, valueSize})) ||
+      failed(verifyShape(*this, "present_state", getPresentState(), {batch, heads, size, valueSize})))
+    return failure();
+  int64_t width = ShapedType::isDynamic(valueSize) ? ShapedType::kDynamic : queryHeads * valueSize;
+  return verifyShape(*this, "output", getOutput(), {batch, q.getDimSize(1), width});
 }
 
 LogicalResult RotaryEmbeddingOp::verify() {

@@ -44,16 +44,17 @@ class ONNX_ArgReduce<string name, string which> : ONNX_PureOp<name> {
 def ONNX_ArgMaxOp : ONNX_ArgReduce<"ArgMax", "largest">;
 def ONNX_ArgMinOp : ONNX_ArgReduce<"ArgMin", "smallest">;
 
-def ONNX_CumSumOp : ONNX_PureOp<"CumSum", [AllElementTypesMatch<["x", "y"]>]> {
-  let summary = "running sum along axis";
-  let description = [{
-    `y[i] = x[0] + … + x[i]` along the dimension that the scalar `axis` names; `exclusive` leaves `x[i]` out, `reverse` sums from
+class ONNX_Cumulative<string name, string what, string joined> : ONNX_PureOp<name, [AllElementTypesMatch<["x", "y"]>]> {
+  let summary = "running " # what # " along axis";
+  let description = "`y[i] = " # joined # [{` along the dimension that the scalar `axis` names; `exclusive` leaves `x[i]` out, `reverse` begins at
     the end. `x` and `y` have the same shape.
   }];
   let arguments = (ins AnyTensor:$x, AnyTensor:$axis, ONNX_IntDefault<"0">:$exclusive, ONNX_IntDefault<"0">:$reverse);
   let results = (outs AnyTensor:$y);
   let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
 }
+def ONNX_CumSumOp : ONNX_Cumulative<"CumSum", "sum", "x[0] + … + x[i]">;
+def ONNX_CumProdOp : ONNX_Cumulative<"CumProd", "product", "x[0] * … * x[i]">;
 
 def ONNX_TopKOp : ONNX_PureOp<"TopK", [AllElementTypesMatch<["X", "Values"]>]> {
   let summary = "the K largest or smallest elements along axis";

@@ -16,6 +16,21 @@ LogicalResult CastOp::verify() {
   return success();
 }
 
+LogicalResult BitCastOp::verify() {
+  Type from = cast<TensorType>(getInput().getType()).getElementType();
+  Type element = cast<TensorType>(getType()).getElementType();
+  if (element != getTo())
+    return emitOpError("converts to ") << getTo() << " but its result has elements of type " << element;
+  auto bits = [](Type type) { // a boolean is a byte
+    return !type.isIntOrFloat() ? 0 : type.isInteger(1) ? 8 : type.getIntOrFloatBitWidth();
+  };
+  if (!bits(from) || bits(from) != bits(element))
+    return emitOpError("elements of ") << from << " and " << element << " have not as many bits";
+  return success();
+}
+
+LogicalResult BitShiftOp::verify() { return verifyOneOf(*this, "direction", getDirection(), {"LEFT", "RIGHT"}); }
+
 LogicalResult InitializerOp::verify() {
   auto type = getTensorType();
   std::optional<int64_t> bytes = storageBytes(type);

@@ -249,4 +249,17 @@ def ONNX_OneHotOp : ONNX_ShapeOpBase<"OneHot", [AllElementTypesMatch<["values", 
   let hasVerifier = 1;
 }
 
+def ONNX_ReverseSequenceOp : ONNX_ShapeOpBase<"ReverseSequence", [AllElementTypesMatch<["input", "Y"]>]> {
+  let summary = "the beginning of each sequence of a batch backwards";
+  let description = [{
+    For each place b along `batch_axis` the first `sequence_lens[b]` elements along `time_axis` in reverse order, and the others as they are.
+    `Y` has the shape of `input`.
+
+    **Constraints:** the axes are within the rank and differ; `sequence_lens` has rank 1.
+  }];
+  let arguments = (ins AnyTensor:$input, AnyTensor:$sequence_lens, ONNX_IntDefault<"1">:$batch_axis, ONNX_IntDefault<"0">:$time_axis);
+  let results = (outs AnyTensor:$Y);
+  let hasVerifier = 1;
+}
+
 #endif // CAAT_DIALECTS_ONNX_SHAPE_TD

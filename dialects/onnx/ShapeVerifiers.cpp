@@ -235,3 +235,20 @@ LogicalResult ShapeOp::verify() {
   int64_t begin = clamp(getStart()), end = getEnd() ? clamp(*getEnd()) : data.getRank();
   return verifyShape(*this, "shape", getShape(), {std::max(end - begin, int64_t(0))});
 }
+
+LogicalResult ReverseSequenceOp::verify() {
+  RankedTensorType input = ranked(getInput());
+  if (failed(verifyRank(*this, "sequence_lens", getSequenceLens(), 1)))
+    return failure();
+  if (!input)
+    return success();
+  FailureOr<int64_t> batch = verifyAxis(*this, getBatchAxis(), input.getRank());
+  FailureOr<int64_t> time = verifyAxis(*this, getTimeAxis(), input.getRank());
+  if (failed(batch) || failed(time))
+    return failure();
+  if (*batch == *time)
+    return emitOpError("batch_axis and time_axis are both ") << *batch;
+  if (failed(verifyShape(*this, "sequence_lens", getSequenceLens(), {input.getDimSize(*batch)})))
+    return failure();
+  return verifyShape(*this, "Y", getY(), input.getShape());
+}

@@ -104,7 +104,9 @@ private:
   }
 
   /// Sizes of a result, as the host program computes them.
-  FailureOr<SmallVector<std::string>> outputSizes(uint64_t position) {
+  FailureOr<SmallVector<std::string>> outputSizes(uint64_t position, RankedTensorType type) {
+    if (type.hasStaticShape())
+      return llvm::map_to_vector(type.getShape(), [](int64_t size) { return std::to_string(size); });
     for (auto buffer : func::FuncOp(program.host).getBody().getOps<rt::BufferOp>())
       if (static_cast<uint64_t>(buffer.getPosition()) == position) {
         if (std::optional<SmallVector<std::string>> sizes = sizeTexts(buffer.getResult()))
@@ -143,7 +145,8 @@ private:
     uint64_t position = program.numBuffers("inputs") + program.numBuffers("caches");
     json.attributeArray("outputs", [&] {
       for (auto entry : program.interface.getAs<ArrayAttr>("outputs").getAsRange<DictionaryAttr>()) {
-        FailureOr<SmallVector<std::string>> sizes = outputSizes(position++);
+        FailureOr<SmallVector<std::string>> sizes =
+            outputSizes(position++, cast<RankedTensorType>(entry.getAs<TypeAttr>("type").getValue()));
         good &= succeeded(sizes);
         if (failed(sizes))
           continue;

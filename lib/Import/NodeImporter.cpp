@@ -137,7 +137,7 @@ llvm::Expected<Operation *> GraphImporter::createTyped(Node &node, const Operato
   if (wanted == 0 || (info.outputs >= 0 && wanted > info.outputs))
     return invalid("it has " + Twine(wanted) + " outputs");
 
-  if (node.opType == "Cast")
+  if (node.opType == "Cast" || node.opType == "BitCast")
     if (auto to = dyn_cast_or_null<IntegerAttr>(node.attributes.get("to"))) {
       Type element = elementType(to.getInt(), builder.getContext());
       if (!element)

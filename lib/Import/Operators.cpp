@@ -21,26 +21,34 @@ std::optional<OperatorInfo> caat::importer::lookupOperator(StringRef opType) {
                  unary)
           .Cases({"LeakyRelu", "Gelu", "Swish", "Mish", "HardSwish", "HardSigmoid", "Elu", "Celu", "Selu"}, unary)
           .Cases({"ThresholdedRelu", "Softplus", "Floor", "Ceil", "Round", "Sign", "Not", "IsNaN", "IsInf"}, unary)
+          .Cases({"Tan", "Asin", "Acos", "Atan", "Sinh", "Cosh", "Asinh", "Acosh", "Atanh", "Softsign", "Shrink"},
+                 unary)
+          .Cases({"BitwiseNot", "BitCast", "AveragePool", "LpPool"}, unary)
           .Cases({"Identity", "Cast", "Softmax", "LogSoftmax", "Transpose", "Flatten", "ConstantOfShape"}, unary)
           .Cases({"Shape", "Size", "ArgMax", "ArgMin", "NonZero", "DepthToSpace", "SpaceToDepth"}, unary)
           .Cases({"Add", "Sub", "Mul", "Div", "Pow", "Mod", "And", "Or", "Xor", "Equal", "Greater"}, binary)
           .Cases({"GreaterOrEqual", "Less", "LessOrEqual", "PRelu", "MatMul", "CastLike", "Gather"}, binary)
           .Cases({"GatherND", "GatherElements", "Reshape", "Expand", "Tile", "Unsqueeze", "CumSum"}, binary)
-          .Case("RMSNormalization", binary)
+          .Cases(
+              {"RMSNormalization", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitShift", "CumProd", "ReverseSequence"},
+              binary)
           .Cases({"Where", "GroupNormalization", "ScatterND", "ScatterElements", "Range", "OneHot"},
                  OperatorInfo{3, 3, 1})
           .Cases({"Min", "Max", "Sum", "Mean", "Concat", "Einsum"}, variadic)
           .Cases({"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2"}, reduce)
           .Cases({"ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp", "Squeeze", "Trilu"}, reduce)
           .Case("Clip", OperatorInfo{1, 3, 1})
-          .Cases({"Gemm", "Conv", "QuantizeLinear", "DequantizeLinear", "TensorScatter"}, OperatorInfo{2, 3, 1})
+          .Cases({"Gemm", "Conv", "ConvTranspose", "QuantizeLinear", "DequantizeLinear", "TensorScatter"},
+                 OperatorInfo{2, 3, 1})
           .Case("LayerNormalization", OperatorInfo{2, 3, 3})
           .Case("Attention", OperatorInfo{3, 7, 4})
+          .Case("LinearAttention", OperatorInfo{3, 6, 2})
           .Case("RotaryEmbedding", OperatorInfo{3, 4, 1})
           .Case("Slice", OperatorInfo{3, 5, 1})
           .Case("Pad", OperatorInfo{2, 4, 1})
           .Case("Split", OperatorInfo{1, 2, -1})
           .Case("TopK", OperatorInfo{2, 2, 2})
+          .Case("MaxPool", OperatorInfo{1, 1, 2})
           .Default(none);
   if (info.required < 0)
     return std::nullopt;
@@ -54,17 +62,32 @@ static Type inputElementType(const Node &node, unsigned index) {
 Type caat::importer::resultElementType(const Node &node, unsigned index) {
   Builder b(node.loc.getContext());
   StringRef op = node.opType;
-  enum Rule { Input0, Input1, Input2, Bool, Int64, Cast, ShapeValue, TopK, Layer, Attention, Quantize, Dequantize };
+  enum Rule {
+    Input0,
+    Input1,
+    Input2,
+    Bool,
+    Int64,
+    Cast,
+    ShapeValue,
+    TopK,
+    Layer,
+    Attention,
+    LinearAttention,
+    Quantize,
+    Dequantize
+  };
   Rule rule = llvm::StringSwitch<Rule>(op)
                   .Cases({"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "IsNaN", "IsInf"}, Bool)
                   .Cases({"Shape", "Size", "ArgMax", "ArgMin", "NonZero"}, Int64)
                   .Cases({"Where", "CastLike", "RMSNormalization"}, Input1)
                   .Case("OneHot", Input2)
-                  .Case("Cast", Cast)
+                  .Cases({"Cast", "BitCast"}, Cast)
                   .Case("ConstantOfShape", ShapeValue)
-                  .Case("TopK", TopK)
+                  .Cases({"TopK", "MaxPool"}, TopK)
                   .Case("LayerNormalization", Layer)
                   .Case("Attention", Attention)
+                  .Case("LinearAttention", LinearAttention)
                   .Case("QuantizeLinear", Quantize)
                   .Case("DequantizeLinear", Dequantize)
                   .Default(Input0);
@@ -94,6 +117,10 @@ Type caat::importer::resultElementType(const Node &node, unsigned index) {
     return index == 0 ? inputElementType(node, 0) : elementType(node.intAttribute("stash_type", 1), b.getContext());
   case Attention:
     return inputElementType(node, index == 1 ? 1 : index == 2 ? 2 : 0);
+  case LinearAttention: // the state has a type of its own where there is one before
+    if (Type state = index == 1 ? inputElementType(node, 3) : Type())
+      return state;
+    return inputElementType(node, 0);
   case Quantize:
     if (Type zeroPoint = inputElementType(node, 2))
       return zeroPoint;
@@ -116,6 +143,8 @@ Type caat::importer::customElementType(const Node &node, unsigned index) {
     return index == 1 || index == 2 ? b.getF32Type() : inputElementType(node, 0); // mean and inverse deviation
   if (op == "MatMulInteger" || op == "ConvInteger")
     return b.getI32Type();
+  if (op == "QLinearMatMul" || op == "QLinearConv")
+    return inputElementType(node, 7); // of the result's zero point
   if (op == "DynamicQuantizeLinear")
     return index == 1 ? Type(b.getF32Type()) : b.getIntegerType(8, /*isSigned=*/false);
   if (op == "Dropout" && index == 1)

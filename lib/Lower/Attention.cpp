@@ -14,14 +14,19 @@ namespace lower {
 std::pair<Value, Value> visibleKeys(ScalarBuilder &s, const AttentionProblem &p, Value batch, Value token) {
   Value begin, end = s.value(p.total);
   Value position = s.value(s.add(p.past, OpFoldResult(token)));
-  if (p.lengths)
-    end = s.min(end, s.cast(extract(s, p.lengths, batch), s.b.getIndexType()));
+  if (p.lengths) { // a cache that others fill: the tokens are the last of the valid ones
+    Value length = s.cast(extract(s, p.lengths, batch), s.b.getIndexType());
+    end = s.min(end, length);
+    position = s.add(s.sub(length, s.value(p.tokens)), token);
+  }
   if (p.causal)
     end = s.min(end, s.add(position, s.index(1)));
   if (p.right >= 0)
     end = s.min(end, s.add(position, s.index(p.right + 1)));
+  if (p.lengths) // which may be fewer than the tokens
+    end = s.max(end, s.index(0));
   if (p.left >= 0) {
-    begin = arith::MaxSIOp::create(s.b, s.loc, s.index(0), s.sub(position, s.index(p.left)));
+    begin = s.max(s.index(0), s.sub(position, s.index(p.left)));
     begin = s.min(begin, end);
   }
   return {begin, end};
@@ -80,8 +85,18 @@ static Value chooseForm(ScalarBuilder s, const AttentionProblem &p) {
     return attentionDecode(s, p, out);
   PrefillPlan plan = planPrefill(s, p);
   OpFoldResult pairs = plan.pairs, rows = plan.rows, size = s.b.getIndexAttr(p.size);
-  PrefillBuffers buffers = {out, empty(s, {pairs, rows, size}, element), empty(s, {pairs, rows, p.total}, element),
-                            empty(s, {pairs, rows, valueSize}, element)};
+  Type compute = computeType(element);
+  PrefillBuffers buffers = {out,
+                            empty(s, {pairs, rows, size}, compute),
+                            empty(s, {pairs, rows, p.total}, compute),
+                            empty(s, {pairs, rows, valueSize}, compute),
+                            Value(),
+                            Value()};
+  if (compute != element) { // the library's products are of f32
+    OpFoldResult kvHeads = s.b.getIndexAttr(p.kvHeads);
+    buffers.keys = empty(s, {p.batch, kvHeads, p.total, size}, compute);
+    buffers.values = empty(s, {p.batch, kvHeads, p.total, valueSize}, compute);
+  }
   if (tokens)
     return attentionPrefill(s, p, plan, buffers);
 
@@ -99,8 +114,6 @@ struct AttentionPattern : OpRewritePattern<onnx::AttentionOp> {
   using OpRewritePattern::OpRewritePattern;
 
   LogicalResult matchAndRewrite(onnx::AttentionOp op, PatternRewriter &rewriter) const override {
-    if (op.getQkMatmulOutput() && !op.getQkMatmulOutput().use_empty())
-      return rewriter.notifyMatchFailure(op, "the output qk_matmul_output is used");
     ScalarBuilder s{rewriter, op.getLoc()};
     AttentionProblem p;
     p.query = tokenMajor(s, op.getQ(), op.getQNumHeads());
@@ -142,11 +155,12 @@ struct AttentionPattern : OpRewritePattern<onnx::AttentionOp> {
       results.push_back(castTo(s, presentKeys, op.getPresentKey().getType()));
     if (op.getPresentValue())
       results.push_back(castTo(s, presentValues, op.getPresentValue().getType()));
-    if (op.getQkMatmulOutput()) // unused
-      results.push_back(empty(s,
-                              refine(tensorType(op.getQkMatmulOutput()),
-                                     {p.batch, rewriter.getIndexAttr(p.heads), p.tokens, p.total}, rewriter),
-                              queryType.getElementType()));
+    if (Value scores = op.getQkMatmulOutput()) {
+      auto type = tensorType(scores);
+      Dims dims = {p.batch, rewriter.getIndexAttr(p.heads), p.tokens, p.total};
+      results.push_back(scores.use_empty() ? empty(s, refine(type, dims, rewriter), type.getElementType())
+                                           : attentionScores(s, p, op.getQkMatmulOutputMode(), type));
+    }
     rewriter.replaceOp(op, results);
     return success();
   }

@@ -42,9 +42,10 @@ struct PrefillPlan {
 PrefillPlan planPrefill(ScalarBuilder s, const AttentionProblem &p);
 
 /// Destination [B, S, H, Dv] and scratch memory [pairs, rows, D], [pairs, rows, T], [pairs, rows, Dv], made by the
-/// caller outside of any branch or loop.
+/// caller outside of any branch or loop; [B, KV, T, D] and [B, KV, T, Dv] in f32 where keys and values are 16-bit
+/// floats.
 struct PrefillBuffers {
-  mlir::Value out, query, scores, result;
+  mlir::Value out, query, scores, result, keys, values;
 };
 
 /// One generated kernel with a row per (batch row, token, KV head), for at most decodeTokens tokens, into `out`.
@@ -52,6 +53,9 @@ mlir::Value attentionDecode(ScalarBuilder s, const AttentionProblem &p, mlir::Va
 /// Blocks of query rows: library product, softmax by rows, library product.
 mlir::Value attentionPrefill(ScalarBuilder s, const AttentionProblem &p, const PrefillPlan &plan,
                              PrefillBuffers buffers);
+
+/// Scores [B, H, S, T] as qk_matmul_output_mode says: 0 raw, 1 soft-capped, 2 masked too, 3 after softmax.
+mlir::Value attentionScores(ScalarBuilder s, const AttentionProblem &p, int64_t mode, mlir::RankedTensorType type);
 
 } // namespace caat::lower
 

@@ -109,7 +109,14 @@ static Value takeKeys(ScalarBuilder &s, const Block &block, Value flat, int64_t 
 }
 
 Value attentionPrefill(ScalarBuilder s, const AttentionProblem &p, const PrefillPlan &plan, PrefillBuffers buffers) {
-  Value keys = collapsed(s, p.keys, 0, 2), values = collapsed(s, p.values, 0, 2);
+  auto widened = [&](Value cache, Value buffer) {
+    if (!buffer)
+      return cache;
+    Value valid = slice(s, cache, zeros(s, 4), dimsOf(s, buffer));
+    return linalg::CopyOp::create(s.b, s.loc, valid, buffer).getResult(0);
+  };
+  Value keys = collapsed(s, widened(p.keys, buffers.keys), 0, 2);
+  Value values = collapsed(s, widened(p.values, buffers.values), 0, 2);
   Value pairCount = s.value(s.mul(p.batch, s.b.getIndexAttr(p.kvHeads))), tokenCount = s.value(p.tokens);
   Value zero = s.index(0), blockSize = s.index(plan.blockTokens), fitting = plan.pairs;
 

@@ -89,7 +89,9 @@ struct SplitPattern : OpRewritePattern<onnx::SplitOp> {
     for (auto [size, result] : llvm::zip_equal(parts, op.getOutputs())) {
       auto type = tensorType(result);
       sizes[axis] = type.isDynamicDim(axis) ? size : OpFoldResult(rewriter.getIndexAttr(type.getDimSize(axis)));
-      results.push_back(castTo(s, slice(s, op.getInput(), offsets, sizes), type));
+      bool none = type.getDimSize(axis) == 0; // its place may be the end, which no slice begins at
+      Value part = none ? empty(s, sizes, type.getElementType()) : slice(s, op.getInput(), offsets, sizes);
+      results.push_back(castTo(s, part, type));
       offsets[axis] = s.add(offsets[axis], sizes[axis]);
     }
     rewriter.replaceOp(op, results);
@@ -395,7 +397,10 @@ struct ConstantOfShapePattern : OpRewritePattern<onnx::ConstantOfShapeOp> {
       auto scalar = dyn_cast<TypedAttr>(*value.value_begin<Attribute>());
       if (!scalar)
         return rewriter.notifyMatchFailure(op, "value is no number");
-      element = arith::ConstantOp::create(rewriter, op.getLoc(), scalar);
+      if (auto integer = dyn_cast<IntegerAttr>(scalar))
+        element = s.integer(type.getElementType(), integer.getValue());
+      else
+        element = arith::ConstantOp::create(rewriter, op.getLoc(), scalar);
     }
     rewriter.replaceOp(op, castTo(s, filled(s, dims, element), type));
     return success();
@@ -465,7 +470,8 @@ struct SpaceToDepthPattern : OpRewritePattern<onnx::SpaceToDepthOp> {
                    : arith::DivUIOp::create(rewriter, op.getLoc(), s.value(size), s.value(block)).getResult();
       x = expanded(s, x, dim, {blocks, block});
     }
-    x = transposed(s, x, {0, 3, 5, 1, 2, 4});
+    bool depthFirst = op.getMode() == "DCR"; // block row, block column, channel
+    x = transposed(s, x, depthFirst ? ArrayRef<int64_t>{0, 3, 5, 1, 2, 4} : ArrayRef<int64_t>{0, 1, 3, 5, 2, 4});
     rewriter.replaceOp(op, castTo(s, collapsed(s, x, 1, 4), op.getOutput().getType()));
     return success();
   }

@@ -2,7 +2,7 @@
 //
 // Element-wise onnx ops to one linalg.generic each. A formula is a function from the op (for its attributes) and the
 // operands' scalars to the result's scalar; the rest (broadcasting, widening of 16-bit floats) is common.
-#include "lib/Lower/OnnxLowering.h"
+#include "lib/Lower/MiniFloat.h"
 
 using namespace mlir;
 using namespace caat::lower;
@@ -24,7 +24,7 @@ struct ElementwisePattern : RewritePattern {
       return failure();
     for (Type other : llvm::concat<const Type>(op->getOperandTypes(), op->getResultTypes())) {
       auto tensor = dyn_cast<RankedTensorType>(other);
-      if (!tensor || tensor.getElementType().isUnsignedInteger() || !tensor.getElementType().isIntOrFloat())
+      if (!tensor || !tensor.getElementType().isIntOrFloat())
         return rewriter.notifyMatchFailure(op, "element type without arithmetic");
     }
     // CastLike's second operand only names a type.
@@ -85,15 +85,37 @@ static Value sign(ScalarBuilder &s, Value x) {
 
 /// ONNX Mod: C's remainder (the dividend's sign) with fmod, else the divisor's sign.
 static Value modulo(ScalarBuilder &s, Operation *op, Scalars x) {
-  bool isFloat = isa<FloatType>(x[0].getType());
-  Value remainder = isFloat ? arith::RemFOp::create(s.b, s.loc, x[0], x[1]).getResult()
-                            : arith::RemSIOp::create(s.b, s.loc, x[0], x[1]).getResult();
+  Value remainder = s.rem(x[0], x[1]);
   if (cast<onnx::ModOp>(op).getFmod())
     return remainder;
   Value zero = s.constant(x[0].getType(), 0);
   Value differs = arith::XOrIOp::create(s.b, s.loc, s.less(remainder, zero), s.less(x[1], zero));
   Value adjust = arith::AndIOp::create(s.b, s.loc, differs, s.logicalNot(s.equal(remainder, zero)));
   return s.select(adjust, s.add(remainder, x[1]), remainder);
+}
+
+/// Integer power by squaring, modulo the width. A negative exponent gives the integer part: 0 but for bases 1 and -1.
+static Value integerPower(ScalarBuilder &s, Value base, Value exponent) {
+  Type type = base.getType(), i64 = s.b.getI64Type();
+  Value zero = s.constant(type, 0), one = s.constant(type, 1);
+  bool negative = !exponent.getType().isUnsignedInteger();
+  exponent = s.cast(exponent, i64);
+  Value places = s.signless(exponent), unit = s.constant(i64, 1);
+  auto loop = scf::ForOp::create(s.b, s.loc, s.index(0), s.index(64), s.index(1), ValueRange{one, base, places},
+                                 [&](OpBuilder &b, Location loc, Value, ValueRange state) {
+                                   ScalarBuilder in{b, loc};
+                                   Value odd = in.cast(in.bitAnd(state[2], unit), b.getI1Type());
+                                   Value rest = arith::ShRUIOp::create(b, loc, state[2], unit);
+                                   scf::YieldOp::create(b, loc,
+                                                        ValueRange{in.select(odd, in.mul(state[0], state[1]), state[0]),
+                                                                   in.mul(state[1], state[1]), rest});
+                                 });
+  Value power = loop.getResult(0);
+  if (!negative)
+    return power;
+  // 1 and -1 to a negative power are what they are to the power modulo 2^64, whose lowest bit is the same.
+  Value isUnit = s.equal(s.abs(base), one), below = s.less(exponent, s.constant(i64, 0));
+  return s.select(s.bitAnd(below, s.logicalNot(isUnit)), zero, power);
 }
 
 /// X ** Y in X's type. Small constant exponents become products.
@@ -121,7 +143,7 @@ static Value power(ScalarBuilder &s, Operation *, Scalars x) {
     Type wide = s.b.getF64Type();
     return s.cast(math::PowFOp::create(s.b, s.loc, s.cast(base, wide), s.cast(x[1], wide)), type);
   }
-  return math::IPowIOp::create(s.b, s.loc, base, s.cast(x[1], type));
+  return integerPower(s, base, x[1]);
 }
 
 static Value clip(ScalarBuilder &s, Operation *op, Scalars x) {
@@ -139,13 +161,32 @@ template <typename MathOp> static Value unary(ScalarBuilder &s, Operation *, Sca
   return MathOp::create(s.b, s.loc, x[0], kFastMath);
 }
 
+template <typename MathOp> static Value exactly(ScalarBuilder &s, Operation *, Scalars x) {
+  return MathOp::create(s.b, s.loc, x[0]);
+}
+
+/// In double precision for the sake of integers, for which lambd and bias may be fractions.
+static Value shrink(ScalarBuilder &s, Operation *op, Scalars x) {
+  auto shrinkOp = cast<onnx::ShrinkOp>(op);
+  Type type = x[0].getType(), compute = isa<FloatType>(type) ? type : Type(s.b.getF64Type());
+  Value value = s.cast(x[0], compute), bias = s.constant(compute, shrinkOp.getBias().convertToDouble());
+  Value limit = s.constant(compute, shrinkOp.getLambd().convertToDouble()), zero = s.constant(compute, 0);
+  Value above = s.select(s.less(limit, value), s.sub(value, bias), zero);
+  return s.cast(s.select(s.less(value, s.neg(limit)), s.add(value, bias), above), type);
+}
+
+template <typename CastOp> static Value convert(ScalarBuilder &s, Operation *op, Scalars x) {
+  Type type = getElementTypeOrSelf(op->getResult(0));
+  if (!isMiniFloat(type) || x[0].getType() == type)
+    return s.cast(x[0], type);
+  auto castOp = cast<CastOp>(op);
+  MiniFloatOptions options = {castOp.getSaturate() != 0, castOp.getRoundMode()};
+  return narrowToMiniFloat(s, s.cast(x[0], s.b.getF32Type()), cast<FloatType>(type), options);
+}
+
 static void populateUnary(RewritePatternSet &patterns) {
   add<onnx::NegOp>(patterns, [](ScalarBuilder &s, Operation *, Scalars x) { return s.neg(x[0]); });
-  add<onnx::AbsOp>(patterns, [](ScalarBuilder &s, Operation *, Scalars x) -> Value {
-    if (isa<FloatType>(x[0].getType()))
-      return math::AbsFOp::create(s.b, s.loc, x[0], kFastMath);
-    return math::AbsIOp::create(s.b, s.loc, x[0]);
-  });
+  add<onnx::AbsOp>(patterns, [](ScalarBuilder &s, Operation *, Scalars x) { return s.abs(x[0]); });
   add<onnx::SqrtOp>(patterns, unary<math::SqrtOp>);
   add<onnx::ReciprocalOp>(
       patterns, [](ScalarBuilder &s, Operation *, Scalars x) { return s.div(s.constant(x[0].getType(), 1), x[0]); });
@@ -196,17 +237,30 @@ static void populateUnary(RewritePatternSet &patterns) {
   add<onnx::FloorOp>(patterns, unary<math::FloorOp>);
   add<onnx::CeilOp>(patterns, unary<math::CeilOp>);
   add<onnx::RoundOp>(patterns, unary<math::RoundEvenOp>);
+  add<onnx::BitwiseNotOp>(patterns, [](ScalarBuilder &s, Operation *, Scalars x) {
+    return s.bitXor(x[0], s.integer(x[0].getType(), APInt::getAllOnes(64)));
+  });
   add<onnx::NotOp>(patterns, [](ScalarBuilder &s, Operation *, Scalars x) { return s.logicalNot(x[0]); });
   add<onnx::ExpOp>(patterns, unary<math::ExpOp>);
   add<onnx::LogOp>(patterns, unary<math::LogOp>);
   // No flags: angles are large, and approximations of them are wrong by more than rounding.
-  add<onnx::SinOp>(patterns, [](ScalarBuilder &s, Operation *, Scalars x) -> Value {
-    return math::SinOp::create(s.b, s.loc, x[0]);
-  });
-  add<onnx::CosOp>(patterns, [](ScalarBuilder &s, Operation *, Scalars x) -> Value {
-    return math::CosOp::create(s.b, s.loc, x[0]);
-  });
+  add<onnx::SinOp>(patterns, exactly<math::SinOp>);
+  add<onnx::CosOp>(patterns, exactly<math::CosOp>);
   add<onnx::TanhOp>(patterns, unary<math::TanhOp>);
+  // The same holds near the poles and ends of these.
+  add<onnx::TanOp>(patterns, exactly<math::TanOp>);
+  add<onnx::AsinOp>(patterns, exactly<math::AsinOp>);
+  add<onnx::AcosOp>(patterns, exactly<math::AcosOp>);
+  add<onnx::AtanOp>(patterns, exactly<math::AtanOp>);
+  add<onnx::SinhOp>(patterns, exactly<math::SinhOp>);
+  add<onnx::CoshOp>(patterns, exactly<math::CoshOp>);
+  add<onnx::AsinhOp>(patterns, exactly<math::AsinhOp>);
+  add<onnx::AcoshOp>(patterns, exactly<math::AcoshOp>);
+  add<onnx::AtanhOp>(patterns, exactly<math::AtanhOp>);
+  add<onnx::SoftsignOp>(patterns, [](ScalarBuilder &s, Operation *, Scalars x) {
+    return s.div(x[0], s.add(s.constant(x[0].getType(), 1), s.abs(x[0])));
+  });
+  add<onnx::ShrinkOp>(patterns, shrink);
   add<onnx::ErfOp>(patterns, unary<math::ErfOp>);
   add<onnx::SignOp>(patterns, [](ScalarBuilder &s, Operation *, Scalars x) { return sign(s, x[0]); });
   add<onnx::GeluOp>(patterns, gelu);
@@ -224,11 +278,21 @@ static void populateUnary(RewritePatternSet &patterns) {
       result = arith::OrIOp::create(s.b, s.loc, result, s.equal(x[0], s.constant(type, -infinity)));
     return result;
   });
-  auto cast = [](ScalarBuilder &s, Operation *op, Scalars x) {
-    return s.cast(x[0], getElementTypeOrSelf(op->getResult(0)));
-  };
-  add<onnx::CastOp>(patterns, cast, /*exact=*/true);
-  add<onnx::CastLikeOp>(patterns, cast, /*exact=*/true);
+  add<onnx::CastOp>(patterns, convert<onnx::CastOp>, /*exact=*/true);
+  add<onnx::CastLikeOp>(patterns, convert<onnx::CastLikeOp>, /*exact=*/true);
+  add<onnx::BitCastOp>(
+      patterns,
+      [](ScalarBuilder &s, Operation *op, Scalars x) {
+        Type to = getElementTypeOrSelf(op->getResult(0));
+        Value bits = s.signless(x[0]);
+        if (to.isInteger(1) || bits.getType().isInteger(1)) // a byte of 0 or 1
+          return s.cast(x[0], to);
+        Type plain = s.b.getIntegerType(to.getIntOrFloatBitWidth());
+        if (bits.getType() != plain)
+          bits = arith::BitcastOp::create(s.b, s.loc, plain, bits);
+        return isa<FloatType>(to) ? arith::BitcastOp::create(s.b, s.loc, to, bits).getResult() : s.as(bits, to);
+      },
+      /*exact=*/true);
 }
 
 template <bool isMax> static Value extreme(ScalarBuilder &s, Operation *, Scalars x) {
@@ -252,14 +316,14 @@ static void populateBinary(RewritePatternSet &patterns) {
   add<onnx::DivOp>(patterns, [](ScalarBuilder &s, Operation *, Scalars x) { return s.inOrder().div(x[0], x[1]); });
   add<onnx::ModOp>(patterns, modulo);
   add<onnx::PowOp>(patterns, power);
-  add<onnx::AndOp>(patterns, [](ScalarBuilder &s, Operation *, Scalars x) -> Value {
-    return arith::AndIOp::create(s.b, s.loc, x[0], x[1]);
-  });
-  add<onnx::OrOp>(patterns, [](ScalarBuilder &s, Operation *, Scalars x) -> Value {
-    return arith::OrIOp::create(s.b, s.loc, x[0], x[1]);
-  });
-  add<onnx::XorOp>(patterns, [](ScalarBuilder &s, Operation *, Scalars x) -> Value {
-    return arith::XOrIOp::create(s.b, s.loc, x[0], x[1]);
+  add<onnx::AndOp>(patterns, [](ScalarBuilder &s, Operation *, Scalars x) { return s.bitAnd(x[0], x[1]); });
+  add<onnx::OrOp>(patterns, [](ScalarBuilder &s, Operation *, Scalars x) { return s.bitOr(x[0], x[1]); });
+  add<onnx::XorOp>(patterns, [](ScalarBuilder &s, Operation *, Scalars x) { return s.bitXor(x[0], x[1]); });
+  add<onnx::BitwiseAndOp>(patterns, [](ScalarBuilder &s, Operation *, Scalars x) { return s.bitAnd(x[0], x[1]); });
+  add<onnx::BitwiseOrOp>(patterns, [](ScalarBuilder &s, Operation *, Scalars x) { return s.bitOr(x[0], x[1]); });
+  add<onnx::BitwiseXorOp>(patterns, [](ScalarBuilder &s, Operation *, Scalars x) { return s.bitXor(x[0], x[1]); });
+  add<onnx::BitShiftOp>(patterns, [](ScalarBuilder &s, Operation *op, Scalars x) {
+    return s.shift(x[0], x[1], cast<onnx::BitShiftOp>(op).getDirection() == "LEFT");
   });
   add<onnx::EqualOp>(patterns, [](ScalarBuilder &s, Operation *, Scalars x) { return s.equal(x[0], x[1]); });
   add<onnx::LessOp>(patterns, [](ScalarBuilder &s, Operation *, Scalars x) { return s.less(x[0], x[1]); });

@@ -127,16 +127,39 @@ struct GatherNDPattern : OpRewritePattern<onnx::GatherNDOp> {
   }
 };
 
+struct ReverseSequencePattern : OpRewritePattern<onnx::ReverseSequenceOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(onnx::ReverseSequenceOp op, PatternRewriter &rewriter) const override {
+    ScalarBuilder s{rewriter, op.getLoc()};
+    auto type = tensorType(op.getY());
+    int64_t rank = type.getRank(), batch = normalizeAxis(op.getBatchAxis(), rank),
+            time = normalizeAxis(op.getTimeAxis(), rank);
+    Dims dims = dimsOf(s, op.getInput());
+    Value size = s.value(dims[time]);
+    rewriter.replaceOp(op, indexed(s, type, dims, [&](ScalarBuilder &in, Scalars at) -> Value {
+                         Value length = tensor::ExtractOp::create(in.b, in.loc, op.getSequenceLens(), at[batch]);
+                         length = in.cast(length, in.b.getIndexType());
+                         SmallVector<Value> from(at);
+                         Value mirrored = in.sub(in.sub(length, in.index(1)), at[time]);
+                         from[time] = in.wrapIndex(in.select(in.less(at[time], length), mirrored, at[time]), size);
+                         return tensor::ExtractOp::create(in.b, in.loc, op.getInput(), from);
+                       }));
+    return success();
+  }
+};
+
 struct OneHotPattern : OpRewritePattern<onnx::OneHotOp> {
   using OpRewritePattern::OpRewritePattern;
 
   LogicalResult matchAndRewrite(onnx::OneHotOp op, PatternRewriter &rewriter) const override {
     ScalarBuilder s{rewriter, op.getLoc()};
-    auto type = tensorType(op.getOutput()), indexType = tensorType(op.getIndices());
+    auto type = tensorType(op.getOutput());
     int64_t axis = normalizeAxis(op.getAxis(), type.getRank());
-    if (!indexType.getElementType().isSignlessInteger())
-      return rewriter.notifyMatchFailure(op, "indices are not signed integers");
-    OpFoldResult depth = indexElements(s, op.getDepth())[0];
+    auto number = onnx::constantFloat(op.getDepth()); // the depth may be a float, and the indices too
+    OpFoldResult depth = number && *number >= 0 && *number < 1e9
+                             ? OpFoldResult(rewriter.getIndexAttr(static_cast<int64_t>(*number)))
+                             : indexElements(s, op.getDepth())[0];
     Dims dims = dimsOf(s, op.getIndices());
     dims.insert(dims.begin() + axis, depth);
     SmallVector<AffineExpr> exprs;
@@ -266,8 +289,8 @@ struct TensorScatterPattern : OpRewritePattern<onnx::TensorScatterOp> {
 } // namespace
 
 void populateOnnxGatherToLinalgPatterns(RewritePatternSet &patterns) {
-  patterns.add<GatherPattern, GatherElementsPattern, GatherNDPattern, OneHotPattern, ScatterElementsPattern,
-               ScatterNDPattern, TensorScatterPattern>(patterns.getContext());
+  patterns.add<GatherPattern, GatherElementsPattern, GatherNDPattern, ReverseSequencePattern, OneHotPattern,
+               ScatterElementsPattern, ScatterNDPattern, TensorScatterPattern>(patterns.getContext());
 }
 
 } // namespace caat

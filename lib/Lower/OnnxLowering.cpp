@@ -30,15 +30,18 @@ std::optional<SmallVector<int64_t>> constantInts(Value value) {
   auto elements = dyn_cast_if_present<DenseIntElementsAttr>(constantValue(value));
   if (!elements)
     return std::nullopt;
-  return llvm::map_to_vector(elements.getValues<APInt>(), [](const APInt &i) { return i.getSExtValue(); });
+  bool isUnsigned = elements.getElementType().isUnsignedInteger();
+  return llvm::map_to_vector(elements.getValues<APInt>(), [&](const APInt &i) -> int64_t {
+    return isUnsigned ? i.getZExtValue() : i.getSExtValue();
+  });
 }
 
 Value splatScalar(ScalarBuilder s, Value value, Type type) {
   auto elements = constantValue(value);
   if (!elements || !elements.isSplat() || !elements.getElementType().isIntOrFloat())
     return {};
-  if (elements.getElementType().isUnsignedInteger())
-    return {};
+  if (isa<IntegerType>(elements.getElementType()))
+    return s.cast(s.integer(elements.getElementType(), elements.getSplatValue<APInt>()), type);
   Value scalar = arith::ConstantOp::create(s.b, s.loc, cast<TypedAttr>(elements.getSplatValue<Attribute>()));
   return s.cast(scalar, type);
 }
@@ -212,21 +215,22 @@ Value mapped(ScalarBuilder s, RankedTensorType type, ArrayRef<OpFoldResult> dims
   tensorMaps.push_back(AffineMap::getMultiDimIdentityMap(type.getRank(), s.b.getContext()));
   Value out = empty(s, refine(type, dims, s.b), element);
   SmallVector<utils::IteratorType> iterators(type.getRank(), utils::IteratorType::parallel);
-  auto generic = linalg::GenericOp::create(
-      s.b, s.loc, type, tensors, out, tensorMaps, iterators, [&](OpBuilder &inner, Location loc, ValueRange args) {
-        ScalarBuilder in{inner, loc};
-        SmallVector<Value> values(scalars);
-        auto arg = args.begin();
-        for (Value &value : values)
-          if (!value) {
-            value = *arg++;
-            if (!exact)
-              value = in.cast(value, computeType(value.getType()));
-          }
-        Value result = body(in, values);
-        linalg::YieldOp::create(inner, loc, exact ? result : in.cast(result, element));
-      });
-  return generic.getResult(0);
+  auto generic =
+      linalg::GenericOp::create(s.b, s.loc, out.getType(), tensors, out, tensorMaps, iterators,
+                                [&](OpBuilder &inner, Location loc, ValueRange args) {
+                                  ScalarBuilder in{inner, loc};
+                                  SmallVector<Value> values(scalars);
+                                  auto arg = args.begin();
+                                  for (Value &value : values)
+                                    if (!value) {
+                                      value = *arg++;
+                                      if (!exact)
+                                        value = in.cast(value, computeType(value.getType()));
+                                    }
+                                  Value result = body(in, values);
+                                  linalg::YieldOp::create(inner, loc, exact ? result : in.cast(result, element));
+                                });
+  return castTo(s, generic.getResult(0), type); // sizes may be known better than the type says
 }
 
 Value elementwise(ScalarBuilder s, RankedTensorType type, ArrayRef<OpFoldResult> dims, ValueRange inputs, ScalarFn body,
@@ -274,6 +278,8 @@ Value reduce(ScalarBuilder s, ValueRange inputs, ArrayRef<AffineMap> maps, Array
   SmallVector<AffineMap> allMaps(maps);
   allMaps.push_back(AffineMap::get(rank, 0, exprs, context));
   Value init = filled(s, kept, accumulator);
+  if (llvm::any_of(dims, isZeroInteger))
+    return init;
   Type accumulatorType = accumulator.getType();
   auto generic = linalg::GenericOp::create(s.b, s.loc, init.getType(), inputs, init, allMaps, iterators,
                                            [&](OpBuilder &inner, Location loc, ValueRange args) {

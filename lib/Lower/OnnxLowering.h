@@ -31,7 +31,8 @@ inline constexpr auto kInOrderFastMath = mlir::arith::FastMathFlags::contract | 
                                          mlir::arith::FastMathFlags::nsz | mlir::arith::FastMathFlags::arcp;
 inline constexpr auto kMaxFastMath = kFastMath | mlir::arith::FastMathFlags::nnan;
 
-/// Scalar arithmetic at one place: integer or floating-point by the operands' type.
+/// Scalar arithmetic at one place: integer or floating-point, signed or unsigned, by the operands' type. Unsigned
+/// scalars keep their type uiN; what arith, which knows signless integers only, computes is cast to and fro.
 struct ScalarBuilder {
   mlir::OpBuilder &b;
   mlir::Location loc;
@@ -41,14 +42,21 @@ struct ScalarBuilder {
   ScalarBuilder inOrder() const { return {b, loc, kInOrderFastMath}; }
 
   mlir::Value constant(mlir::Type type, double value);
+  mlir::Value integer(mlir::Type type, const llvm::APInt &value);
   mlir::Value index(int64_t value);
   mlir::Value add(mlir::Value x, mlir::Value y);
   mlir::Value sub(mlir::Value x, mlir::Value y);
   mlir::Value mul(mlir::Value x, mlir::Value y);
-  mlir::Value div(mlir::Value x, mlir::Value y);
+  mlir::Value div(mlir::Value x, mlir::Value y); // integers towards zero; by 0: anything, but no trap
+  mlir::Value rem(mlir::Value x, mlir::Value y); // with the sign of x
   mlir::Value max(mlir::Value x, mlir::Value y); // propagates NaN
   mlir::Value min(mlir::Value x, mlir::Value y); // propagates NaN
   mlir::Value fma(mlir::Value x, mlir::Value y, mlir::Value z) { return add(mul(x, y), z); }
+  mlir::Value bitAnd(mlir::Value x, mlir::Value y);
+  mlir::Value bitOr(mlir::Value x, mlir::Value y);
+  mlir::Value bitXor(mlir::Value x, mlir::Value y);
+  mlir::Value shift(mlir::Value x, mlir::Value places, bool left);
+  mlir::Value abs(mlir::Value x);
   mlir::Value neg(mlir::Value x);
   mlir::Value exp(mlir::Value x);
   mlir::Value sigmoid(mlir::Value x);
@@ -67,12 +75,18 @@ struct ScalarBuilder {
   mlir::OpFoldResult min(mlir::OpFoldResult x, mlir::OpFoldResult y);
   mlir::OpFoldResult product(llvm::ArrayRef<mlir::OpFoldResult> factors);
   mlir::Value value(mlir::OpFoldResult x);
+  /// The same bits as an integer without sign, and as an integer of `type`, of the same width.
+  mlir::Value signless(mlir::Value x);
+  mlir::Value as(mlir::Value x, mlir::Type type);
 };
 
 mlir::RankedTensorType tensorType(mlir::Value value);
 
 /// The type that arithmetic on elements of `type` is done in: f32 for 16-bit floats, else `type`.
 mlir::Type computeType(mlir::Type type);
+
+/// The neutral element of a maximum (or minimum) of `type`.
+mlir::Value extremeInit(ScalarBuilder &s, mlir::Type type, bool isMax);
 
 /// `axis` counted from the end when negative.
 int64_t normalizeAxis(int64_t axis, int64_t rank);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Products of two activations. onnx.MatMul by a weight is left to the pass that packs weights.
+#include "dialects/onnx/Einsum.h"
 #include "lib/Lower/OnnxLowering.h"
 
 using namespace mlir;
@@ -10,7 +11,11 @@ namespace caat {
 
 bool isWeightProduct(Operation *op) {
   auto product = dyn_cast<onnx::MatMulOp>(op);
-  return product && tensorType(product.getB()).getRank() == 2 && isWeightExpression(withoutHeld(product.getB()));
+  if (!product)
+    return false;
+  auto type = tensorType(product.getB());
+  return type.getRank() == 2 && isa<FloatType>(type.getElementType()) &&
+         isWeightExpression(withoutHeld(product.getB()));
 }
 
 namespace lower {
@@ -60,8 +65,6 @@ struct MatMulPattern : OpRewritePattern<onnx::MatMulOp> {
       return failure();
     ScalarBuilder s{rewriter, op.getLoc()};
     Value a = op.getA(), b = op.getB();
-    if (!isa<FloatType>(tensorType(a).getElementType()))
-      return rewriter.notifyMatchFailure(op, "integer product");
     // A vector is a matrix of one row (A) or one column (B) whose dimension is dropped again.
     bool row = tensorType(a).getRank() == 1, column = tensorType(b).getRank() == 1;
     if (row)
@@ -104,8 +107,6 @@ struct GemmPattern : OpRewritePattern<onnx::GemmOp> {
 
   LogicalResult matchAndRewrite(onnx::GemmOp op, PatternRewriter &rewriter) const override {
     auto type = tensorType(op.getY());
-    if (!isa<FloatType>(type.getElementType()))
-      return rewriter.notifyMatchFailure(op, "integer product");
     ScalarBuilder s{rewriter, op.getLoc()};
     Value a = op.getTransA() ? transposed(s, op.getA(), {1, 0}) : op.getA();
     Dims dims = {dimOf(s, a, 0), dimOf(s, op.getB(), op.getTransB() ? 0 : 1)};
@@ -121,46 +122,35 @@ struct GemmPattern : OpRewritePattern<onnx::GemmOp> {
   }
 };
 
-/// One loop per letter. Ellipses and letters that occur twice in a term have no lowering.
+/// One loop for each letter and each dimension of an ellipsis.
 struct EinsumPattern : OpRewritePattern<onnx::EinsumOp> {
   using OpRewritePattern::OpRewritePattern;
 
   LogicalResult matchAndRewrite(onnx::EinsumOp op, PatternRewriter &rewriter) const override {
-    std::string equation = op.getEquation().str();
-    llvm::erase(equation, ' ');
-    if (equation.find('.') != std::string::npos)
-      return rewriter.notifyMatchFailure(op, "the equation has an ellipsis");
-    auto [left, right] = StringRef(equation).split("->");
-    SmallVector<StringRef> terms;
-    left.split(terms, ',');
-    std::string output = right.str();
-    if (equation.find("->") == std::string::npos) // the letters that occur once, in alphabetical order
-      for (char letter = 'A'; letter <= 'z'; ++letter)
-        if (llvm::isAlpha(letter) && left.count(letter) == 1)
-          output += letter;
-    // Loops: the output's letters, then the others.
-    std::string letters = output;
-    for (char letter : left)
-      if (llvm::isAlpha(letter) && letters.find(letter) == std::string::npos)
-        letters += letter;
+    SmallVector<int64_t> ranks;
+    for (Value input : op.getInputs())
+      ranks.push_back(tensorType(input).getRank());
+    auto terms = onnx::parseEinsum(op.getEquation(), ranks);
+    if (!terms)
+      return rewriter.notifyMatchFailure(op, "the equation does not fit the operands");
     ScalarBuilder s{rewriter, op.getLoc()};
-    Dims dims(letters.size(), rewriter.getIndexAttr(1));
+    Dims dims(terms->labels, rewriter.getIndexAttr(1));
+    for (auto [term, input] : llvm::zip_equal(terms->inputs, op.getInputs()))
+      for (auto [i, label] : llvm::enumerate(term))
+        if (OpFoldResult size = dimOf(s, input, i); !isOneInteger(size))
+          dims[label] = size;
     SmallVector<AffineMap> maps;
-    for (auto [term, input] : llvm::zip_equal(terms, op.getInputs())) {
+    for (auto [term, input] : llvm::zip_equal(terms->inputs, op.getInputs())) {
       SmallVector<AffineExpr> exprs;
-      for (auto [i, letter] : llvm::enumerate(term)) {
-        if (term.count(letter) > 1)
-          return rewriter.notifyMatchFailure(op, "a letter occurs twice in a term");
-        unsigned loop = letters.find(letter);
-        exprs.push_back(rewriter.getAffineDimExpr(loop));
-        if (!isOneInteger(dimOf(s, input, i)))
-          dims[loop] = dimOf(s, input, i);
+      for (auto [i, label] : llvm::enumerate(term)) {
+        bool repeated = tensorType(input).getDimSize(i) == 1 && !isOneInteger(dims[label]);
+        exprs.push_back(repeated ? rewriter.getAffineConstantExpr(0) : rewriter.getAffineDimExpr(label));
       }
-      maps.push_back(AffineMap::get(letters.size(), 0, exprs, rewriter.getContext()));
+      maps.push_back(AffineMap::get(terms->labels, 0, exprs, rewriter.getContext()));
     }
     auto type = tensorType(op.getOutput());
     Type compute = computeType(type.getElementType());
-    auto axes = llvm::to_vector(llvm::seq<int64_t>(output.size(), letters.size()));
+    auto axes = llvm::to_vector(llvm::seq<int64_t>(terms->outputs, terms->labels));
     Value y = reduce(s, op.getInputs(), maps, dims, axes, s.constant(compute, 0), [](ScalarBuilder &in, Scalars x) {
       Value product = x[0];
       for (Value factor : x.drop_front().drop_back())

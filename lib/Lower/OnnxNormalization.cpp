@@ -20,6 +20,8 @@ static Value countFrom(ScalarBuilder s, ArrayRef<OpFoldResult> dims, int64_t axi
 
 /// The map that reads a row statistic [dims before axis] in a loop nest over all `rank` dims.
 static AffineMap rowMap(int64_t rank, int64_t axis, MLIRContext *context) {
+  if (axis == 0) // of no results, which getMajorSubMap does not make
+    return AffineMap::get(rank, 0, context);
   return AffineMap::getMultiDimIdentityMap(rank, context).getMajorSubMap(axis);
 }
 

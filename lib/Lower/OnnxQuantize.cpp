@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// QuantizeLinear and DequantizeLinear for signed integers: per tensor, per slice of an axis, or in blocks along it.
-#include "lib/Lower/OnnxLowering.h"
+// QuantizeLinear and DequantizeLinear: per tensor, per slice of an axis, or in blocks along it.
+#include "lib/Lower/MiniFloat.h"
 
 using namespace mlir;
 using namespace caat::lower;
@@ -24,9 +24,12 @@ static Value readParameter(ScalarBuilder &s, Value parameter, int64_t rank, int6
   return tensor::ExtractOp::create(s.b, s.loc, parameter, at);
 }
 
-static bool isSupported(Value value) {
-  Type element = tensorType(value).getElementType();
-  return isa<FloatType>(element) ? element.getIntOrFloatBitWidth() >= 16 : element.isSignlessInteger();
+/// The smallest and largest integer of a type, as floats.
+static std::pair<double, double> rangeOf(IntegerType type) {
+  int width = type.getWidth();
+  if (type.isUnsigned())
+    return {0, std::ldexp(1.0, width) - 1};
+  return {-std::ldexp(1.0, width - 1), std::ldexp(1.0, width - 1) - 1};
 }
 
 namespace {
@@ -35,8 +38,6 @@ struct DequantizePattern : OpRewritePattern<onnx::DequantizeLinearOp> {
   using OpRewritePattern::OpRewritePattern;
 
   LogicalResult matchAndRewrite(onnx::DequantizeLinearOp op, PatternRewriter &rewriter) const override {
-    if (!isSupported(op.getX()) || !isSupported(op.getY()))
-      return rewriter.notifyMatchFailure(op, "only signed integers are supported");
     ScalarBuilder s{rewriter, op.getLoc()};
     auto type = tensorType(op.getY());
     int64_t rank = type.getRank(), axis = normalizeAxis(op.getAxis(), rank);
@@ -59,12 +60,10 @@ struct QuantizePattern : OpRewritePattern<onnx::QuantizeLinearOp> {
   using OpRewritePattern::OpRewritePattern;
 
   LogicalResult matchAndRewrite(onnx::QuantizeLinearOp op, PatternRewriter &rewriter) const override {
-    auto type = tensorType(op.getY());
-    if (!isSupported(op.getX()) || !type.getElementType().isSignlessInteger())
-      return rewriter.notifyMatchFailure(op, "only signed integers are supported");
     ScalarBuilder s{rewriter, op.getLoc()};
+    auto type = tensorType(op.getY());
+    Type element = type.getElementType();
     int64_t rank = type.getRank(), axis = normalizeAxis(op.getAxis(), rank);
-    unsigned width = type.getElementTypeBitWidth();
     Type compute = rewriter.getF32Type();
     auto body = [&](ScalarBuilder &in, Scalars x) {
       auto read = [&](Value parameter) {
@@ -72,12 +71,15 @@ struct QuantizePattern : OpRewritePattern<onnx::QuantizeLinearOp> {
       };
       // No flags on the division: a reciprocal would round some halves the other way.
       Value scaled = arith::DivFOp::create(in.b, in.loc, in.cast(x[0], compute), read(op.getYScale()));
-      Value result = math::RoundEvenOp::create(in.b, in.loc, scaled);
+      bool isFloat = isa<FloatType>(element);
+      Value result = isFloat ? scaled : math::RoundEvenOp::create(in.b, in.loc, scaled).getResult();
       if (op.getYZeroPoint())
         result = in.add(result, read(op.getYZeroPoint()));
-      result = in.max(result, in.constant(compute, -std::ldexp(1.0, width - 1)));
-      result = in.min(result, in.constant(compute, std::ldexp(1.0, width - 1) - 1));
-      return in.cast(result, type.getElementType());
+      if (auto floatType = dyn_cast<FloatType>(element))
+        return narrowToMiniFloat(in, result, floatType, {op.getSaturate() != 0, "nearest"});
+      auto [low, high] = rangeOf(cast<IntegerType>(element));
+      result = in.min(in.max(result, in.constant(compute, low)), in.constant(compute, high));
+      return in.cast(result, element);
     };
     rewriter.replaceOp(op, elementwise(s, type, dimsOf(s, op.getX()), op.getX(), body));
     return success();

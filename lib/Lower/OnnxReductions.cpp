@@ -16,17 +16,15 @@ template <bool isMax> static Value extreme(ScalarBuilder &s, Value x, Value y) {
                : arith::MinNumFOp::create(s.b, s.loc, x, y, kMaxFastMath).getResult();
 }
 
-/// The neutral element of a maximum (or minimum) of `type`.
-static Value extremeInit(ScalarBuilder &s, Type type, bool isMax) {
+Value lower::extremeInit(ScalarBuilder &s, Type type, bool isMax) {
   if (isa<FloatType>(type)) {
     double infinity = std::numeric_limits<double>::infinity();
     return s.constant(type, isMax ? -infinity : infinity);
   }
   unsigned width = type.getIntOrFloatBitWidth();
-  if (width == 1)
-    return s.constant(type, isMax ? 0 : 1);
-  APInt value = isMax ? APInt::getSignedMinValue(width) : APInt::getSignedMaxValue(width);
-  return arith::ConstantOp::create(s.b, s.loc, IntegerAttr::get(type, value));
+  if (width == 1 || type.isUnsignedInteger())
+    return s.integer(type, isMax ? APInt::getMinValue(width) : APInt::getMaxValue(width));
+  return s.integer(type, isMax ? APInt::getSignedMinValue(width) : APInt::getSignedMaxValue(width));
 }
 
 /// The axes of a Reduce op, sorted; nullopt if they are not constant.
@@ -128,12 +126,13 @@ template <typename OpTy, bool isMax> struct ArgReducePattern : OpRewritePattern<
   }
 };
 
-/// One row of the forall is one line along `axis`, summed in order.
-struct CumSumPattern : OpRewritePattern<onnx::CumSumOp> {
-  using OpRewritePattern::OpRewritePattern;
+/// CumSum and CumProd: one row of the forall is one line along `axis`, joined in order.
+template <typename OpTy, bool isSum> struct CumulativePattern : OpRewritePattern<OpTy> {
+  using OpRewritePattern<OpTy>::OpRewritePattern;
 
-  LogicalResult matchAndRewrite(onnx::CumSumOp op, PatternRewriter &rewriter) const override {
+  LogicalResult matchAndRewrite(OpTy op, PatternRewriter &rewriter) const override {
     auto type = tensorType(op.getX());
+    Type compute = computeType(type.getElementType());
     auto axes = constantInts(op.getAxis());
     if (!axes)
       return rewriter.notifyMatchFailure(op, "axis is not constant");
@@ -152,16 +151,17 @@ struct CumSumPattern : OpRewritePattern<onnx::CumSumOp> {
         if (i != axis)
           sizes[i] = in.b.getIndexAttr(1);
       Value line = slice(in, outs[0], offsets, sizes);
-      Value zero = in.constant(type.getElementType(), 0);
+      Value neutral = in.constant(compute, isSum ? 0 : 1);
       auto loop =
-          scf::ForOp::create(in.b, in.loc, in.index(0), length, in.index(1), ValueRange{line, zero},
+          scf::ForOp::create(in.b, in.loc, in.index(0), length, in.index(1), ValueRange{line, neutral},
                              [&](OpBuilder &b, Location loc, Value i, ValueRange state) {
                                ScalarBuilder body{b, loc};
                                Value position = op.getReverse() ? body.sub(body.sub(length, body.index(1)), i) : i;
                                SmallVector<Value> from(at), to(rank, body.index(0));
                                from[axis] = to[axis] = position;
-                               Value total = body.add(state[1], tensor::ExtractOp::create(b, loc, op.getX(), from));
-                               Value stored = op.getExclusive() ? state[1] : total;
+                               Value x = body.cast(tensor::ExtractOp::create(b, loc, op.getX(), from), compute);
+                               Value total = isSum ? body.add(state[1], x) : body.mul(state[1], x);
+                               Value stored = body.cast(op.getExclusive() ? state[1] : total, type.getElementType());
                                Value next = tensor::InsertOp::create(b, loc, stored, state[0], to);
                                scf::YieldOp::create(b, loc, ValueRange{next, total});
                              });
@@ -259,10 +259,7 @@ static Value logarithm(ScalarBuilder &s, Value x, Value) { return math::LogOp::c
 
 void populateOnnxReductionToLinalgPatterns(RewritePatternSet &patterns) {
   MLIRContext *context = patterns.getContext();
-  auto absolute = [](ScalarBuilder &s, Value x) -> Value {
-    return isa<FloatType>(x.getType()) ? math::AbsFOp::create(s.b, s.loc, x, kFastMath).getResult()
-                                       : math::AbsIOp::create(s.b, s.loc, x).getResult();
-  };
+  auto absolute = [](ScalarBuilder &s, Value x) { return s.abs(x); };
   auto root = [](ScalarBuilder &s, Value x, Value) -> Value { return math::SqrtOp::create(s.b, s.loc, x, kFastMath); };
   auto mean = [](ScalarBuilder &s, Value x, Value count) { return s.div(x, count); };
   auto times = [](ScalarBuilder &s, Value x, Value accumulator) { return s.mul(accumulator, x); };
@@ -282,9 +279,9 @@ void populateOnnxReductionToLinalgPatterns(RewritePatternSet &patterns) {
   patterns.add<ReducePattern<onnx::ReduceMinOp>>(
       context, Reduction{nullptr, extreme<false>,
                          [](ScalarBuilder &s, Type type) { return extremeInit(s, type, false); }, nullptr});
-  patterns
-      .add<ArgReducePattern<onnx::ArgMaxOp, true>, ArgReducePattern<onnx::ArgMinOp, false>, CumSumPattern, TopKPattern>(
-          context);
+  patterns.add<ArgReducePattern<onnx::ArgMaxOp, true>, ArgReducePattern<onnx::ArgMinOp, false>,
+               CumulativePattern<onnx::CumSumOp, true>, CumulativePattern<onnx::CumProdOp, false>, TopKPattern>(
+      context);
 }
 
 } // namespace caat

@@ -194,6 +194,8 @@ Value concatenated(ScalarBuilder s, ValueRange parts, int64_t axis, Value *buffe
     }
   Value result = empty(s, sizes, tensorType(parts[0]).getElementType());
   for (Value part : parts) {
+    if (tensorType(part).getDimSize(axis) == 0) // its place may be the end, which no slice begins at
+      continue;
     result = insert(s, part, result, offsets);
     offsets[axis] = s.add(offsets[axis], dimOf(s, part, axis));
   }
@@ -235,8 +237,23 @@ SmallVector<Value> delinearize(ScalarBuilder &s, Value row, ArrayRef<OpFoldResul
   return indices;
 }
 
+/// `value` in another floating-point type.
+static Value converted(ScalarBuilder s, Value value, Type element) {
+  auto type = tensorType(value);
+  return elementwise(s, RankedTensorType::get(type.getShape(), element), dimsOf(s, value), value,
+                     [&](ScalarBuilder &in, Scalars x) { return in.cast(x[0], element); });
+}
+
 Value batchMatmul(ScalarBuilder s, Value a, Value bMatrix, Value out, bool transposeB, float alpha) {
-  return rt::MatmulOp::create(s.b, s.loc, a, bMatrix, out, /*transposeA=*/false, transposeB, alpha).getResult(0);
+  auto product = [&](Value x, Value y, Value init) {
+    return rt::MatmulOp::create(s.b, s.loc, x, y, init, /*transposeA=*/false, transposeB, alpha).getResult(0);
+  };
+  Type element = tensorType(out).getElementType(), compute = computeType(element);
+  if (element == compute)
+    return product(a, bMatrix, out);
+  // The library has products of f32; sums of 16-bit floats want f32 anyway.
+  Value init = empty(s, dimsOf(s, out), compute);
+  return converted(s, product(converted(s, a, compute), converted(s, bMatrix, compute), init), element);
 }
 
 } // namespace caat::lower

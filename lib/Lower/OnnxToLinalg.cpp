@@ -71,6 +71,7 @@ void populateOnnxToLinalgPatterns(RewritePatternSet &patterns, const ShapeFacts 
   populateOnnxQuantizeToLinalgPatterns(patterns);
   populateOnnxRotaryToLinalgPatterns(patterns);
   populateOnnxAttentionToLinalgPatterns(patterns);
+  populateOnnxLinearAttentionToLinalgPatterns(patterns);
 }
 
 /// Whether `op` has to run: an onnx op that is no constant, weight, weight expression or product by one.
@@ -98,7 +99,9 @@ static InFlightDiagnostic reportUnlowered(Operation *op, StringRef reason) {
     if (auto opset = module->getAttrOfType<IntegerAttr>("onnx.opset"))
       diagnostic << ", opset " << opset.getInt();
   diagnostic << ") must be executed but has no lowering";
-  if (!reason.empty())
+  if (auto missed = op->getAttrOfType<StringAttr>("onnx.missed"))
+    diagnostic << ": " << missed.getValue();
+  else if (!reason.empty())
     diagnostic << ": " << reason;
   return diagnostic;
 }
@@ -106,6 +109,16 @@ static InFlightDiagnostic reportUnlowered(Operation *op, StringRef reason) {
 static bool hasUnknownRank(Operation *op) {
   auto isUnranked = [](Type type) { return isa<UnrankedTensorType>(type); };
   return llvm::any_of(op->getOperandTypes(), isUnranked) || llvm::any_of(op->getResultTypes(), isUnranked);
+}
+
+/// Results without elements need no computation; a slice of none may lie outside of what it is taken from.
+static void replaceEmptyResults(Operation *op, RewriterBase &rewriter) {
+  for (Value result : op->getResults()) {
+    auto type = dyn_cast<RankedTensorType>(result.getType());
+    if (type && type.hasStaticShape() && type.getNumElements() == 0)
+      rewriter.replaceAllUsesWith(
+          result, tensor::EmptyOp::create(rewriter, op->getLoc(), type.getShape(), type.getElementType()));
+  }
 }
 
 namespace {
@@ -176,6 +189,11 @@ struct OnnxToLinalgPass : impl::OnnxToLinalgPassBase<OnnxToLinalgPass> {
         continue;
       }
       rewriter.setInsertionPoint(op);
+      replaceEmptyResults(op, rewriter);
+      if (op->use_empty() && isMemoryEffectFree(op)) {
+        rewriter.eraseOp(op);
+        continue;
+      }
       if (failed(applicator.matchAndRewrite(op, rewriter))) {
         reportUnlowered(op, listener.reason);
         ok = false;

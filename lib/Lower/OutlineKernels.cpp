@@ -78,21 +78,25 @@ struct Captures {
   DenseMap<Value, SmallVector<Value>> measured;
 };
 
-/// An index or float that was passed as index, in its own type again.
+/// A scalar that was passed as index, in its own type again.
 Value unpack(OpBuilder &b, Location loc, Value index, Type type) {
   if (type.isIndex())
     return index;
-  if (auto integer = dyn_cast<IntegerType>(type))
-    return arith::IndexCastUIOp::create(b, loc, integer, index);
   Type bits = b.getIntegerType(type.getIntOrFloatBitWidth());
-  return arith::BitcastOp::create(b, loc, type, arith::IndexCastUIOp::create(b, loc, bits, index));
+  Value value = arith::IndexCastUIOp::create(b, loc, bits, index);
+  if (isa<FloatType>(type))
+    return arith::BitcastOp::create(b, loc, type, value);
+  return type == bits ? value : UnrealizedConversionCastOp::create(b, loc, type, value).getResult(0);
 }
 
 Value pack(OpBuilder &b, Location loc, Value value) {
   if (value.getType().isIndex())
     return value;
+  Type bits = b.getIntegerType(value.getType().getIntOrFloatBitWidth());
   if (isa<FloatType>(value.getType()))
-    value = arith::BitcastOp::create(b, loc, b.getIntegerType(value.getType().getIntOrFloatBitWidth()), value);
+    value = arith::BitcastOp::create(b, loc, bits, value);
+  else if (value.getType() != bits) // of an unsigned integer
+    value = UnrealizedConversionCastOp::create(b, loc, bits, value).getResult(0);
   return arith::IndexCastUIOp::create(b, loc, b.getIndexType(), value);
 }
 

@@ -26,21 +26,25 @@ static Value store(ScalarBuilder &s, Value x, Value row, Value j) {
 }
 
 namespace {
-/// The row after its first sweep: where to read scores from, and their maximum.
+/// The row after its first sweep: where to read scores from, their maximum, and whether there is none above -inf. The
+/// maximum is then 0, so that nothing becomes NaN.
 struct Scored {
-  Value begin, end, source, dest, maximum;
+  Value begin, end, source, dest, maximum, empty;
 };
 } // namespace
 
-/// Scores into `dest` if there is something to do to them, and their maximum. The lowest finite number is its start:
-/// exp(-inf - maximum) is then 0 even where everything is -inf.
+static Scored scored(ScalarBuilder &s, Value begin, Value end, Value source, Value dest, Value maximum) {
+  Type type = maximum.getType();
+  Value empty = s.equal(maximum, s.constant(type, -std::numeric_limits<double>::infinity()));
+  return {begin, end, source, dest, s.select(empty, s.constant(type, 0), maximum), empty};
+}
+
+/// Scores into `dest` if there is something to do to them, and their maximum.
 static Scored scoreRow(ScalarBuilder &s, Value source, Value dest, const SoftmaxRow &options) {
   Value begin = options.begin ? options.begin : s.index(0);
   Value end = options.end ? options.end : s.value(dimOf(s, dest, 0));
   Type compute = computeType(tensorType(dest).getElementType());
-  Value lowest = arith::ConstantOp::create(
-      s.b, s.loc,
-      FloatAttr::get(compute, APFloat::getLargest(cast<FloatType>(compute).getFloatSemantics(), /*Negative=*/true)));
+  Value lowest = s.constant(compute, -std::numeric_limits<double>::infinity());
   auto maximum = [](ScalarBuilder &in, Value x, Value y) -> Value {
     return arith::MaxNumFOp::create(in.b, in.loc, x, y, kMaxFastMath);
   };
@@ -49,13 +53,13 @@ static Scored scoreRow(ScalarBuilder &s, Value source, Value dest, const Softmax
     auto state = loop(s, begin, end, lowest, [&](ScalarBuilder &in, Value j, ValueRange state) {
       return SmallVector<Value>{maximum(in, load(in, from, j), state[0])};
     });
-    return {begin, end, source, dest, state[0]};
+    return scored(s, begin, end, source, dest, state[0]);
   }
   auto state = loop(s, begin, end, {dest, lowest}, [&](ScalarBuilder &in, Value j, ValueRange state) {
     Value x = options.score(in, load(in, source ? source : state[0], j), j);
     return SmallVector<Value>{store(in, x, state[0], j), maximum(in, x, state[1])};
   });
-  return {begin, end, Value(), state[0], state[1]};
+  return scored(s, begin, end, Value(), state[0], state[1]);
 }
 
 std::pair<Value, Value> exponentialRow(ScalarBuilder &s, Value source, Value dest, const SoftmaxRow &options) {
@@ -67,7 +71,9 @@ std::pair<Value, Value> exponentialRow(ScalarBuilder &s, Value source, Value des
     Value e = in.exp(in.sub(x, row.maximum));
     return SmallVector<Value>{store(in, e, state[0], j), in.add(state[1], e)};
   });
-  Value inverse = s.select(s.equal(state[1], zero), zero, s.div(s.constant(compute, 1), state[1]));
+  // A row of which nothing is visible is 0: the sum is not, since exp never is.
+  Value none = s.bitOr(row.empty, s.equal(state[1], zero));
+  Value inverse = s.select(none, zero, s.div(s.constant(compute, 1), state[1]));
   return {state[0], inverse};
 }
 

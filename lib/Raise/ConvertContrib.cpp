@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // onnx-convert-contrib: see Passes.td. Semantics: docs/ContribOperators.md of ONNX Runtime.
 #include "Contrib.h"
+#include "Formulas.h"
 #include "caat/Raise/Passes.h"
 
 namespace caat {
@@ -33,6 +34,7 @@ float ContribOp::number(StringRef name, float fallback) const {
 
 LogicalResult ContribOp::missed(const Twine &reason) const {
   remarkMissed(op, "convert-contrib", op.getOpType() + " stays: " + reason);
+  op->setAttr("onnx.missed", b.getStringAttr(reason)); // for the error, if it has to run
   return failure();
 }
 
@@ -125,6 +127,8 @@ static ContribConverter findConverter(onnx::CustomOp op) {
   // onnxruntime-genai writes it in the default domain, where ONNX has no such operator.
   if (op.getDomain().empty() && op.getOpType() == "SimplifiedLayerNormalization")
     return convertSimplifiedLayerNormalization;
+  if (op.getDomain().empty())
+    return findFormula(op.getOpType());
   if (op.getDomain() != "com.microsoft")
     return nullptr;
   static const llvm::StringMap<ContribConverter> converters = {

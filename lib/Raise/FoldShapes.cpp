@@ -95,12 +95,6 @@ static Value forwardedOperand(Operation *op, const SymbolicShapes &shapes) {
       .Case([&](onnx::DivOp op) {
         return isScalar(op.getB(), 1.0) && shapes.sameShape(op.getA(), op.getC()) ? op.getA() : Value();
       })
-      .Case([](onnx::CustomOp op) -> Value {
-        bool isDropout = op.getOpType() == "Dropout" && op.getDomain().empty() && op.getOutputs().size() >= 1;
-        return isDropout && llvm::all_of(op.getOutputs().drop_front(), [](Value v) { return v.use_empty(); })
-                   ? op.getInputs().front()
-                   : Value();
-      })
       .Default(Value());
 }
 

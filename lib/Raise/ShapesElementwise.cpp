@@ -22,8 +22,9 @@ bool inferElementwiseShape(Operation *op, SymbolicShapes &shapes) {
 
   // All results have the first operand's shape.
   if (isa<onnx::CastLikeOp, onnx::QuantizeLinearOp, onnx::DequantizeLinearOp, onnx::SoftmaxOp, onnx::LogSoftmaxOp,
-          onnx::CumSumOp, onnx::TriluOp, onnx::ScatterNDOp, onnx::ScatterElementsOp, onnx::TensorScatterOp,
-          onnx::RMSNormalizationOp, onnx::GroupNormalizationOp, onnx::RotaryEmbeddingOp>(op)) {
+          onnx::CumSumOp, onnx::CumProdOp, onnx::ReverseSequenceOp, onnx::TriluOp, onnx::ScatterNDOp,
+          onnx::ScatterElementsOp, onnx::TensorScatterOp, onnx::RMSNormalizationOp, onnx::GroupNormalizationOp,
+          onnx::RotaryEmbeddingOp>(op)) {
     auto dims = shapes.getDims(op->getOperand(0));
     if (!dims)
       return false;

@@ -380,7 +380,10 @@ static bool infer(onnx::OneHotOp op, SymbolicShapes &shapes) {
   auto axis = onnx::normalizeAxis(op.getAxis(), dims->size() + 1);
   if (!axis)
     return false;
-  dims->insert(dims->begin() + *axis, shapes.getScalar(op.getDepth()));
+  auto number = onnx::constantFloat(op.getDepth()); // the depth may be a float
+  dims->insert(dims->begin() + *axis, number && *number >= 0 && *number < 1e9
+                                          ? shapes.constant(static_cast<int64_t>(*number))
+                                          : shapes.getScalar(op.getDepth()));
   shapes.setDims(op.getOutput(), *dims);
   return true;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Shapes of products, normalisations and attention.
 #include "caat/Raise/SymbolicShapes.h"
+#include "dialects/onnx/Einsum.h"
 #include "dialects/onnx/ONNX.h"
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -102,36 +103,63 @@ static bool infer(onnx::AttentionOp op, SymbolicShapes &shapes) {
   return true;
 }
 
-static bool infer(onnx::EinsumOp op, SymbolicShapes &shapes) {
-  StringRef equation = op.getEquation();
-  if (equation.contains('.') || !equation.contains("->"))
+static bool infer(onnx::LinearAttentionOp op, SymbolicShapes &shapes) {
+  auto query = shapes.getDims(op.getQuery()), key = shapes.getDims(op.getKey()), value = shapes.getDims(op.getValue());
+  if (!query || !key || !value || query->size() != 3 || key->size() != 3 || value->size() != 3)
     return false;
-  auto [left, right] = equation.split("->");
-  SmallVector<StringRef> terms;
-  left.split(terms, ',');
-  llvm::DenseMap<char, AffineExpr> sizes;
-  for (auto [term, input] : llvm::zip(terms, op.getInputs())) {
-    auto dims = shapes.getDims(input);
-    if (!dims)
-      return false;
-    size_t place = 0;
-    for (char letter : term) {
-      if (letter == ' ')
-        continue;
-      if (place >= dims->size())
-        return false;
-      auto [it, isNew] = sizes.try_emplace(letter, (*dims)[place]);
-      if (!isNew)
-        it->second = shapes.broadcast(it->second, (*dims)[place]);
-      ++place;
-    }
-  }
-  Dims result;
-  for (char letter : right)
-    if (letter != ' ')
-      result.push_back(sizes.lookup(letter));
-  shapes.setDims(op.getOutput(), result);
+  AffineExpr heads = shapes.constant(op.getKvNumHeads()), queryHeads = shapes.constant(op.getQNumHeads());
+  AffineExpr size = divDims((*key)[2], heads), valueSize = divDims((*value)[2], heads);
+  shapes.setDims(op.getOutput(), {(*query)[0], (*query)[1], valueSize ? mulDims(queryHeads, valueSize) : AffineExpr()});
+  shapes.setDims(op.getPresentState(), {(*query)[0], heads, size, valueSize});
   return true;
+}
+
+static bool infer(onnx::EinsumOp op, SymbolicShapes &shapes) {
+  SmallVector<int64_t> ranks;
+  for (Value input : op.getInputs()) {
+    auto rank = shapes.getRank(input);
+    if (!rank)
+      return false;
+    ranks.push_back(*rank);
+  }
+  auto terms = onnx::parseEinsum(op.getEquation(), ranks);
+  if (!terms)
+    return false;
+  Dims sizes(terms->labels, shapes.constant(1));
+  for (auto [term, input] : llvm::zip_equal(terms->inputs, op.getInputs()))
+    for (auto [label, dim] : llvm::zip_equal(term, *shapes.getDims(input)))
+      sizes[label] = shapes.broadcast(sizes[label], dim);
+  sizes.resize(terms->outputs);
+  shapes.setDims(op.getOutput(), sizes);
+  return true;
+}
+
+/// Entry `place` of a list, or its default.
+static int64_t entryOf(std::optional<ArrayRef<int64_t>> list, size_t place, int64_t fallback) {
+  return list && place < list->size() ? (*list)[place] : fallback;
+}
+
+/// Number of windows along spatial dimension `i` of `size`.
+template <typename Op>
+static AffineExpr windowCount(Op op, size_t i, size_t spatial, AffineExpr size, int64_t kernel, bool ceil,
+                              SymbolicShapes &shapes) {
+  int64_t stride = entryOf(op.getStrides(), i, 1), dilation = entryOf(op.getDilations(), i, 1);
+  if (!size || stride < 1)
+    return {};
+  AffineExpr by = shapes.constant(stride), one = shapes.constant(1);
+  if (op.getAutoPad().starts_with("SAME"))
+    return divDims(addDims(size, shapes.constant(stride - 1)), by);
+  bool valid = op.getAutoPad() == "VALID";
+  int64_t before = valid ? 0 : entryOf(op.getPads(), i, 0), after = valid ? 0 : entryOf(op.getPads(), i + spatial, 0);
+  AffineExpr room = addDims(size, shapes.constant(before + after - dilation * (kernel - 1) - 1));
+  if (!ceil || stride == 1)
+    return addDims(divDims(room, by), one);
+  auto whole = constantDim(size), space = constantDim(room);
+  if (!whole || !space)
+    return {};
+  int64_t count = llvm::divideCeil(*space, stride) + 1;
+  // A last window that begins in the padding at the end is none.
+  return shapes.constant((count - 1) * stride >= *whole + before ? count - 1 : count);
 }
 
 static bool infer(onnx::ConvOp op, SymbolicShapes &shapes) {
@@ -141,29 +169,57 @@ static bool infer(onnx::ConvOp op, SymbolicShapes &shapes) {
   Dims result{(*x)[0], (*w)[0]};
   size_t spatial = x->size() - 2;
   for (size_t i = 0; i < spatial; ++i) {
-    auto at = [&](std::optional<ArrayRef<int64_t>> list, size_t place, int64_t fallback) {
-      return list && place < list->size() ? (*list)[place] : fallback;
-    };
-    int64_t stride = at(op.getStrides(), i, 1), dilation = at(op.getDilations(), i, 1);
-    AffineExpr size = (*x)[i + 2];
     auto kernel = constantDim((*w)[i + 2]);
-    if (!kernel || op.getAutoPad() == "SAME_LOWER" || op.getAutoPad() == "SAME_UPPER") {
-      result.push_back(kernel ? divDims(addDims(size, shapes.constant(stride - 1)), shapes.constant(stride))
-                              : AffineExpr());
-      continue;
-    }
-    int64_t pads = op.getAutoPad() == "VALID" ? 0 : at(op.getPads(), i, 0) + at(op.getPads(), i + spatial, 0);
-    AffineExpr room = addDims(size, shapes.constant(pads - dilation * (*kernel - 1) - 1));
-    result.push_back(addDims(divDims(room, shapes.constant(stride)), shapes.constant(1)));
+    result.push_back(kernel ? windowCount(op, i, spatial, (*x)[i + 2], *kernel, false, shapes) : AffineExpr());
   }
   shapes.setDims(op.getY(), result);
   return true;
 }
 
+static bool infer(onnx::ConvTransposeOp op, SymbolicShapes &shapes) {
+  auto x = shapes.getDims(op.getX()), w = shapes.getDims(op.getW());
+  if (!x || !w || x->size() < 3 || x->size() != w->size())
+    return false;
+  Dims result{(*x)[0], mulDims((*w)[1], shapes.constant(op.getGroup()))};
+  size_t spatial = x->size() - 2;
+  for (size_t i = 0; i < spatial; ++i) {
+    auto kernel = constantDim((*w)[i + 2]);
+    int64_t stride = entryOf(op.getStrides(), i, 1), dilation = entryOf(op.getDilations(), i, 1);
+    AffineExpr size = (*x)[i + 2];
+    if (op.getOutputShape()) {
+      result.push_back(shapes.constant((*op.getOutputShape())[i]));
+    } else if (!kernel || !size) {
+      result.push_back({});
+    } else if (op.getAutoPad().starts_with("SAME")) {
+      result.push_back(mulDims(size, shapes.constant(stride)));
+    } else {
+      bool valid = op.getAutoPad() == "VALID";
+      int64_t pads = valid ? 0 : entryOf(op.getPads(), i, 0) + entryOf(op.getPads(), i + spatial, 0);
+      int64_t more = entryOf(op.getOutputPadding(), i, 0) + dilation * (*kernel - 1) + 1 - pads - stride;
+      result.push_back(addDims(mulDims(size, shapes.constant(stride)), shapes.constant(more)));
+    }
+  }
+  shapes.setDims(op.getY(), result);
+  return true;
+}
+
+template <typename Op> static bool inferPool(Op op, SymbolicShapes &shapes) {
+  auto dims = shapes.getDims(op.getX());
+  if (!dims || dims->size() != op.getKernelShape().size() + 2)
+    return false;
+  size_t spatial = dims->size() - 2;
+  for (size_t i = 0; i < spatial; ++i)
+    (*dims)[i + 2] = windowCount(op, i, spatial, (*dims)[i + 2], op.getKernelShape()[i], op.getCeilMode() != 0, shapes);
+  for (Value result : op->getResults())
+    shapes.setDims(result, *dims);
+  return true;
+}
+
 bool inferNetworkShape(Operation *operation, SymbolicShapes &shapes) {
   return TypeSwitch<Operation *, bool>(operation)
-      .Case<onnx::MatMulOp, onnx::GemmOp, onnx::LayerNormalizationOp, onnx::AttentionOp, onnx::EinsumOp, onnx::ConvOp>(
-          [&](auto op) { return infer(op, shapes); })
+      .Case<onnx::MatMulOp, onnx::GemmOp, onnx::LayerNormalizationOp, onnx::AttentionOp, onnx::EinsumOp, onnx::ConvOp,
+            onnx::ConvTransposeOp, onnx::LinearAttentionOp>([&](auto op) { return infer(op, shapes); })
+      .Case<onnx::AveragePoolOp, onnx::LpPoolOp, onnx::MaxPoolOp>([&](auto op) { return inferPool(op, shapes); })
       .Case<onnx::DepthToSpaceOp, onnx::SpaceToDepthOp>([&](auto op) {
         auto dims = shapes.getDims(op.getInput());
         int64_t block = op.getBlocksize();

@@ -71,13 +71,15 @@ static bool inferTopK(onnx::TopKOp op, SymbolicShapes &shapes) {
   return true;
 }
 
-/// How many elements of a constant are not zero; null where that is not known.
-static AffineExpr countNonZero(Value value, SymbolicShapes &shapes) {
-  auto constant = value.getDefiningOp<onnx::ConstantOp>();
-  auto dense = constant ? dyn_cast<DenseElementsAttr>(constant.getValue()) : DenseElementsAttr();
-  if (!dense || !dense.getElementType().isInteger() || dense.getNumElements() > (1 << 16))
-    return {};
-  return shapes.constant(llvm::count_if(dense.getValues<APInt>(), [](const APInt &x) { return !x.isZero(); }));
+/// How many elements are not zero; nothing where there are too many to count.
+static std::optional<int64_t> countNonZero(DenseElementsAttr value) {
+  if (value.getNumElements() > (1 << 16))
+    return std::nullopt;
+  if (isa<FloatType>(value.getElementType()))
+    return llvm::count_if(value.getValues<APFloat>(), [](const APFloat &x) { return !x.isZero(); });
+  if (value.getElementType().isInteger())
+    return llvm::count_if(value.getValues<APInt>(), [](const APInt &x) { return !x.isZero(); });
+  return std::nullopt;
 }
 
 bool inferReductionShape(Operation *operation, SymbolicShapes &shapes) {
@@ -91,7 +93,10 @@ bool inferReductionShape(Operation *operation, SymbolicShapes &shapes) {
         auto rank = shapes.getRank(op.getX());
         if (!rank)
           return false;
-        shapes.setDims(op.getY(), {shapes.constant(*rank), countNonZero(op.getX(), shapes)});
+        auto constant = op.getX().getDefiningOp<onnx::ConstantOp>();
+        auto value = constant ? dyn_cast<DenseElementsAttr>(constant.getValue()) : DenseElementsAttr();
+        std::optional<int64_t> found = value ? countNonZero(value) : std::nullopt;
+        shapes.setDims(op.getY(), {shapes.constant(*rank), found ? shapes.constant(*found) : AffineExpr()});
         return true;
       })
       .Default(false);

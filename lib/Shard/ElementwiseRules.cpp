@@ -32,7 +32,7 @@ void populateElementwiseRules(ShardingRules &rules, ShardingRules::Rule &element
     forbidPadding(factors, 1, "divides by a split value");
     return success();
   });
-  rules.add<onnx::ReciprocalOp, onnx::LogOp>([](Operation *op, FactorBuilder &factors) {
+  rules.add<onnx::ReciprocalOp, onnx::LogOp, onnx::AcoshOp>([](Operation *op, FactorBuilder &factors) {
     if (failed(passThrough(op, factors)))
       return failure();
     forbidPadding(factors, 0, "is not finite at zero");

@@ -195,3 +195,11 @@ func.func @shift(%x: tensor<?x4xf32> {onnx.dims = ["seq", ""]}) -> (tensor<?x8xf
   %both = onnx.Concat %padded, %x {axis = 1 : i64} : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x8xf32>
   return %both, %ones : tensor<?x8xf32>, tensor<?x4xf32>
 }
+
+// CHECK-LABEL: func.func @non_zero
+func.func @non_zero() -> tensor<2x?xi64> {
+  // CHECK: onnx.Constant dense<{{\[}}[0, 0, 1], [0, 2, 1]]> : tensor<2x3xi64>
+  %x = onnx.Constant dense<[[1, 0, 2], [0, 3, 0]]> : tensor<2x3xi32>
+  %y = onnx.NonZero %x : (tensor<2x3xi32>) -> tensor<2x?xi64>
+  return %y : tensor<2x?xi64>
+}

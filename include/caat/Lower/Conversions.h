@@ -53,9 +53,11 @@ void populateOnnxReshapeToLinalgPatterns(mlir::RewritePatternSet &patterns, cons
 void populateOnnxDataMovementToLinalgPatterns(mlir::RewritePatternSet &patterns, const ShapeFacts *facts = nullptr);
 void populateOnnxGatherToLinalgPatterns(mlir::RewritePatternSet &patterns);
 void populateOnnxMatMulToLinalgPatterns(mlir::RewritePatternSet &patterns);
+void populateOnnxPoolingToLinalgPatterns(mlir::RewritePatternSet &patterns);
 void populateOnnxConvolutionToLinalgPatterns(mlir::RewritePatternSet &patterns);
 void populateOnnxQuantizeToLinalgPatterns(mlir::RewritePatternSet &patterns);
 void populateOnnxRotaryToLinalgPatterns(mlir::RewritePatternSet &patterns);
+void populateOnnxLinearAttentionToLinalgPatterns(mlir::RewritePatternSet &patterns);
 void populateOnnxAttentionToLinalgPatterns(mlir::RewritePatternSet &patterns);
 
 /// All of the above.

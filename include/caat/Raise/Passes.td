@@ -33,12 +33,14 @@ def ONNXFoldShapesPass : Pass<"onnx-fold-shapes", "::mlir::func::FuncOp"> {
 }
 
 def ONNXConvertContribPass : Pass<"onnx-convert-contrib", "::mlir::func::FuncOp"> {
-  let summary = "Convert operators of ONNX Runtime's own domain to standard ones";
+  let summary = "Convert operators without a typed op to standard ones";
   let description = [{
     Replaces `onnx.Custom` of domain com.microsoft (and SimplifiedLayerNormalization in the default domain, as
     onnxruntime-genai writes it): SimplifiedLayerNormalization, SkipSimplifiedLayerNormalization,
     SkipLayerNormalization (with the sum as a result), GroupQueryAttention, RotaryEmbedding, FastGelu, BiasGelu, Gelu, QuickGelu,
-    FusedMatMul, MultiHeadAttention. Results that are not produced must be unused. An op that cannot be converted stays, with a remark that
+    FusedMatMul, MultiHeadAttention; and of the default domain those operators that are formulas over others: BatchNormalization
+    (inference), InstanceNormalization, LpNormalization, MeanVarianceNormalization, LRN, Hardmax, EyeLike, Compress, SwiGLU, Dropout, global
+    pooling, CausalConvWithState, CenterCropPad, integer products and convolutions, losses. Results that are not produced must be unused. An op that cannot be converted stays, with a remark that
     says why.
   }];
   let dependentDialects = ["::caat::onnx::ONNXDialect", "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];

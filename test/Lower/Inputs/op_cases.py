@@ -68,6 +68,16 @@ def elementwise():
     yield Case("half", "Sigmoid", [f(3, 4).astype(np.float16)], tolerance=2e-3)
 
 
+    for op in ["Softsign", "Shrink"]:
+        yield Case(op.lower(), op, [f(3, 5)])
+    bytes_ = random.integers(0, 256, (2, 5)).astype(np.uint8)
+    for op in ["Add", "Div", "Mod", "Less", "Max", "BitwiseXor"]:
+        yield Case(f"{op.lower()}_unsigned", op, [bytes_, bytes_[::-1] | 1])
+    yield Case("bit_shift", "BitShift", [bytes_, np.array([0, 1, 3, 7, 8], np.uint8)], {"direction": "RIGHT"})
+    yield Case("pow_int", "Pow", [ints(2, -3, 1, -1), ints(5, 3, -2, -3)], expected=[ints(32, -27, 1, -1)])
+    yield Case("cast_unsigned", "Cast", [np.array([200, 255], np.uint8)], {"to": 1})
+
+
 def reductions():
     for op in ["Sum", "Mean", "Max", "Min", "Prod", "L1", "L2", "SumSquare", "LogSumExp"]:
         yield Case(f"reduce_{op.lower()}", f"Reduce{op}", [f(2, 3, 4), ints(-1)], constant=(1,))

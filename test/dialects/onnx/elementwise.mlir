@@ -52,3 +52,20 @@ func.func @broadcast(%x: tensor<?x1x8xf32>, %y: tensor<4x1xf32>, %c: tensor<8xi1
   %8 = onnx.Mod %x, %s {fmod = 1 : i64} : (tensor<?x1x8xf32>, tensor<f32>) -> tensor<?x1x8xf32>
   return
 }
+
+// CHECK-LABEL: func @bits
+func.func @bits(%x: tensor<?x8xui8>, %y: tensor<8xui8>, %f: tensor<4xf32>) {
+  // CHECK: onnx.BitShift %{{.*}}, %{{.*}} {direction = "LEFT"} : (tensor<?x8xui8>, tensor<8xui8>) -> tensor<?x8xui8>
+  %0 = onnx.BitShift %x, %y {direction = "LEFT"} : (tensor<?x8xui8>, tensor<8xui8>) -> tensor<?x8xui8>
+  // CHECK: onnx.BitwiseAnd {{.*}} -> tensor<?x8xui8>
+  %1 = onnx.BitwiseAnd %x, %y : (tensor<?x8xui8>, tensor<8xui8>) -> tensor<?x8xui8>
+  // CHECK: onnx.BitwiseNot
+  %2 = onnx.BitwiseNot %x : (tensor<?x8xui8>) -> tensor<?x8xui8>
+  // CHECK: onnx.BitCast %{{.*}} to i32 : (tensor<4xf32>) -> tensor<4xi32>
+  %3 = onnx.BitCast %f to i32 : (tensor<4xf32>) -> tensor<4xi32>
+  // CHECK: onnx.Shrink %{{.*}} {bias = 1.000000e+00 : f32} : (tensor<4xf32>) -> tensor<4xf32>
+  %4 = onnx.Shrink %f {bias = 1.0 : f32} : (tensor<4xf32>) -> tensor<4xf32>
+  // CHECK: onnx.Atanh
+  %5 = onnx.Atanh %f : (tensor<4xf32>) -> tensor<4xf32>
+  return
+}

@@ -53,3 +53,27 @@ func.func @cast(%x: tensor<4xf32>) {
   %0 = onnx.Cast %x to i64 : (tensor<4xf32>) -> tensor<4xi32>
   return
 }
+
+// -----
+
+func.func @shift_direction(%x: tensor<4xui8>) {
+  // expected-error @+1 {{direction}}
+  %0 = onnx.BitShift %x, %x {direction = "UP"} : (tensor<4xui8>, tensor<4xui8>) -> tensor<4xui8>
+  return
+}
+
+// -----
+
+func.func @bit_cast_width(%x: tensor<4xf32>) {
+  // expected-error @+1 {{elements of 'f32' and 'i16' have not as many bits}}
+  %0 = onnx.BitCast %x to i16 : (tensor<4xf32>) -> tensor<4xi16>
+  return
+}
+
+// -----
+
+func.func @bit_cast_type(%x: tensor<4xf32>) {
+  // expected-error @+1 {{converts to 'i32' but its result has elements of type 'ui32'}}
+  %0 = onnx.BitCast %x to i32 : (tensor<4xf32>) -> tensor<4xui32>
+  return
+}

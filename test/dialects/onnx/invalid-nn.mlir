@@ -173,3 +173,67 @@ func.func @space(%x: tensor<1x6x5x4xf32>) {
   %0 = onnx.SpaceToDepth %x {blocksize = 2 : i64} : (tensor<1x6x5x4xf32>) -> tensor<*xf32>
   return
 }
+
+// -----
+
+func.func @pool_kernel(%x: tensor<1x4x7x7xf32>) {
+  // expected-error @+1 {{kernel_shape has 1 entries, not 2}}
+  %0 = onnx.AveragePool %x {kernel_shape = array<i64: 3>} : (tensor<1x4x7x7xf32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @pool_stride(%x: tensor<1x4x7x7xf32>) {
+  // expected-error @+1 {{strides has the entry 0, which is not positive}}
+  %0 = onnx.MaxPool %x {kernel_shape = array<i64: 3, 3>, strides = array<i64: 1, 0>} : (tensor<1x4x7x7xf32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @pool_pads(%x: tensor<1x4x7x7xf32>) {
+  // expected-error @+1 {{pads has 2 entries, not 4}}
+  %0 = onnx.LpPool %x {kernel_shape = array<i64: 3, 3>, pads = array<i64: 1, 1>} : (tensor<1x4x7x7xf32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @pool_power(%x: tensor<1x4x7x7xf32>) {
+  // expected-error @+1 {{p 0 is not positive}}
+  %0 = onnx.LpPool %x {kernel_shape = array<i64: 3, 3>, p = 0 : i64} : (tensor<1x4x7x7xf32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @transposed_channels(%x: tensor<1x4x7x7xf32>, %w: tensor<3x2x3x3xf32>) {
+  // expected-error @+1 {{'X' has 4 channels, 'W' 3}}
+  %0 = onnx.ConvTranspose %x, %w : (tensor<1x4x7x7xf32>, tensor<3x2x3x3xf32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @linear_rule(%q: tensor<1x4x8xf32>) {
+  // expected-error @+1 {{update_rule 'gated_delta' and 'decay' do not go together}}
+  %0:2 = onnx.LinearAttention %q, %q, %q {q_num_heads = 2 : i64, kv_num_heads = 2 : i64} : (tensor<1x4x8xf32>, tensor<1x4x8xf32>, tensor<1x4x8xf32>) -> (tensor<*xf32>, tensor<*xf32>)
+  return
+}
+
+// -----
+
+func.func @linear_heads(%q: tensor<1x4x8xf32>) {
+  // expected-error @+1 {{2 query heads are no positive multiple of 4 key heads}}
+  %0:2 = onnx.LinearAttention %q, %q, %q {q_num_heads = 2 : i64, kv_num_heads = 4 : i64, update_rule = "linear"} : (tensor<1x4x8xf32>, tensor<1x4x8xf32>, tensor<1x4x8xf32>) -> (tensor<*xf32>, tensor<*xf32>)
+  return
+}
+
+// -----
+
+func.func @linear_beta(%q: tensor<1x4x8xf32>, %b: tensor<1x4x3xf32>) {
+  // expected-error @+1 {{'beta' has 3 columns, not 2 or 1}}
+  %0:2 = onnx.LinearAttention %q, %q, %q beta %b {q_num_heads = 2 : i64, kv_num_heads = 2 : i64, update_rule = "delta"} : (tensor<1x4x8xf32>, tensor<1x4x8xf32>, tensor<1x4x8xf32>, tensor<1x4x3xf32>) -> (tensor<*xf32>, tensor<*xf32>)
+  return
+}

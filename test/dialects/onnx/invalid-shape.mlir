@@ -259,3 +259,19 @@ func.func @one_hot(%i: tensor<4xi64>, %v: tensor<2xf32>) {
   %0 = onnx.OneHot %i, %depth, %v : (tensor<4xi64>, tensor<i64>, tensor<2xf32>) -> tensor<4x8xf32>
   return
 }
+
+// -----
+
+func.func @reverse_axes(%x: tensor<6x2xf32>, %lengths: tensor<2xi64>) {
+  // expected-error @+1 {{batch_axis and time_axis are both 1}}
+  %0 = onnx.ReverseSequence %x, %lengths {time_axis = -1 : i64} : (tensor<6x2xf32>, tensor<2xi64>) -> tensor<6x2xf32>
+  return
+}
+
+// -----
+
+func.func @reverse_lengths(%x: tensor<6x2xf32>, %lengths: tensor<3xi64>) {
+  // expected-error @+1 {{'sequence_lens' has shape [3], not [2]}}
+  %0 = onnx.ReverseSequence %x, %lengths : (tensor<6x2xf32>, tensor<3xi64>) -> tensor<6x2xf32>
+  return
+}

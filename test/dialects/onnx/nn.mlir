@@ -62,3 +62,26 @@ func.func @quantized(%x: tensor<4x8xf32>, %s: tensor<f32>, %z: tensor<i8>) {
   %1 = onnx.DequantizeLinear %0, %s : (tensor<4x8xi8>, tensor<f32>) -> tensor<4x8xf32>
   return
 }
+
+// CHECK-LABEL: func @windows
+func.func @windows(%x: tensor<?x4x7x7xf32>, %w: tensor<4x2x3x3xf32>) {
+  // CHECK: onnx.ConvTranspose %{{.*}}, %{{.*}} {group = 2 : i64, strides = array<i64: 2, 2>} : {{.*}} -> tensor<?x4x15x15xf32>
+  %0 = onnx.ConvTranspose %x, %w {group = 2 : i64, strides = array<i64: 2, 2>} : (tensor<?x4x7x7xf32>, tensor<4x2x3x3xf32>) -> tensor<?x4x15x15xf32>
+  // CHECK: onnx.AveragePool %{{.*}} {count_include_pad = 1 : i64, kernel_shape = array<i64: 3, 3>}
+  %1 = onnx.AveragePool %x {kernel_shape = array<i64: 3, 3>, count_include_pad = 1 : i64} : (tensor<?x4x7x7xf32>) -> tensor<?x4x5x5xf32>
+  // CHECK: onnx.LpPool %{{.*}} {kernel_shape = array<i64: 2, 2>}
+  %2 = onnx.LpPool %x {kernel_shape = array<i64: 2, 2>} : (tensor<?x4x7x7xf32>) -> tensor<?x4x6x6xf32>
+  // CHECK: onnx.MaxPool {{.*}} -> (tensor<?x4x6x6xf32>, tensor<?x4x6x6xi64>)
+  %3:2 = onnx.MaxPool %x {kernel_shape = array<i64: 2, 2>} : (tensor<?x4x7x7xf32>) -> (tensor<?x4x6x6xf32>, tensor<?x4x6x6xi64>)
+  // CHECK: onnx.MaxPool {{.*}} -> tensor<?x4x6x6xf32>
+  %4 = onnx.MaxPool %x {kernel_shape = array<i64: 2, 2>} : (tensor<?x4x7x7xf32>) -> tensor<?x4x6x6xf32>
+  return
+}
+
+// CHECK-LABEL: func @recurrent
+func.func @recurrent(%q: tensor<?x?x64xf32>, %k: tensor<?x?x32xf32>, %g: tensor<?x?x2xf32>, %s: tensor<?x2x16x16xf32>) {
+  // CHECK: onnx.LinearAttention %{{.*}}, %{{.*}}, %{{.*}} state %{{.*}} decay %{{.*}} beta %{{.*}} {kv_num_heads = 2 : i64, q_num_heads = 4 : i64}
+  %0:2 = onnx.LinearAttention %q, %k, %k state %s decay %g beta %g {q_num_heads = 4 : i64, kv_num_heads = 2 : i64}
+    : (tensor<?x?x64xf32>, tensor<?x?x32xf32>, tensor<?x?x32xf32>, tensor<?x2x16x16xf32>, tensor<?x?x2xf32>, tensor<?x?x2xf32>) -> (tensor<?x?x64xf32>, tensor<?x2x16x16xf32>)
+  return
+}

@@ -26,3 +26,10 @@ func.func @reduce(%x: tensor<?x4x8xf32>, %axis: tensor<i64>, %k: tensor<1xi64>) 
   %9 = onnx.LogSoftmax %x {axis = 1 : i64} : (tensor<?x4x8xf32>) -> tensor<?x4x8xf32>
   return
 }
+
+// CHECK-LABEL: func @running
+func.func @running(%x: tensor<?x4xf32>, %axis: tensor<i64>) {
+  // CHECK: onnx.CumProd %{{.*}}, %{{.*}} {reverse = 1 : i64}
+  %0 = onnx.CumProd %x, %axis {reverse = 1 : i64} : (tensor<?x4xf32>, tensor<i64>) -> tensor<?x4xf32>
+  return
+}

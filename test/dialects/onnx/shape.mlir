@@ -76,3 +76,10 @@ func.func @indices(%x: tensor<16x8xf32>, %ids: tensor<?x?xi64>, %e: tensor<4x8xi
   %6 = onnx.OneHot %ids, %d, %v : (tensor<?x?xi64>, tensor<i64>, tensor<2xf32>) -> tensor<?x?x?xf32>
   return
 }
+
+// CHECK-LABEL: func @sequences
+func.func @sequences(%x: tensor<6x?x3xf32>, %lengths: tensor<?xi64>) {
+  // CHECK: onnx.ReverseSequence %{{.*}}, %{{.*}} : (tensor<6x?x3xf32>, tensor<?xi64>) -> tensor<6x?x3xf32>
+  %0 = onnx.ReverseSequence %x, %lengths : (tensor<6x?x3xf32>, tensor<?xi64>) -> tensor<6x?x3xf32>
+  return
+}
