@@ -28,7 +28,7 @@ llvm::Expected<llvm::SmallVector<mlir::Value>> upgradeNode(Node &node, mlir::OpB
 
 /// The newest opset that is known.
 constexpr int64_t newestOpset = 28;
-constexpr int64_t oldestOpset = 11;
+constexpr int64_t oldestOpset = 7;
 
 /// Operand and result counts of a typed op; those from `required` on are optional. -1: any number.
 struct OperatorInfo {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Older forms of operators, opset 11 on, to the newest one. Element types that later versions added need nothing.
+// Older forms of operators, opset 7 on, to the newest one. Element types that later versions added need nothing.
 #include "Node.h"
 
 #include "mlir/IR/Builders.h"
@@ -19,6 +19,45 @@ static void attributeToInput(Node &node, StringRef name, unsigned index, OpBuild
     return;
   node.inputs.resize(std::max<size_t>(node.inputs.size(), index + 1));
   node.inputs[index] = onnx::createInts(builder, node.loc, values);
+}
+
+/// Moves a number from attribute `name` to input `index`, as a tensor of shape `shape` ([] or [1]).
+static void numberToInput(Node &node, StringRef name, unsigned index, Type element, ArrayRef<int64_t> shape,
+                          OpBuilder &builder) {
+  Attribute value = node.attributes.erase(name);
+  auto number = dyn_cast_or_null<FloatAttr>(value);
+  auto integer = dyn_cast_or_null<IntegerAttr>(value);
+  auto floatType = dyn_cast<FloatType>(element);
+  if ((!number || !floatType) && (!integer || !isa<IntegerType>(element)))
+    return;
+  Attribute scalar = integer ? Attribute(builder.getIntegerAttr(element, integer.getInt()))
+                             : Attribute(builder.getFloatAttr(floatType, number.getValueAsDouble()));
+  node.inputs.resize(std::max<size_t>(node.inputs.size(), index + 1));
+  auto type = RankedTensorType::get(shape, element);
+  node.inputs[index] = onnx::ConstantOp::create(builder, node.loc, DenseElementsAttr::get(type, scalar));
+}
+
+/// Attributes that became operands before opset 11.
+static void upgradeBefore11(Node &node, OpBuilder &builder) {
+  StringRef op = node.opType;
+  if (node.inputs.empty() || !node.inputs[0])
+    return;
+  Type element = getElementTypeOrSelf(node.inputs[0].getType());
+  if (op == "Clip") {
+    numberToInput(node, "min", 1, element, {}, builder);
+    numberToInput(node, "max", 2, element, {}, builder);
+  } else if (op == "Pad") {
+    attributeToInput(node, "pads", 1, builder);
+    numberToInput(node, "value", 2, element, {}, builder);
+  } else if (op == "Slice" && node.version < 10) {
+    attributeToInput(node, "starts", 1, builder);
+    attributeToInput(node, "ends", 2, builder);
+    attributeToInput(node, "axes", 3, builder);
+  } else if (op == "TopK" && node.version < 10) {
+    numberToInput(node, "k", 1, builder.getI64Type(), {1}, builder);
+  } else if (op == "Scatter") {
+    node.opType = "ScatterElements";
+  }
 }
 
 /// Softmax and LogSoftmax before opset 13: over all dimensions from `axis` (default 1) on.
@@ -85,6 +124,9 @@ static void upgradeDropout(Node &node) {
 Results caat::importer::upgradeNode(Node &node, OpBuilder &builder) {
   StringRef op = node.opType;
   int64_t version = node.version;
+  if (version < 11)
+    upgradeBefore11(node, builder);
+  op = node.opType;
   if (op == "Dropout") {
     upgradeDropout(node);
   } else if (version < 13 && op == "Softmax") {

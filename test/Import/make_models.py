@@ -112,6 +112,17 @@ def element_types(out):
 
 
 @model
+def opset_9(out):
+    nodes = [
+        h.make_node("Slice", ["x"], ["s"], axes=[2], starts=[1], ends=[3]),
+        h.make_node("Clip", ["s"], ["c"], min=0.0),
+        h.make_node("Pad", ["c"], ["p"], pads=[0, 0, 1, 0, 0, 1], value=2.0),
+        h.make_node("TopK", ["p"], ["t", "i"], k=2),
+    ]
+    return finish(nodes, [value("x", [2, 3, 4])], [value("t", None), value("i", None, T.INT64)], opset=9)
+
+
+@model
 def opset_11(out):
     nodes = [
         h.make_node("Unsqueeze", ["x"], ["u"], axes=[0]),
@@ -183,8 +194,8 @@ def old_inputs(out):
 
 
 @model
-def opset_10(out):
-    return relu(opset=10)
+def opset_6(out):
+    return relu(opset=6)
 
 
 @model
