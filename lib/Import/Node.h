@@ -30,9 +30,10 @@ llvm::Expected<llvm::SmallVector<mlir::Value>> upgradeNode(Node &node, mlir::OpB
 constexpr int64_t newestOpset = 28;
 constexpr int64_t oldestOpset = 7;
 
-/// Operand and result counts of a typed op; those from `required` on are optional. -1: any number.
+/// Operand and result counts of a typed op; those from `required` on are optional. -1: any number. The last
+/// `optionalOutputs` results are only made where they are wanted.
 struct OperatorInfo {
-  int required, inputs, outputs;
+  int required, inputs, outputs, optionalOutputs = 0;
 };
 
 /// What is known of `opType` of ONNX's own domain; nothing where it has no typed op.

@@ -164,7 +164,8 @@ llvm::Expected<Operation *> GraphImporter::createTyped(Node &node, const Operato
       state.addOperands(input);
 
   bool optionalResults = registered.hasTrait<OpTrait::AttrSizedResultSegments>();
-  int results = info.outputs < 0 || optionalResults ? wanted : info.outputs;
+  int least = info.outputs - info.optionalOutputs;
+  int results = info.outputs < 0 || optionalResults ? wanted : std::max(wanted, least);
   SmallVector<int32_t> segments(std::max(info.outputs, 0), 0);
   for (int i = 0; i < results; ++i) {
     StringRef name = i < wanted ? StringRef(node.outputs[i]) : StringRef();

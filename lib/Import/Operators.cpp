@@ -48,7 +48,7 @@ std::optional<OperatorInfo> caat::importer::lookupOperator(StringRef opType) {
           .Case("Pad", OperatorInfo{2, 4, 1})
           .Case("Split", OperatorInfo{1, 2, -1})
           .Case("TopK", OperatorInfo{2, 2, 2})
-          .Case("MaxPool", OperatorInfo{1, 1, 2})
+          .Case("MaxPool", OperatorInfo{1, 1, 2, 1})
           .Default(none);
   if (info.required < 0)
     return std::nullopt;

@@ -177,6 +177,13 @@ def products():
     yield Case("gemm_transposed", "Gemm", [f(4, 3), f(5, 4)], {"transA": 1, "transB": 1})
     yield Case("einsum_heads", "Einsum", [f(2, 3, 5, 4), f(2, 3, 6, 4)], {"equation": "bhqd,bhkd->bhqk"})
     yield Case("einsum_implicit", "Einsum", [f(3, 4), f(4, 5)], {"equation": "ij, jk"})
+    yield Case("einsum_ellipsis", "Einsum", [f(2, 3, 4), f(4, 5)], {"equation": "...ij,...jk->...ik"})
+    yield Case("einsum_diagonal", "Einsum", [f(2, 4, 4)], {"equation": "bii->bi"}, static_from=1)
+    yield Case("max_pool", "MaxPool", [f(2, 3, 7, 9)], {"kernel_shape": [3, 2], "strides": [2, 2], "pads": [1, 0, 1, 1]})
+    yield Case("average_pool", "AveragePool", [f(2, 3, 8)], {"kernel_shape": [3], "strides": [2], "ceil_mode": 1})
+    yield Case("average_pool_padding", "AveragePool", [f(2, 3, 7)],
+               {"kernel_shape": [3], "pads": [1, 1], "count_include_pad": 1})
+    yield Case("reverse_sequence", "ReverseSequence", [f(5, 3, 2), ints(1, 5, 3)])
     yield Case("conv", "Conv", [f(2, 4, 7, 9), f(6, 2, 3, 2), f(6)],
                {"group": 2, "pads": [1, 0, 2, 1], "strides": [2, 1], "dilations": [1, 2]}, static=((0, 1), (1, 1), (1, 2), (1, 3)))
     yield Case("conv_same", "Conv", [f(2, 3, 10), f(4, 3, 4)], {"auto_pad": "SAME_UPPER", "strides": [3]},
