@@ -57,18 +57,22 @@ static void report(ShardingAnalysis &analysis, ShardingChoice &choice) {
 static void warnOfGathers(ShardingAnalysis &analysis, const Split &split) {
   struct Gathers {
     Operation *first;
+    std::string why;
     int64_t count = 0, bytes = 0;
   };
   llvm::MapVector<StringRef, Gathers> kinds;
   llvm::DenseSet<Value> gathered; // once for all that need it
   for (Operation *op : analysis.getOps()) {
-    if (isa<func::ReturnOp>(op) || analysis.getFactors(op).rule)
+    if (isa<func::ReturnOp>(op))
+      continue;
+    std::optional<std::string> why = whyWhole(analysis, split, op);
+    if (!why)
       continue;
     for (Value operand : op->getOperands()) {
       if (analysis.isWeight(operand) || split.splitDim(analysis.getLayout(operand)) < 0 ||
           !gathered.insert(operand).second)
         continue;
-      Gathers &kind = kinds.try_emplace(op->getName().getStringRef(), Gathers{op}).first->second;
+      Gathers &kind = kinds.try_emplace(op->getName().getStringRef(), Gathers{op, *why}).first->second;
       ++kind.count;
       kind.bytes += bytesPerToken(operand.getType());
     }
@@ -79,9 +83,8 @@ static void warnOfGathers(ShardingAnalysis &analysis, const Split &split) {
     if (auto node = kind.first->getLoc()->findInstanceOf<NameLoc>())
       warning << " '" << node.getName().getValue() << "'";
     warning
-        << " needs a value whole that is split, since it " << analysis.getFactors(kind.first).replicated
-        << ": all_gather of " << kind.bytes << " bytes per token in " << kind.count
-        << (kind.count == 1 ? " place" : " places")
+        << " needs a value whole that is split, since it " << kind.why << ": all_gather of " << kind.bytes
+        << " bytes per token in " << kind.count << (kind.count == 1 ? " place" : " places")
         << "; to avoid it, let the op read a value that is whole (behind a row-parallel product or a norm) or replace "
            "it by ops that have a rule";
   }
