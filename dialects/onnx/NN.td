@@ -154,7 +154,8 @@ def ONNX_AttentionOp : ONNX_PureOp<"Attention", [AttrSizedOperandSegments, AttrS
     head i uses key head i / (Hq / Hkv). 3-D operands [B, S, H * D] need `q_num_heads` and `kv_num_heads`.
     With `past_key` and `past_value` [B, Hkv, P, D] the keys are past and new ones together, T = P + S', which are also `present_key` and
     `present_value`. `attn_mask` is broadcast to [B, Hq, S, T]: booleans (true = visible) or numbers to add. `is_causal`: query i sees key j
-    where j <= i + P. `scale` defaults to 1 / sqrt(D); `softcap` c > 0 applies c * tanh(x / c). `nonpad_kv_seqlen` [B]: valid keys of each row.
+    where j <= i + P. `scale` defaults to 1 / sqrt(D); `softcap` c > 0 applies c * tanh(x / c). `nonpad_kv_seqlen` [B]: valid keys of each row. Beyond ONNX it may stand beside a past: it
+    counts the new keys of the row too, which then follow directly on that row's own past, at `max(nonpad_kv_seqlen - S, 0)`.
 
     **Constraints:** Q, K and V have the same rank, 3 or 4; head sizes and batch agree; Hq is a multiple of Hkv; past_key and past_value come together, as
     do their present results.

@@ -10,6 +10,7 @@
 #include "mlir/IR/OpDefinition.h"
 #include "mlir/IR/OpImplementation.h"
 #include "mlir/IR/SymbolTable.h"
+#include "mlir/Interfaces/ControlFlowInterfaces.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
 namespace caat::onnx {
@@ -34,6 +35,11 @@ public:
 #include "dialects/onnx/ONNXOps.h.inc"
 
 namespace caat::onnx {
+
+/// Of an argument or result: the element type that the model declares, where the program computes with another.
+constexpr llvm::StringLiteral kDeclaredTypeAttr = "onnx.declared_type";
+/// Of a Cast from the type that a weight is stored in, where the model itself computes with that type.
+constexpr llvm::StringLiteral kStorageCastAttr = "onnx.storage";
 
 /// The elements of `value` where it is an onnx.Constant of integers, widened to 64 bits; nothing otherwise.
 std::optional<llvm::SmallVector<int64_t>> constantInts(mlir::Value value);

@@ -252,3 +252,17 @@ LogicalResult ReverseSequenceOp::verify() {
     return failure();
   return verifyShape(*this, "Y", getY(), input.getShape());
 }
+
+LogicalResult UnpackOp::verify() {
+  if (getBits() != 2 && getBits() != 4)
+    return emitOpError("bits is ") << getBits() << ", not 2 or 4";
+  RankedTensorType packed = ranked(getPacked());
+  if (!packed)
+    return success();
+  if (packed.getRank() == 0)
+    return emitOpError("'packed' has rank 0");
+  SmallVector<int64_t> shape(packed.getShape());
+  if (!ShapedType::isDynamic(shape.back()))
+    shape.back() *= 8 / getBits();
+  return verifyShape(*this, "unpacked", getUnpacked(), shape);
+}

@@ -5,6 +5,7 @@
 
 include "dialects/onnx/ONNXBase.td"
 include "mlir/IR/SymbolInterfaces.td"
+include "mlir/Interfaces/ControlFlowInterfaces.td"
 
 def ONNX_ConstantOp : ONNX_PureOp<"Constant", [ConstantLike, AllTypesMatch<["value", "output"]>]> {
   let summary = "a small constant tensor";
@@ -72,12 +73,101 @@ def ONNX_CustomOp : ONNX_Op<"Custom"> {
   let assemblyFormat = "$domain $op_type `(` $inputs `)` attr-dict `:` functional-type(operands, results)";
 }
 
+def ONNX_UnpackOp : ONNX_PureOp<"unpack", [SameOperandsAndResultElementType]> {
+  let summary = "numbers below a byte, each in a byte of its own";
+  let description = [{
+    Every byte of `packed` [..., n] holds 8 / `bits` unsigned numbers, the lowest bits first; the result is [..., n * 8 / bits]. No ONNX operator:
+    the weights of ONNX Runtime's MatMulNBits are stored so. Only evaluated at compile time.
+
+    ```mlir
+    %q = onnx.unpack %b {bits = 4 : i64} : (tensor<8x16xui8>) -> tensor<8x32xui8>
+    ```
+    **Constraints:** `bits` is 2 or 4; the shapes agree.
+  }];
+  let arguments = (ins TensorOf<[UI8, I8]>:$packed, ONNX_Int:$bits);
+  let results = (outs TensorOf<[UI8, I8]>:$unpacked);
+  let assemblyFormat = "$packed attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
 def ONNX_NoValueOp : ONNX_PureOp<"NoValue"> {
   let summary = "a missing optional operand of an onnx.Custom";
   let description = "Stands for the empty name that ONNX writes for an optional input that is not given.";
   let results = (outs NoneType:$none);
   let assemblyFormat = "attr-dict `:` type($none)";
   let builders = [OpBuilder<(ins), [{ build($_builder, $_state, $_builder.getNoneType()); }]>];
+}
+
+def ONNX_YieldOp : ONNX_PureOp<"Yield", [Terminator, ReturnLike]> {
+  let summary = "ends a branch or loop body with its values";
+  let description = [{
+    ```mlir
+    onnx.Yield %a, %b : tensor<4xf32>, tensor<i64>
+    ```
+  }];
+  let arguments = (ins Variadic<AnyTensor>:$values);
+  let assemblyFormat = "($values^ `:` type($values))? attr-dict";
+}
+
+def ONNX_IfOp : ONNX_Op<"If", [SingleBlock, NoRegionArguments, RecursiveMemoryEffects]> {
+  let summary = "one of two subgraphs";
+  let description = [{
+    The results are the values of `then_branch` where the only element of `cond` is true, of `else_branch` otherwise. Both use values of
+    the graph around them. Nothing but the folding of control flow (`onnx-fold-control-flow`) knows this op.
+
+    ```mlir
+    %y = onnx.If %c {
+      onnx.Yield %a : tensor<4xf32>
+    } else {
+      onnx.Yield %b : tensor<4xf32>
+    } : (tensor<i1>) -> tensor<4xf32>
+    ```
+    **Constraints:** each branch ends in an `onnx.Yield` of as many values as there are results, with their element types.
+  }];
+  let arguments = (ins TensorOf<[I1]>:$cond);
+  let results = (outs Variadic<AnyTensor>:$outputs);
+  let regions = (region SizedRegion<1>:$then_branch, SizedRegion<1>:$else_branch);
+  let assemblyFormat = "$cond $then_branch `else` $else_branch attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
+def ONNX_LoopOp : ONNX_Op<"Loop", [SingleBlock, AttrSizedOperandSegments, RecursiveMemoryEffects]> {
+  let summary = "a subgraph, again and again";
+  let description = [{
+    `body` takes the iteration's number (i64), the condition and the carried values, which begin with `v_initial`, and yields the next condition and
+    carried values, then one element of each scan output. It runs `M` times at most (no bound if missing), as long as the condition (true if
+    missing) holds. Results: the carried values, then the scan outputs, each of which stacks its elements along a new first dimension.
+
+    **Constraints:** the body's arguments and yielded values are as many as this says.
+  }];
+  let arguments = (ins Optional<AnyTensor>:$M, Optional<AnyTensor>:$cond, Variadic<AnyTensor>:$v_initial);
+  let results = (outs Variadic<AnyTensor>:$v_final_and_scan_outputs);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = [{
+    (`times` $M^)? (`while` $cond^)? (`carry` $v_initial^)? $body attr-dict `:` functional-type(operands, results)
+  }];
+  let extraClassDeclaration = [{
+    unsigned getNumCarried() { return getVInitial().size(); }
+  }];
+  let hasVerifier = 1;
+}
+
+def ONNX_ScanOp : ONNX_Op<"Scan", [SingleBlock, RecursiveMemoryEffects]> {
+  let summary = "a subgraph for each slice of its inputs";
+  let description = [{
+    The last `num_scan_inputs` operands are cut along `scan_input_axes` (default 0; from the end where `scan_input_directions` is 1); `body` takes the
+    carried values and one slice of each, without that dimension, and yields the next carried values and one element of each scan output, which are
+    stacked along `scan_output_axes` (put in front where `scan_output_directions` is 1).
+
+    **Constraints:** the body's arguments are as many as the operands, its values as many as the results.
+  }];
+  let arguments = (ins Variadic<AnyTensor>:$initial_state_and_scan_inputs, ONNX_Int:$num_scan_inputs,
+                       OptionalAttr<DenseI64ArrayAttr>:$scan_input_axes, OptionalAttr<DenseI64ArrayAttr>:$scan_input_directions,
+                       OptionalAttr<DenseI64ArrayAttr>:$scan_output_axes, OptionalAttr<DenseI64ArrayAttr>:$scan_output_directions);
+  let results = (outs Variadic<AnyTensor>:$final_state_and_scan_outputs);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "$initial_state_and_scan_inputs $body attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
 }
 
 def ONNX_CheckOp : ONNX_Op<"check"> {

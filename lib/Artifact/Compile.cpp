@@ -33,7 +33,7 @@ public:
   LogicalResult run() {
     using Build = void (*)(OpPassManager &);
     if (failed(timed("import", [&] { return import(); })) || failed(makeDirectory(options.output)) ||
-        (!options.dumpDirectory.empty() && failed(makeDirectory(options.dumpDirectory))) || failed(bindDims()))
+        (!options.dumpDirectory.empty() && failed(makeDirectory(options.dumpDirectory))))
       return failure();
     if (failed(stage("raise", "01-raised", [&](OpPassManager &pm) { buildRaise(pm); })) ||
         failed(findBatch()))
@@ -154,39 +154,17 @@ private:
     return success();
   }
 
-  /// Gives the symbols of --dim their values in the types of the arguments.
-  LogicalResult bindDims() {
-    auto main = module->lookupSymbol<func::FuncOp>("main");
-    if (!main)
-      return fail("'" + options.model + "' has no function @main");
-    for (const auto &[name, value] : options.dims) {
-      bool found = false;
-      for (BlockArgument arg : main.getArguments()) {
-        auto dims = main.getArgAttrOfType<ArrayAttr>(arg.getArgNumber(), "onnx.dims");
-        auto type = dyn_cast<RankedTensorType>(arg.getType());
-        if (!dims || !type)
-          continue;
-        SmallVector<int64_t> shape(type.getShape());
-        SmallVector<Attribute> names(dims.getValue());
-        for (auto [d, text] : llvm::enumerate(dims.getAsRange<StringAttr>()))
-          if (text.getValue() == name) {
-            shape[d] = value;
-            names[d] = StringAttr::get(&context, "");
-            found = true;
-          }
-        arg.setType(type.clone(shape));
-        main.setArgAttr(arg.getArgNumber(), "onnx.dims", ArrayAttr::get(&context, names));
-      }
-      if (!found)
-        return fail("--dim=" + name + ": no input has a dimension of that name");
-    }
-    main.setFunctionType(FunctionType::get(&context, main.getBody().getArgumentTypes(), main.getResultTypes()));
-    return success();
-  }
-
   void buildRaise(OpPassManager &pm) {
+    if (!options.dims.empty() || !options.values.empty()) {
+      ONNXBindInputsPassOptions bind;
+      bind.dims.assign(options.dims.begin(), options.dims.end());
+      bind.values.assign(options.values.begin(), options.values.end());
+      pm.addNestedPass<func::FuncOp>(createONNXBindInputsPass(bind));
+    }
     RaiseOptions raise;
     raise.raise = options.raise;
+    raise.widen = true;
+    raise.rowLengths = options.rowLengths;
     buildRaisePipeline(pm, raise);
   }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "caat/Artifact/Manifest.h"
+#include "caat/Raise/DimExpr.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/SHA256.h"
 
@@ -77,11 +78,13 @@ private:
       json.value(text);
   }
 
-  LogicalResult writeType(RankedTensorType type) {
-    std::optional<StringRef> name = dtypeName(type.getElementType());
+  LogicalResult writeType(RankedTensorType type) { return writeElementType(type.getElementType(), "dtype"); }
+
+  LogicalResult writeElementType(Type type, StringRef key) {
+    std::optional<StringRef> name = dtypeName(type);
     if (!name)
-      return emitError(func::FuncOp(program.host).getLoc(), "no element type of artifacts: ") << type.getElementType();
-    json.attribute("dtype", *name);
+      return emitError(func::FuncOp(program.host).getLoc(), "no element type of artifacts: ") << type;
+    json.attribute(key, *name);
     return success();
   }
 
@@ -98,9 +101,26 @@ private:
     auto dims = entry.getAs<ArrayAttr>("dims");
     SmallVector<std::string> sizes;
     for (int64_t d = 0; d < type.getRank(); ++d)
-      sizes.push_back(type.isDynamicDim(d) ? cast<StringAttr>(dims[d]).getValue().str()
+      sizes.push_back(type.isDynamicDim(d) ? sizeText(cast<StringAttr>(dims[d]).getValue())
                                            : std::to_string(type.getDimSize(d)));
     return sizes;
+  }
+
+  /// A dimension's text in the words of the runtime: exporters write a division in several ways.
+  static std::string sizeText(StringRef text) {
+    MLIRContext context(MLIRContext::Threading::DISABLED);
+    SmallVector<std::string> names;
+    AffineExpr expr = parseDim(text, &context, [&](StringRef name) {
+      auto *known = llvm::find(names, name.str());
+      if (known == names.end()) {
+        names.push_back(name.str());
+        known = std::prev(names.end());
+      }
+      return getAffineSymbolExpr(known - names.begin(), &context);
+    });
+    if (!expr || isa<AffineSymbolExpr>(expr))
+      return text.str();
+    return printDim(expr, [&](unsigned position) { return names[position]; });
   }
 
   /// Sizes of a result, as the host program computes them.
@@ -121,6 +141,9 @@ private:
     json.attribute(nameKey, entry.getAs<StringAttr>("name").getValue());
     if (failed(writeType(type)))
       return failure();
+    if (auto declared = entry.getAs<TypeAttr>("declared"))
+      if (failed(writeElementType(declared.getValue(), "declared")))
+        return failure();
     writeSizes(sizes);
     writeShard(entry.get("shard"));
     return success();

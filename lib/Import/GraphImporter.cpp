@@ -13,9 +13,24 @@ using namespace caat::importer;
 
 static llvm::Error invalid(const Twine &message) { return llvm::createStringError(message); }
 
-std::string caat::importer::describeNode(const ::onnx::NodeProto &node, int64_t version) {
+/// "" for both names of ONNX's own domain.
+static StringRef domainOf(const ::onnx::NodeProto &node) {
+  return node.domain() == "ai.onnx" ? StringRef() : StringRef(node.domain());
+}
+
+std::string caat::importer::describeNode(const Scope &scope, const ::onnx::NodeProto &node) {
   std::string type = node.domain().empty() ? node.op_type() : node.domain() + "." + node.op_type();
-  return "node '" + node.name() + "' (" + type + ", opset " + std::to_string(version) + ")";
+  int64_t version = scope.opsets->lookup(domainOf(node));
+  return "node '" + scope.prefix + node.name() + "' (" + type + ", opset " + std::to_string(version) + ")";
+}
+
+bool Scope::contains(StringRef name) const { return values.contains(name) || (outer && outer->contains(name)); }
+
+Value Scope::lookup(StringRef name) const {
+  for (const Scope *scope = this; scope; scope = scope->outer)
+    if (auto found = scope->values.find(name); found != scope->values.end())
+      return found->second;
+  return {};
 }
 
 llvm::Error GraphImporter::run() {
@@ -23,29 +38,41 @@ llvm::Error GraphImporter::run() {
   function = func::FuncOp::create(builder, loc, "main", builder.getFunctionType({}, {}));
   symbols.insert(function);
   builder.setInsertionPointToStart(function.addEntryBlock());
-  if (graph.sparse_initializer_size() > 0)
-    return invalid("sparse initializers are not supported");
-  for (auto step : {&GraphImporter::readOpsets, &GraphImporter::readHints, &GraphImporter::importInputs,
-                    &GraphImporter::importInitializers, &GraphImporter::importNodes, &GraphImporter::importOutputs})
-    if (llvm::Error error = (this->*step)())
-      return error;
-  return llvm::Error::success();
+  llvm::Expected<OpsetMap> opsets = readOpsets(model.opset_import());
+  if (!opsets)
+    return opsets.takeError();
+  if (auto own = opsets->find(""); own != opsets->end())
+    module->setAttr("onnx.opset", builder.getI64IntegerAttr(own->second));
+  for (const auto &local : model.functions())
+    if (!functions.try_emplace(local.domain() + ":" + local.name() + ":" + local.overload(), &local).second)
+      return invalid("two functions of the model are called '" + Twine(local.domain()) + "." + local.name() + "'");
+
+  Scope scope;
+  scope.opsets = &*opsets;
+  readHints(scope, graph.value_info());
+  readHints(scope, graph.output());
+  if (llvm::Error error = importInputs(scope))
+    return error;
+  if (llvm::Error error = importInitializers(scope, graph))
+    return error;
+  if (llvm::Error error = importNodes(scope, graph.node()))
+    return error;
+  return importOutputs(scope);
 }
 
-llvm::Error GraphImporter::readOpsets() {
-  for (const auto &opset : file.model.opset_import()) {
+llvm::Expected<OpsetMap>
+GraphImporter::readOpsets(const google::protobuf::RepeatedPtrField<::onnx::OperatorSetIdProto> &imports) {
+  OpsetMap opsets;
+  for (const auto &opset : imports) {
     std::string domain = opset.domain() == "ai.onnx" ? "" : opset.domain();
     if (!opsets.try_emplace(domain, opset.version()).second)
       return invalid("domain '" + Twine(domain) + "' is imported twice");
   }
   auto own = opsets.find("");
-  if (own == opsets.end())
-    return llvm::Error::success();
-  if (own->second < oldestOpset || own->second > newestOpset)
+  if (own != opsets.end() && (own->second < oldestOpset || own->second > newestOpset))
     return invalid("opset " + Twine(own->second) + " is not supported, " + Twine(oldestOpset) + " to " +
                    Twine(newestOpset) + " are");
-  module->setAttr("onnx.opset", builder.getI64IntegerAttr(own->second));
-  return llvm::Error::success();
+  return opsets;
 }
 
 llvm::Expected<TensorType> GraphImporter::tensorType(const ::onnx::TypeProto &type, SmallVectorImpl<Attribute> *dims) {
@@ -72,25 +99,37 @@ llvm::Expected<TensorType> GraphImporter::tensorType(const ::onnx::TypeProto &ty
   return ranked;
 }
 
-llvm::Error GraphImporter::readHints() {
-  auto add = [&](const ::onnx::ValueInfoProto &info) {
+template <typename Infos> void GraphImporter::readHints(Scope &scope, const Infos &infos) {
+  for (const ::onnx::ValueInfoProto &info : infos) {
     if (llvm::Expected<TensorType> type = tensorType(info.type()))
-      hints[info.name()] = *type;
+      scope.hints[info.name()] = *type;
     else
       llvm::consumeError(type.takeError());
-  };
-  llvm::for_each(graph.value_info(), add);
-  llvm::for_each(graph.output(), add);
-  return llvm::Error::success();
+  }
 }
+using ValueInfos = google::protobuf::RepeatedPtrField<::onnx::ValueInfoProto>;
+template void GraphImporter::readHints<ValueInfos>(Scope &, const ValueInfos &);
 
-llvm::Error GraphImporter::define(StringRef name, Value value) {
-  if (!values.try_emplace(name, value).second)
+llvm::Error GraphImporter::define(Scope &scope, StringRef name, Value value) {
+  if (!scope.values.try_emplace(name, value).second)
     return invalid("two values are called '" + name + "'");
   return llvm::Error::success();
 }
 
-llvm::Error GraphImporter::importInputs() {
+/// Gives a size of `input` that may change and has no name one of its own, "input.0".
+static void nameDims(ShapedType type, StringRef input, SmallVectorImpl<Attribute> &dims) {
+  std::string base = input.str();
+  for (char &c : base)
+    if (!llvm::isAlnum(c) && c != '_' && c != '.')
+      c = '_';
+  if (base.empty() || llvm::isDigit(base.front()))
+    base = "input_" + base;
+  for (auto [axis, dim] : llvm::enumerate(dims))
+    if (type.isDynamicDim(axis) && cast<StringAttr>(dim).getValue().empty())
+      dim = StringAttr::get(type.getContext(), base + "." + std::to_string(axis));
+}
+
+llvm::Error GraphImporter::importInputs(Scope &scope) {
   llvm::StringSet<> stored;
   for (const auto &tensor : graph.initializer())
     stored.insert(tensor.name());
@@ -103,13 +142,16 @@ llvm::Error GraphImporter::importInputs() {
       return invalid("input '" + Twine(input.name()) + "' " + toString(type.takeError()));
     NamedAttrList attributes;
     attributes.append("onnx.name", builder.getStringAttr(input.name()));
-    if (type->hasRank())
-      attributes.append("onnx.dims", builder.getArrayAttr(dims));
+    if (!type->hasRank())
+      return invalid("input '" + Twine(input.name()) +
+                     "' has no shape: give it one, with a name for each size that may change");
+    nameDims(*type, input.name(), dims);
+    attributes.append("onnx.dims", builder.getArrayAttr(dims));
     Location loc = NameLoc::get(builder.getStringAttr(input.name()));
     unsigned index = function.getNumArguments();
     if (failed(function.insertArgument(index, *type, attributes.getDictionary(builder.getContext()), loc)))
       return invalid("input '" + Twine(input.name()) + "' cannot be an argument");
-    if (llvm::Error error = define(input.name(), function.getArgument(index)))
+    if (llvm::Error error = define(scope, input.name(), function.getArgument(index)))
       return error;
   }
   return llvm::Error::success();
@@ -127,18 +169,44 @@ llvm::Expected<Value> GraphImporter::materialize(const StoredTensor &stored, Str
       .getResult();
 }
 
-llvm::Error GraphImporter::importInitializers() {
-  llvm::StringSet<> used;
-  for (const auto &node : graph.node())
+static void collectFreeNames(const ::onnx::GraphProto &graph, llvm::StringSet<> &free);
+
+/// The names that the nodes of `graph` and of its subgraphs read, without those that a subgraph defines itself.
+static void collectUses(const ::onnx::GraphProto &graph, llvm::StringSet<> &used) {
+  for (const auto &node : graph.node()) {
     used.insert_range(node.input());
+    for (const auto &attribute : node.attribute())
+      if (attribute.has_g())
+        collectFreeNames(attribute.g(), used);
+  }
   for (const auto &output : graph.output())
     used.insert(output.name());
+}
+
+/// The names that `graph`, a subgraph, takes from the graph around it.
+static void collectFreeNames(const ::onnx::GraphProto &graph, llvm::StringSet<> &free) {
+  llvm::StringSet<> used, defined;
+  collectUses(graph, used);
+  for (const auto &input : graph.input())
+    defined.insert(input.name());
+  for (const auto &tensor : graph.initializer())
+    defined.insert(tensor.name());
+  for (const auto &node : graph.node())
+    defined.insert_range(node.output());
+  for (const auto &use : used)
+    if (!defined.contains(use.first()))
+      free.insert(use.first());
+}
+
+llvm::Error GraphImporter::importInitializers(Scope &scope, const ::onnx::GraphProto &graph) {
+  if (graph.sparse_initializer_size() > 0)
+    return invalid("sparse initializers are not supported");
+  llvm::StringSet<> used;
+  collectUses(graph, used);
   for (auto [index, tensor] : llvm::enumerate(graph.initializer())) {
     if (tensor.name().empty())
       return invalid("initializer " + Twine(index) + " has no name");
-    auto raw = file.initializerData.find(index);
-    llvm::Expected<StoredTensor> stored =
-        tensors.read(tensor, raw == file.initializerData.end() ? std::nullopt : std::optional(raw->second));
+    llvm::Expected<StoredTensor> stored = tensors.read(tensor);
     if (!stored)
       return invalid("initializer '" + Twine(tensor.name()) + "': " + toString(stored.takeError()));
     Value value;
@@ -149,36 +217,43 @@ llvm::Error GraphImporter::importInitializers() {
         return made.takeError();
       value = *made;
     }
-    if (llvm::Error error = define(tensor.name(), value))
+    if (llvm::Error error = define(scope, tensor.name(), value))
       return error;
   }
   return llvm::Error::success();
 }
 
 /// The nodes in an order in which values are made before they are used: the file's own where that is one.
-llvm::Expected<SmallVector<int>> GraphImporter::sortNodes() {
-  auto describe = [&](int index) {
-    const auto &node = graph.node(index);
-    return describeNode(node, opsets.lookup(node.domain() == "ai.onnx" ? "" : node.domain()));
-  };
+llvm::Expected<SmallVector<int>> GraphImporter::sortNodes(const Scope &scope, const Nodes &nodes) {
+  auto describe = [&](int index) { return describeNode(scope, nodes[index]); };
   llvm::StringMap<int> producers;
-  for (auto [index, node] : llvm::enumerate(graph.node()))
+  for (auto [index, node] : llvm::enumerate(nodes))
     for (const std::string &output : node.output())
-      if (!output.empty() && (values.contains(output) || !producers.try_emplace(output, index).second))
+      if (!output.empty() && (scope.values.contains(output) || !producers.try_emplace(output, index).second))
         return invalid(describe(index) + ": another value is called '" + output + "'");
 
-  SmallVector<int> waitingFor(graph.node_size());
-  SmallVector<SmallVector<int>> users(graph.node_size());
+  SmallVector<int> waitingFor(nodes.size());
+  SmallVector<SmallVector<int>> users(nodes.size());
   std::priority_queue<int, std::vector<int>, std::greater<>> ready;
-  for (auto [index, node] : llvm::enumerate(graph.node())) {
-    for (const std::string &input : node.input()) {
-      if (input.empty() || values.contains(input))
-        continue;
-      auto producer = producers.find(input);
+  for (auto [index, node] : llvm::enumerate(nodes)) {
+    auto waitFor = [&](StringRef name) {
+      auto producer = producers.find(name);
       if (producer == producers.end())
-        return invalid(describe(index) + ": input '" + input + "' is made by no node and is no input of the graph");
+        return false;
       users[producer->second].push_back(index);
       ++waitingFor[index];
+      return true;
+    };
+    for (const std::string &input : node.input())
+      if (!input.empty() && !waitFor(input) && !scope.contains(input))
+        return invalid(describe(index) + ": input '" + input + "' is made by no node and is no input of the graph");
+    for (const auto &attribute : node.attribute()) {
+      if (!attribute.has_g())
+        continue;
+      llvm::StringSet<> free; // the subgraph's own import finds what is missing
+      collectFreeNames(attribute.g(), free);
+      for (const auto &name : free)
+        (void)waitFor(name.first());
     }
     if (waitingFor[index] == 0)
       ready.push(index);
@@ -198,24 +273,24 @@ llvm::Expected<SmallVector<int>> GraphImporter::sortNodes() {
   return invalid(describe(stuck) + ": is in a cycle or behind one");
 }
 
-llvm::Error GraphImporter::importNodes() {
-  llvm::Expected<SmallVector<int>> order = sortNodes();
+llvm::Error GraphImporter::importNodes(Scope &scope, const Nodes &nodes) {
+  llvm::Expected<SmallVector<int>> order = sortNodes(scope, nodes);
   if (!order)
     return order.takeError();
   for (int index : *order)
-    if (llvm::Error error = importNode(index))
+    if (llvm::Error error = importNode(scope, nodes[index]))
       return error;
   return llvm::Error::success();
 }
 
-llvm::Error GraphImporter::importOutputs() {
+llvm::Error GraphImporter::importOutputs(Scope &scope) {
   if (graph.output_size() == 0)
     return invalid("the graph has no outputs");
   SmallVector<Value> results;
   SmallVector<Attribute> attributes;
   llvm::StringSet<> names;
   for (const auto &output : graph.output()) {
-    Value value = values.lookup(output.name());
+    Value value = scope.lookup(output.name());
     if (!value)
       return invalid("output '" + Twine(output.name()) + "' is made by no node");
     if (!names.insert(output.name()).second)

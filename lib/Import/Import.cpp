@@ -25,16 +25,16 @@ static llvm::Error importInto(ModuleOp module, StringRef path, const ImportOptio
   llvm::Expected<ArrayRef<char>> bytes = files.file(name);
   if (!bytes)
     return bytes.takeError();
-  ModelFile file;
-  if (llvm::Error error = parseModelFile(*bytes, file))
+  ::onnx::ModelProto model;
+  if (llvm::Error error = parseModelFile(*bytes, model))
     return error;
-  if (llvm::Error error = checkLimits(file.model))
+  if (llvm::Error error = checkLimits(model))
     return error;
   Builder b(module.getContext());
   module->setAttr("onnx.directory", b.getStringAttr(directory));
   module->setAttr("onnx.file", b.getStringAttr(name));
   TensorReader tensors(module.getContext(), files, name, options);
-  return GraphImporter(module, file, tensors).run();
+  return GraphImporter(module, model, tensors).run();
 }
 
 FailureOr<OwningOpRef<ModuleOp>> caat::importONNX(StringRef path, MLIRContext *context, const ImportOptions &options) {

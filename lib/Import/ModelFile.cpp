@@ -2,36 +2,47 @@
 #include "ModelFile.h"
 
 #include <climits>
+#include <cstring>
 
 using namespace mlir;
 using namespace caat::importer;
 
 namespace {
 
-/// Copies a serialised ModelProto field by field without raw_data, noting where that was.
+/// protobuf refuses what is nested deeper.
+constexpr int maxNesting = 100;
+
+/// Copies a serialised ModelProto field by field, with raw_data replaced by its place in the file.
 class Stripper {
 public:
-  Stripper(ArrayRef<char> bytes, ModelFile &file) : bytes(bytes), file(file) {}
+  explicit Stripper(ArrayRef<char> bytes) : bytes(bytes) {}
 
-  llvm::Error run(std::string &out) { return copy(Message::Model, 0, bytes.size(), out); }
+  llvm::Error run(std::string &out) { return copy(Message::Model, 0, bytes.size(), 0, out); }
 
 private:
-  enum class Message { Model, Graph, Node, Attribute, Initializer, AttributeTensor, Other };
+  enum class Message { Model, Graph, Function, Node, Attribute, Tensor, Other };
 
   /// The message in field `field` of `parent` (numbers of onnx.proto).
   static Message child(Message parent, uint64_t field) {
     switch (parent) {
     case Message::Model:
-      return field == 7 ? Message::Graph : Message::Other;
+      return field == 7 ? Message::Graph : field == 25 ? Message::Function : Message::Other;
     case Message::Graph:
-      return field == 1 ? Message::Node : field == 5 ? Message::Initializer : Message::Other;
+      return field == 1 ? Message::Node : field == 5 ? Message::Tensor : Message::Other;
+    case Message::Function:
+      return field == 7 ? Message::Node : field == 11 ? Message::Attribute : Message::Other;
     case Message::Node:
       return field == 5 ? Message::Attribute : Message::Other;
     case Message::Attribute:
-      return field == 5 ? Message::AttributeTensor : Message::Other;
+      return field == 5 || field == 10 ? Message::Tensor : field == 6 || field == 11 ? Message::Graph : Message::Other;
     default:
       return Message::Other;
     }
+  }
+
+  /// Fields that protobuf would merge where they stand twice: a graph of the model, the value of an attribute.
+  static bool isSingular(Message parent, uint64_t field) {
+    return (parent == Message::Model && field == 7) || (parent == Message::Attribute && (field == 5 || field == 6));
   }
 
   llvm::Error malformed(size_t at, const char *what) {
@@ -55,15 +66,10 @@ private:
     out.push_back(char(value));
   }
 
-  /// Notes the raw_data of the tensor at hand; false where it was there before.
-  bool note(Message tensor, ByteRange range) {
-    if (tensor == Message::Initializer)
-      return file.initializerData.try_emplace(initializers - 1, range).second;
-    return file.attributeData.try_emplace({nodes - 1, attributes - 1}, range).second;
-  }
-
-  llvm::Error copy(Message message, size_t at, size_t end, std::string &out) {
-    bool hasSubmessage = false;
+  llvm::Error copy(Message message, size_t at, size_t end, int depth, std::string &out) {
+    if (depth > maxNesting)
+      return malformed(at, "messages nested too deeply");
+    bool hasSubmessage = false, hasData = false;
     while (at < end) {
       size_t start = at;
       uint64_t tag, length;
@@ -87,23 +93,22 @@ private:
           return malformed(start, "field longer than the file");
         size_t body = at;
         at += length;
-        bool isTensor = message == Message::Initializer || message == Message::AttributeTensor;
-        if (isTensor && tag >> 3 == 9) {
-          if (!note(message, {static_cast<int64_t>(body), static_cast<int64_t>(length)}))
+        if (message == Message::Tensor && tag >> 3 == 9) {
+          if (std::exchange(hasData, true))
             return malformed(start, "second raw_data of a tensor");
+          ByteRange place{static_cast<int64_t>(body), static_cast<int64_t>(length)};
+          writeVarint(tag, out);
+          writeVarint(sizeof(place), out);
+          out.append(reinterpret_cast<const char *>(&place), sizeof(place));
           continue;
         }
         Message sub = child(message, tag >> 3);
         if (sub == Message::Other)
           break;
-        // What protobuf would merge could no longer be told apart by its number.
-        if ((sub == Message::Graph || sub == Message::AttributeTensor) && std::exchange(hasSubmessage, true))
+        if (isSingular(message, tag >> 3) && std::exchange(hasSubmessage, true))
           return malformed(start, "second value of a field");
-        nodes += sub == Message::Node;
-        attributes = sub == Message::Node ? 0 : attributes + (sub == Message::Attribute);
-        initializers += sub == Message::Initializer;
         std::string stripped;
-        if (llvm::Error error = copy(sub, body, at, stripped))
+        if (llvm::Error error = copy(sub, body, at, depth + 1, stripped))
           return error;
         writeVarint(tag, out);
         writeVarint(stripped.size(), out);
@@ -124,26 +129,32 @@ private:
   }
 
   ArrayRef<char> bytes;
-  ModelFile &file;
-  int nodes = 0, attributes = 0, initializers = 0;
 };
 
 } // namespace
 
-llvm::Error caat::importer::parseModelFile(ArrayRef<char> bytes, ModelFile &file) {
+llvm::Error caat::importer::parseModelFile(ArrayRef<char> bytes, ::onnx::ModelProto &model) {
   if (bytes.empty())
     return llvm::createStringError("not an ONNX model: the file is empty");
   std::string stripped;
-  if (llvm::Error error = Stripper(bytes, file).run(stripped))
+  if (llvm::Error error = Stripper(bytes).run(stripped))
     return error;
   if (stripped.size() > INT_MAX)
     return llvm::createStringError(
         "the model takes more than 2 GiB without its tensors' raw data, which is the limit of "
         "protobuf; export it with external data");
   // protobuf's recursion limit of 100 stays.
-  if (!file.model.ParseFromArray(stripped.data(), stripped.size()))
+  if (!model.ParseFromArray(stripped.data(), stripped.size()))
     return llvm::createStringError("not an ONNX model: its protobuf message is malformed or nested too deeply");
-  if (file.model.ir_version() <= 0 || !file.model.has_graph())
+  if (model.ir_version() <= 0 || !model.has_graph())
     return llvm::createStringError("not an ONNX model: no graph or no ir_version");
   return llvm::Error::success();
+}
+
+std::optional<ByteRange> caat::importer::rawDataPlace(const ::onnx::TensorProto &tensor) {
+  ByteRange place;
+  if (!tensor.has_raw_data() || tensor.raw_data().size() != sizeof(place))
+    return std::nullopt;
+  std::memcpy(&place, tensor.raw_data().data(), sizeof(place));
+  return place;
 }

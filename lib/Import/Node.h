@@ -15,6 +15,8 @@ struct Node {
   llvm::SmallVector<mlir::Value> inputs;  ///< null where not given
   llvm::SmallVector<std::string> outputs; ///< empty where not wanted
   mlir::NamedAttrList attributes;
+  /// An old form that is upgraded once ranks are known; until then it is an onnx.Custom.
+  bool isOldForm = false;
 
   int64_t intAttribute(llvm::StringRef name, int64_t otherwise) const {
     auto attr = mlir::dyn_cast_or_null<mlir::IntegerAttr>(attributes.get(name));

@@ -12,14 +12,18 @@ using ::onnx::AttributeProto;
 
 static llvm::Error invalid(const Twine &message) { return llvm::createStringError(message); }
 
-static Location nodeLocation(const ::onnx::NodeProto &proto, Builder &builder) {
+Location GraphImporter::nodeLocation(const Scope &scope, const ::onnx::NodeProto &proto) {
   std::string name = !proto.name().empty() ? proto.name() : proto.output_size() ? proto.output(0) : proto.op_type();
-  return NameLoc::get(builder.getStringAttr(name));
+  return NameLoc::get(builder.getStringAttr(scope.prefix + name));
 }
 
-llvm::Expected<Attribute> GraphImporter::readAttribute(int node, int index, const AttributeProto &proto) {
-  if (!proto.ref_attr_name().empty())
-    return invalid("attribute '" + Twine(proto.name()) + "' refers to a function's, but this is no function");
+/// The value of an attribute; null where it stands for one of the function's that its call does not give.
+llvm::Expected<Attribute> GraphImporter::readAttribute(const Scope &scope, const AttributeProto &proto) {
+  if (!proto.ref_attr_name().empty()) {
+    if (!scope.arguments)
+      return invalid("attribute '" + Twine(proto.name()) + "' refers to a function's, but this is no function");
+    return scope.arguments->lookup(proto.ref_attr_name());
+  }
   switch (proto.type()) {
   case AttributeProto::INT:
     return builder.getI64IntegerAttr(proto.i());
@@ -34,16 +38,14 @@ llvm::Expected<Attribute> GraphImporter::readAttribute(int node, int index, cons
   case AttributeProto::STRINGS:
     return builder.getStrArrayAttr(SmallVector<StringRef>(proto.strings().begin(), proto.strings().end()));
   case AttributeProto::TENSOR: {
-    auto raw = file.attributeData.find({node, index});
-    llvm::Expected<StoredTensor> stored = tensors.read(
-        proto.t(), raw == file.attributeData.end() ? std::nullopt : std::optional(raw->second), /*alwaysValue=*/true);
+    llvm::Expected<StoredTensor> stored = tensors.read(proto.t(), /*alwaysValue=*/true);
     if (!stored)
       return invalid("attribute '" + Twine(proto.name()) + "': " + toString(stored.takeError()));
     return stored->value;
   }
   case AttributeProto::GRAPH:
   case AttributeProto::GRAPHS:
-    return invalid("attribute '" + Twine(proto.name()) + "' is a graph; control flow is not supported");
+    return invalid("attribute '" + Twine(proto.name()) + "' is a graph, which only If, Loop and Scan may have");
   default:
     return invalid("attribute '" + Twine(proto.name()) + "' has the type " + Twine(int(proto.type())) +
                    ", which is not supported");
@@ -51,59 +53,65 @@ llvm::Expected<Attribute> GraphImporter::readAttribute(int node, int index, cons
 }
 
 /// A Constant node's value, whichever of its attributes holds it.
-llvm::Error GraphImporter::importConstant(int index, const ::onnx::NodeProto &proto, Location loc) {
+llvm::Error GraphImporter::importConstant(Scope &scope, const ::onnx::NodeProto &proto) {
   if (proto.attribute_size() != 1 || proto.output_size() != 1 || proto.input_size() != 0)
     return invalid("it has " + Twine(proto.attribute_size()) + " attributes and " + Twine(proto.output_size()) +
                    " outputs, not one each");
   const AttributeProto &attribute = proto.attribute(0);
   StringRef name = attribute.name();
   StoredTensor stored;
-  auto list = [&](int64_t size, Type element) { return RankedTensorType::get({size}, element); };
-  auto scalar = [&](Type element) { return RankedTensorType::get({}, element); };
-  if (name == "value" && attribute.type() == AttributeProto::TENSOR) {
-    auto raw = file.attributeData.find({index, 0});
-    llvm::Expected<StoredTensor> read =
-        tensors.read(attribute.t(), raw == file.attributeData.end() ? std::nullopt : std::optional(raw->second));
+  if (name == "value" && attribute.type() == AttributeProto::TENSOR && attribute.ref_attr_name().empty()) {
+    llvm::Expected<StoredTensor> read = tensors.read(attribute.t());
     if (!read)
       return read.takeError();
     stored = *read;
-  } else if (name == "value_int") {
-    stored.value = DenseElementsAttr::get(scalar(builder.getI64Type()), attribute.i());
-  } else if (name == "value_float") {
-    stored.value = DenseElementsAttr::get(scalar(builder.getF32Type()), attribute.f());
-  } else if (name == "value_ints") {
-    SmallVector<int64_t> values(attribute.ints().begin(), attribute.ints().end());
-    stored.value = DenseElementsAttr::get(list(values.size(), builder.getI64Type()), ArrayRef(values));
-  } else if (name == "value_floats") {
-    SmallVector<float> values(attribute.floats().begin(), attribute.floats().end());
-    stored.value = DenseElementsAttr::get(list(values.size(), builder.getF32Type()), ArrayRef(values));
   } else {
-    return invalid("its attribute '" + name + "' is not supported");
+    llvm::Expected<Attribute> read = readAttribute(scope, attribute);
+    if (!read)
+      return read.takeError();
+    auto tensor = [](ArrayRef<int64_t> shape, Type element) { return RankedTensorType::get(shape, element); };
+    if (auto number = dyn_cast_or_null<IntegerAttr>(*read); number && name == "value_int") {
+      stored.value = DenseElementsAttr::get(tensor({}, builder.getI64Type()), number.getInt());
+    } else if (auto number = dyn_cast_or_null<FloatAttr>(*read); number && name == "value_float") {
+      stored.value = DenseElementsAttr::get(tensor({}, builder.getF32Type()), number.getValue().convertToFloat());
+    } else if (auto list = dyn_cast_or_null<DenseI64ArrayAttr>(*read); list && name == "value_ints") {
+      stored.value = DenseElementsAttr::get(tensor({list.size()}, builder.getI64Type()), list.asArrayRef());
+    } else if (auto list = dyn_cast_or_null<DenseF32ArrayAttr>(*read); list && name == "value_floats") {
+      stored.value = DenseElementsAttr::get(tensor({list.size()}, builder.getF32Type()), list.asArrayRef());
+    } else if (auto value = dyn_cast_or_null<DenseElementsAttr>(*read); value && name == "value") {
+      stored.value = value;
+    } else if (!*read) {
+      return invalid("the function's attribute '" + Twine(attribute.ref_attr_name()) + "' is not given");
+    } else {
+      return invalid("its attribute '" + name + "' is not supported");
+    }
   }
-  llvm::Expected<Value> value = materialize(stored, proto.output(0), loc);
+  llvm::Expected<Value> value = materialize(stored, scope.prefix + proto.output(0), nodeLocation(scope, proto));
   if (!value)
     return value.takeError();
-  return define(proto.output(0), *value);
+  return define(scope, proto.output(0), *value);
 }
 
-llvm::Expected<Node> GraphImporter::readNode(int index, const ::onnx::NodeProto &proto, int64_t version) {
+llvm::Expected<Node> GraphImporter::readNode(const Scope &scope, const ::onnx::NodeProto &proto, int64_t version) {
   Node node{proto.op_type(),
             proto.domain() == "ai.onnx" ? "" : proto.domain(),
             version,
-            nodeLocation(proto, builder),
+            nodeLocation(scope, proto),
             {},
             {},
-            {}};
-  for (auto [i, attribute] : llvm::enumerate(proto.attribute())) {
-    llvm::Expected<Attribute> value = readAttribute(index, i, attribute);
+            {},
+            false};
+  for (const auto &attribute : proto.attribute()) {
+    llvm::Expected<Attribute> value = readAttribute(scope, attribute);
     if (!value)
       return value.takeError();
     if (node.attributes.get(attribute.name()))
       return invalid("attribute '" + Twine(attribute.name()) + "' stands twice");
-    node.attributes.append(attribute.name(), *value);
+    if (*value)
+      node.attributes.append(attribute.name(), *value);
   }
   for (const std::string &input : proto.input())
-    node.inputs.push_back(input.empty() ? Value() : values.lookup(input));
+    node.inputs.push_back(input.empty() ? Value() : scope.lookup(input));
   node.outputs.assign(proto.output().begin(), proto.output().end());
   return node;
 }
@@ -121,7 +129,7 @@ static std::optional<std::string> verifierMessage(Operation *op) {
   return message;
 }
 
-llvm::Expected<Operation *> GraphImporter::createTyped(Node &node, const OperatorInfo &info) {
+llvm::Expected<Operation *> GraphImporter::createTyped(const Scope &scope, Node &node, const OperatorInfo &info) {
   while (!node.inputs.empty() && !node.inputs.back())
     node.inputs.pop_back();
   int given = node.inputs.size();
@@ -174,7 +182,7 @@ llvm::Expected<Operation *> GraphImporter::createTyped(Node &node, const Operato
     Type element = resultElementType(node, i);
     if (!element)
       return invalid("the element type of its result cannot be told");
-    TensorType hint = name.empty() ? TensorType() : hints.lookup(name);
+    TensorType hint = name.empty() ? TensorType() : scope.hints.lookup(name);
     state.addTypes(hint && hint.hasRank() ? Type(hint.clone(element)) : UnrankedTensorType::get(element));
     if (optionalResults)
       segments[i] = 1;
@@ -198,13 +206,13 @@ llvm::Expected<Operation *> GraphImporter::createTyped(Node &node, const Operato
   return op;
 }
 
-llvm::Expected<Operation *> GraphImporter::createCustom(Node &node) {
+llvm::Expected<Operation *> GraphImporter::createCustom(const Scope &scope, Node &node) {
   if (node.domain.empty() &&
       (StringRef(node.opType).contains("Sequence") || StringRef(node.opType).starts_with("Optional")))
     return invalid("sequences and optionals are not supported");
   SmallVector<Type> types;
   for (auto [i, name] : llvm::enumerate(node.outputs)) {
-    TensorType hint = hints.lookup(name);
+    TensorType hint = scope.hints.lookup(name);
     Type element = hint ? hint.getElementType() : customElementType(node, i);
     if (!name.empty() && !element)
       return invalid("the element type of its result cannot be told");
@@ -220,39 +228,47 @@ llvm::Expected<Operation *> GraphImporter::createCustom(Node &node) {
                                 node.attributes.getDictionary(builder.getContext()));
 }
 
-llvm::Error GraphImporter::importNode(int index) {
-  const ::onnx::NodeProto &proto = graph.node(index);
-  auto opset = opsets.find(proto.domain() == "ai.onnx" ? "" : proto.domain());
-  int64_t version = opset == opsets.end() ? 0 : opset->second;
-  auto fail = [&](llvm::Error error) {
-    return invalid(describeNode(proto, version) + ": " + toString(std::move(error)));
+llvm::Error caat::importer::checkVerified(Operation *op) {
+  std::optional<std::string> message = verifierMessage(op);
+  return message ? invalid(*message) : llvm::Error::success();
+}
+
+llvm::Error GraphImporter::importNode(Scope &scope, const ::onnx::NodeProto &proto) {
+  StringRef domain = proto.domain() == "ai.onnx" ? StringRef() : StringRef(proto.domain());
+  auto opset = scope.opsets->find(domain);
+  auto import = [&]() -> llvm::Error {
+    if (const ::onnx::FunctionProto *callee = findFunction(proto))
+      return inlineFunction(scope, proto, *callee);
+    if (opset == scope.opsets->end())
+      return invalid("the model imports no opset of domain '" + Twine(proto.domain()) + "'");
+    if (isControlFlow(proto))
+      return importControlFlow(scope, proto);
+    if (proto.op_type() == "Constant" && domain.empty())
+      return importConstant(scope, proto);
+    return importOperator(scope, proto, opset->second);
   };
-  if (opset == opsets.end())
-    return fail(invalid("the model imports no opset of domain '" + Twine(proto.domain()) + "'"));
-  for (const auto &local : file.model.functions())
-    if (local.name() == proto.op_type() && local.domain() == proto.domain())
-      return fail(invalid("it calls a function of the model, which is not supported: inline the functions first"));
+  if (llvm::Error error = import())
+    return invalid(describeNode(scope, proto) + ": " + toString(std::move(error)));
+  return llvm::Error::success();
+}
 
-  if (proto.op_type() == "Constant" && opset->first().empty()) {
-    llvm::Error error = importConstant(index, proto, nodeLocation(proto, builder));
-    return error ? fail(std::move(error)) : llvm::Error::success();
-  }
-  llvm::Expected<Node> node = readNode(index, proto, version);
+llvm::Error GraphImporter::importOperator(Scope &scope, const ::onnx::NodeProto &proto, int64_t version) {
+  llvm::Expected<Node> node = readNode(scope, proto, version);
   if (!node)
-    return fail(node.takeError());
-
+    return node.takeError();
   SmallVector<Value> results;
   if (node->domain.empty()) {
     llvm::Expected<SmallVector<Value>> upgraded = upgradeNode(*node, builder);
     if (!upgraded)
-      return fail(upgraded.takeError());
+      return upgraded.takeError();
     results = *upgraded;
   }
   if (results.empty()) {
-    std::optional<OperatorInfo> info = node->domain.empty() ? lookupOperator(node->opType) : std::nullopt;
-    llvm::Expected<Operation *> op = info ? createTyped(*node, *info) : createCustom(*node);
+    std::optional<OperatorInfo> info =
+        node->domain.empty() && !node->isOldForm ? lookupOperator(node->opType) : std::nullopt;
+    llvm::Expected<Operation *> op = info ? createTyped(scope, *node, *info) : createCustom(scope, *node);
     if (!op)
-      return fail(op.takeError());
+      return op.takeError();
     bool skipsEmpty = (*op)->hasTrait<OpTrait::AttrSizedResultSegments>();
     auto made = (*op)->result_begin();
     for (auto [i, name] : llvm::enumerate(node->outputs))
@@ -260,7 +276,7 @@ llvm::Error GraphImporter::importNode(int index) {
   }
   for (auto [name, result] : llvm::zip(node->outputs, results))
     if (!name.empty())
-      if (llvm::Error error = define(name, result))
-        return fail(std::move(error));
+      if (llvm::Error error = define(scope, name, result))
+        return error;
   return llvm::Error::success();
 }

@@ -71,11 +71,13 @@ template <typename Op> static Results upgradeSoftmax(Node &node, OpBuilder &buil
     node.attributes.set("axis", builder.getI64IntegerAttr(-1));
     return SmallVector<Value>();
   }
+  if (!type.hasRank()) {
+    node.isOldForm = true;
+    return SmallVector<Value>();
+  }
   Type element = type.getElementType();
-  auto dynamic = [](int64_t rank) { return SmallVector<int64_t>(rank, ShapedType::kDynamic); };
-  Type shapeType = type.hasRank() ? Type(RankedTensorType::get({type.getRank()}, builder.getI64Type()))
-                                  : RankedTensorType::get(dynamic(1), builder.getI64Type());
-  Type flatType = RankedTensorType::get(dynamic(2), element);
+  auto flatType = RankedTensorType::get({ShapedType::kDynamic, ShapedType::kDynamic}, element);
+  auto shapeType = RankedTensorType::get({type.getRank()}, builder.getI64Type());
   Value shape = onnx::ShapeOp::create(builder, node.loc, shapeType, input, /*end=*/IntegerAttr());
   Value flat = onnx::FlattenOp::create(builder, node.loc, flatType, input, axis);
   Value result = Op::create(builder, node.loc, flatType, flat, /*axis=*/-1);
@@ -87,7 +89,11 @@ static Results upgradeGroupNormalization(Node &node, OpBuilder &builder) {
   auto type = node.inputs.empty() || !node.inputs[0] ? RankedTensorType()
                                                      : dyn_cast<RankedTensorType>(node.inputs[0].getType());
   int64_t groups = node.intAttribute("num_groups", 0);
-  if (!type || type.getRank() < 2 || type.isDynamicDim(1) || groups <= 0 || type.getDimSize(1) % groups != 0)
+  if (!type || type.getRank() < 2 || type.isDynamicDim(1)) {
+    node.isOldForm = true;
+    return SmallVector<Value>();
+  }
+  if (groups <= 0 || type.getDimSize(1) % groups != 0)
     return llvm::createStringError("its number of channels is not known or no multiple of num_groups");
   int64_t channels = type.getDimSize(1);
   for (unsigned i = 1; i < std::min<size_t>(3, node.inputs.size()); ++i) {

@@ -189,8 +189,8 @@ llvm::Error TensorReader::claim(const StoredTensor &stored) {
   return llvm::Error::success();
 }
 
-llvm::Expected<StoredTensor> TensorReader::read(const TensorProto &tensor, std::optional<ByteRange> raw,
-                                                bool alwaysValue) {
+llvm::Expected<StoredTensor> TensorReader::read(const TensorProto &tensor, bool alwaysValue) {
+  std::optional<ByteRange> raw = rawDataPlace(tensor);
   StoredTensor stored;
   Type element = elementType(tensor.data_type(), context);
   if (!element)

@@ -32,10 +32,9 @@ public:
   TensorReader(mlir::MLIRContext *context, WeightFiles &files, llvm::StringRef modelFile, const ImportOptions &options)
       : context(context), files(files), modelFile(modelFile), options(options) {}
 
-  /// Checks type, sizes and place of `tensor`, whose raw_data is at `raw` of the model file where it has any. The value
-  /// is set for small tensors, for data that is not stored as bytes, and for every tensor where `alwaysValue`.
-  llvm::Expected<StoredTensor> read(const ::onnx::TensorProto &tensor, std::optional<ByteRange> raw,
-                                    bool alwaysValue = false);
+  /// Checks type, sizes and place of `tensor`. The value is set for small tensors, for data that is not stored as
+  /// bytes, and for every tensor where `alwaysValue`.
+  llvm::Expected<StoredTensor> read(const ::onnx::TensorProto &tensor, bool alwaysValue = false);
 
 private:
   llvm::Error locate(const ::onnx::TensorProto &tensor, StoredTensor &stored);

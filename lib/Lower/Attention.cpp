@@ -11,10 +11,22 @@ namespace caat {
 
 namespace lower {
 
+OpFoldResult firstPosition(ScalarBuilder &s, const AttentionProblem &p, Value batch) {
+  if (!p.appendsByRow)
+    return p.past;
+  // A first prompt whose row is shorter than others begins at 0 all the same. No length may lead out of the buffer.
+  Value length = s.cast(extract(s, p.lengths, batch), s.b.getIndexType());
+  Value start = arith::MaxSIOp::create(s.b, s.loc, s.sub(length, s.value(p.tokens)), s.index(0));
+  return OpFoldResult(s.min(start, s.value(p.past)));
+}
+
 std::pair<Value, Value> visibleKeys(ScalarBuilder &s, const AttentionProblem &p, Value batch, Value token) {
   Value begin, end = s.value(p.total);
-  Value position = s.value(s.add(p.past, OpFoldResult(token)));
-  if (p.lengths) { // a cache that others fill: the tokens are the last of the valid ones
+  OpFoldResult first = firstPosition(s, p, batch);
+  Value position = s.value(s.add(first, OpFoldResult(token)));
+  if (p.appendsByRow) {
+    end = s.value(s.add(first, p.tokens));
+  } else if (p.lengths) { // a cache that others fill: the tokens are the last of the valid ones
     Value length = s.cast(extract(s, p.lengths, batch), s.b.getIndexType());
     end = s.min(end, length);
     position = s.add(s.sub(length, s.value(p.tokens)), token);
@@ -74,6 +86,22 @@ static Value additiveMask(ScalarBuilder &s, Value mask, Type element) {
   });
 }
 
+/// The keys or values of past and new tokens, each row's new ones behind its own past: [B, KV, P + S, size], and the
+/// whole buffer that they are in.
+static Value appendedByRow(ScalarBuilder &s, const AttentionProblem &p, Value past, Value fresh, Value &buffer) {
+  Value joined = concatenated(s, {past, fresh}, 2, &buffer);
+  auto type = tensorType(fresh);
+  OpFoldResult zero = s.b.getIndexAttr(0), one = s.b.getIndexAttr(1);
+  OpFoldResult heads = s.b.getIndexAttr(type.getDimSize(1)), size = s.b.getIndexAttr(type.getDimSize(3));
+  buffer = forEachRow(s, p.batch, buffer, [&](ScalarBuilder &in, Value row, ValueRange outs) {
+    Dims offsets = {row, zero, firstPosition(in, p, row), zero}, sizes = {one, heads, p.tokens, size};
+    Value source = slice(in, fresh, {row, zero, zero, zero}, sizes, 1);
+    Value copy = linalg::CopyOp::create(in.b, in.loc, source, slice(in, outs[0], offsets, sizes, 1)).getResult(0);
+    return SmallVector<RowPiece>{{copy, offsets, sizes}};
+  })[0];
+  return slice(s, buffer, zeros(s, 4), dimsOf(s, joined));
+}
+
 static Value chooseForm(ScalarBuilder s, const AttentionProblem &p) {
   Type element = tensorType(p.query).getElementType();
   OpFoldResult heads = s.b.getIndexAttr(p.heads), valueSize = s.b.getIndexAttr(p.valueSize);
@@ -131,6 +159,7 @@ struct AttentionPattern : OpRewritePattern<onnx::AttentionOp> {
     p.tokens = dimOf(s, p.query, 1);
     p.mask = additiveMask(s, op.getAttnMask(), queryType.getElementType());
     p.lengths = op.getNonpadKvSeqlen();
+    p.appendsByRow = p.lengths && op.getPastKey();
     p.causal = op.getIsCausal();
     p.left = op.getLeftWindowSize();
     p.right = op.getRightWindowSize();
@@ -143,8 +172,13 @@ struct AttentionPattern : OpRewritePattern<onnx::AttentionOp> {
     p.values = values;
     if (op.getPastKey()) {
       p.past = dimOf(s, op.getPastKey(), 2);
-      presentKeys = concatenated(s, {op.getPastKey(), keys}, 2, &p.keys);
-      presentValues = concatenated(s, {op.getPastValue(), values}, 2, &p.values);
+      if (p.appendsByRow) {
+        presentKeys = appendedByRow(s, p, op.getPastKey(), keys, p.keys);
+        presentValues = appendedByRow(s, p, op.getPastValue(), values, p.values);
+      } else {
+        presentKeys = concatenated(s, {op.getPastKey(), keys}, 2, &p.keys);
+        presentValues = concatenated(s, {op.getPastValue(), values}, 2, &p.values);
+      }
     }
     p.total = dimOf(s, presentKeys, 2);
 

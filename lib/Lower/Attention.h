@@ -14,6 +14,7 @@ struct AttentionProblem {
   mlir::Value keys, values; // [B, KV, >= T, D] and [B, KV, >= T, Dv]: the whole buffers
   mlir::Value mask;         // numbers to add, broadcast to [B, H, S, T]; may be null
   mlir::Value lengths;      // valid keys of each batch row [B]; may be null
+  bool appendsByRow;        // new keys stand at the end of each row's lengths, not all at `past`
   mlir::OpFoldResult batch, tokens, total, past;
   int64_t heads, kvHeads, size, valueSize; // H, KV, D, Dv
   bool causal;
@@ -22,6 +23,9 @@ struct AttentionProblem {
 
   int64_t group() const { return heads / kvHeads; }
 };
+
+/// Where the new tokens of batch row `batch` begin among its keys.
+mlir::OpFoldResult firstPosition(ScalarBuilder &s, const AttentionProblem &p, mlir::Value batch);
 
 /// The keys [begin, end) that query token `token` of batch row `batch` sees, by length, cause and window.
 std::pair<mlir::Value, mlir::Value> visibleKeys(ScalarBuilder &s, const AttentionProblem &p, mlir::Value batch,

@@ -52,6 +52,28 @@ static onnx::AddOp findRunningSum(onnx::MatMulOp product) {
   return llvm::any_of(sum.getA().getUsers(), isLater) ? onnx::AddOp() : sum;
 }
 
+/// The matrix as the file stores it, in f16 or bf16, where `b` is that widened to f32; null otherwise. The runtime
+/// widens weights of f16 when it loads them and multiplies those of bf16 as they are, so only what the model itself
+/// multiplies in bf16 counts there. Transposes and shards of a cast are those of what is cast.
+static Value asStored(Value b) {
+  Operation *op = b.getDefiningOp();
+  if (auto cast = dyn_cast_or_null<onnx::CastOp>(op)) {
+    Type from = getElementTypeOrSelf(cast.getInput());
+    bool widens = cast.getTo().isF32() && (from.isF16() || (from.isBF16() && cast->hasAttr(onnx::kStorageCastAttr)));
+    return widens ? cast.getInput() : Value();
+  }
+  if (!isa_and_nonnull<onnx::TransposeOp, tp::ShardOp>(op))
+    return {};
+  Value stored = asStored(op->getOperand(0));
+  if (!stored)
+    return {};
+  OpBuilder builder(op);
+  Operation *copy = builder.clone(*op);
+  copy->setOperand(0, stored);
+  copy->getResult(0).setType(cast<RankedTensorType>(b.getType()).clone(getElementTypeOrSelf(stored)));
+  return copy->getResult(0);
+}
+
 namespace {
 
 /// Makes one rt.weight for each expression and form.
@@ -118,7 +140,10 @@ struct ExtractParametersPass : caat::impl::RTExtractParametersPassBase<ExtractPa
   void extractProduct(onnx::MatMulOp op, WeightTable &weights) {
     OpBuilder builder(op);
     auto held = op.getB().getDefiningOp<tp::HeldOp>();
-    Value b = withoutHeld(op.getB()), stored = withoutTransposition(b);
+    Value b = withoutHeld(op.getB());
+    if (Value narrow = held ? Value() : asStored(b)) // what travels is used as it arrives
+      b = narrow;
+    Value stored = withoutTransposition(b);
     StringAttr weight = weights.get(stored ? stored : b, /*linear=*/true, /*transposed=*/bool(stored),
                                     held ? held.getGroupAttr() : StringAttr());
     Value shard = held ? held.getShard() : Value();

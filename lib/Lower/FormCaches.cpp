@@ -32,6 +32,8 @@ static std::optional<Append> findAppend(BlockArgument past, func::ReturnOp ret) 
     append.op = user;
     if (auto attention = dyn_cast<onnx::AttentionOp>(user)) {
       bool isKey = attention.getPastKey() == past;
+      if (!isKey && attention.getPastValue() != past)
+        return std::nullopt; // a mask
       append.present = isKey ? attention.getPresentKey() : attention.getPresentValue();
       append.fresh = isKey ? attention.getK() : attention.getV();
     } else if (auto concat = dyn_cast<onnx::ConcatOp>(user)) {

@@ -2,6 +2,7 @@
 #include "caat/Lower/Passes.h"
 #include "caat/Lower/Program.h"
 #include "caat/Raise/DimExpr.h"
+#include "dialects/onnx/ONNX.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Affine/Utils.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -224,6 +225,8 @@ struct FormEntryPass : caat::impl::RTFormEntryPassBase<FormEntryPass> {
                                                      /*writable=*/bool(present));
       cacheEntry[i] = caches.size();
       SmallVector<NamedAttribute> more;
+      if (Attribute declared = func.getArgAttr(i, onnx::kDeclaredTypeAttr))
+        more.push_back(b.getNamedAttr("declared", declared));
       if (present) {
         more.push_back(b.getNamedAttr("present", present));
         more.push_back(b.getNamedAttr("past_length", func.getArgAttr(i, "rt.past_length")));
@@ -278,9 +281,13 @@ struct FormEntryPass : caat::impl::RTFormEntryPassBase<FormEntryPass> {
         bufferization::MaterializeInDestinationOp::create(b, loc, Type(), source, buffer, /*restrict=*/true,
                                                           /*writable=*/true);
       }
-      if (!cache)
+      if (!cache) {
+        SmallVector<NamedAttribute> more;
+        if (Attribute declared = func.getResultAttr(i, onnx::kDeclaredTypeAttr))
+          more.push_back(b.getNamedAttr("declared", declared));
         outputs.push_back(describe(b, func.getResultAttrOfType<StringAttr>(i, "onnx.name"), value.getType(), {},
-                                   func.getResultAttr(i, "tp.shard")));
+                                   func.getResultAttr(i, "tp.shard"), more));
+      }
       if (blocks)
         joined.push_back(blocks);
     }

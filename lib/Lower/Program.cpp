@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "caat/Lower/Program.h"
+#include "caat/Raise/DimExpr.h"
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
@@ -109,6 +111,24 @@ static Value unwrappedBound(arith::SelectOp select) {
   return never ? select.getFalseValue() : Value();
 }
 
+/// The map's result over the texts of its operands.
+static std::optional<std::string> applyText(affine::AffineApplyOp op) {
+  SmallVector<std::string> operands;
+  for (Value operand : op.getMapOperands()) {
+    std::optional<std::string> text = dimText(operand);
+    if (!text)
+      return std::nullopt;
+    operands.push_back("(" + *text + ")");
+  }
+  // Dims come before symbols in the operands; as symbols all of them.
+  AffineMap map = op.getAffineMap();
+  SmallVector<AffineExpr> dims, symbols;
+  for (unsigned i = 0; i < operands.size(); ++i)
+    (i < map.getNumDims() ? dims : symbols).push_back(getAffineSymbolExpr(i, op.getContext()));
+  AffineExpr expr = map.getResult(0).replaceDimsAndSymbols(dims, symbols);
+  return printDim(expr, [&](unsigned position) { return operands[position]; });
+}
+
 std::optional<std::string> caat::dimText(Value index) {
   if (std::optional<int64_t> constant = getConstantIntValue(index))
     return std::to_string(*constant);
@@ -136,6 +156,8 @@ std::optional<std::string> caat::dimText(Value index) {
       return dimText(bound);
   if (isa<arith::IndexCastOp, arith::IndexCastUIOp>(op))
     return dimText(op->getOperand(0));
+  if (auto apply = dyn_cast<affine::AffineApplyOp>(op))
+    return applyText(apply);
   return std::nullopt;
 }
 

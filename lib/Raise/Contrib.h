@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// An operator of ONNX Runtime on its way to standard ops.
+// An operator of ONNX Runtime, or an old form of ONNX's own, on its way to standard ops.
 #ifndef CAAT_LIB_RAISE_CONTRIB_H
 #define CAAT_LIB_RAISE_CONTRIB_H
 
@@ -12,6 +12,7 @@ struct ContribOp {
   mutable onnx::CustomOp op; // ops are handles and know no const
   OnnxBuilder &b;
   SymbolicShapes &shapes;
+  bool rowLengths = false; // rows of a cache may have lengths of their own
 
   /// Operand `i`; null if it is missing.
   mlir::Value input(unsigned i) const;
@@ -24,12 +25,21 @@ struct ContribOp {
   void replace(unsigned i, mlir::Value value) const;
 };
 
+/// Heads, experts and the like that are believed; products of a few such numbers fit 63 bits.
+inline constexpr int64_t kMaxCount = 1 << 16;
+
 /// Builds the replacement and replaces the results, or says why not.
 using ContribConverter = llvm::LogicalResult (*)(const ContribOp &);
 
 llvm::LogicalResult convertGroupQueryAttention(const ContribOp &contrib);
 llvm::LogicalResult convertMultiHeadAttention(const ContribOp &contrib);
+llvm::LogicalResult convertPackedAttention(const ContribOp &contrib);
 llvm::LogicalResult convertRotaryEmbedding(const ContribOp &contrib);
+llvm::LogicalResult convertMatMulNBits(const ContribOp &contrib);
+llvm::LogicalResult convertGatherBlockQuantized(const ContribOp &contrib);
+llvm::LogicalResult convertOldSoftmax(const ContribOp &contrib);
+llvm::LogicalResult convertOldGroupNormalization(const ContribOp &contrib);
+llvm::LogicalResult convertMoE(const ContribOp &contrib);
 
 } // namespace caat
 

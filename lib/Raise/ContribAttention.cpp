@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// ONNX Runtime's attention operators: GroupQueryAttention, MultiHeadAttention, RotaryEmbedding.
+// ONNX Runtime's operators for decoders: GroupQueryAttention, RotaryEmbedding.
 #include "Contrib.h"
 
 using namespace mlir;
@@ -26,16 +26,65 @@ static Value rotate(const ContribOp &c, Value x, Value cos, Value sin, Value ids
                                          b.getI64IntegerAttr(rotated));
 }
 
+/// What seqlens_k says: the keys of each row, new ones included, [B], and where the new ones begin. Both are null where
+/// a size is not computable.
+struct RowLengths {
+  Value total, start;
+};
+
+static RowLengths rowLengths(const ContribOp &c, Value lengths, AffineExpr sequence) {
+  OnnxBuilder &b = c.b;
+  Value count = b.sizeScalar(sequence);
+  if (!count)
+    return {};
+  Value wide = b.makeOf<onnx::CastOp>(b.getI64Type(), lengths, TypeAttr::get(b.getI64Type()));
+  Value total = b.make<onnx::AddOp>(wide, b.scalar(1, b.getI64Type()));
+  Value operands[] = {b.make<onnx::SubOp>(total, count), b.scalar(0, b.getI64Type())};
+  auto start = onnx::MaxOp::create(b, b.getLocation(), UnrankedTensorType::get(b.getI64Type()), operands);
+  return {total, b.learn(start.getMax())};
+}
+
+/// Whether a layer before has checked `lengths`; if not, this one does.
+static bool isChecked(const ContribOp &c, Value lengths) {
+  if (llvm::any_of(lengths.getUsers(), [](Operation *user) { return user->hasAttr("caat.checked"); }))
+    return true;
+  OnnxBuilder &b = c.b;
+  Value mark = b.makeOf<onnx::CastOp>(b.getI64Type(), lengths, TypeAttr::get(b.getI64Type()));
+  mark.getDefiningOp()->setAttr("caat.checked", b.getUnitAttr());
+  return false;
+}
+
+/// No row may have more keys than the cache and the new tokens together, or none.
+static LogicalResult checkRowLengths(const ContribOp &c, Value lengths, Value total, AffineExpr past,
+                                     AffineExpr sequence) {
+  OnnxBuilder &b = c.b;
+  if (isChecked(c, lengths))
+    return success();
+  Value room = b.sizeScalar(addDims(past, sequence));
+  if (!room)
+    return failure();
+  Value zero = b.scalar(0, b.getI64Type());
+  auto reduced = [&](auto op, Value x) {
+    return b.make<decltype(op)>(x, Value(), b.getI64IntegerAttr(0), b.getI64IntegerAttr(0));
+  };
+  Value most = reduced(onnx::ReduceMaxOp(), total), least = reduced(onnx::ReduceMinOp(), total);
+  Value holds = b.makeOf<onnx::AndOp>(b.getI1Type(), b.makeOf<onnx::LessOrEqualOp>(b.getI1Type(), most, room),
+                                      b.makeOf<onnx::GreaterOp>(b.getI1Type(), least, zero));
+  onnx::CheckOp::create(b, b.getLocation(), holds,
+                        "GroupQueryAttention: a row's length (seqlens_k + 1) is not in 1 to the cache's length plus "
+                        "the number of new tokens");
+  return success();
+}
+
 /// Rows append at the same place of the cache: once it holds anything, every seqlens_k + 1 has to be past + S.
 static LogicalResult checkEqualRows(const ContribOp &c, Value lengths, AffineExpr past, AffineExpr sequence) {
   OnnxBuilder &b = c.b;
-  if (llvm::any_of(lengths.getUsers(), [](Operation *user) { return user->hasAttr("caat.checked"); }))
-    return success(); // by the layer before
+  if (isChecked(c, lengths))
+    return success();
   Value first = b.sizeScalar(past), last = b.sizeScalar(addDims(past, addDims(sequence, c.shapes.constant(-1))));
   if (!first || !last)
     return failure();
   Value wide = b.makeOf<onnx::CastOp>(b.getI64Type(), lengths, TypeAttr::get(b.getI64Type()));
-  wide.getDefiningOp()->setAttr("caat.checked", b.getUnitAttr());
   Value off = b.make<onnx::AbsOp>(b.make<onnx::SubOp>(wide, last)); // 0 where a row ends with the others
   Value off0 = b.make<onnx::MulOp>(off, first);                     // and everywhere without a past
   Value sum = b.make<onnx::ReduceSumOp>(off0, Value(), b.getI64IntegerAttr(0), b.getI64IntegerAttr(0));
@@ -43,7 +92,7 @@ static LogicalResult checkEqualRows(const ContribOp &c, Value lengths, AffineExp
   onnx::CheckOp::create(
       b, b.getLocation(), equal,
       "GroupQueryAttention: rows of different lengths (seqlens_k) on a filled cache are not supported; "
-      "run rows of one length together");
+      "run rows of one length together, or compile with --row-lengths");
   return success();
 }
 
@@ -52,15 +101,18 @@ LogicalResult convertGroupQueryAttention(const ContribOp &c) {
   Value query = c.input(0), key = c.input(1), value = c.input(2), pastKey = c.input(3), pastValue = c.input(4);
   Value cos = c.input(7), sin = c.input(8), ids = c.input(9);
   int64_t heads = c.integer("num_heads", 0), groups = c.integer("kv_num_heads", 0);
-  if (!query || heads <= 0 || groups <= 0 || heads % groups != 0)
+  if (!query || heads <= 0 || heads > kMaxCount || groups <= 0 || heads % groups != 0)
     return c.missed("num_heads must be a multiple of kv_num_heads, got " + Twine(heads) + " and " + Twine(groups));
-  if (int64_t window = c.integer("local_window_size", -1); window != -1)
-    return c.missed("local_window_size is " + Twine(window) + ", only -1 is supported");
+  int64_t window = c.integer("local_window_size", -1);
+  if (window != -1 && window < 1)
+    return c.missed("local_window_size is " + Twine(window) + ", which is no size");
+  if (c.integer("sliding_window_cache", 0) || c.input(16))
+    return c.missed("a cache that forgets, and rows of new tokens of different length, are not supported");
   if (c.integer("smooth_softmax", 0) > 0 || c.input(11))
     return c.missed("a sink in the softmax is not supported");
   if (c.integer("qk_output", 0) != 0 || c.hasUsedOutput(3))
     return c.missed("the products of queries and keys are an output");
-  if (c.input(12) || c.input(13))
+  if (c.input(12) || c.input(13) || c.integer("kv_cache_bit_width", 0))
     return c.missed("a quantised cache is not supported");
   if (!pastKey != !pastValue)
     return c.missed("past_key and past_value come together");
@@ -82,12 +134,37 @@ LogicalResult convertGroupQueryAttention(const ContribOp &c) {
   key = b.splitHeads(key, groups, size);
   value = b.splitHeads(value, groups, size);
 
+  // Norms of each head of queries and keys, before they are rotated.
+  float epsilon = c.number("qk_norm_epsilon", 1e-6f);
+  auto normalize = [&](Value x, Value weight, StringRef name) {
+    return b.make<onnx::RMSNormalizationOp>(x, weight, b.getI64IntegerAttr(-1),
+                                            b.getF32FloatAttr(c.number(name, epsilon)), b.getI64IntegerAttr(1));
+  };
+  if (Value weight = c.input(14))
+    query = normalize(query, weight, "q_norm_epsilon");
+  if (Value weight = c.input(15))
+    key = normalize(key, weight, "k_norm_epsilon");
+
+  AffineExpr past = pastKey ? c.shapes.getDim(pastKey, 2) : c.shapes.constant(0), sequence = c.shapes.getDim(query, 2);
+  RowLengths rows;
+  if (Value lengths = c.input(5); lengths && pastKey) {
+    if (c.rowLengths)
+      rows = rowLengths(c, lengths, sequence);
+    LogicalResult checked = rows.total ? checkRowLengths(c, lengths, rows.total, past, sequence)
+                                       : checkEqualRows(c, lengths, past, sequence);
+    if (failed(checked))
+      return c.missed("the length of the cache is not the size of an argument");
+  }
+
   if (c.integer("do_rotary", 0)) {
     if (!cos || !sin)
       return c.missed("do_rotary is set without caches");
-    AffineExpr past = pastKey ? c.shapes.getDim(pastKey, 2) : c.shapes.constant(0);
-    if (!ids)
-      ids = positions(c, c.shapes.getDim(query, 0), c.shapes.getDim(query, 2), past);
+    if (!ids && rows.start) {
+      ids = positions(c, c.shapes.getDim(query, 0), sequence, c.shapes.constant(0));
+      ids = ids ? b.make<onnx::AddOp>(ids, b.unsqueeze(rows.start, {1})) : ids;
+    } else if (!ids) {
+      ids = positions(c, c.shapes.getDim(query, 0), sequence, past);
+    }
     if (!ids)
       return c.missed("the length of the cache is not the size of an argument");
     bool interleaved = c.integer("rotary_interleaved", 0);
@@ -95,72 +172,25 @@ LogicalResult convertGroupQueryAttention(const ContribOp &c) {
     key = rotate(c, key, cos, sin, ids, size, interleaved);
   }
 
-  if (Value lengths = c.input(5); lengths && pastKey)
-    if (failed(checkEqualRows(c, lengths, c.shapes.getDim(pastKey, 2), c.shapes.getDim(query, 2))))
-      return c.missed("the length of the cache is not the size of an argument");
   auto attention = b.attention({.q = query,
                                 .k = key,
                                 .v = value,
                                 .mask = c.input(10),
                                 .pastKey = pastKey,
                                 .pastValue = pastValue,
-                                .causal = true,
+                                .causal = c.integer("causal", 1) != 0,
                                 .scale = c.number("scale", 0),
-                                .softcap = c.number("softcap", 0)});
+                                .softcap = c.number("softcap", 0),
+                                .left = window == -1 ? -1 : window - 1,
+                                .lengths = rows.total});
   c.replace(0, b.joinHeads(attention.getY(), heads * size));
   c.replace(1, pastKey ? attention.getPresentKey() : key);
   c.replace(2, pastValue ? attention.getPresentValue() : value);
-  remarkPassed(
-      c.op, "group-query-attention",
-      "positions follow from the length of the cache: rows that are shorter than others (seqlens_k) are taken as "
-      "a first prompt, and refused at run time when the cache goes on");
-  return success();
-}
-
-LogicalResult convertMultiHeadAttention(const ContribOp &c) {
-  OnnxBuilder &b = c.b;
-  Value query = c.input(0), key = c.input(1), value = c.input(2), bias = c.input(3), padding = c.input(4);
-  Value mask = c.input(5), pastKey = c.input(6), pastValue = c.input(7);
-  int64_t heads = c.integer("num_heads", 0);
-  if (!query || !key || !value)
-    return c.missed("packed query, key and value are not supported");
-  if (heads <= 0 || c.shapes.getRank(query) != 3 || c.shapes.getRank(key) != 3 || c.shapes.getRank(value) != 3)
-    return c.missed("query, key and value must have rank 3");
-  if (padding && (mask || c.shapes.getRank(padding) != 2))
-    return c.missed("key_padding_mask must have rank 2 and stand alone");
-  if (!pastKey != !pastValue || c.hasUsedOutput(3))
-    return c.missed("past_key and past_value come together");
-  SmallVector<int64_t> widths;
-  for (Value operand : {query, key, value}) {
-    auto width = c.shapes.getStaticDim(operand, 2);
-    if (!width || *width % heads != 0)
-      return c.missed("the width of each operand must be a known multiple of num_heads");
-    widths.push_back(*width);
-  }
-  if (bias) {
-    SmallVector<Value> parts = b.split(bias, 0, widths);
-    query = b.make<onnx::AddOp>(query, parts[0]);
-    key = b.make<onnx::AddOp>(key, parts[1]);
-    value = b.make<onnx::AddOp>(value, parts[2]);
-  }
-  if (padding) { // 1 where a key is valid
-    Value visible = b.makeOf<onnx::CastOp>(b.getI1Type(), padding, TypeAttr::get(b.getI1Type()));
-    mask = b.unsqueeze(visible, {1, 2});
-  }
-  key = b.splitHeads(key, heads, widths[1] / heads);
-  value = b.splitHeads(value, heads, widths[2] / heads);
-  query = b.splitHeads(query, heads, widths[0] / heads);
-  auto attention = b.attention({.q = query,
-                                .k = key,
-                                .v = value,
-                                .mask = mask,
-                                .pastKey = pastKey,
-                                .pastValue = pastValue,
-                                .causal = c.integer("unidirectional", 0) != 0,
-                                .scale = c.number("scale", 0)});
-  c.replace(0, b.joinHeads(attention.getY(), widths[2]));
-  c.replace(1, pastKey ? attention.getPresentKey() : key);
-  c.replace(2, pastValue ? attention.getPresentValue() : value);
+  remarkPassed(c.op, "group-query-attention",
+               rows.total
+                   ? "each row goes on behind its own past (seqlens_k)"
+                   : "positions follow from the length of the cache: rows that are shorter than others (seqlens_k) are "
+                     "taken as a first prompt, and refused at run time when the cache goes on");
   return success();
 }
 

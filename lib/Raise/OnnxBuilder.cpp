@@ -50,6 +50,11 @@ SmallVector<Value> OnnxBuilder::split(Value x, int64_t axis, ArrayRef<int64_t> s
   return SmallVector<Value>(op.getOutputs());
 }
 
+Value OnnxBuilder::concat(ArrayRef<Value> parts, int64_t axis) {
+  auto type = UnrankedTensorType::get(getElementTypeOrSelf(parts.front()));
+  return learn(onnx::ConcatOp::create(*this, location, type, parts, axis).getConcatResult());
+}
+
 Value OnnxBuilder::sizeScalar(AffineExpr size) {
   auto type = RankedTensorType::get({}, getI64Type());
   if (auto number = constantDim(size))

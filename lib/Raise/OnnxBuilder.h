@@ -49,6 +49,7 @@ public:
   mlir::Value slice(mlir::Value x, int64_t axis, int64_t start, int64_t end);
   /// Parts of the given sizes along `axis`.
   llvm::SmallVector<mlir::Value> split(mlir::Value x, int64_t axis, llvm::ArrayRef<int64_t> sizes);
+  mlir::Value concat(llvm::ArrayRef<mlir::Value> parts, int64_t axis);
   /// An i64 tensor of sizes: a scalar of shape [] or a vector. Null if a size is not computable from arguments.
   mlir::Value sizeScalar(mlir::AffineExpr size);
   mlir::Value sizeVector(llvm::ArrayRef<mlir::AffineExpr> sizes);

@@ -16,9 +16,28 @@ void buildRaisePipeline(OpPassManager &pm, const RaiseOptions &options) {
     pm.addNestedPass<func::FuncOp>(createONNXFoldShapesPass(fold));
     pm.addPass(createCSEPass());
   };
+  auto foldControlFlow = [&](bool final) {
+    ONNXFoldControlFlowPassOptions fold;
+    fold.final = final;
+    pm.addNestedPass<func::FuncOp>(createONNXFoldControlFlowPass(fold));
+  };
+  auto convertContrib = [&] {
+    ONNXConvertContribPassOptions convert;
+    convert.rowLengths = options.rowLengths;
+    pm.addNestedPass<func::FuncOp>(createONNXConvertContribPass(convert));
+  };
   foldShapes();
-  pm.addNestedPass<func::FuncOp>(createONNXConvertContribPass());
+  foldControlFlow(/*final=*/false);
+  convertContrib();
   foldShapes();
+  // What the branches hold, and conditions behind converted ops.
+  foldControlFlow(/*final=*/true);
+  convertContrib();
+  foldShapes();
+  if (options.widen) {
+    pm.addNestedPass<func::FuncOp>(createONNXWidenFloatsPass());
+    foldShapes();
+  }
   pm.addNestedPass<func::FuncOp>(createONNXDecomposeGemmPass());
   pm.addNestedPass<func::FuncOp>(createONNXDecomposeNormsPass());
   pm.addNestedPass<func::FuncOp>(createONNXSimplifyMovementPass());

@@ -408,6 +408,14 @@ bool inferMovementShape(Operation *operation, SymbolicShapes &shapes) {
         shapes.setDims(op.getShape(), {shapes.constant(std::max(int64_t(0), last - first))});
         return true;
       })
+      .Case([&](onnx::UnpackOp op) {
+        auto dims = shapes.getDims(op.getPacked());
+        if (!dims || dims->empty())
+          return false;
+        dims->back() = mulDims(dims->back(), shapes.constant(8 / op.getBits()));
+        shapes.setDims(op.getUnpacked(), *dims);
+        return true;
+      })
       .Case([&](onnx::SizeOp op) {
         shapes.setDims(op.getSize(), {});
         return true;

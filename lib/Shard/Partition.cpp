@@ -58,8 +58,10 @@ private:
   void rewriteReturn(func::ReturnOp op);
   void keepWhole(Operation *op);
   void reducePartialSums(Operation *op);
-  Value shardWeight(Value weight, int64_t dim, const DimLayout &terms);
+  /// Slices as deep in the weight's expression as possible.
+  Value shardWeight(Value weight, int64_t dim, ArrayAttr pieces, int64_t size);
   Value slice(Value value, int64_t dim, const DimLayout &terms);
+  Value slice(Value value, int64_t dim, ArrayAttr pieces, int64_t size);
   Value gather(Value value, Operation *user);
   void replaceBySlice(Value whole, Value part);
 
@@ -137,7 +139,10 @@ static Value sliceActivation(RewriterBase &rewriter, Value value, int64_t dim, A
 }
 
 Value Partitioner::slice(Value value, int64_t dim, const DimLayout &terms) {
-  ArrayAttr pieces = split.piecesAttr(rewriter.getContext(), terms);
+  return slice(value, dim, split.piecesAttr(rewriter.getContext(), terms), split.localSize(terms));
+}
+
+Value Partitioner::slice(Value value, int64_t dim, ArrayAttr pieces, int64_t size) {
   Value &result = slices[{value, dim, pieces}];
   if (!result) {
     OpBuilder::InsertionGuard guard(rewriter);
@@ -146,38 +151,94 @@ Value Partitioner::slice(Value value, int64_t dim, const DimLayout &terms) {
       return result = sliceActivation(rewriter, value, dim, terms, split, mesh);
     auto type = cast<RankedTensorType>(value.getType());
     SmallVector<int64_t> shape(type.getShape());
-    shape[dim] = split.localSize(terms);
-    result = tp::ShardOp::create(rewriter, value.getLoc(), type.clone(shape), value, dim, pieces, shape[dim]);
+    shape[dim] = size;
+    result = tp::ShardOp::create(rewriter, value.getLoc(), type.clone(shape), value, dim, pieces, size);
   }
   return result;
 }
 
-/// Slices below transposes and casts, so that a tied weight is sliced once for all its uses.
-Value Partitioner::shardWeight(Value weight, int64_t dim, const DimLayout &terms) {
-  OpBuilder::InsertionGuard guard(rewriter);
-  Operation *op = weight.getDefiningOp();
-  if (!isa<onnx::TransposeOp, onnx::CastOp>(op))
-    return slice(weight, dim, terms);
-  Value &result = slices[{weight, dim, split.piecesAttr(rewriter.getContext(), terms)}];
-  if (result)
-    return result;
-  int64_t from = dim;
-  if (auto transpose = dyn_cast<onnx::TransposeOp>(op)) {
-    int64_t rank = cast<RankedTensorType>(weight.getType()).getRank();
-    from = transpose.getPerm() ? (*transpose.getPerm())[dim] : rank - 1 - dim;
+/// The pieces in units of `unit`, for a dimension that holds one number for each so many; null where a piece is none.
+static ArrayAttr inUnits(ArrayAttr pieces, int64_t unit) {
+  SmallVector<Attribute> ranks;
+  for (auto rank : pieces.getAsRange<DenseI64ArrayAttr>()) {
+    SmallVector<int64_t> scaled(rank.asArrayRef());
+    for (auto [i, value] : llvm::enumerate(scaled)) {
+      bool isPadding = i % 2 == 0 && value < 0;
+      if (!isPadding && value % unit != 0)
+        return {};
+      value = isPadding ? value : value / unit;
+    }
+    ranks.push_back(DenseI64ArrayAttr::get(pieces.getContext(), scaled));
   }
-  Value input = shardWeight(op->getOperand(0), from, terms);
-  rewriter.setInsertionPoint(op);
-  if (Operation *producer = input.getDefiningOp(); producer && op->isBeforeInBlock(producer))
-    rewriter.setInsertionPointAfter(producer);
+  return ArrayAttr::get(pieces.getContext(), ranks);
+}
+
+/// What one operand of a weight expression is cut into, so that the expression gives its slice: dimension, pieces,
+/// size.
+struct OperandSlice {
+  int64_t dim, size;
+  ArrayAttr pieces; // null: the operand as it is
+};
+
+/// The slices of `op`'s operands that make the slice [dim, pieces] of its result; nothing where there are none. Less is
+/// computed so for each rank, and a tied weight is sliced once for all its uses.
+static std::optional<SmallVector<OperandSlice>> operandSlices(Operation *op, int64_t dim, ArrayAttr pieces,
+                                                              int64_t size) {
+  if (isa<onnx::CastOp>(op))
+    return {{{dim, size, pieces}}};
+  if (auto transpose = dyn_cast<onnx::TransposeOp>(op)) {
+    int64_t rank = cast<RankedTensorType>(transpose.getType()).getRank();
+    return {{{transpose.getPerm() ? (*transpose.getPerm())[dim] : rank - 1 - dim, size, pieces}}};
+  }
+  if (auto unpack = dyn_cast<onnx::UnpackOp>(op)) {
+    bool isLast = dim == cast<RankedTensorType>(unpack.getType()).getRank() - 1;
+    int64_t unit = isLast ? 8 / unpack.getBits() : 1;
+    ArrayAttr scaled = inUnits(pieces, unit);
+    if (!scaled || size % unit != 0)
+      return std::nullopt;
+    return {{{dim, size / unit, scaled}}};
+  }
+  auto dequantize = dyn_cast<onnx::DequantizeLinearOp>(op);
+  if (!dequantize)
+    return std::nullopt;
+  auto type = cast<RankedTensorType>(dequantize.getType()),
+       scale = cast<RankedTensorType>(dequantize.getXScale().getType());
+  int64_t axis = dequantize.getAxis() < 0 ? dequantize.getAxis() + type.getRank() : dequantize.getAxis();
+  int64_t block = dequantize.getBlockSize();
+  if (block <= 0 || scale.getRank() != type.getRank() || type.getDimSize(axis) % block != 0)
+    return std::nullopt;
+  int64_t unit = dim == axis ? block : 1;
+  ArrayAttr scaled = inUnits(pieces, unit);
+  if (!scaled || size % unit != 0)
+    return std::nullopt;
+  SmallVector<OperandSlice> result = {{dim, size, pieces}};
+  result.append(op->getNumOperands() - 1, {dim, size / unit, scaled});
+  return result;
+}
+
+Value Partitioner::shardWeight(Value weight, int64_t dim, ArrayAttr pieces, int64_t size) {
+  Operation *op = weight.getDefiningOp();
+  auto operands = operandSlices(op, dim, pieces, size);
+  if (!operands)
+    return slice(weight, dim, pieces, size);
+  if (Value known = slices.lookup({weight, dim, pieces}))
+    return known;
+  OpBuilder::InsertionGuard guard(rewriter);
+  SmallVector<Value> inputs;
+  for (auto [operand, part] : llvm::zip_equal(op->getOperands(), *operands))
+    inputs.push_back(shardWeight(operand, part.dim, part.pieces, part.size));
+  Operation *last = op;
+  for (Value input : inputs)
+    if (Operation *producer = input.getDefiningOp(); producer && last->isBeforeInBlock(producer))
+      last = producer;
+  last == op ? rewriter.setInsertionPoint(op) : rewriter.setInsertionPointAfter(last);
   Operation *copy = rewriter.clone(*op);
-  copy->setOperand(0, input);
+  copy->setOperands(inputs);
   auto type = cast<RankedTensorType>(weight.getType());
   SmallVector<int64_t> shape(type.getShape());
-  shape[dim] = split.localSize(terms);
+  shape[dim] = size;
   copy->getResult(0).setType(type.clone(shape));
-  // The recursion may have moved the map's entries.
-  return slices[{weight, dim, split.piecesAttr(rewriter.getContext(), terms)}] = copy->getResult(0);
+  return slices[{weight, dim, pieces}] = copy->getResult(0);
 }
 
 /// The whole value from the ranks' slices. The slices come one behind the other, each with its segments and padding;
@@ -314,7 +375,8 @@ LogicalResult Partitioner::rewriteOp(Operation *op) {
       continue;
     ValueLayout layout = analysis.getLayout(operand);
     if (int64_t dim = split.splitDim(layout); dim >= 0)
-      operand.set(shardWeight(operand.get(), dim, layout[dim]));
+      operand.set(shardWeight(operand.get(), dim, split.piecesAttr(rewriter.getContext(), layout[dim]),
+                              split.localSize(layout[dim])));
   }
   rewriter.setInsertionPoint(op);
   if (factors.rule->localize && failed(factors.rule->localize(op, local)))

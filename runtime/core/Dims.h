@@ -22,6 +22,9 @@ public:
   std::vector<int64_t> solve() const;
 
 private:
+  void solveClaims();
+  std::vector<int64_t> check() const;
+
   struct Claim {
     ShapeExpr expression;
     int64_t value;

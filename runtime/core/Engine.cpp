@@ -101,25 +101,25 @@ TensorMap Engine::infer(const TensorMap &given) {
     auto found = given.find(spec.name);
     if (found == given.end())
       failInput("input '", spec.name, "' is missing; the program takes ", listNames(m));
-    if (found->second.dtype != spec.dtype)
-      failInput("input '", spec.name, "' is ", nameOf(found->second.dtype), ", expected ", nameOf(spec.dtype));
+    if (found->second.dtype != spec.outside())
+      failInput("input '", spec.name, "' is ", nameOf(found->second.dtype), ", expected ", nameOf(spec.outside()));
     solver.match(spec, found->second.shape);
     if (isTokens(spec))
       checkTokens(found->second, spec.name, m);
-    inputs.push_back(found->second);
+    inputs.push_back(converted(found->second, spec.dtype));
     ++used;
   }
   for (const CacheSpec &cache : m.caches) {
     auto found = given.find(cache.array.name);
     if (found == given.end())
       continue;
-    if (found->second.dtype != cache.array.dtype)
+    if (found->second.dtype != cache.array.outside())
       failInput("input '", cache.array.name, "' is ", nameOf(found->second.dtype), ", expected ",
-                nameOf(cache.array.dtype));
+                nameOf(cache.array.outside()));
     ArraySpec past = cache.array;
     past.shape[static_cast<size_t>(cache.axis)] = cache.pastLength;
     solver.match(past, found->second.shape);
-    pasts.push_back(found->second);
+    pasts.push_back(converted(found->second, cache.array.dtype));
     ++used;
   }
   if (!pasts.empty() && pasts.size() != m.caches.size())
@@ -175,6 +175,10 @@ TensorMap Engine::infer(const TensorMap &given) {
     for (size_t i = 0; i < presents.size(); ++i)
       rank.collectPresent(i, presents[i], presents[i].shape[static_cast<size_t>(m.caches[i].axis)]);
   });
+  for (const ArraySpec &spec : m.outputs)
+    result[spec.name] = converted(result[spec.name], spec.outside());
+  for (const CacheSpec &cache : m.caches)
+    result[cache.present] = converted(result[cache.present], cache.array.outside());
   return result;
 }
 

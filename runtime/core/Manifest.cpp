@@ -156,6 +156,11 @@ ArraySpec readArray(const Reader &reader, int tp, const char *nameKey = "name") 
   ArraySpec array;
   array.name = reader.at(nameKey).string();
   array.dtype = reader.at("dtype").dtype();
+  if (reader.has("declared")) {
+    array.declared = reader.at("declared").dtype();
+    if (!isConvertible(*array.declared) || !isConvertible(array.dtype))
+      reader.error("an array of type ", nameOf(*array.declared), " cannot be ", nameOf(array.dtype), " in the program");
+  }
   array.shape = reader.at("shape").shape();
   if (reader.has("shard"))
     array.shard = readShard(reader.at("shard"), array.shape, tp);
@@ -205,8 +210,8 @@ ParameterSpec readParameter(const Reader &reader, const Manifest &manifest) {
   }
   if (parameter.linear && (parameter.shape.size() != 2 || parameter.shape[0] < 1 || parameter.shape[1] < 1))
     reader.error("a linear parameter needs two dimensions of at least 1, this has ", toString(parameter.shape));
-  if (parameter.linear && parameter.dtype != DType::F32 && parameter.dtype != DType::BF16)
-    reader.error("a linear parameter must be f32 or bf16, this is ", nameOf(parameter.dtype));
+  if (parameter.linear && !isConvertible(parameter.dtype))
+    reader.error("a linear parameter must be f32, bf16 or f16, this is ", nameOf(parameter.dtype));
   return parameter;
 }
 

@@ -176,6 +176,14 @@ int64_t ShapeExpr::evaluate(std::span<const int64_t> dims) const {
   return stack.back();
 }
 
+std::vector<int64_t> ShapeExpr::symbols() const {
+  std::vector<int64_t> result;
+  for (const Instruction &i : code_)
+    if (i.op == Op::Dim && std::find(result.begin(), result.end(), i.value) == result.end())
+      result.push_back(i.value);
+  return result;
+}
+
 std::optional<int64_t> ShapeExpr::asSymbol() const {
   return code_.size() == 1 && code_[0].op == Op::Dim ? std::optional(code_[0].value) : std::nullopt;
 }

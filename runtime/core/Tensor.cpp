@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "caat/runtime/Tensor.h"
+#include "caat/runtime/Bf16.h"
 #include "caat/runtime/Error.h"
 #include <cstdlib>
 #include <cstring>
@@ -60,6 +61,28 @@ Tensor Tensor::view(DType dtype, Shape shape, void *data) {
   tensor.shape = std::move(shape);
   tensor.data = std::shared_ptr<std::byte>(static_cast<std::byte *>(data), [](std::byte *) {});
   return tensor;
+}
+
+bool isConvertible(DType dtype) { return dtype == DType::F32 || dtype == DType::BF16 || dtype == DType::F16; }
+
+Tensor converted(const Tensor &tensor, DType dtype) {
+  if (tensor.dtype == dtype)
+    return tensor;
+  if (!isConvertible(tensor.dtype) || !isConvertible(dtype))
+    failInput("an array of type ", nameOf(tensor.dtype), " cannot become ", nameOf(dtype));
+  Tensor result(dtype, tensor.shape);
+  for (int64_t i = 0, count = tensor.count(); i < count; ++i) {
+    float value = tensor.dtype == DType::F32    ? tensor.as<float>()[i]
+                  : tensor.dtype == DType::BF16 ? bf16ToFloat(tensor.as<uint16_t>()[i])
+                                                : static_cast<float>(tensor.as<_Float16>()[i]);
+    if (dtype == DType::F32)
+      result.as<float>()[i] = value;
+    else if (dtype == DType::BF16)
+      result.as<uint16_t>()[i] = floatToBf16(value);
+    else
+      result.as<_Float16>()[i] = static_cast<_Float16>(value);
+  }
+  return result;
 }
 
 } // namespace caat::runtime

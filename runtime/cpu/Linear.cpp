@@ -89,8 +89,10 @@ Linears::Linears() : state(std::make_unique<State>()) {}
 Linears::~Linears() = default;
 
 size_t Linears::State::add(const ParameterSpec &spec, const std::byte *data, bool travels) {
+  // f16 is only how a weight is stored: it is widened where it is packed.
   Type type = spec.dtype == DType::BF16 ? Type::bf16 : Type::f32;
-  memory::desc stored({spec.k(), spec.n()}, type, spec.transposed ? Tag::ba : Tag::ab);
+  Type storedType = spec.dtype == DType::F16 ? Type::f16 : type;
+  memory::desc stored({spec.k(), spec.n()}, storedType, spec.transposed ? Tag::ba : Tag::ab);
   weights.push_back({spec.k(), spec.n(), type, stored, stored, data, data, travels});
   return weights.size() - 1;
 }

@@ -283,7 +283,7 @@ class Programs(Refusals):
         arrays["attention_mask"][1, 0] = 0
         np.savez(self.folder / "uneven.npz", **arrays)
         self.refused("caat-run", "infer", self.program, f"--inputs={self.folder / 'uneven.npz'}",
-                     f"--outputs={self.folder / 'out.npz'}", names=["seqlens_k", "rows of different lengths"])
+                     f"--outputs={self.folder / 'out.npz'}", names=["seqlens_k", "rows of different lengths", "--row-lengths"])
 
     def test_missing_input(self):
         self.run_refused(self.with_inputs(input_ids=None), names=["input_ids"])

@@ -169,6 +169,12 @@ def unknown_op(out):
 
 
 @model
+def nameless(out):
+    """Sizes without name or number, of an input whose name is no name of a dimension."""
+    return finish([h.make_node("Neg", ["0/in put"], ["y"])], [value("0/in put", [None, 4, None])], [value("y", [None, 4, None])])
+
+
+@model
 def wrong_hint(out):
     """value_info that contradicts the graph, as some exporters write it."""
     nodes = [h.make_node("Constant", [], ["one"], value=h.make_tensor("", T.INT64, [1], [1])), h.make_node("Add", ["x", "one"], ["s"]), h.make_node("Neg", ["s"], ["y"])]
@@ -269,15 +275,20 @@ def strings(out):
 
 
 @model
+def no_shape(out):
+    return finish([h.make_node("Neg", ["x"], ["y"])], [value("x", None)], [value("y", None)])
+
+
+@model
 def wrong_output_type(out):
     return finish([h.make_node("Neg", ["x"], ["y"])], [value("x", [4])], [value("y", [4], T.INT64)])
 
 
 @model
-def control_flow(out):
+def stray_graph(out):
     branch = h.make_graph([h.make_node("Neg", ["x"], ["b"])], "branch", [], [value("b", [4])])
-    node = h.make_node("If", ["c"], ["y"], name="choice", then_branch=branch, else_branch=branch)
-    return finish([node], [value("x", [4]), value("c", [], T.BOOL)], [value("y", [4])])
+    node = h.make_node("Relu", ["x"], ["y"], name="act", body=branch)
+    return finish([node], [value("x", [4])], [value("y", [4])])
 
 
 @model

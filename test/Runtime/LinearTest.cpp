@@ -20,11 +20,13 @@ float rounded(float x) { return bf16ToFloat(floatToBf16(x)); }
 
 struct LinearCase {
   int64_t k, n;
-  bool transposed, bf16;
+  bool transposed;
+  DType dtype;
 };
 
 std::string nameOf(const LinearCase &c) {
-  return std::to_string(c.k) + "x" + std::to_string(c.n) + (c.transposed ? "transposed" : "") + (c.bf16 ? "bf16" : "");
+  return std::to_string(c.k) + "x" + std::to_string(c.n) + (c.transposed ? "transposed" : "") +
+         std::string(nameOf(c.dtype));
 }
 
 class LinearTest : public testing::TestWithParam<LinearCase> {
@@ -34,15 +36,18 @@ protected:
   std::vector<std::byte> stored;
 
   void SetUp() override {
-    size_t size = c.bf16 ? 2 : 4;
-    stored.resize(w.size() * size);
+    stored.resize(w.size() * sizeOf(c.dtype));
     for (int64_t k = 0; k < c.k; ++k)
       for (int64_t n = 0; n < c.n; ++n) {
         size_t at = static_cast<size_t>(c.transposed ? n * c.k + k : k * c.n + n);
         float &value = w[static_cast<size_t>(k * c.n + n)];
-        if (c.bf16) {
+        if (c.dtype == DType::BF16) {
           reinterpret_cast<uint16_t *>(stored.data())[at] = floatToBf16(value);
           value = rounded(value);
+        } else if (c.dtype == DType::F16) {
+          auto half = static_cast<_Float16>(value);
+          reinterpret_cast<_Float16 *>(stored.data())[at] = half;
+          value = static_cast<float>(half);
         } else {
           reinterpret_cast<float *>(stored.data())[at] = value;
         }
@@ -50,7 +55,7 @@ protected:
   }
   ParameterSpec spec() const {
     Shape shape = c.transposed ? Shape{c.n, c.k} : Shape{c.k, c.n};
-    return {"w", c.bf16 ? DType::BF16 : DType::F32, shape, true, c.transposed};
+    return {"w", c.dtype, shape, true, c.transposed};
   }
   void expectProduct(Linears &linears, size_t weight, int64_t m) {
     std::vector<float> x = numbers(m * c.k, 1), y = numbers(m * c.n, 2), before = y;
@@ -62,7 +67,8 @@ protected:
           double want = accumulate ? before[static_cast<size_t>(i * c.n + n)] : 0.0, scale = 1;
           for (int64_t k = 0; k < c.k; ++k) {
             float value = x[static_cast<size_t>(i * c.k + k)];
-            double term = static_cast<double>(c.bf16 ? rounded(value) : value) * w[static_cast<size_t>(k * c.n + n)];
+            double term = static_cast<double>(c.dtype == DType::BF16 ? rounded(value) : value) *
+                          w[static_cast<size_t>(k * c.n + n)];
             want += term;
             scale += std::abs(term);
           }
@@ -73,12 +79,14 @@ protected:
 };
 
 INSTANTIATE_TEST_SUITE_P(Shapes, LinearTest,
-                         testing::Values(LinearCase{1, 1, false, false}, LinearCase{12, 7, false, false},
-                                         LinearCase{12, 7, true, false}, LinearCase{192, 576, false, false},
-                                         LinearCase{576, 640, false, false}, LinearCase{576, 640, true, false},
-                                         LinearCase{13, 257, true, false}, LinearCase{12, 7, false, true},
-                                         LinearCase{13, 9, true, true}, LinearCase{576, 192, false, true},
-                                         LinearCase{192, 576, true, true}),
+                         testing::Values(LinearCase{1, 1, false, DType::F32}, LinearCase{12, 7, false, DType::F32},
+                                         LinearCase{12, 7, true, DType::F32}, LinearCase{192, 576, false, DType::F32},
+                                         LinearCase{576, 640, false, DType::F32},
+                                         LinearCase{576, 640, true, DType::F32}, LinearCase{13, 257, true, DType::F32},
+                                         LinearCase{12, 7, false, DType::BF16}, LinearCase{13, 9, true, DType::BF16},
+                                         LinearCase{576, 192, false, DType::BF16},
+                                         LinearCase{192, 576, true, DType::BF16}, LinearCase{12, 7, false, DType::F16},
+                                         LinearCase{13, 257, true, DType::F16}),
                          [](const auto &info) { return nameOf(info.param); });
 
 TEST_P(LinearTest, EqualsPlainLoops) {

@@ -34,8 +34,14 @@ static cl::opt<std::string> dtype("dtype", cl::desc("Type of weights and product
                                   cl::cat(category));
 static cl::list<std::string> dims("dim", cl::desc("Fixed value of a named dimension, e.g. batch=1; may be repeated"),
                                   cl::value_desc("NAME=VALUE"), cl::cat(category));
+static cl::list<std::string> values("set",
+                                    cl::desc("Fixed value of an input, e.g. use_cache_branch=true; may be repeated"),
+                                    cl::value_desc("NAME=VALUE"), cl::cat(category));
 static cl::opt<int64_t> maxLength("max-length", cl::desc("Positions of the key-value caches (default 1024)"),
                                   cl::init(1024), cl::value_desc("N"), cl::cat(category));
+static cl::opt<bool> rowLengths("row-lengths",
+                                cl::desc("Let rows of a GroupQueryAttention's cache have lengths of their own"),
+                                cl::cat(category));
 static cl::opt<bool> noRaise("no-raise", cl::desc("Leave decomposed norms, attention, … as they are (for comparison)"),
                              cl::cat(category));
 static cl::opt<bool> timing("timing", cl::desc("Print the time of each stage"), cl::cat(category));
@@ -99,6 +105,7 @@ int main(int argc, char **argv) {
   options.rotateInPlace = rotate == "in-place";
   options.dtype = dtype;
   options.maxLength = maxLength;
+  options.rowLengths = rowLengths;
   options.dumpDirectory = dump;
   options.progress = !quiet;
   options.report = report;
@@ -108,7 +115,13 @@ int main(int argc, char **argv) {
     int64_t number;
     if (name.empty() || value.getAsInteger(10, number) || number < 1)
       return usage("--dim=" + text + ": expected NAME=VALUE with a positive number");
-    options.dims.emplace_back(name.str(), number);
+    options.dims.push_back(text.str());
+  }
+  for (llvm::StringRef text : values) {
+    auto [name, value] = text.split('=');
+    if (name.empty() || value.empty())
+      return usage("--set=" + text + ": expected NAME=VALUE");
+    options.values.push_back(text.str());
   }
   caat::CompileSummary summary;
   if (failed(caat::compileModel(options, summary)))

@@ -23,8 +23,9 @@ struct CompileOptions {
   LinkSpeed link;                                    // the same
   bool rotateInPlace = false;                        // rtp: no spare buffer, no transfer beside products
   std::string dtype = "f32";                         // of weights and products
-  std::vector<std::pair<std::string, int64_t>> dims; // symbols that get a fixed value
+  std::vector<std::string> dims, values;             // NAME=SIZE of symbols, NAME=VALUE of inputs that are fixed
   int64_t maxLength = 1024;                          // positions of a cache
+  bool rowLengths = false;                           // rows of a cache may have lengths of their own
   std::string dumpDirectory;                         // where to write the module between stages; empty: nowhere
   bool progress = true;                              // a line on stderr while weights are written
   bool report = false;                               // tell on stderr how every op is sharded

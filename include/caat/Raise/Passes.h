@@ -19,6 +19,10 @@ struct RaiseOptions : public mlir::PassPipelineOptions<RaiseOptions> {
                               llvm::cl::init(65536)};
   Option<bool> raise{*this, "raise", llvm::cl::desc("Raise decomposed patterns; off: fold shapes and convert only"),
                      llvm::cl::init(true)};
+  Option<bool> rowLengths{*this, "row-lengths", llvm::cl::desc("Let rows of a cache have lengths of their own"),
+                          llvm::cl::init(false)};
+  Option<bool> widen{*this, "widen", llvm::cl::desc("Compute with f32 what is declared as f16 or bf16"),
+                     llvm::cl::init(false)};
 };
 
 /// Imported ONNX in, the canonical form of the onnx dialect out.

@@ -32,6 +32,53 @@ def ONNXFoldShapesPass : Pass<"onnx-fold-shapes", "::mlir::func::FuncOp"> {
   let dependentDialects = ["::caat::onnx::ONNXDialect", "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
 }
 
+def ONNXBindInputsPass : Pass<"onnx-bind-inputs", "::mlir::func::FuncOp"> {
+  let summary = "Give named dimensions sizes and inputs values";
+  let description = [{
+    `dims=batch=1,seq=16` replaces symbols in the dimension texts of all arguments and results, also inside of expressions; a dimension
+    that becomes a number is static from then on. `values=use_cache_branch=true` makes an input of fixed shape a constant: one element, which is
+    repeated, or all of them, separated by commas.
+
+    ```mlir
+    // in, with dims=batch=2
+    func.func @main(%m: tensor<?x?xi64> {onnx.dims = ["batch", "past + batch * seq"], onnx.name = "mask"})
+    // out
+    func.func @main(%m: tensor<2x?xi64> {onnx.dims = ["", "past + 2 * seq"], onnx.name = "mask"})
+    ```
+  }];
+  let options = [ListOption<"dims", "dims", "std::string", "NAME=SIZE of each dimension that is to be fixed">,
+                 ListOption<"values", "values", "std::string", "NAME=VALUE of each input that is to be a constant">];
+  let dependentDialects = ["::caat::onnx::ONNXDialect"];
+}
+
+def ONNXFoldControlFlowPass : Pass<"onnx-fold-control-flow", "::mlir::func::FuncOp"> {
+  let summary = "Inline the branch that an If takes, unroll loops of known length";
+  let description = [{
+    Goes through the function in order, with the shapes and constants of all before.
+    - `onnx.If` whose condition is known becomes the ops of that branch. With `final`, one whose condition is not becomes both branches and
+      an `onnx.Where` on each result, where both branches are small, have no effects and give equal shapes. Two tables of different length of
+      which only rows are looked up (the angles of short and long contexts) are padded to the longer one.
+    - `onnx.Loop` with a known number of turns and a condition that stays known, and `onnx.Scan` over a dimension of known size, are unrolled.
+    With `final`, what remains is an error that names the inputs which decide.
+
+    ```mlir
+    // in
+    %one = onnx.Constant dense<true> : tensor<i1>
+    %y = onnx.If %one {
+      %n = onnx.Neg %x : (tensor<4xf32>) -> tensor<4xf32>
+      onnx.Yield %n : tensor<4xf32>
+    } else {
+      onnx.Yield %x : tensor<4xf32>
+    } : (tensor<i1>) -> tensor<4xf32>
+    // out
+    %y = onnx.Neg %x : (tensor<4xf32>) -> tensor<4xf32>
+    ```
+  }];
+  let options = [Option<"final", "final", "bool", /*default=*/"false", "Refuse control flow that remains">,
+                 Option<"maxOps", "max-ops", "int64_t", /*default=*/"100000", "Operations that unrolling may make">];
+  let dependentDialects = ["::caat::onnx::ONNXDialect", "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
+}
+
 def ONNXConvertContribPass : Pass<"onnx-convert-contrib", "::mlir::func::FuncOp"> {
   let summary = "Convert operators without a typed op to standard ones";
   let description = [{
@@ -40,10 +87,34 @@ def ONNXConvertContribPass : Pass<"onnx-convert-contrib", "::mlir::func::FuncOp"
     SkipLayerNormalization (with the sum as a result), GroupQueryAttention, RotaryEmbedding, FastGelu, BiasGelu, Gelu, QuickGelu,
     FusedMatMul, MultiHeadAttention; and of the default domain those operators that are formulas over others: BatchNormalization
     (inference), InstanceNormalization, LpNormalization, MeanVarianceNormalization, LRN, Hardmax, EyeLike, Compress, SwiGLU, Dropout, global
-    pooling, CausalConvWithState, CenterCropPad, integer products and convolutions, losses. Results that are not produced must be unused. An op that cannot be converted stays, with a remark that
-    says why.
+    pooling, CausalConvWithState, CenterCropPad, integer products and convolutions, losses.    Results that are not produced must be unused. An op that cannot be converted stays, with a remark that
+    says why. Rows of different length on a filled cache (seqlens_k of GroupQueryAttention) are refused at run time by an `onnx.check`, or with
+    `row-lengths` appended each behind its own past: an `onnx.Attention` with lengths as well as a cache, which ONNX itself has not.
   }];
+  let options = [Option<"rowLengths", "row-lengths", "bool", /*default=*/"false", "Append each row behind its own past">];
   let dependentDialects = ["::caat::onnx::ONNXDialect", "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
+}
+
+def ONNXWidenFloatsPass : Pass<"onnx-widen-floats", "::mlir::func::FuncOp"> {
+  let summary = "Compute with f32 what the model declares as f16 or bf16";
+  let description = [{
+    All values become f32 but weights, and what is only moved of them (rows of an embedding); an `onnx.Cast` stands between. Arguments and
+    results are f32 as well and keep the type that the model declares as `onnx.declared_type`: the runtime converts arrays at its interface. Sums
+    and products so have the error of f32 only, on weights as they are stored. An `onnx.Custom` keeps its types.
+
+    ```mlir
+    // in
+    func.func @main(%x: tensor<?x8xf16>) -> tensor<?x4xf16> {
+      %w = onnx.get_initializer @w : tensor<8x4xf16>
+      %y = onnx.MatMul %x, %w : (tensor<?x8xf16>, tensor<8x4xf16>) -> tensor<?x4xf16>
+    // out
+    func.func @main(%x: tensor<?x8xf32> {onnx.declared_type = f16}) -> (tensor<?x4xf32> {onnx.declared_type = f16}) {
+      %w = onnx.get_initializer @w : tensor<8x4xf16>
+      %c = onnx.Cast %w to f32 {onnx.storage} : (tensor<8x4xf16>) -> tensor<8x4xf32>
+      %y = onnx.MatMul %x, %c : (tensor<?x8xf32>, tensor<8x4xf32>) -> tensor<?x4xf32>
+    ```
+  }];
+  let dependentDialects = ["::caat::onnx::ONNXDialect"];
 }
 
 def ONNXDecomposeGemmPass : Pass<"onnx-decompose-gemm", "::mlir::func::FuncOp"> {

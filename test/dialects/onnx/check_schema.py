@@ -10,7 +10,7 @@ import sys
 import onnx
 from onnx import defs
 
-OWN = {"initializer", "get_initializer", "Custom", "NoValue", "check"}
+OWN = {"initializer", "get_initializer", "Custom", "NoValue", "check", "Yield", "unpack"}
 # Names that ONNX gives only as a number, and attributes that are types or constants here.
 RENAMED = {"data_0": "inputs"}
 # ONNX has no default where 0 means the same.
@@ -45,6 +45,8 @@ def ods_form(records, op):
         else:
             default = records[record].get("defaultValue")
             attributes[name] = default if default is not None else "required"
+    for _, name in op["regions"]["args"]:  # graphs
+        attributes[name] = "required"
     results = []
     for constraint, name in op["results"]["args"]:
         supers = kinds(records, constraint["def"])

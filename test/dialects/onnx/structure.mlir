@@ -33,3 +33,36 @@ func.func @check(%holds: tensor<i1>) {
   onnx.check %holds, "rows must have equal length" : tensor<i1>
   return
 }
+
+// CHECK-LABEL: func @control_flow
+func.func @control_flow(%c: tensor<i1>, %x: tensor<4xf32>, %n: tensor<i64>) -> (tensor<4xf32>, tensor<*xf32>, tensor<*xf32>) {
+  // CHECK: onnx.If %{{.*}} {
+  // CHECK-NEXT: onnx.Yield %{{.*}} : tensor<4xf32>
+  // CHECK-NEXT: } else {
+  // CHECK: } : (tensor<i1>) -> tensor<4xf32>
+  %a = onnx.If %c {
+    onnx.Yield %x : tensor<4xf32>
+  } else {
+    %m = onnx.Neg %x : (tensor<4xf32>) -> tensor<4xf32>
+    onnx.Yield %m : tensor<4xf32>
+  } : (tensor<i1>) -> tensor<4xf32>
+  // CHECK: onnx.Loop times %{{.*}} while %{{.*}} carry %{{.*}} {
+  %b = onnx.Loop times %n while %c carry %x {
+  ^bb0(%i: tensor<i64>, %go: tensor<i1>, %v: tensor<*xf32>):
+    onnx.Yield %go, %v : tensor<i1>, tensor<*xf32>
+  } : (tensor<i64>, tensor<i1>, tensor<4xf32>) -> tensor<*xf32>
+  // CHECK: onnx.Scan %{{.*}} {
+  // CHECK: } {num_scan_inputs = 1 : i64} : (tensor<4xf32>) -> tensor<*xf32>
+  %s = onnx.Scan %x {
+  ^bb0(%e: tensor<*xf32>):
+    onnx.Yield %e : tensor<*xf32>
+  } {num_scan_inputs = 1 : i64} : (tensor<4xf32>) -> tensor<*xf32>
+  return %a, %b, %s : tensor<4xf32>, tensor<*xf32>, tensor<*xf32>
+}
+
+// CHECK-LABEL: func @unpack
+func.func @unpack(%b: tensor<8x16xui8>) -> tensor<8x32xui8> {
+  // CHECK: onnx.unpack %{{.*}} {bits = 4 : i64} : (tensor<8x16xui8>) -> tensor<8x32xui8>
+  %q = onnx.unpack %b {bits = 4 : i64} : (tensor<8x16xui8>) -> tensor<8x32xui8>
+  return %q : tensor<8x32xui8>
+}

@@ -20,10 +20,12 @@ struct ShardSpec {
 
 struct ArraySpec {
   std::string name;
-  DType dtype = DType::F32;
-  std::vector<ShapeExpr> shape; // a rank's local shape
+  DType dtype = DType::F32;      // in the program's memory
+  std::optional<DType> declared; // of the array that is given or returned, where it is another
+  std::vector<ShapeExpr> shape;  // a rank's local shape
   std::optional<ShardSpec> shard;
 
+  DType outside() const { return declared.value_or(dtype); }
   Shape evaluate(std::span<const int64_t> dims) const;
 };
 

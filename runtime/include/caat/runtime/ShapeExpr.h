@@ -31,6 +31,8 @@ public:
   std::optional<int64_t> asSymbol() const;
   std::optional<int64_t> asConstant() const;
   const std::string &text() const { return text_; }
+  /// The dimensions in it.
+  std::vector<int64_t> symbols() const;
 
 private:
   enum class Op : uint8_t { Constant, Dim, Add, Sub, Mul, FloorDiv, CeilDiv, Mod, Min, Max };

@@ -64,6 +64,11 @@ struct Tensor {
   template <typename T> const T *as() const { return reinterpret_cast<const T *>(data.get()); }
 };
 
+/// Whether converted() knows the type: f32, bf16, f16.
+bool isConvertible(DType dtype);
+/// The same numbers in another type, rounded to nearest, ties to even; `tensor` itself where it has the type.
+Tensor converted(const Tensor &tensor, DType dtype);
+
 /// Arrays by name, in the order of the names.
 using TensorMap = std::map<std::string, Tensor>;
 
