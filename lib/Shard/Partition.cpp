@@ -139,7 +139,16 @@ static Value sliceActivation(RewriterBase &rewriter, Value value, int64_t dim, A
 }
 
 Value Partitioner::slice(Value value, int64_t dim, const DimLayout &terms) {
-  return slice(value, dim, split.piecesAttr(rewriter.getContext(), terms), split.localSize(terms));
+  ArrayAttr pieces = split.piecesAttr(rewriter.getContext(), terms);
+  if (analysis.isWeight(value))
+    return slice(value, dim, pieces, split.localSize(terms));
+  Value &result = slices[{value, dim, pieces}];
+  if (!result) {
+    OpBuilder::InsertionGuard guard(rewriter);
+    rewriter.setInsertionPointAfterValue(value);
+    result = sliceActivation(rewriter, value, dim, terms, split, mesh);
+  }
+  return result;
 }
 
 Value Partitioner::slice(Value value, int64_t dim, ArrayAttr pieces, int64_t size) {
@@ -147,8 +156,6 @@ Value Partitioner::slice(Value value, int64_t dim, ArrayAttr pieces, int64_t siz
   if (!result) {
     OpBuilder::InsertionGuard guard(rewriter);
     rewriter.setInsertionPointAfterValue(value);
-    if (!analysis.isWeight(value))
-      return result = sliceActivation(rewriter, value, dim, terms, split, mesh);
     auto type = cast<RankedTensorType>(value.getType());
     SmallVector<int64_t> shape(type.getShape());
     shape[dim] = size;
