@@ -138,7 +138,8 @@ void OpsetChoice::addUnknown(const NodeProto &node, int64_t version) {
 llvm::Expected<int64_t> OpsetChoice::get() const {
   if (low <= high)
     return std::clamp(preferred, low, high);
-  return llvm::createStringError(highBy + " means what it does up to opset " + Twine(high) + " only, and " + lowBy +
+  StringRef needs = lowBy.empty() ? StringRef("what is written around it") : StringRef(lowBy);
+  return llvm::createStringError(highBy + " means what it does up to opset " + Twine(high) + " only, and " + needs +
                                  " needs opset " + Twine(low));
 }
 

@@ -45,7 +45,7 @@ def main():
     for name, schemas in sorted(operators.items()):
         before = None
         for schema in sorted(schemas, key=lambda s: s.since_version):
-            same = str(before is not None and form(schema) == form(before)).lower()
+            same = str(before is not None and not schema.deprecated and form(schema) == form(before)).lower()
             attributes = ",".join(sorted(schema.attributes))
             lines.append(f'OPERATOR_VERSION("{name}", {schema.since_version}, {same}, "{attributes}", '
                          f'"{masks(schema.inputs)}", "{masks(schema.outputs)}")')

@@ -166,7 +166,7 @@ func.func @old_forms(%x: tensor<2x6x5xf32>, %c: tensor<6xf32>, %g: tensor<2xf32>
   // CHECK: onnx.Softmax %arg0 : (tensor<2x6x5xf32>) -> tensor<2x6x5xf32>
   %a = onnx.Custom "" "Softmax" (%x) {node_attributes = {axis = 2 : i64}, version = 11 : i64} : (tensor<2x6x5xf32>) -> tensor<*xf32>
   // CHECK: %[[COLUMN:.*]] = onnx.Unsqueeze %{{.*}} -> tensor<6x1xf32>
-  // CHECK: onnx.Sub %arg0, %[[COLUMN]]
+  // CHECK: onnx.Mul %arg0, %[[COLUMN]]
   %b = onnx.Custom "" "BatchNormalization" (%x, %c, %c, %c, %c) {version = 9 : i64} : (tensor<2x6x5xf32>, tensor<6xf32>, tensor<6xf32>, tensor<6xf32>, tensor<6xf32>) -> tensor<*xf32>
   // CHECK: onnx.GroupNormalization %arg0, {{.*}} {num_groups = 2 : i64}
   %n = onnx.Custom "" "GroupNormalization" (%x, %g, %g) {node_attributes = {num_groups = 2 : i64}, version = 18 : i64} : (tensor<2x6x5xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<*xf32>

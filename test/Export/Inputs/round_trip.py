@@ -17,6 +17,7 @@ from onnx.backend.test.case.node import collect_testcases
 from onnx.reference import ReferenceEvaluator
 
 
+CONTROL_FLOW = ("If", "Loop", "Scan")   # folded by raising; the writer refuses what remains
 RANDOM = ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
 
 
@@ -77,7 +78,7 @@ def main():
         if not model or len(model.graph.node) != 1 or model.graph.node[0].domain not in ("", "ai.onnx"):
             continue
         operator = model.graph.node[0].op_type
-        if seen[operator] >= most or operator in RANDOM or not is_valid(model):
+        if seen[operator] >= most or operator in RANDOM + CONTROL_FLOW or not is_valid(model):
             continue
         inputs, _ = case.data_sets[0]
         want = run(model, inputs) if all(isinstance(x, (np.ndarray, np.generic)) for x in inputs) else None
@@ -89,7 +90,8 @@ def main():
         done = subprocess.run(["caat-opt", source, "-o", target], capture_output=True, text=True)
         if done.returncode != 0:
             counts["refused"] += 1
-            if "cannot be written" in done.stderr or done.returncode < 0:
+            outdated = "means what it does up to opset" in done.stderr   # deprecated before the oldest opset that is written
+            if ("cannot be written" in done.stderr and not outdated) or done.returncode < 0:
                 wrong.append(f"{case.name}: {done.stderr.splitlines()[0][:200]}")
             continue
         seen[operator] += 1

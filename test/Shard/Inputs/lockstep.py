@@ -408,7 +408,9 @@ def reference(op, values):
     names = ["" if value is None else f"x{i}" for i, value in enumerate(values)]
     attrs = {k: v for k, v in op.attrs.items() if k not in ("operandSegmentSizes", "resultSegmentSizes")}
     node = onnx.helper.make_node(op.name.split(".")[1], names, [f"y{i}" for i in range(len(op.results))], **attrs)
-    types = [onnx.ValueInfoProto(name=name) for name in names if name]
+    # Operators that are functions need the types of their operands.
+    types = [onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+             for name, value in zip(names, map(np.asarray, values)) if name]
     graph = onnx.helper.make_graph([node], "g", types, [onnx.ValueInfoProto(name=y) for y in node.output])
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 23)], ir_version=10)
     feeds = {name: np.ascontiguousarray(value) for name, value in zip(names, values) if name}
