@@ -58,13 +58,17 @@ private:
   SmallVector<StringAttr> names;
 };
 
-/// tensor.dim of a collective that keeps its operand's type.
+/// tensor.dim of a collective that keeps its operand's type, or of a gather in another dimension.
 struct ForwardDim : OpRewritePattern<tensor::DimOp> {
   using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(tensor::DimOp dim, PatternRewriter &rewriter) const override {
     Operation *op = dim.getSource().getDefiningOp();
-    if (!op || op->getName().getDialectNamespace() != "tp" || op->getNumOperands() != 1 ||
-        op->getOperand(0).getType() != dim.getSource().getType())
+    if (!op || op->getName().getDialectNamespace() != "tp" || op->getNumOperands() != 1)
+      return failure();
+    auto gather = dyn_cast<tp::AllGatherOp>(op);
+    std::optional<int64_t> index = dim.getConstantIndex();
+    bool isElsewhere = gather && index && *index != static_cast<int64_t>(gather.getDim());
+    if (!isElsewhere && op->getOperand(0).getType() != dim.getSource().getType())
       return failure();
     rewriter.modifyOpInPlace(dim, [&] { dim.getSourceMutable().assign(op->getOperand(0)); });
     return success();
@@ -93,6 +97,7 @@ struct FormEntryPass : caat::impl::RTFormEntryPassBase<FormEntryPass> {
     patterns.add<ForwardDim>(op->getContext());
     tensor::DimOp::getCanonicalizationPatterns(patterns, op->getContext());
     tensor::CastOp::getCanonicalizationPatterns(patterns, op->getContext());
+    tensor::EmptyOp::getCanonicalizationPatterns(patterns, op->getContext());
     bufferization::ToTensorOp::getCanonicalizationPatterns(patterns, op->getContext());
     rt::BufferOp::getCanonicalizationPatterns(patterns, op->getContext());
     memref::populateResolveShapedTypeResultDimsPatterns(patterns);

@@ -38,7 +38,10 @@ class SiteFinder:
 
     def __init__(self, rank):
         self.rank, graph = rank, rank.model.graph
-        self.initializers = {t.name: t for t in graph.initializer}
+        self.constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer if t.data_location != t.EXTERNAL}
+        for node in graph.node:     # the biases of two products that one all-reduce sums
+            if node.op_type == "Add" and all(name in self.constants for name in node.input):
+                self.constants[node.output[0]] = self.constants[node.input[0]] + self.constants[node.input[1]]
         self.users = {}
         for node in graph.node:
             for name in node.input:
@@ -63,9 +66,9 @@ class SiteFinder:
                 return Site(self._name(node), value, bias, None)     # a norm reads the sum
             other = next(name for name in users[0].input if name != value)
             value = users[0].output[0]
-            if other not in self.initializers:
+            if other not in self.constants:
                 return Site(self._name(node), value, bias, other)
-            bias = numpy_helper.to_array(self.initializers[other]).reshape(-1)
+            bias = self.constants[other].reshape(-1)
 
     @staticmethod
     def _name(node) -> str:
