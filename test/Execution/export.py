@@ -145,7 +145,7 @@ def check_again(check: Check, model: Path, path: Path, folder: Path):
     data = path.with_name(path.name + ".data")
     if data.exists():
         (again / data.name).write_bytes(data.read_bytes())
-    ranks = Ranks(export(again, folder / "written-again", 1))
+    ranks = runnable(export(again, folder / "written-again", 1), again, folder / "written-again-older", 1)
     for case, outputs in programs.cases(model):
         inputs = programs.load(case)
         check.same(f"{model.name} twice {case.stem}", inputs, programs.load(outputs), ranks.run(inputs))
