@@ -35,12 +35,10 @@ public:
     if (failed(timed("import", [&] { return import(); })) || failed(makeDirectory(options.output)) ||
         (!options.dumpDirectory.empty() && failed(makeDirectory(options.dumpDirectory))))
       return failure();
-    if (failed(stage("raise", "01-raised", [&](OpPassManager &pm) { buildRaise(pm); })) ||
-        failed(findBatch()))
+    if (failed(stage("raise", "01-raised", [&](OpPassManager &pm) { buildRaise(pm); })) || failed(findBatch()))
       return failure();
     int64_t vocabulary = findVocabulary();
-    if (failed(stage("shard", "02-sharded", [&](OpPassManager &pm) { buildShard(pm); })) ||
-        failed(rotate()) ||
+    if (failed(stage("shard", "02-sharded", [&](OpPassManager &pm) { buildShard(pm); })) || failed(rotate()) ||
         (!isRotated() && failed(stage("sync", "03-synced", [&](OpPassManager &pm) { buildSync(pm); }))) ||
         failed(stage("kernels", "04-kernels", static_cast<Build>(buildTensorPipeline))) ||
         failed(stage("buffers", "05-buffers", [&](OpPassManager &pm) { buildBuffers(pm); })))

@@ -14,22 +14,22 @@
 namespace caat {
 
 struct CompileOptions {
-  std::string model;                                 // .onnx, or .mlir of the onnx dialect
-  std::string output;                                // directory, created where missing
-  int64_t tp = 1;                                    // number of ranks
-  std::string plan;                                  // file; empty: synchronise everything
-  std::string strategy = "tp";                       // tp, rtp, auto
-  int64_t tokens = 1;                                // of a step, all rows together: what auto decides by
-  LinkSpeed link;                                    // the same
-  bool rotateInPlace = false;                        // rtp: no spare buffer, no transfer beside products
-  std::string dtype = "f32";                         // of weights and products
-  std::vector<std::string> dims, values;             // NAME=SIZE of symbols, NAME=VALUE of inputs that are fixed
-  int64_t maxLength = 1024;                          // positions of a cache
-  bool rowLengths = false;                           // rows of a cache may have lengths of their own
-  std::string dumpDirectory;                         // where to write the module between stages; empty: nowhere
-  bool progress = true;                              // a line on stderr while weights are written
-  bool report = false;                               // tell on stderr how every op is sharded
-  bool raise = true;                                 // decomposed patterns become one op where they match
+  std::string model;                     // .onnx, or .mlir of the onnx dialect
+  std::string output;                    // directory, created where missing
+  int64_t tp = 1;                        // number of ranks
+  std::string plan;                      // file; empty: synchronise everything
+  std::string strategy = "tp";           // tp, rtp, auto
+  int64_t tokens = 1;                    // of a step, all rows together: what auto decides by
+  LinkSpeed link;                        // the same
+  bool rotateInPlace = false;            // rtp: no spare buffer, no transfer beside products
+  std::string dtype = "f32";             // of weights and products
+  std::vector<std::string> dims, values; // NAME=SIZE of symbols, NAME=VALUE of inputs that are fixed
+  int64_t maxLength = 1024;              // positions of a cache
+  bool rowLengths = false;               // rows of a cache may have lengths of their own
+  std::string dumpDirectory;             // where to write the module between stages; empty: nowhere
+  bool progress = true;                  // a line on stderr while weights are written
+  bool report = false;                   // tell on stderr how every op is sharded
+  bool raise = true;                     // decomposed patterns become one op where they match
 };
 
 /// What was compiled, for the summary.
