@@ -216,24 +216,6 @@ static Value materializeElements(OpBuilder &builder, Value value, const Symbolic
   return tensor::FromElementsOp::create(builder, value.getLoc(), type, scalars);
 }
 
-/// The larger or smaller of two sizes, which is no expression of them, as index arithmetic: what depends on it is still
-/// known before the program runs. Null for other ops.
-static Value materializeExtreme(OpBuilder &builder, Operation *op, const SymbolicShapes &shapes) {
-  if (!isa<onnx::MaxOp, onnx::MinOp>(op) || op->getNumOperands() != 2)
-    return {};
-  auto type = dyn_cast<RankedTensorType>(op->getResult(0).getType());
-  AffineExpr a = shapes.getScalar(op->getOperand(0)), b = shapes.getScalar(op->getOperand(1));
-  if (!type || !type.hasStaticShape() || type.getNumElements() != 1 || !type.getElementType().isInteger(64) || !a ||
-      !b || !shapes.canMaterialize(a) || !shapes.canMaterialize(b))
-    return {};
-  Location loc = op->getLoc();
-  Value x = shapes.materialize(builder, loc, a), y = shapes.materialize(builder, loc, b);
-  Value extreme = isa<onnx::MaxOp>(op) ? arith::MaxSIOp::create(builder, loc, x, y).getResult()
-                                       : arith::MinSIOp::create(builder, loc, x, y).getResult();
-  Value element = arith::IndexCastOp::create(builder, loc, builder.getI64Type(), extreme);
-  return tensor::FromElementsOp::create(builder, loc, type, element);
-}
-
 /// Adds an `onnx.check` for each end of a Slice of a table that is taken to lie inside the table (see sliceLength in
 /// ShapesMovement.cpp): a longer sequence then ends in a message.
 static void checkTableLengths(OpBuilder &builder, onnx::SliceOp op, const SymbolicShapes &shapes,
@@ -306,10 +288,6 @@ private:
           shapes.visit(by.getDefiningOp());
         op.getResult(0).replaceAllUsesWith(by);
       };
-      if (Value extreme = shapes.getScalar(op.getResult(0)) ? Value() : materializeExtreme(builder, &op, shapes)) {
-        replace(extreme);
-        continue;
-      }
       if (isa<onnx::ONNXDialect>(op.getDialect()) && op.getNumResults() == 1) {
         if (Value known = materializeElements(builder, op.getResult(0), shapes, /*onlyConstants=*/true)) {
           replace(known);
