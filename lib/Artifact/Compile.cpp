@@ -226,8 +226,8 @@ private:
     if (options.strategy != "auto")
       return success();
     std::optional<int64_t> crossover = summary.cost->crossover();
-    double tp = summary.cost->tensorParallel(options.tokens).seconds(options.link);
-    double rtp = summary.cost->rotated(options.rotateInPlace).seconds(options.link);
+    double tp = summary.cost->tensorParallel(options.tokens).sent.seconds(options.link);
+    double rtp = summary.cost->rotated(options.rotateInPlace).sent.seconds(options.link);
     bool less = rtp < tp;
     summary.reason = llvm::formatv("a step of {0} token{1} takes {2:F3} ms on the link with tp, {3:F3} ms with rtp",
                                    options.tokens, options.tokens == 1 ? "" : "s", tp * 1e3, rtp * 1e3);

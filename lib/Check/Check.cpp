@@ -95,11 +95,9 @@ LogicalResult Checker::readOptions() {
   report.context = options.context;
   if (options.link.empty())
     return success();
-  llvm::Expected<Link> link = parseLink(options.link);
-  if (!link)
-    return refuse("link=" + options.link + ": " + llvm::toString(link.takeError()));
-  report.link = *link;
-  return success();
+  std::string error;
+  report.link = cost::Link::parse(options.link, error);
+  return report.link ? success() : refuse("link=" + options.link + ": " + error);
 }
 
 LogicalResult Checker::import() {

@@ -31,9 +31,10 @@ static void writeSize(json::OStream &json, const RankReport &rank, const Report 
     json.attribute("cache_bytes_per_position", rank.cacheBytes);
     json.attribute("cache_bytes", rank.cacheBytes * report.context * report.batch);
     json.attributeObject("bytes", [&] { scenarios([&](Scenario s) { return rank.payload(s); }); });
-    json.attributeObject("sent_bytes", [&] { scenarios([&](Scenario s) { return rank.sent(s); }); });
+    json.attributeObject("sent_bytes", [&] { scenarios([&](Scenario s) { return rank.sent(s).bytes; }); });
     if (report.link)
-      json.attributeObject("seconds", [&] { scenarios([&](Scenario s) { return rank.seconds(s, *report.link); }); });
+      json.attributeObject("seconds",
+                           [&] { scenarios([&](Scenario s) { return rank.sent(s).seconds(*report.link); }); });
     json.attributeArray("messages", [&] {
       for (const Message &message : rank.messages)
         json.object([&] {
@@ -65,7 +66,7 @@ void caat::check::printJson(const Report &report, raw_ostream &os) {
     json.attribute("context", report.context);
     if (report.link)
       json.attributeObject("link", [&] {
-        json.attribute("bytes_per_second", report.link->bytesPerSecond);
+        json.attribute("bytes_per_second", report.link->bandwidth);
         json.attribute("latency", report.link->latency);
       });
     json.attributeArray("verdicts", [&] {

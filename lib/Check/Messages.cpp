@@ -12,7 +12,7 @@ using namespace mlir;
 using namespace caat;
 using namespace caat::check;
 
-/// Bytes of a whole message: what an all-reduce sums, what an all-gather gives.
+/// Bytes of a whole message: what an all-reduce sums, what an all-gather gives, what a reduce-scatter takes.
 static Message describe(Operation *op, StringRef kind, StringRef site, Value value, const shard::LocalSizes &sizes,
                         const DimValues &values) {
   Message message{kind.str(), site.str(), "", {}};
@@ -50,8 +50,8 @@ FailureOr<std::vector<Message>> caat::check::findMessages(ModuleOp raised, int64
       if (auto site = dyn_cast<tp::SyncPointOp>(op))
         messages.push_back(describe(&op, "all_reduce", site.getSite(), site.getPartial(), sizes, values));
       else if (auto collective = dyn_cast<tp::CollectiveOpInterface>(op))
-        messages.push_back(
-            describe(&op, op.getName().stripDialect(), collective.getSiteName(), op.getResult(0), sizes, values));
+        messages.push_back(describe(&op, op.getName().stripDialect(), collective.getSiteName(),
+                                    isa<tp::ReduceScatterOp>(op) ? op.getOperand(0) : op.getResult(0), sizes, values));
     }
   }
   return messages;

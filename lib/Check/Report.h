@@ -3,7 +3,8 @@
 #ifndef CAAT_LIB_CHECK_REPORT_H
 #define CAAT_LIB_CHECK_REPORT_H
 
-#include "Link.h"
+#include "caat/Cost/Link.h"
+#include "llvm/ADT/StringRef.h"
 #include "llvm/Support/raw_ostream.h"
 #include <array>
 #include <optional>
@@ -43,9 +44,8 @@ struct RankReport {
   std::vector<Message> messages;
 
   int64_t payload(Scenario scenario) const;
-  /// Bytes that the rank sends in a ring.
-  double sent(Scenario scenario) const;
-  double seconds(Scenario scenario, const Link &link) const;
+  /// What the rank sends in rings.
+  cost::Traffic sent(Scenario scenario) const;
 };
 
 /// Names of the dimensions that sizes depend on; empty where they are fixed.
@@ -61,7 +61,7 @@ struct Report {
   NamedDims dims;
   int64_t batch = 1, prefill = 1, context = 0;
   bool hasCache = false;
-  std::optional<Link> link;
+  std::optional<cost::Link> link;
   std::vector<Verdict> verdicts; // of 1, 2, …
   std::vector<RankReport> sizes;
 };

@@ -29,17 +29,10 @@ int64_t RankReport::payload(Scenario scenario) const {
   return total;
 }
 
-double RankReport::sent(Scenario scenario) const {
-  double total = 0;
+caat::cost::Traffic RankReport::sent(Scenario scenario) const {
+  cost::Traffic total;
   for (const Message &message : messages)
-    total += ringBytes(message.kind, ranks, message.bytes[scenario]);
-  return total;
-}
-
-double RankReport::seconds(Scenario scenario, const Link &link) const {
-  double total = sent(scenario) / link.bytesPerSecond;
-  for (const Message &message : messages)
-    total += ringSteps(message.kind, ranks) * link.latency;
+    total += cost::trafficOf(message.kind, ranks, static_cast<double>(message.bytes[scenario])).value();
   return total;
 }
 
@@ -130,20 +123,22 @@ static void printSizes(const Report &report, raw_ostream &os) {
   }
   add("messages", [](const RankReport &rank) { return std::to_string(rank.messages.size()); });
   add("bytes per token", [](const RankReport &rank) { return std::to_string(rank.payload(Token)); });
-  add("sent per token in a ring", [](const RankReport &rank) { return std::to_string(int64_t(rank.sent(Token))); });
+  add("sent per token in a ring",
+      [](const RankReport &rank) { return std::to_string(int64_t(rank.sent(Token).bytes)); });
   std::string prompt = formatv("{0} tokens, batch {1}", report.prefill, report.batch);
   add("bytes, " + prompt, [](const RankReport &rank) { return formatBytes(rank.payload(Prefill)); });
   if (report.link) {
-    add("time, " + prompt, [&](const RankReport &rank) { return formatSeconds(rank.seconds(Prefill, *report.link)); });
+    add("time, " + prompt,
+        [&](const RankReport &rank) { return formatSeconds(rank.sent(Prefill).seconds(*report.link)); });
     if (report.hasCache)
       add(formatv("time, one step of decoding, batch {0}", report.batch),
-          [&](const RankReport &rank) { return formatSeconds(rank.seconds(Decode, *report.link)); });
+          [&](const RankReport &rank) { return formatSeconds(rank.sent(Decode).seconds(*report.link)); });
   }
   printTable(rows, os);
   if (report.link)
     os << formatv("Link: {0}/s, {1:F1} us. A ring all-reduce of n bytes on r ranks takes 2(r-1) (latency + n / (r "
                   "bandwidth)), an all-gather half of it.\n",
-                  formatBytes(report.link->bytesPerSecond), report.link->latency * 1e6);
+                  formatBytes(report.link->bandwidth), report.link->latency * 1e6);
 }
 
 void caat::check::printText(const Report &report, raw_ostream &os) {

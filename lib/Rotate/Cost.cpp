@@ -4,6 +4,7 @@
 #include "caat/Rotate/Passes.h"
 #include "caat/Shard/ShardingChoice.h"
 #include "llvm/ADT/MapVector.h"
+#include "llvm/Support/Format.h"
 #include "llvm/Support/FormatVariadic.h"
 #include <cmath>
 
@@ -26,7 +27,6 @@ CostModel CostModel::get(ModuleOp partitioned, ModuleOp rotated) {
   CostModel cost;
   for (auto mesh : partitioned.getOps<tp::MeshOp>())
     cost.ranks = mesh.getNumRanks();
-  double others = static_cast<double>(cost.ranks - 1) / static_cast<double>(cost.ranks);
   auto main = partitioned.lookupSymbol<func::FuncOp>("main");
   llvm::SmallDenseSet<Value> seen;
   main.walk([&](Operation *op) {
@@ -36,9 +36,9 @@ CostModel CostModel::get(ModuleOp partitioned, ModuleOp rotated) {
       if (isWeightExpression(operand) && seen.insert(operand).second)
         (isSplit(operand) ? cost.splitBytes : cost.wholeBytes) += bytesOf(operand.getType());
     if (auto collective = dyn_cast<tp::CollectiveOpInterface>(op)) {
-      auto bytes = static_cast<double>(shard::bytesPerToken(op->getResult(0).getType()));
-      cost.sentPerToken += (isa<tp::AllReduceOp>(op) ? 2 : 1) * others * bytes;
-      ++cost.collectives;
+      Value whole = isa<tp::ReduceScatterOp>(op) ? op->getOperand(0) : op->getResult(0);
+      auto bytes = static_cast<double>(shard::bytesPerToken(whole.getType()));
+      cost.sentPerToken += cost::trafficOf(op->getName().stripDialect(), cost.ranks, bytes).value();
     }
   });
   llvm::MapVector<Attribute, int64_t> groups;
@@ -53,46 +53,41 @@ CostModel CostModel::get(ModuleOp partitioned, ModuleOp rotated) {
 }
 
 StrategyCost CostModel::tensorParallel(int64_t tokens) const {
-  return {"tp",
-          sentPerToken * static_cast<double>(tokens),
-          2.0 * static_cast<double>((ranks - 1) * collectives),
-          splitBytes + wholeBytes,
-          0,
-          false};
+  cost::Traffic sent{sentPerToken.messages, sentPerToken.bytes * static_cast<double>(tokens)};
+  return {"tp", sent, splitBytes + wholeBytes, 0, false};
 }
 
 StrategyCost CostModel::rotated(bool inPlace) const {
-  StrategyCost cost{inPlace ? "rtp in place" : "rtp", 0, 0, wholeBytes, 0, true};
+  StrategyCost cost{inPlace ? "rtp in place" : "rtp", {}, wholeBytes, 0, true};
   llvm::SmallDenseSet<int64_t> sizes;
   for (int64_t bytes : groups) {
-    cost.wireBytes += static_cast<double>((ranks - 1) * bytes);
+    for (int64_t hop = 1; hop < ranks; ++hop)
+      cost.sent += cost::permute(ranks, static_cast<double>(bytes));
     cost.weightBytes += bytes;
     if (!inPlace && sizes.insert(bytes).second)
       cost.spareBytes += bytes;
   }
-  cost.messages = static_cast<double>((ranks - 1) * static_cast<int64_t>(groups.size()));
   return cost;
 }
 
-StrategyCost CostModel::dataParallel() const {
-  return {"data parallel", 0, 0, ranks * splitBytes + wholeBytes, 0, true};
-}
+StrategyCost CostModel::dataParallel() const { return {"data parallel", {}, ranks * splitBytes + wholeBytes, 0, true}; }
 
 std::optional<int64_t> CostModel::crossover() const {
-  if (sentPerToken <= 0)
+  if (sentPerToken.bytes <= 0)
     return std::nullopt;
-  return static_cast<int64_t>(std::ceil(rotated(false).wireBytes / sentPerToken));
+  return static_cast<int64_t>(std::ceil(rotated(false).sent.bytes / sentPerToken.bytes));
 }
 
-void CostModel::print(llvm::raw_ostream &os, int64_t tokens, const LinkSpeed &link) const {
+void CostModel::print(llvm::raw_ostream &os, int64_t tokens, const cost::Link &link) const {
   constexpr double mib = 1 << 20;
-  os << llvm::formatv("a step of {0} token{1} on {2} ranks, link {3:F1} GB/s, {4:F0} us\n", tokens,
-                      tokens == 1 ? "" : "s", ranks, link.bytesPerSecond / 1e9, link.latency * 1e6);
+  bool fast = link.bandwidth >= 1e9;
+  os << llvm::formatv("a step of {0} token{1} on {2} ranks, link ", tokens, tokens == 1 ? "" : "s", ranks)
+     << llvm::format("%g %s, %g us\n", link.bandwidth / (fast ? 1e9 : 1e6), fast ? "GB/s" : "MB/s", link.latency * 1e6);
   os << llvm::formatv("  {0,-14} {1,12} {2,10} {3,12} {4,12}  {5}\n", "strategy", "sends MiB", "link ms", "weights MiB",
                       "spare MiB", "tokens a rank");
   for (const StrategyCost &cost : {tensorParallel(tokens), rotated(false), rotated(true), dataParallel()})
-    os << llvm::formatv("  {0,-14} {1,12:F2} {2,10:F2} {3,12:F1} {4,12:F1}  {5}\n", cost.name, cost.wireBytes / mib,
-                        cost.seconds(link) * 1e3, static_cast<double>(cost.weightBytes) / mib,
+    os << llvm::formatv("  {0,-14} {1,12:F2} {2,10:F2} {3,12:F1} {4,12:F1}  {5}\n", cost.name, cost.sent.bytes / mib,
+                        cost.sent.seconds(link) * 1e3, static_cast<double>(cost.weightBytes) / mib,
                         static_cast<double>(cost.spareBytes) / mib,
                         cost.dividesBatch ? (tokens + ranks - 1) / ranks : tokens);
   if (std::optional<int64_t> tokensFrom = crossover())

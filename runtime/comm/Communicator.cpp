@@ -2,8 +2,6 @@
 #include "caat/runtime/Communicator.h"
 #include "caat/runtime/Error.h"
 #include <algorithm>
-#include <charconv>
-#include <cmath>
 #include <cstring>
 
 namespace caat::runtime {
@@ -24,25 +22,12 @@ void Communicator::permuteInPlace(const CollectiveCall &call, void *data, int64_
   }
 }
 
-Link Link::parse(const std::string &text) {
-  auto fail = [&] { failInput("link '", text, "' is not like 10GB/s or 10GB/s,5us"); };
-  auto read = [&](std::string_view part, std::initializer_list<std::pair<std::string_view, double>> units) {
-    double number = 0;
-    auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), number);
-    std::string_view unit(end, static_cast<size_t>(part.data() + part.size() - end));
-    for (auto [name, factor] : units)
-      if (error == std::errc() && unit == name && number > 0 && std::isfinite(number))
-        return number * factor;
-    fail();
-    return 0.0;
-  };
-  size_t comma = std::min(text.find(','), text.size());
-  std::string_view all = text;
-  Link link;
-  link.bytesPerSecond = read(all.substr(0, comma), {{"GB/s", 1e9}, {"MB/s", 1e6}, {"KB/s", 1e3}});
-  if (comma < text.size())
-    link.latency = read(all.substr(comma + 1), {{"us", 1e-6}, {"ms", 1e-3}, {"s", 1.0}});
-  return link;
+Link parseLink(const std::string &text) {
+  std::string reason;
+  std::optional<Link> link = Link::parse(text, reason);
+  if (!link)
+    failInput("link '", text, "': ", reason);
+  return *link;
 }
 
 void Communicator::checkSchedule(std::string_view digest) {

@@ -22,8 +22,8 @@ static cl::opt<std::string>
 static cl::opt<int64_t> tokens("tokens",
                                cl::desc("Tokens of a step, all rows together, that auto decides by (default 1)"),
                                cl::init(1), cl::value_desc("N"), cl::cat(category));
-static cl::opt<double> bandwidth("link-gbps", cl::desc("GB/s of the link that auto decides by (default 10)"),
-                                 cl::init(10), cl::value_desc("X"), cl::cat(category));
+static cl::opt<std::string> linkText("link", cl::desc("Link between ranks that auto decides by (default 10GB/s,5us)"),
+                                     cl::init("10GB/s,5us"), cl::value_desc("BANDWIDTH[,LATENCY]"), cl::cat(category));
 static cl::opt<std::string> rotate("rotate",
                                    cl::desc("rtp: out-of-place (a spare buffer, transfers beside products) or "
                                             "in-place"),
@@ -87,8 +87,10 @@ int main(int argc, char **argv) {
     return usage("--strategy=" + strategy + ": expected tp, rtp or auto");
   if (tokens < 1)
     return usage("--tokens=" + llvm::Twine(tokens.getValue()) + " is less than 1");
-  if (!(bandwidth > 0))
-    return usage("--link-gbps must be above 0");
+  std::string wrong;
+  std::optional<caat::cost::Link> link = caat::cost::Link::parse(linkText, wrong);
+  if (!link)
+    return usage("--link=" + linkText + ": " + wrong);
   if (rotate != "out-of-place" && rotate != "in-place")
     return usage("--rotate=" + rotate + ": expected out-of-place or in-place");
   if (strategy == "rtp" && !plan.empty())
@@ -101,7 +103,7 @@ int main(int argc, char **argv) {
   options.plan = plan;
   options.strategy = strategy;
   options.tokens = tokens;
-  options.link.bytesPerSecond = bandwidth * 1e9;
+  options.link = *link;
   options.rotateInPlace = rotate == "in-place";
   options.dtype = dtype;
   options.maxLength = maxLength;

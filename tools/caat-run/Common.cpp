@@ -25,7 +25,7 @@ runtime::EngineOptions Common::engineOptions() const {
   options.threadsPerRank = threadsPerRank;
   options.timeout = std::chrono::milliseconds(static_cast<int64_t>(std::max(1.0, timeout * 1000)));
   if (!link.empty())
-    options.link = runtime::Link::parse(link);
+    options.link = runtime::parseLink(link);
   return options;
 }
 

@@ -20,7 +20,7 @@ struct CompileOptions {
   std::string plan;                      // file; empty: synchronise everything
   std::string strategy = "tp";           // tp, rtp, auto
   int64_t tokens = 1;                    // of a step, all rows together: what auto decides by
-  LinkSpeed link;                        // the same
+  cost::Link link{5e-6, 10e9};           // the same
   bool rotateInPlace = false;            // rtp: no spare buffer, no transfer beside products
   std::string dtype = "f32";             // of weights and products
   std::vector<std::string> dims, values; // NAME=SIZE of symbols, NAME=VALUE of inputs that are fixed

@@ -3,6 +3,7 @@
 #ifndef CAAT_ROTATE_COST_H
 #define CAAT_ROTATE_COST_H
 
+#include "caat/Cost/Link.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/Support/raw_ostream.h"
 #include <optional>
@@ -11,19 +12,11 @@
 
 namespace caat {
 
-/// A link between the ranks: seconds of a message, bytes of a second.
-struct LinkSpeed {
-  double bytesPerSecond = 10e9, latency = 5e-6;
-};
-
 struct StrategyCost {
   std::string name;
-  double wireBytes = 0; // that a rank sends in a step
-  double messages = 0;  // one after the other
+  cost::Traffic sent; // by a rank in a step
   int64_t weightBytes = 0, spareBytes = 0;
   bool dividesBatch = false; // a rank has 1/N of the tokens, so 1/N of the activations
-
-  double seconds(const LinkSpeed &link) const { return messages * link.latency + wireBytes / link.bytesPerSecond; }
 };
 
 struct CostModel {
@@ -31,8 +24,7 @@ struct CostModel {
   int64_t splitBytes = 0;      // of a rank's own slices
   int64_t wholeBytes = 0;      // of weights that every rank has
   std::vector<int64_t> groups; // slices that travel together; empty before tp-rotate-weights
-  int64_t collectives = 0;
-  double sentPerToken = 0; // by a rank, for the collectives of a tensor-parallel program
+  cost::Traffic sentPerToken;  // by a rank, for the collectives of a tensor-parallel program
 
   /// Of the function @main after tp-partition, and of the same after tp-rotate-weights.
   static CostModel get(mlir::ModuleOp partitioned, mlir::ModuleOp rotated);
@@ -44,7 +36,7 @@ struct CostModel {
   std::optional<int64_t> crossover() const;
 
   /// The strategies side by side, for a step of so many tokens.
-  void print(llvm::raw_ostream &os, int64_t tokens, const LinkSpeed &link) const;
+  void print(llvm::raw_ostream &os, int64_t tokens, const cost::Link &link) const;
 };
 
 } // namespace caat

@@ -80,7 +80,7 @@ void Exchange::serve(Seat &seat) {
       size_t piece = std::min(pieceBytes, bytes - at);
       std::memcpy(out + at, in + at, piece);
       if (link.isSlow())
-        waitUntil(begin, link.seconds(1, static_cast<double>(at + piece)), aborted);
+        waitUntil(begin, cost::Traffic{1, static_cast<double>(at + piece)}.seconds(link), aborted);
     }
     lock.lock();
     seat.copying = false;

@@ -89,7 +89,7 @@ public:
       for (int r = 0; r < size(); ++r)
         sources[r] = state.slots[r].staging[parity].get();
       sumInOrder(call.dtype, sources, std::span(&data, 1), 0, call.count);
-      pace(2 * (size() - 1), 2.0 * (size() - 1) / size() * static_cast<double>(bytes));
+      pace(cost::allReduce(cost::AllReduce::Ring, size(), static_cast<double>(bytes)));
       return;
     }
     int parity = enter({call, data, data});
@@ -101,7 +101,7 @@ public:
     int64_t begin = std::min(call.count, lines * rank() / size() * line);
     int64_t end = std::min(call.count, lines * (rank() + 1) / size() * line);
     sumInOrder(call.dtype, sources, destinations, begin, end);
-    pace(2 * (size() - 1), 2.0 * (size() - 1) / size() * static_cast<double>(bytes));
+    pace(cost::allReduce(cost::AllReduce::Ring, size(), static_cast<double>(bytes)));
     leave(call);
   }
 
@@ -116,7 +116,7 @@ public:
       for (int64_t o = 0; o < outer; ++o, from += row, to += row * static_cast<size_t>(size()))
         copyBytes(to, from, row);
     }
-    pace(size() - 1, static_cast<double>(bytes) * (size() - 1));
+    pace(cost::allGather(size(), static_cast<double>(bytes) * size()));
     if (!small)
       leave(call);
   }
@@ -132,7 +132,7 @@ public:
       void *to = static_cast<std::byte *>(out) + static_cast<size_t>(o) * row;
       sumInOrder(call.dtype, sources, std::span(&to, 1), 0, inner);
     }
-    pace(size() - 1, static_cast<double>(row) * static_cast<double>(outer) * (size() - 1));
+    pace(cost::reduceScatter(size(), static_cast<double>(row) * static_cast<double>(outer) * size()));
     leave(call);
   }
 
@@ -142,7 +142,7 @@ public:
     for (int r = 0; r < size(); ++r)
       copyBytes(static_cast<std::byte *>(out) + part * static_cast<size_t>(r),
                 static_cast<const std::byte *>(posted(r, parity).in) + part * static_cast<size_t>(rank()), part);
-    pace(size() - 1, static_cast<double>(part) * (size() - 1));
+    pace(cost::allToAll(size(), static_cast<double>(part) * size()));
     leave(call);
   }
 
@@ -151,7 +151,7 @@ public:
     size_t bytes = static_cast<size_t>(count) * sizeOf(call.dtype);
     int64_t n = size(), from = ((rank() - shift % n) % n + n) % n;
     const void *source = posted(static_cast<int>(from), parity).in;
-    pace(1, static_cast<double>(bytes));
+    pace(cost::permute(size(), static_cast<double>(bytes)));
     if (in != out) {
       copyBytes(out, source, bytes);
       leave(call);
@@ -169,7 +169,7 @@ public:
     int parity = enter({call, data, data});
     if (rank() != root)
       copyBytes(data, posted(root, parity).in, static_cast<size_t>(count) * sizeOf(call.dtype));
-    pace(size() - 1, static_cast<double>(count) * static_cast<double>(sizeOf(call.dtype)));
+    pace(cost::broadcast(size(), static_cast<double>(count) * static_cast<double>(sizeOf(call.dtype))));
     leave(call);
   }
 
@@ -236,9 +236,9 @@ private:
   }
 
   /// Takes the time that a slow link would, from the moment on when all ranks had come.
-  void pace(double messages, double bytes) {
+  void pace(const cost::Traffic &traffic) {
     if (state.link.isSlow())
-      waitUntil(met, state.link.seconds(messages, bytes), [this] { return aborted(); });
+      waitUntil(met, traffic.seconds(state.link), [this] { return aborted(); });
   }
 
   /// Waits until the others have read this rank's data.

@@ -4,6 +4,7 @@
 #ifndef CAAT_RUNTIME_COMMUNICATOR_H
 #define CAAT_RUNTIME_COMMUNICATOR_H
 
+#include "caat/Cost/Link.h"
 #include "caat/runtime/Manifest.h"
 #include <chrono>
 #include <memory>
@@ -71,16 +72,9 @@ private:
 };
 
 /// A link between the ranks that is slower than memory: what a collective would take on it is waited for.
-struct Link {
-  double bytesPerSecond = 0; // 0: as fast as it goes
-  double latency = 0;        // seconds of each message
-  bool isSlow() const { return bytesPerSecond > 0 || latency > 0; }
-  double seconds(double messages, double bytes) const {
-    return messages * latency + (bytesPerSecond > 0 ? bytes / bytesPerSecond : 0);
-  }
-  /// "10GB/s", "10GB/s,5us", "800MB/s,0.1ms". Throws Error (Input).
-  static Link parse(const std::string &text);
-};
+using cost::Link;
+/// Link::parse() that throws Error (Input).
+Link parseLink(const std::string &text);
 
 struct CommunicatorOptions {
   std::chrono::milliseconds timeout{30000};
