@@ -23,7 +23,7 @@ static FailureOr<tp::PolicyAttr> makePolicy(const Plan &plan, const PlanEntry &e
     return tp::PolicyAttr::getFull(context);
   DenseElementsAttr a, b;
   if (!entry.estimate.empty()) {
-    llvm::Expected<SiteEstimate> estimate = readEstimate(plan, entry, op.getSite(), ranks, channels);
+    llvm::Expected<SiteEstimate> estimate = caat::readEstimate(plan, entry, op.getSite(), ranks, channels);
     if (!estimate)
       return op->emitError() << llvm::toString(estimate.takeError());
     auto type = RankedTensorType::get({ranks, channels}, Float32Type::get(context));

@@ -39,19 +39,27 @@ LogicalResult caat::checkPlan(const Plan &plan, int64_t size, EmitError emitErro
 
 static LogicalResult checkSite(const Plan &plan, const PlanEntry &entry, const SiteInfo &site, int64_t size,
                                EmitError emitError) {
-  if (entry.isFull)
+  if (entry.isFull && !entry.isRounded())
     return success();
-  if (!entry.order.empty() && int64_t(entry.order.size()) != site.channels)
-    return emitError() << plan.file << ": " << entry.path << ".order: lists " << entry.order.size()
-                       << " channels, site " << site.name << " has " << site.channels;
+  if (std::string wrong = runtime::tryCheckChannels(plan, entry, site.name, site.channels); !wrong.empty())
+    return emitError() << wrong;
   bool isExact = entry.getShared(site.channels) == site.channels;
   if (!site.notDeferrable.empty() && !entry.isPrivate && !isExact)
     return emitError() << plan.file << ": " << entry.path << ": site " << site.name
                        << " cannot defer: " << site.notDeferrable << "; it can be full, or partial with rest 'private'";
+  if (!site.notDeferrable.empty() && entry.feedback.value_or(false))
+    return emitError() << plan.file << ": " << entry.path << ".feedback: site " << site.name
+                       << " cannot defer: " << site.notDeferrable << "; what rounding leaves out is lost there";
+  if (entry.isRounded()) // until the collectives for it exist
+    return emitError() << plan.file << ": " << entry.path
+                       << ".bits: rounding on the wire is not supported by this version";
   if (!entry.estimate.empty()) {
-    llvm::Expected<SiteEstimate> estimate = readEstimate(plan, entry, site.name, size, site.channels);
+    llvm::Expected<SiteEstimate> estimate = caat::readEstimate(plan, entry, site.name, size, site.channels);
     if (!estimate)
       return emitError() << llvm::toString(estimate.takeError());
+    if (estimate->inner > 0) // until reads of the stream can compute them
+      return emitError() << plan.file << ": " << entry.path << ".estimate: estimates of small rank ('" << site.name
+                         << ".u', '" << site.name << ".v') are not supported by this version";
   }
   return success();
 }

@@ -28,9 +28,9 @@ def npy(array):
     return out.getvalue()
 
 
-def safetensors(tensors):
+def safetensors(tensors, metadata={"format": "caat"}):
     from safetensors.numpy import save
-    return save(tensors, {"format": "caat"})
+    return save(tensors, metadata)
 
 
 def safe_tensors():
@@ -74,6 +74,7 @@ def plans():
     for dtype in (np.int64, np.int32, np.float32):
         yield b"1" + npy(np.array([2, 0, 1, 3], dtype))
     yield b"2" + safetensors({"s.a": np.ones((2, 2), np.float32), "s.b": np.zeros((2, 2), np.float32)})
+    yield b"2" + safetensors({"s.u": np.ones((2, 2, 1), np.float32), "s.v": np.zeros((2, 1, 2), np.float32)}, {"s.f": "input"})
 
 
 def external_data():

@@ -87,7 +87,7 @@ TEST(Traffic, FastestWayDependsOnSizeAndRanks) {
   Link link{5e-6, 10e9};
   EXPECT_EQ(fastestAllReduce(8, 1e3, link), AllReduce::OneShot); // latency is what counts
   EXPECT_EQ(fastestAllReduce(64, 1e4, link), AllReduce::Tree);
-  EXPECT_EQ(fastestAllReduce(8, 1e8, link), AllReduce::Ring); // bytes are
+  EXPECT_EQ(fastestAllReduce(8, 1e8, link), AllReduce::Ring);    // bytes are
   EXPECT_EQ(fastestAllReduce(2, 1e8, link), AllReduce::OneShot); // the same bytes in one message
   EXPECT_EQ(fastestAllReduce(1, 1e8, link), AllReduce::Ring);
   for (double bytes = 1; bytes < 1e10; bytes *= 10)

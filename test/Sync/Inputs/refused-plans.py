@@ -16,6 +16,10 @@ def partial(site="layers.0.attn", **settings):
     return {"version": 1, "sites": {site: {"sync": "partial", "shared": 0.5, **settings}}}
 
 
+def full(site="layers.0.attn", **settings):
+    return {"version": 1, "sites": {site: {"sync": "full", **settings}}}
+
+
 PLANS = {
     "absent": None,
     "syntax": "{ not json",
@@ -47,7 +51,23 @@ PLANS = {
     "order-parent": partial(order="../order.npy"),
     "order-pipe": partial(order="pipe.npy"),
     "order-item": partial(order=["a"]),
-    "bits": {"version": 1, "sites": {"layers.0.attn": {"sync": "full", "bits": 4}}},
+    "drop-bits": {"version": 1, "sites": {"layers.0.attn": {"sync": "drop", "bits": 4}}},
+    "bits": full(bits=5),
+    "bits-text": partial(bits="four"),
+    "block": full(bits=4, block=12),
+    "block-large": full(bits=4, block=2048),
+    "block-alone": full(block=32),
+    "exact": full(bits=4, exact=3),
+    "exact-item": full(bits=4, exact=[1.5]),
+    "exact-negative": full(bits=4, exact=[-1]),
+    "exact-repeat": full(bits=4, exact=[1, 2, 1]),
+    "exact-range": full(bits=4, exact=[3, 10]),
+    "exact-kept": partial(bits=4, exact=[0, 9]),
+    "exact-alone": full(exact=[1]),
+    "feedback": full(bits=4, feedback=1),
+    "feedback-site": full("layers.1.mlp", bits=4, feedback=True),
+    "full-order": full(order=[1, 0]),
+    "bits-supported": full(bits=4),
     "estimate-private": partial(rest="private", estimate="estimate.safetensors"),
     "estimate-file": partial(estimate="absent.safetensors"),
     "estimate-absolute": partial(estimate="/etc/hostname"),
@@ -55,6 +75,8 @@ PLANS = {
     "estimate-rank": partial("layers.0.mlp", estimate="estimate.safetensors"),
     "estimate-shape": partial("layers.1.attn", estimate="estimate.safetensors"),
     "estimate-none": partial("layers.1.mlp", estimate="estimate.safetensors"),
+    **{f"rank-{fault}": partial(estimate=f"rank-{fault}.safetensors")
+       for fault in ("no-metadata", "metadata", "no-v", "no-u", "u-shape", "u-empty", "v-shape", "v-type", "u-infinite")},
     "not-deferrable": {"version": 1, "default": {"sync": "full"}, "sites": {"layers.1.mlp": {"sync": "drop"}}},
 }
 # The estimate of a site that cannot defer is not looked at: that site comes last and has its own plan.

@@ -4,10 +4,16 @@
 #define CAAT_RUNTIME_FILE_H
 
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 
 namespace caat::runtime {
+
+/// Why a file of this name, relative to some folder, may not be opened: empty, absolute, with "..", a URL, …; nothing
+/// where the name is good.
+std::optional<std::string_view> unsafePath(std::string_view path);
 
 /// A regular file mapped read-only.
 class MappedFile {
@@ -18,6 +24,13 @@ public:
   ~MappedFile();
   /// Throws Error (Artifact) where `path` cannot be opened or is no regular file.
   static MappedFile open(const std::string &path);
+  /// A file inside a folder, by a name that untrusted input has. Names that lead out of the folder, symbolic links in
+  /// any component and files with several hard links are refused; opening a pipe does not wait. Throws Error
+  /// (Artifact).
+  static MappedFile openInside(const std::string &directory, const std::string &name, bool mayHaveLinks = false);
+  /// The same for callers without exceptions: nothing where it fails, and `error` says why.
+  static std::optional<MappedFile> tryOpenInside(const std::string &directory, const std::string &name,
+                                                 std::string &error, bool mayHaveLinks = false);
 
   const std::byte *data() const { return data_; }
   size_t size() const { return size_; }
@@ -26,6 +39,9 @@ public:
   void release(size_t offset, size_t length) const;
 
 private:
+  /// Maps an open file; null, or what is wrong.
+  const char *map(int fd, size_t size);
+
   const std::byte *data_ = nullptr;
   size_t size_ = 0;
 };

@@ -20,8 +20,11 @@ public:
 
   /// Throws Error (Artifact).
   static SafeTensors open(const std::string &path);
+  /// The same of a file that is open; `path` is for messages.
+  static SafeTensors parse(MappedFile file, const std::string &path);
 
   const std::map<std::string, Entry> &entries() const { return entries_; }
+  const std::map<std::string, std::string> &metadata() const { return metadata_; }
   /// Throws Error (Artifact) that names the file where there is none.
   const Entry &entry(const std::string &name) const;
   const std::byte *data(const Entry &entry) const { return file_.data() + entry.offset; }
@@ -32,6 +35,7 @@ private:
   MappedFile file_;
   std::string path_;
   std::map<std::string, Entry> entries_;
+  std::map<std::string, std::string> metadata_;
 };
 
 /// Copies of all arrays of a file.

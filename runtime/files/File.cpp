@@ -37,19 +37,23 @@ MappedFile MappedFile::open(const std::string &path) {
     problem = std::strerror(errno);
   else if (!S_ISREG(status.st_mode))
     problem = "not a regular file";
-  else if (status.st_size > 0) {
-    void *memory = mmap(nullptr, static_cast<size_t>(status.st_size), PROT_READ, MAP_PRIVATE, fd, 0);
-    if (memory == MAP_FAILED) {
-      problem = std::strerror(errno);
-    } else {
-      file.data_ = static_cast<const std::byte *>(memory);
-      file.size_ = static_cast<size_t>(status.st_size);
-    }
-  }
+  else
+    problem = file.map(fd, static_cast<size_t>(status.st_size));
   ::close(fd);
   if (problem)
     failArtifact(path, ": ", problem);
   return file;
+}
+
+const char *MappedFile::map(int fd, size_t size) {
+  if (size == 0)
+    return nullptr;
+  void *memory = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
+  if (memory == MAP_FAILED)
+    return std::strerror(errno);
+  data_ = static_cast<const std::byte *>(memory);
+  size_ = size;
+  return nullptr;
 }
 
 void MappedFile::release(size_t offset, size_t length) const {

@@ -54,12 +54,26 @@ SafeTensors::Entry readEntry(const Json &json, const std::string &where, size_t 
   return entry;
 }
 
+std::map<std::string, std::string> readMetadata(const Json &json, const std::string &path) {
+  std::map<std::string, std::string> metadata;
+  if (!json.is_object())
+    failArtifact(path, ": '__metadata__' is no object");
+  for (const auto &[name, value] : json.items()) {
+    if (!value.is_string())
+      failArtifact(path, ": '__metadata__': '", name, "' is no string");
+    metadata.emplace(name, value.get<std::string>());
+  }
+  return metadata;
+}
+
 } // namespace
 
-SafeTensors SafeTensors::open(const std::string &path) {
+SafeTensors SafeTensors::open(const std::string &path) { return parse(MappedFile::open(path), path); }
+
+SafeTensors SafeTensors::parse(MappedFile content, const std::string &path) {
   SafeTensors result;
   result.path_ = path;
-  result.file_ = MappedFile::open(path);
+  result.file_ = std::move(content);
   const MappedFile &file = result.file_;
   uint64_t headerBytes = 0;
   if (file.size() < sizeof headerBytes)
@@ -79,7 +93,9 @@ SafeTensors SafeTensors::open(const std::string &path) {
   }
   size_t dataBegin = sizeof headerBytes + headerBytes, dataBytes = file.size() - dataBegin;
   for (const auto &[name, json] : header.items())
-    if (name != "__metadata__")
+    if (name == "__metadata__")
+      result.metadata_ = readMetadata(json, path);
+    else
       result.entries_.emplace(name, readEntry(json, path + ": '" + name + "'", dataBegin, dataBytes));
 
   std::vector<const Entry *> order;
