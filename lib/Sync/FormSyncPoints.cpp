@@ -21,7 +21,8 @@ namespace {
 /// How an all-reduce joins the stream.
 struct Join {
   tp::AllReduceOp reduce;
-  /// Linear ops between the reduction and the sum (reshapes, constant factors), which move in front of the reduction.
+  /// Linear ops between the reduction and the sum (reshapes, constant factors of the whole or of each channel), which
+  /// move in front of the reduction.
   SmallVector<Operation *> chain;
   /// Added after the reduction; null for none.
   Value bias;
@@ -40,8 +41,8 @@ public:
 
 private:
   std::optional<Join> match(tp::AllReduceOp reduce, std::string &reason);
-  bool isBias(Value value, int64_t channels);
-  bool isScalarWeight(Value value);
+  bool isChannelWeight(Value value, int64_t channels);
+  bool isFactor(Value value, int64_t channels);
   void form(const Join &join);
   Kind classify(Value partial);
   std::string nextName(Kind kind);
@@ -119,16 +120,18 @@ static bool dependsOnAttention(Value value, int64_t channels) {
   return false;
 }
 
-bool Former::isBias(Value value, int64_t channels) {
+/// A bias, or the factors of a layer scale.
+bool Former::isChannelWeight(Value value, int64_t channels) {
   auto type = dyn_cast<RankedTensorType>(value.getType());
   return type && type.getRank() > 0 && type.getShape().back() == channels &&
          llvm::all_of(type.getShape().drop_back(), [](int64_t extent) { return extent == 1; }) &&
          weights.contains(value);
 }
 
-bool Former::isScalarWeight(Value value) {
+bool Former::isFactor(Value value, int64_t channels) {
   auto type = dyn_cast<RankedTensorType>(value.getType());
-  return type && type.hasStaticShape() && type.getNumElements() == 1 && weights.contains(value);
+  bool isScalar = type && type.hasStaticShape() && type.getNumElements() == 1 && weights.contains(value);
+  return isScalar || isChannelWeight(value, channels);
 }
 
 std::optional<Join> Former::match(tp::AllReduceOp reduce, std::string &reason) {
@@ -161,10 +164,10 @@ std::optional<Join> Former::match(tp::AllReduceOp reduce, std::string &reason) {
       if (result.getType() != value.getType())
         return fail(userName + " broadcasts its result");
       if (!isa<onnx::AddOp>(user)) {
-        if (!isScalarWeight(other) || (isa<onnx::DivOp>(user) && !isFirst))
+        if (!isFactor(other, channels) || (isa<onnx::DivOp>(user) && !isFirst))
           return fail(userName + " by more than a constant stands behind it");
         join.chain.push_back(user);
-      } else if (!join.bias && isBias(other, channels)) {
+      } else if (!join.bias && isChannelWeight(other, channels)) {
         join.bias = other;
         join.chain.push_back(user); // its place among the factors matters
       } else if (other.getType() == value.getType() && other != value) {
@@ -183,12 +186,20 @@ std::optional<Join> Former::match(tp::AllReduceOp reduce, std::string &reason) {
   if (!join.bias && join.sum.hasOneUse())
     if (auto add = dyn_cast<onnx::AddOp>(*join.sum.user_begin()); add && add.getType() == join.sum.getType()) {
       Value other = add.getA() == join.sum ? add.getB() : add.getA();
-      if (isBias(other, channels)) {
+      if (isChannelWeight(other, channels)) {
         join.bias = other;
         join.sum = add.getResult();
       }
     }
   return join;
+}
+
+/// The type of `bias` times or divided by `factor`: all extents but the channels are 1.
+static Type scaledBiasType(Value bias, Value factor) {
+  auto type = cast<RankedTensorType>(bias.getType());
+  SmallVector<int64_t> shape(std::max(type.getRank(), cast<RankedTensorType>(factor.getType()).getRank()), 1);
+  shape.back() = type.getShape().back();
+  return type.clone(shape);
 }
 
 Kind Former::classify(Value partial) {
@@ -216,9 +227,10 @@ void Former::form(const Join &join) {
   builder.setInsertionPointAfter(join.sum.getDefiningOp());
   Location loc = join.sum.getLoc();
 
-  // all_reduce(P) * c + b = all_reduce(P * c) + b, and the same for reshapes; a factor behind the bias applies to it
-  // too.
+  // all_reduce(P) * c + b = all_reduce(P * c) + b, channel by channel, and the same for reshapes; a factor behind the
+  // bias applies to it too.
   Value partial = reduce.getInput(), bias;
+  int64_t channels = getChannels(partial);
   for (Operation *op : join.chain) {
     if (isa<onnx::AddOp>(op)) {
       bias = join.bias;
@@ -228,7 +240,7 @@ void Former::form(const Join &join) {
       Operation *clone = builder.clone(*op);
       for (OpOperand &operand : clone->getOpOperands()) {
         bool isData =
-            isa<onnx::MulOp, onnx::DivOp>(op) ? !isScalarWeight(operand.get()) : operand.getOperandNumber() == 0;
+            isa<onnx::MulOp, onnx::DivOp>(op) ? !isFactor(operand.get(), channels) : operand.getOperandNumber() == 0;
         if (isData)
           operand.set(value);
       }
@@ -236,8 +248,10 @@ void Former::form(const Join &join) {
       return clone->getResult(0);
     };
     partial = cloneOn(partial, op->getResult(0).getType());
-    if (bias && isa<onnx::MulOp, onnx::DivOp>(op))
-      bias = cloneOn(bias, bias.getType());
+    if (!bias || !isa<onnx::MulOp, onnx::DivOp>(op))
+      continue;
+    auto factor = llvm::find_if(op->getOperands(), [&](Value operand) { return isFactor(operand, channels); });
+    bias = cloneOn(bias, scaledBiasType(bias, *factor));
   }
   if (!bias)
     bias = join.bias;

@@ -81,6 +81,38 @@ func.func @reshape_and_factor(%x: tensor<1x6x4xf32>, %h: tensor<6x4xf32>) -> ten
 // CHECK:       %[[PR:.*]] = onnx.Reshape %[[PC]]
 // CHECK:       tp.sync_point base(%{{.*}}) partial(%[[PR]]) bias(%[[BC]])
 
+// A factor for each channel, as vision models have it, does the same; one of each row does not.
+// CHECK-LABEL: func.func @layer_scale(
+func.func @layer_scale(%x: tensor<?x?x4xf32>, %h: tensor<?x?x4xf32>) -> tensor<?x?x4xf32> {
+  %w = onnx.get_initializer @w : tensor<4x4xf32>
+  %b = onnx.get_initializer @b : tensor<4xf32>
+  %g = onnx.Constant dense<[[[1.0, 2.0, 3.0, 4.0]]]> : tensor<1x1x4xf32>
+  %p = onnx.MatMul %h, %w : (tensor<?x?x4xf32>, tensor<4x4xf32>) -> tensor<?x?x4xf32>
+  %r = tp.all_reduce %p on @mesh ["tp"] : tensor<?x?x4xf32>
+  %s = onnx.Add %r, %b : (tensor<?x?x4xf32>, tensor<4xf32>) -> tensor<?x?x4xf32>
+  %t = onnx.Mul %s, %g : (tensor<?x?x4xf32>, tensor<1x1x4xf32>) -> tensor<?x?x4xf32>
+  %y = onnx.Add %t, %x : (tensor<?x?x4xf32>, tensor<?x?x4xf32>) -> tensor<?x?x4xf32>
+  return %y : tensor<?x?x4xf32>
+}
+// CHECK:       %[[B:.*]] = onnx.get_initializer @b
+// CHECK:       %[[G:.*]] = onnx.Constant dense<{{.*}}tensor<1x1x4xf32>
+// CHECK:       %[[P:.*]] = onnx.MatMul
+// CHECK:       %[[PG:.*]] = onnx.Mul %[[P]], %[[G]]
+// CHECK:       %[[BG:.*]] = onnx.Mul %[[B]], %[[G]]{{.*}} -> tensor<1x1x4xf32>
+// CHECK:       tp.sync_point base(%{{.*}}) partial(%[[PG]]) bias(%[[BG]])
+
+// CHECK-LABEL: func.func @row_scale(
+// CHECK-NOT:     tp.sync_point
+func.func @row_scale(%x: tensor<3x4xf32>, %h: tensor<3x4xf32>) -> tensor<3x4xf32> {
+  %w = onnx.get_initializer @w : tensor<4x4xf32>
+  %g = onnx.Constant dense<[[1.0], [2.0], [3.0]]> : tensor<3x1xf32>
+  %p = onnx.MatMul %h, %w : (tensor<3x4xf32>, tensor<4x4xf32>) -> tensor<3x4xf32>
+  %r = tp.all_reduce %p on @mesh ["tp"] : tensor<3x4xf32>
+  %t = onnx.Mul %r, %g : (tensor<3x4xf32>, tensor<3x1xf32>) -> tensor<3x4xf32>
+  %y = onnx.Add %t, %x : (tensor<3x4xf32>, tensor<3x4xf32>) -> tensor<3x4xf32>
+  return %y : tensor<3x4xf32>
+}
+
 // -----
 
 tp.mesh @mesh <["tp" = 2]>

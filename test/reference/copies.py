@@ -39,9 +39,11 @@ class SiteFinder:
     def __init__(self, rank):
         self.rank, graph = rank, rank.model.graph
         self.constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer if t.data_location != t.EXTERNAL}
-        for node in graph.node:     # the biases of two products that one all-reduce sums
-            if node.op_type == "Add" and all(name in self.constants for name in node.input):
-                self.constants[node.output[0]] = self.constants[node.input[0]] + self.constants[node.input[1]]
+        # The biases of two products that one all-reduce sums, and those of a layer scale.
+        arithmetic = {"Add": np.add, "Mul": np.multiply, "Div": np.divide}
+        for node in graph.node:
+            if node.op_type in arithmetic and all(name in self.constants for name in node.input):
+                self.constants[node.output[0]] = arithmetic[node.op_type](*(self.constants[name] for name in node.input))
         self.users = {}
         for node in graph.node:
             for name in node.input:

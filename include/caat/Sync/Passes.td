@@ -29,8 +29,8 @@ def TPFormSyncPoints : Pass<"tp-form-sync-points", "::mlir::func::FuncOp"> {
     `residual + (all_reduce(partial) + bias)` becomes a `tp.sync_point` with the policy `full`, read through
     `tp.read_stream`. Sites are named by their order in the graph: `layers.I.attn` where the partial depends on an
     attention since the site before, `layers.I.block` where attention and MLP share the sum, else `layers.I.mlp`. A
-    layer starts at an attention, or at an MLP that follows an MLP or a block. Reshapes and constant factors between
-    the reduction and the addition move in front of the reduction.
+    layer starts at an attention, or at an MLP that follows an MLP or a block. Reshapes and constant factors, of
+    the whole or of each channel (a layer scale), between the reduction and the addition move in front of the reduction.
 
     A site whose sum is normalised before it becomes the stream, or whose partial is (`not_deferrable`), can only be
     full or private. Collectives that are no sync point and have no name are named `reduce.0`, `reduce.1`, ….
