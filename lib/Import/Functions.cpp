@@ -18,6 +18,8 @@ static std::string functionName(const ::onnx::FunctionProto &function) {
 }
 
 const ::onnx::FunctionProto *GraphImporter::findFunction(const ::onnx::NodeProto &proto) const {
+  if (functions.empty())
+    return nullptr;
   return functions.lookup(proto.domain() + ":" + proto.op_type() + ":" + proto.overload());
 }
 

@@ -57,7 +57,9 @@ llvm::Error GraphImporter::run() {
     return error;
   if (llvm::Error error = importNodes(scope, graph.node()))
     return error;
-  return importOutputs(scope);
+  if (llvm::Error error = importOutputs(scope))
+    return error;
+  return checkVerified(function);
 }
 
 llvm::Expected<OpsetMap>
@@ -112,7 +114,7 @@ template void GraphImporter::readHints<ValueInfos>(Scope &, const ValueInfos &);
 
 llvm::Error GraphImporter::define(Scope &scope, StringRef name, Value value) {
   if (!scope.values.try_emplace(name, value).second)
-    return invalid("two values are called '" + name + "'");
+    return invalid("another value is called '" + name + "'");
   return llvm::Error::success();
 }
 
@@ -165,44 +167,57 @@ llvm::Expected<Value> GraphImporter::materialize(const StoredTensor &stored, Str
       onnx::InitializerOp::create(atModule, loc, name, stored.type, stored.file, stored.offset, stored.length);
   // Before the function, in the order of use; insertion renames where the name is taken.
   symbols.insert(initializer, Block::iterator(function));
+  if (llvm::Error error = checkVerified(initializer))
+    return error;
   return onnx::GetInitializerOp::create(builder, loc, stored.type, FlatSymbolRefAttr::get(initializer.getSymNameAttr()))
       .getResult();
 }
 
 static void collectFreeNames(const ::onnx::GraphProto &graph, llvm::StringSet<> &free);
 
-/// The names that the nodes of `graph` and of its subgraphs read, without those that a subgraph defines itself.
-static void collectUses(const ::onnx::GraphProto &graph, llvm::StringSet<> &used) {
+/// Calls `use` with each name that the nodes of `graph` and of its subgraphs read, without those that a subgraph
+/// defines itself.
+static void forEachUse(const ::onnx::GraphProto &graph, llvm::function_ref<void(StringRef)> use) {
   for (const auto &node : graph.node()) {
-    used.insert_range(node.input());
+    for (const std::string &input : node.input())
+      use(input);
     for (const auto &attribute : node.attribute())
-      if (attribute.has_g())
-        collectFreeNames(attribute.g(), used);
+      if (attribute.has_g()) {
+        llvm::StringSet<> free;
+        collectFreeNames(attribute.g(), free);
+        for (const auto &name : free)
+          use(name.first());
+      }
   }
   for (const auto &output : graph.output())
-    used.insert(output.name());
+    use(output.name());
 }
 
 /// The names that `graph`, a subgraph, takes from the graph around it.
 static void collectFreeNames(const ::onnx::GraphProto &graph, llvm::StringSet<> &free) {
-  llvm::StringSet<> used, defined;
-  collectUses(graph, used);
+  llvm::StringSet<> defined;
   for (const auto &input : graph.input())
     defined.insert(input.name());
   for (const auto &tensor : graph.initializer())
     defined.insert(tensor.name());
   for (const auto &node : graph.node())
     defined.insert_range(node.output());
-  for (const auto &use : used)
-    if (!defined.contains(use.first()))
-      free.insert(use.first());
+  forEachUse(graph, [&](StringRef name) {
+    if (!defined.contains(name))
+      free.insert(name);
+  });
 }
 
 llvm::Error GraphImporter::importInitializers(Scope &scope, const ::onnx::GraphProto &graph) {
   if (graph.sparse_initializer_size() > 0)
     return invalid("sparse initializers are not supported");
-  llvm::StringSet<> used;
-  collectUses(graph, used);
+  llvm::StringMap<bool> used;
+  for (const auto &tensor : graph.initializer())
+    used.try_emplace(tensor.name(), false);
+  forEachUse(graph, [&](StringRef name) {
+    if (auto found = used.find(name); found != used.end())
+      found->second = true;
+  });
   for (auto [index, tensor] : llvm::enumerate(graph.initializer())) {
     if (tensor.name().empty())
       return invalid("initializer " + Twine(index) + " has no name");
@@ -210,7 +225,7 @@ llvm::Error GraphImporter::importInitializers(Scope &scope, const ::onnx::GraphP
     if (!stored)
       return invalid("initializer '" + Twine(tensor.name()) + "': " + toString(stored.takeError()));
     Value value;
-    if (used.contains(tensor.name())) {
+    if (used.lookup(tensor.name())) {
       llvm::Expected<Value> made =
           materialize(*stored, tensor.name(), NameLoc::get(builder.getStringAttr(tensor.name())));
       if (!made)
@@ -223,19 +238,33 @@ llvm::Error GraphImporter::importInitializers(Scope &scope, const ::onnx::GraphP
   return llvm::Error::success();
 }
 
-/// The nodes in an order in which values are made before they are used: the file's own where that is one.
-llvm::Expected<SmallVector<int>> GraphImporter::sortNodes(const Scope &scope, const Nodes &nodes) {
+/// Whether all that `node` and its subgraphs read is defined.
+static bool isReady(const Scope &scope, const ::onnx::NodeProto &node) {
+  auto isKnown = [&](StringRef name) { return name.empty() || scope.contains(name); };
+  for (const auto &attribute : node.attribute())
+    if (attribute.has_g()) {
+      llvm::StringSet<> free;
+      collectFreeNames(attribute.g(), free);
+      if (!llvm::all_of(free.keys(), isKnown))
+        return false;
+    }
+  return llvm::all_of(node.input(), isKnown);
+}
+
+/// The nodes from `first` on in an order in which values are made before they are used.
+llvm::Expected<SmallVector<int>> GraphImporter::sortNodes(const Scope &scope, const Nodes &nodes, int first) {
   auto describe = [&](int index) { return describeNode(scope, nodes[index]); };
   llvm::StringMap<int> producers;
-  for (auto [index, node] : llvm::enumerate(nodes))
-    for (const std::string &output : node.output())
+  for (int index = first; index < nodes.size(); ++index)
+    for (const std::string &output : nodes[index].output())
       if (!output.empty() && (scope.values.contains(output) || !producers.try_emplace(output, index).second))
         return invalid(describe(index) + ": another value is called '" + output + "'");
 
   SmallVector<int> waitingFor(nodes.size());
   SmallVector<SmallVector<int>> users(nodes.size());
   std::priority_queue<int, std::vector<int>, std::greater<>> ready;
-  for (auto [index, node] : llvm::enumerate(nodes)) {
+  for (int index = first; index < nodes.size(); ++index) {
+    const ::onnx::NodeProto &node = nodes[index];
     auto waitFor = [&](StringRef name) {
       auto producer = producers.find(name);
       if (producer == producers.end())
@@ -267,14 +296,22 @@ llvm::Expected<SmallVector<int>> GraphImporter::sortNodes(const Scope &scope, co
       if (--waitingFor[user] == 0)
         ready.push(user);
   }
-  if (order.size() == waitingFor.size())
+  if (static_cast<int>(order.size()) == nodes.size() - first)
     return order;
   int stuck = llvm::find_if(waitingFor, [](int count) { return count > 0; }) - waitingFor.begin();
   return invalid(describe(stuck) + ": is in a cycle or behind one");
 }
 
 llvm::Error GraphImporter::importNodes(Scope &scope, const Nodes &nodes) {
-  llvm::Expected<SmallVector<int>> order = sortNodes(scope, nodes);
+  // Nearly all files have their nodes in order. Not so in a subgraph, where a name may stand for a value of the graph
+  // around it as long as no node of its own has defined it.
+  int next = 0;
+  for (; !scope.outer && next < nodes.size() && isReady(scope, nodes[next]); ++next)
+    if (llvm::Error error = importNode(scope, nodes[next]))
+      return error;
+  if (next == nodes.size())
+    return llvm::Error::success();
+  llvm::Expected<SmallVector<int>> order = sortNodes(scope, nodes, next);
   if (!order)
     return order.takeError();
   for (int index : *order)

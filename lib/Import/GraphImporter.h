@@ -6,6 +6,7 @@
 #include "Node.h"
 #include "Tensors.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Diagnostics.h"
 #include "llvm/ADT/StringMap.h"
 
 namespace caat::importer {
@@ -32,9 +33,16 @@ class GraphImporter {
 public:
   GraphImporter(mlir::ModuleOp module, const ::onnx::ModelProto &model, TensorReader &tensors)
       : module(module), model(model), graph(model.graph()), tensors(tensors), symbols(module),
-        builder(module.getContext()) {}
+        builder(module.getContext()), handler(module.getContext(), [this](mlir::Diagnostic &diagnostic) {
+          if (diagnostic.getSeverity() != mlir::DiagnosticSeverity::Error)
+            return mlir::failure(); // printed as ever
+          if (firstError.empty())
+            firstError = diagnostic.str();
+          return mlir::success();
+        }) {}
 
-  /// Fills the module; the error names the node, value or tensor that is wrong.
+  /// Fills the module with operations that are verified one by one; the error names the node, value or tensor that is
+  /// wrong.
   llvm::Error run();
 
 private:
@@ -45,7 +53,7 @@ private:
   llvm::Error importOutputs(Scope &scope);
   llvm::Expected<OpsetMap> readOpsets(const google::protobuf::RepeatedPtrField<::onnx::OperatorSetIdProto> &imports);
   template <typename Infos> void readHints(Scope &scope, const Infos &infos);
-  llvm::Expected<llvm::SmallVector<int>> sortNodes(const Scope &scope, const Nodes &nodes);
+  llvm::Expected<llvm::SmallVector<int>> sortNodes(const Scope &scope, const Nodes &nodes, int first);
   llvm::Error define(Scope &scope, llvm::StringRef name, mlir::Value value);
   llvm::Expected<mlir::Value> materialize(const StoredTensor &stored, llvm::StringRef name, mlir::Location loc);
   llvm::Expected<mlir::TensorType> tensorType(const ::onnx::TypeProto &type,
@@ -57,9 +65,17 @@ private:
   llvm::Error importConstant(Scope &scope, const ::onnx::NodeProto &proto);
   llvm::Expected<Node> readNode(const Scope &scope, const ::onnx::NodeProto &proto, int64_t version);
   llvm::Expected<mlir::Attribute> readAttribute(const Scope &scope, const ::onnx::AttributeProto &proto);
-  llvm::Expected<mlir::Operation *> createTyped(const Scope &scope, Node &node, const OperatorInfo &info);
+  struct KnownOperator {
+    OperatorInfo info;
+    mlir::RegisteredOperationName name;
+  };
+  /// The typed operator of ONNX's own domain; nothing where there is none.
+  const std::optional<KnownOperator> &findOperator(llvm::StringRef opType);
+  llvm::Expected<mlir::Operation *> createTyped(const Scope &scope, Node &node, const KnownOperator &known);
   llvm::Expected<mlir::Operation *> createCustom(const Scope &scope, Node &node);
   mlir::Location nodeLocation(const Scope &scope, const ::onnx::NodeProto &proto);
+  /// What the verifier of `op` says against it, without its regions.
+  llvm::Error checkVerified(mlir::Operation *op);
 
   // Calls of the model's functions: Functions.cpp.
   const ::onnx::FunctionProto *findFunction(const ::onnx::NodeProto &proto) const;
@@ -81,13 +97,13 @@ private:
   llvm::DenseMap<const ::onnx::FunctionProto *, OpsetMap> functionOpsets;
   llvm::SmallVector<const ::onnx::FunctionProto *> calls; ///< those that are being inlined
   int64_t depth = 0, inlinedNodes = 0;
+  llvm::StringMap<std::optional<KnownOperator>> operators; ///< those that were looked up
+  std::string firstError;                                  ///< of the verifier
+  mlir::ScopedDiagnosticHandler handler;
 };
 
 /// "node 'name' (OpType, opset n)".
 std::string describeNode(const Scope &scope, const ::onnx::NodeProto &node);
-
-/// What the verifier of `op` says against it.
-llvm::Error checkVerified(mlir::Operation *op);
 
 /// Whether operators of this type hold subgraphs that the importer reads.
 bool isControlFlow(const ::onnx::NodeProto &node);

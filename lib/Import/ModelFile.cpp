@@ -66,10 +66,32 @@ private:
     out.push_back(char(value));
   }
 
+  /// A length that is not known yet takes five bytes, which protobuf reads as well as the fewest.
+  static size_t reserveLength(std::string &out) {
+    out.append(5, '\0');
+    return out.size();
+  }
+  static void setLength(size_t begin, std::string &out) {
+    uint64_t length = out.size() - begin;
+    for (int i = 0; i < 5; ++i, length >>= 7)
+      out[begin - 5 + i] = char((length & 0x7f) | (i < 4 ? 0x80 : 0));
+  }
+
+  /// protobuf's own limit, before the memory is taken.
+  static llvm::Error append(ArrayRef<char> fields, std::string &out) {
+    if (out.size() + fields.size() > INT_MAX)
+      return llvm::createStringError(
+          "the model takes more than 2 GiB without its tensors' raw data, which is the limit of "
+          "protobuf; export it with external data");
+    out.append(fields.begin(), fields.end());
+    return llvm::Error::success();
+  }
+
   llvm::Error copy(Message message, size_t at, size_t end, int depth, std::string &out) {
     if (depth > maxNesting)
       return malformed(at, "messages nested too deeply");
     bool hasSubmessage = false, hasData = false;
+    size_t copied = at; // what lies before it is in `out`
     while (at < end) {
       size_t start = at;
       uint64_t tag, length;
@@ -93,39 +115,35 @@ private:
           return malformed(start, "field longer than the file");
         size_t body = at;
         at += length;
-        if (message == Message::Tensor && tag >> 3 == 9) {
+        bool isData = message == Message::Tensor && tag >> 3 == 9;
+        Message sub = child(message, tag >> 3);
+        if (!isData && sub == Message::Other)
+          break;
+        if (llvm::Error error = append(bytes.slice(copied, start - copied), out))
+          return error;
+        copied = at;
+        writeVarint(tag, out);
+        if (isData) {
           if (std::exchange(hasData, true))
             return malformed(start, "second raw_data of a tensor");
           ByteRange place{static_cast<int64_t>(body), static_cast<int64_t>(length)};
-          writeVarint(tag, out);
           writeVarint(sizeof(place), out);
           out.append(reinterpret_cast<const char *>(&place), sizeof(place));
-          continue;
-        }
-        Message sub = child(message, tag >> 3);
-        if (sub == Message::Other)
           break;
+        }
         if (isSingular(message, tag >> 3) && std::exchange(hasSubmessage, true))
           return malformed(start, "second value of a field");
-        std::string stripped;
-        if (llvm::Error error = copy(sub, body, at, depth + 1, stripped))
+        size_t begin = reserveLength(out);
+        if (llvm::Error error = copy(sub, body, at, depth + 1, out))
           return error;
-        writeVarint(tag, out);
-        writeVarint(stripped.size(), out);
-        out += stripped;
-        continue;
+        setLength(begin, out);
+        break;
       }
       default:
         return malformed(start, "invalid field");
       }
-      // protobuf's own limit, before the memory is taken.
-      if (out.size() + (at - start) > INT_MAX)
-        return llvm::createStringError(
-            "the model takes more than 2 GiB without its tensors' raw data, which is the limit of "
-            "protobuf; export it with external data");
-      out.append(bytes.data() + start, at - start);
     }
-    return llvm::Error::success();
+    return append(bytes.slice(copied, end - copied), out);
   }
 
   ArrayRef<char> bytes;

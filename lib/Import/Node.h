@@ -9,11 +9,11 @@
 namespace caat::importer {
 
 struct Node {
-  std::string opType, domain;
+  llvm::StringRef opType, domain;
   int64_t version; ///< of the domain's opset
   mlir::Location loc;
-  llvm::SmallVector<mlir::Value> inputs;  ///< null where not given
-  llvm::SmallVector<std::string> outputs; ///< empty where not wanted
+  llvm::SmallVector<mlir::Value> inputs;      ///< null where not given
+  llvm::SmallVector<llvm::StringRef> outputs; ///< empty where not wanted
   mlir::NamedAttrList attributes;
   /// An old form that is upgraded once ranks are known; until then it is an onnx.Custom.
   bool isOldForm = false;

@@ -13,7 +13,7 @@ using ::onnx::AttributeProto;
 static llvm::Error invalid(const Twine &message) { return llvm::createStringError(message); }
 
 Location GraphImporter::nodeLocation(const Scope &scope, const ::onnx::NodeProto &proto) {
-  std::string name = !proto.name().empty() ? proto.name() : proto.output_size() ? proto.output(0) : proto.op_type();
+  StringRef name = !proto.name().empty() ? proto.name() : proto.output_size() ? proto.output(0) : proto.op_type();
   return NameLoc::get(builder.getStringAttr(scope.prefix + name));
 }
 
@@ -94,7 +94,7 @@ llvm::Error GraphImporter::importConstant(Scope &scope, const ::onnx::NodeProto 
 
 llvm::Expected<Node> GraphImporter::readNode(const Scope &scope, const ::onnx::NodeProto &proto, int64_t version) {
   Node node{proto.op_type(),
-            proto.domain() == "ai.onnx" ? "" : proto.domain(),
+            proto.domain() == "ai.onnx" ? StringRef() : StringRef(proto.domain()),
             version,
             nodeLocation(scope, proto),
             {},
@@ -116,20 +116,15 @@ llvm::Expected<Node> GraphImporter::readNode(const Scope &scope, const ::onnx::N
   return node;
 }
 
-/// Runs the verifier of `op` and returns what it says, without printing it; nothing where `op` is valid.
-static std::optional<std::string> verifierMessage(Operation *op) {
-  std::string message;
-  ScopedDiagnosticHandler handler(op->getContext(), [&](Diagnostic &diagnostic) {
-    if (message.empty())
-      message = diagnostic.str();
-    return success();
-  });
+llvm::Error GraphImporter::checkVerified(Operation *op) {
+  firstError.clear();
   if (succeeded(verify(op, /*verifyRecursively=*/false)))
-    return std::nullopt;
-  return message;
+    return llvm::Error::success();
+  return invalid(firstError);
 }
 
-llvm::Expected<Operation *> GraphImporter::createTyped(const Scope &scope, Node &node, const OperatorInfo &info) {
+llvm::Expected<Operation *> GraphImporter::createTyped(const Scope &scope, Node &node, const KnownOperator &known) {
+  const auto &[info, registered] = known;
   while (!node.inputs.empty() && !node.inputs.back())
     node.inputs.pop_back();
   int given = node.inputs.size();
@@ -153,8 +148,7 @@ llvm::Expected<Operation *> GraphImporter::createTyped(const Scope &scope, Node 
       node.attributes.set("to", TypeAttr::get(element));
     }
 
-  OperationState state(node.loc, "onnx." + node.opType);
-  auto registered = *state.name.getRegisteredInfo();
+  OperationState state(node.loc, registered);
   for (NamedAttribute attribute : node.attributes)
     if (!llvm::is_contained(registered.getAttributeNames(), attribute.getName()) ||
         attribute.getName().strref().ends_with("SegmentSizes"))
@@ -194,15 +188,14 @@ llvm::Expected<Operation *> GraphImporter::createTyped(const Scope &scope, Node 
   for (NamedAttribute attribute : node.attributes)
     if (op->getInherentAttr(attribute.getName()) != attribute.getValue())
       return invalid("attribute '" + attribute.getName().strref() + "' has another type than the operator's");
-  std::optional<std::string> message = verifierMessage(op);
-  if (message) {
+  if (llvm::Error error = checkVerified(op)) {
+    llvm::consumeError(std::move(error));
     // A shape that the file states may be wrong: shapes are inferred later.
     for (Value result : op->getResults())
       result.setType(UnrankedTensorType::get(cast<TensorType>(result.getType()).getElementType()));
-    message = verifierMessage(op);
+    if (llvm::Error error = checkVerified(op))
+      return error;
   }
-  if (message)
-    return invalid(*message);
   return op;
 }
 
@@ -228,9 +221,12 @@ llvm::Expected<Operation *> GraphImporter::createCustom(const Scope &scope, Node
                                 node.attributes.getDictionary(builder.getContext()));
 }
 
-llvm::Error caat::importer::checkVerified(Operation *op) {
-  std::optional<std::string> message = verifierMessage(op);
-  return message ? invalid(*message) : llvm::Error::success();
+const std::optional<GraphImporter::KnownOperator> &GraphImporter::findOperator(StringRef opType) {
+  auto [found, isNew] = operators.try_emplace(opType);
+  if (isNew)
+    if (std::optional<OperatorInfo> info = lookupOperator(opType))
+      found->second = {*info, *RegisteredOperationName::lookup(("onnx." + opType).str(), builder.getContext())};
+  return found->second;
 }
 
 llvm::Error GraphImporter::importNode(Scope &scope, const ::onnx::NodeProto &proto) {
@@ -256,6 +252,8 @@ llvm::Error GraphImporter::importOperator(Scope &scope, const ::onnx::NodeProto 
   llvm::Expected<Node> node = readNode(scope, proto, version);
   if (!node)
     return node.takeError();
+  Block *block = builder.getInsertionBlock();
+  Operation *before = block->empty() ? nullptr : &block->back(), *typed = nullptr;
   SmallVector<Value> results;
   if (node->domain.empty()) {
     llvm::Expected<SmallVector<Value>> upgraded = upgradeNode(*node, builder);
@@ -264,16 +262,21 @@ llvm::Error GraphImporter::importOperator(Scope &scope, const ::onnx::NodeProto 
     results = *upgraded;
   }
   if (results.empty()) {
-    std::optional<OperatorInfo> info =
-        node->domain.empty() && !node->isOldForm ? lookupOperator(node->opType) : std::nullopt;
-    llvm::Expected<Operation *> op = info ? createTyped(scope, *node, *info) : createCustom(scope, *node);
+    static const std::optional<KnownOperator> none;
+    const auto &known = node->domain.empty() && !node->isOldForm ? findOperator(node->opType) : none;
+    llvm::Expected<Operation *> op = known ? createTyped(scope, *node, *known) : createCustom(scope, *node);
     if (!op)
       return op.takeError();
+    typed = known ? *op : nullptr;
     bool skipsEmpty = (*op)->hasTrait<OpTrait::AttrSizedResultSegments>();
     auto made = (*op)->result_begin();
     for (auto [i, name] : llvm::enumerate(node->outputs))
       results.push_back(skipsEmpty && name.empty() && i > 0 ? Value() : *made++);
   }
+  for (Operation &op : llvm::make_range(before ? std::next(Block::iterator(before)) : block->begin(), block->end()))
+    if (&op != typed)
+      if (llvm::Error error = checkVerified(&op))
+        return error;
   for (auto [name, result] : llvm::zip(node->outputs, results))
     if (!name.empty())
       if (llvm::Error error = define(scope, name, result))

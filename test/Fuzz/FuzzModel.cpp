@@ -4,6 +4,7 @@
 #include "ModelMutator.h"
 #include "Pipeline.h"
 #include "caat/Import/Import.h"
+#include "mlir/IR/Verifier.h"
 
 using namespace caat;
 
@@ -18,6 +19,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     std::abort();
   std::string path = folder.write("model.onnx", data, size);
   mlir::FailureOr<mlir::OwningOpRef<mlir::ModuleOp>> module = importONNX(path, &session.next());
+  if (succeeded(module) && failed(mlir::verify(**module))) // each operation is verified when it is made
+    std::abort();
   if (succeeded(module) && session.run(**module, fuzz::buildRaise))
     session.run(**module, fuzz::buildShardAndSync);
   return 0;
