@@ -246,8 +246,10 @@ public:
 
   void runOnOperation() override {
     func::FuncOp function = getOperation();
-    if (function.isExternal())
+    if (!hasAny<onnx::CustomOp>(function)) {
+      markAllAnalysesPreserved();
       return;
+    }
     // In order, so that each op sees the shapes of what the ops before it became.
     SymbolicShapes shapes = SymbolicShapes::ofArguments(function);
     Block &body = function.getBody().front();

@@ -32,6 +32,16 @@ namespace {
 /// Moves `[B, S, K] → [B * S, K]` down past the ops that treat rows alike, until the inverse reshape cancels it.
 class RowSinker {
 public:
+  /// Whether `op` may be where rows are merged, by what its types say.
+  static bool mayMergeRows(Operation *op) {
+    auto reshape = dyn_cast<onnx::ReshapeOp>(op);
+    if (!reshape)
+      return false;
+    auto from = dyn_cast<RankedTensorType>(reshape.getData().getType());
+    auto to = dyn_cast<RankedTensorType>(reshape.getReshaped().getType());
+    return (!from || from.getRank() >= 3) && (!to || to.getRank() == 2);
+  }
+
   void visit(Operation *op, OnnxBuilder &b) {
     if (auto reshape = dyn_cast<onnx::ReshapeOp>(op)) {
       visitReshape(reshape, b.getShapes());
@@ -119,14 +129,17 @@ private:
 
 class DecomposeGemm : public caat::impl::ONNXDecomposeGemmPassBase<DecomposeGemm> {
   void runOnOperation() override {
-    rewriteInOrder(getOperation(), [](Operation *op, OnnxBuilder &b) {
+    bool changed = rewriteInOrder(getOperation(), llvm::IsaPred<onnx::GemmOp>, [](Operation *op, OnnxBuilder &b) {
       if (auto gemm = dyn_cast<onnx::GemmOp>(op)) {
         gemm.getY().replaceAllUsesWith(decompose(gemm, b));
         remarkPassed(op, "decompose-gemm", gemm.getTransB() ? "MatMul with a transposed weight" : "MatMul");
       }
     });
     RowSinker sinker;
-    rewriteInOrder(getOperation(), [&](Operation *op, OnnxBuilder &b) { sinker.visit(op, b); });
+    changed |= rewriteInOrder(getOperation(), RowSinker::mayMergeRows,
+                              [&](Operation *op, OnnxBuilder &b) { sinker.visit(op, b); });
+    if (!changed)
+      markAllAnalysesPreserved();
   }
 };
 

@@ -54,12 +54,15 @@ static bool decompose(onnx::LayerNormalizationOp norm, OnnxBuilder &b) {
 namespace {
 class DecomposeNorms : public caat::impl::ONNXDecomposeNormsPassBase<DecomposeNorms> {
   void runOnOperation() override {
-    rewriteInOrder(getOperation(), [](Operation *op, OnnxBuilder &b) {
+    auto isNorm = llvm::IsaPred<onnx::RMSNormalizationOp, onnx::LayerNormalizationOp>;
+    bool found = rewriteInOrder(getOperation(), isNorm, [](Operation *op, OnnxBuilder &b) {
       auto norm = dyn_cast<onnx::RMSNormalizationOp>(op);
       auto layerNorm = dyn_cast<onnx::LayerNormalizationOp>(op);
       if ((norm && decompose(norm, b)) || (layerNorm && decompose(layerNorm, b)))
         remarkPassed(op, "decompose-norms", "the scale is no vector of the channels: a product of its own");
     });
+    if (!found)
+      markAllAnalysesPreserved();
   }
 };
 } // namespace

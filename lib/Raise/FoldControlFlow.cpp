@@ -379,9 +379,10 @@ public:
     if (function.isExternal())
       return;
     Block &body = function.getBody().front();
-    bool hasAny = llvm::any_of(body, [](Operation &op) { return isa<onnx::IfOp, onnx::LoopOp, onnx::ScanOp>(op); });
-    if (!hasAny)
+    if (llvm::none_of(body, llvm::IsaPred<onnx::IfOp, onnx::LoopOp, onnx::ScanOp>)) {
+      markAllAnalysesPreserved();
       return;
+    }
     if (failed(ControlFlowFolder(function, maxOps, final).run()))
       return signalPassFailure();
     function.setType(

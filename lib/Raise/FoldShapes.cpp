@@ -19,12 +19,18 @@ using namespace caat;
 /// Ops that repeat elements are only folded to tensors of at most this many.
 static constexpr int64_t maxRepeated = 4096;
 
-static void refineResultTypes(Operation *op, const SymbolicShapes &shapes) {
+/// Whether a type changed.
+static bool refineResultTypes(Operation *op, const SymbolicShapes &shapes) {
   if (!isa<onnx::ONNXDialect>(op->getDialect()) || isa<onnx::ConstantOp, onnx::GetInitializerOp>(op))
-    return;
+    return false;
+  bool changed = false;
   for (Value result : op->getResults())
-    if (isa<TensorType>(result.getType()))
-      result.setType(shapes.refinedType(result));
+    if (isa<TensorType>(result.getType())) {
+      Type type = shapes.refinedType(result);
+      changed |= type != result.getType();
+      result.setType(type);
+    }
+  return changed;
 }
 
 /// Whether `value` is a constant of one element, which is `number`. A vector of ones is a weight and stays.
@@ -98,18 +104,18 @@ static Value forwardedOperand(Operation *op, const SymbolicShapes &shapes) {
       .Default(Value());
 }
 
-/// The shape operand of a Reshape of `data` to the op's shape, as constants: 0 copies, one -1 takes the rest. Null if
-/// two dims would need it.
-static Value constantReshapeTarget(OpBuilder &builder, onnx::ReshapeOp op, Value data, const SymbolicShapes &shapes) {
+/// The shape operand of a Reshape of `data` to the op's shape, as constants: 0 copies, one -1 takes the rest. Nothing
+/// if two dims would need it.
+static std::optional<SmallVector<int64_t>> reshapeTarget(onnx::ReshapeOp op, Value data, const SymbolicShapes &shapes) {
   auto from = shapes.getDims(data), to = shapes.getDims(op.getReshaped());
   if (!from || !to)
-    return {};
+    return std::nullopt;
   SmallVector<int64_t> entries;
   bool inferred = false;
   for (auto [axis, dim] : llvm::enumerate(*to)) {
     auto size = constantDim(dim);
     if (size == 0)
-      return {};
+      return std::nullopt;
     if (size) {
       entries.push_back(*size);
     } else if (axis < from->size() && (*from)[axis] == dim) {
@@ -118,10 +124,10 @@ static Value constantReshapeTarget(OpBuilder &builder, onnx::ReshapeOp op, Value
       entries.push_back(-1);
       inferred = true;
     } else {
-      return {};
+      return std::nullopt;
     }
   }
-  return onnx::createInts(builder, op.getLoc(), entries);
+  return entries;
 }
 
 /// The shape operand of an Expand as constants: 1 keeps a dimension.
@@ -162,33 +168,44 @@ static Value constantSliceEnds(OpBuilder &builder, onnx::SliceOp op, const Symbo
   return onnx::createInts(builder, op.getLoc(), entries);
 }
 
-static void simplifyShapeOperand(OpBuilder &builder, Operation *op, const SymbolicShapes &shapes) {
+/// Whether something changed.
+static bool simplifyShapeOperand(OpBuilder &builder, Operation *op, const SymbolicShapes &shapes) {
   auto isConstant = [](Value value) { return static_cast<bool>(value.getDefiningOp<onnx::ConstantOp>()); };
   if (auto reshape = dyn_cast<onnx::ReshapeOp>(op)) {
     // Of a chain of reshapes the last one is enough, if its shape can be said without the others.
-    for (Value data : {beforeReshapes(reshape.getData()), Value(reshape.getData())})
-      if (Value target = constantReshapeTarget(builder, reshape, data, shapes)) {
-        reshape.getDataMutable().assign(data);
-        reshape.getShapeMutable().assign(target);
-        reshape.setAllowzero(0);
-        break;
-      }
+    for (Value data : {beforeReshapes(reshape.getData()), Value(reshape.getData())}) {
+      auto target = reshapeTarget(reshape, data, shapes);
+      if (!target)
+        continue;
+      if (data == reshape.getData() && onnx::constantInts(reshape.getShape()) == target && !reshape.getAllowzero())
+        return false;
+      reshape.getDataMutable().assign(data);
+      reshape.getShapeMutable().assign(onnx::createInts(builder, op->getLoc(), *target));
+      reshape.setAllowzero(0);
+      return true;
+    }
   } else if (auto expand = dyn_cast<onnx::ExpandOp>(op); expand && !isConstant(expand.getShape())) {
-    if (Value target = constantExpandTarget(builder, expand, shapes))
+    Value target = constantExpandTarget(builder, expand, shapes);
+    if (target)
       expand.getShapeMutable().assign(target);
+    return static_cast<bool>(target);
   } else if (auto split = dyn_cast<onnx::SplitOp>(op); split && !split.getSplit()) {
     SmallVector<int64_t> sizes;
     for (Value part : split.getOutputs())
       if (auto size = shapes.getStaticDim(part, split.getAxis()))
         sizes.push_back(*size);
     if (sizes.size() != split.getNumResults())
-      return;
+      return false;
     split.getSplitMutable().assign(onnx::createInts(builder, op->getLoc(), sizes));
     split.removeNumOutputsAttr();
+    return true;
   } else if (auto slice = dyn_cast<onnx::SliceOp>(op); slice && !isConstant(slice.getEnds())) {
-    if (Value ends = constantSliceEnds(builder, slice, shapes))
+    Value ends = constantSliceEnds(builder, slice, shapes);
+    if (ends)
       slice.getEndsMutable().assign(ends);
+    return static_cast<bool>(ends);
   }
+  return false;
 }
 
 /// The tensor of known elements: a constant, or index arithmetic.
@@ -217,15 +234,16 @@ static Value materializeElements(OpBuilder &builder, Value value, const Symbolic
 }
 
 /// Adds an `onnx.check` for each end of a Slice of a table that is taken to lie inside the table (see sliceLength in
-/// ShapesMovement.cpp): a longer sequence then ends in a message.
-static void checkTableLengths(OpBuilder &builder, onnx::SliceOp op, const SymbolicShapes &shapes,
+/// ShapesMovement.cpp): a longer sequence then ends in a message. Whether there is one more.
+static bool checkTableLengths(OpBuilder &builder, onnx::SliceOp op, const SymbolicShapes &shapes,
                               llvm::StringSet<> &checked) {
   auto ends = shapes.getElements(op.getEnds());
   auto table = shapes.getDims(op.getData()), part = shapes.getDims(op.getOutput());
   auto axes = op.getAxes() ? shapes.getConstants(op.getAxes())
                            : llvm::to_vector(llvm::seq<int64_t>(0, ends ? ends->size() : 0));
   if (!ends || !table || !part || !axes || axes->size() != ends->size())
-    return;
+    return false;
+  bool added = false;
   for (auto [axis, end] : llvm::zip(*axes, *ends)) {
     auto place = onnx::normalizeAxis(axis, table->size());
     std::optional<int64_t> size = place ? constantDim((*table)[*place]) : std::nullopt;
@@ -245,10 +263,18 @@ static void checkTableLengths(OpBuilder &builder, onnx::SliceOp op, const Symbol
     Value condition =
         tensor::FromElementsOp::create(builder, loc, RankedTensorType::get({}, builder.getI1Type()), fits);
     onnx::CheckOp::create(builder, loc, condition, builder.getStringAttr(message));
+    added = true;
   }
+  return added;
 }
 
 namespace {
+
+/// Whether the last run found nothing to do; no pass has changed the function since, as the analysis would be gone.
+struct NothingToFold {
+  explicit NothingToFold(Operation *) {}
+  std::optional<int64_t> maxElements; // of that run
+};
 
 class FoldShapes : public caat::impl::ONNXFoldShapesPassBase<FoldShapes> {
 public:
@@ -256,8 +282,12 @@ public:
 
   void runOnOperation() override {
     func::FuncOp function = getOperation();
-    if (function.isExternal())
+    auto known = getCachedAnalysis<NothingToFold>();
+    if (function.isExternal() || (known && known->get().maxElements == maxElements)) {
+      markAllAnalysesPreserved();
       return;
+    }
+    changed = false;
     SymbolicShapes shapes(function);
     Block &body = function.getBody().front();
     int64_t before = body.getOperations().size();
@@ -266,6 +296,10 @@ public:
     backward(body, shapes);
     remark::analysis(function.getLoc(), remark::RemarkOpts::name("fold-shapes").category("caat"))
         << (std::to_string(before) + " ops before, " + std::to_string(body.getOperations().size()) + " after");
+    if (!changed) {
+      getAnalysis<NothingToFold>().maxElements = maxElements;
+      markAllAnalysesPreserved();
+    }
   }
 
 private:
@@ -277,16 +311,17 @@ private:
     for (Operation &op : llvm::make_early_inc_range(body)) {
       if (op.hasTrait<OpTrait::IsTerminator>())
         continue;
-      refineResultTypes(&op, shapes);
+      changed |= refineResultTypes(&op, shapes);
       OpBuilder builder(&op);
       if (auto slice = dyn_cast<onnx::SliceOp>(op))
-        checkTableLengths(builder, slice, shapes, checked);
+        changed |= checkTableLengths(builder, slice, shapes, checked);
       if (isa<onnx::ConstantOp>(op) || op.getNumResults() == 0)
         continue;
       auto replace = [&](Value by) {
         if (by.getDefiningOp<onnx::ConstantOp>())
           shapes.visit(by.getDefiningOp());
         op.getResult(0).replaceAllUsesWith(by);
+        changed = true;
       };
       if (isa<onnx::ONNXDialect>(op.getDialect()) && op.getNumResults() == 1) {
         if (Value known = materializeElements(builder, op.getResult(0), shapes, /*onlyConstants=*/true)) {
@@ -302,9 +337,10 @@ private:
       }
       if (Value same = forwardedOperand(&op, shapes)) {
         op.getResult(0).replaceAllUsesWith(same);
+        changed = true;
         continue;
       }
-      simplifyShapeOperand(builder, &op, shapes);
+      changed |= simplifyShapeOperand(builder, &op, shapes);
     }
   }
 
@@ -314,6 +350,7 @@ private:
       bool mayErase = isMemoryEffectFree(&op) || isa<onnx::CustomOp>(op);
       if (op.use_empty() && mayErase && !op.hasTrait<OpTrait::IsTerminator>()) {
         op.erase();
+        changed = true;
         continue;
       }
       if (!isa<onnx::ONNXDialect>(op.getDialect()) || op.getNumResults() != 1 || isa<onnx::ConstantOp>(op))
@@ -322,12 +359,14 @@ private:
       if (Value known = materializeElements(builder, op.getResult(0), shapes, /*onlyConstants=*/false)) {
         op.getResult(0).replaceAllUsesWith(known);
         op.erase();
+        changed = true;
       }
     }
   }
 
-  static void updateSignature(func::FuncOp function, SymbolicShapes &shapes) {
+  void updateSignature(func::FuncOp function, SymbolicShapes &shapes) {
     Builder builder(function.getContext());
+    DictionaryAttr before = function->getAttrDictionary();
     auto texts = [&](Value value, ArrayAttr old) -> ArrayAttr {
       auto dims = shapes.getDims(value);
       if (!dims)
@@ -357,7 +396,10 @@ private:
         function.setResultAttr(number, "onnx.dims", texts(operand, old));
     }
     function.setType(FunctionType::get(function.getContext(), inputs, results));
+    changed |= function->getAttrDictionary() != before;
   }
+
+  bool changed = false;
 };
 
 } // namespace

@@ -114,6 +114,15 @@ void rewriteInOrder(func::FuncOp function, llvm::function_ref<void(Operation *, 
   eraseDeadOps(body);
 }
 
+bool rewriteInOrder(func::FuncOp function, llvm::function_ref<bool(Operation *)> isCandidate,
+                    llvm::function_ref<void(Operation *, OnnxBuilder &)> rewrite) {
+  if (function.isExternal() ||
+      llvm::none_of(function.getBody().front(), [&](Operation &op) { return isCandidate(&op); }))
+    return false;
+  rewriteInOrder(function, rewrite);
+  return true;
+}
+
 void eraseDeadOps(Block &block) {
   for (Operation &op : llvm::make_early_inc_range(llvm::reverse(block)))
     if (op.use_empty() && !op.hasTrait<OpTrait::IsTerminator>() && (isMemoryEffectFree(&op) || isa<onnx::CustomOp>(op)))
@@ -123,6 +132,8 @@ void eraseDeadOps(Block &block) {
 void remarkPassed(Operation *op, StringRef name, const Twine &message) {
   remark::passed(op->getLoc(), remark::RemarkOpts::name(name).category("caat")) << message.str();
 }
+
+bool wantsRemarks(Operation *op) { return op->getContext()->getRemarkEngine() != nullptr; }
 
 void remarkMissed(Operation *op, StringRef name, const Twine &reason) {
   remark::missed(op->getLoc(), remark::RemarkOpts::name(name).category("caat")) << remark::reason("{0}", reason.str());

@@ -68,6 +68,13 @@ private:
 /// Calls `rewrite(op, builder)` for each op of the function's body in order, with the builder in front of the op, then
 /// erases dead ops. `rewrite` replaces uses and never erases, since the analysis refers to values.
 void rewriteInOrder(mlir::func::FuncOp function, llvm::function_ref<void(mlir::Operation *, OnnxBuilder &)> rewrite);
+/// The same where some op `isCandidate`; false where none is and nothing was done.
+bool rewriteInOrder(mlir::func::FuncOp function, llvm::function_ref<bool(mlir::Operation *)> isCandidate,
+                    llvm::function_ref<void(mlir::Operation *, OnnxBuilder &)> rewrite);
+/// Whether the body holds one of these ops.
+template <typename... Ops> bool hasAny(mlir::func::FuncOp function) {
+  return !function.isExternal() && llvm::any_of(function.getBody().front(), llvm::IsaPred<Ops...>);
+}
 
 /// Erases ops without effects whose results are not used, last first. Analyses of the block's values become invalid.
 void eraseDeadOps(mlir::Block &block);
@@ -75,6 +82,8 @@ void eraseDeadOps(mlir::Block &block);
 /// A decision that was taken, or one that was not and why.
 void remarkPassed(mlir::Operation *op, llvm::StringRef name, const llvm::Twine &message);
 void remarkMissed(mlir::Operation *op, llvm::StringRef name, const llvm::Twine &reason);
+/// Whether anybody listens, for remarks that take work to find.
+bool wantsRemarks(mlir::Operation *op);
 
 } // namespace caat
 

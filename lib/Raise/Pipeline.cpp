@@ -14,7 +14,7 @@ void buildRaisePipeline(OpPassManager &pm, const RaiseOptions &options) {
     ONNXFoldShapesPassOptions fold;
     fold.maxElements = options.maxElements;
     pm.addNestedPass<func::FuncOp>(createONNXFoldShapesPass(fold));
-    pm.addPass(createCSEPass());
+    pm.addNestedPass<func::FuncOp>(createCSEPass());
   };
   auto foldControlFlow = [&](bool final) {
     ONNXFoldControlFlowPassOptions fold;
@@ -26,6 +26,8 @@ void buildRaisePipeline(OpPassManager &pm, const RaiseOptions &options) {
     convert.rowLengths = options.rowLengths;
     pm.addNestedPass<func::FuncOp>(createONNXConvertContribPass(convert));
   };
+  // Folding is skipped where nothing has changed since the last time. For that, passes that find nothing to do preserve
+  // all analyses, and all are nested in one pipeline, at whose end analyses are dropped.
   foldShapes();
   foldControlFlow(/*final=*/false);
   convertContrib();

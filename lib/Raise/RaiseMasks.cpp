@@ -225,7 +225,7 @@ void MaskRaiser::run() {
 namespace {
 class RaiseMasks : public caat::impl::ONNXRaiseMasksPassBase<RaiseMasks> {
   void runOnOperation() override {
-    rewriteInOrder(getOperation(), [](Operation *op, OnnxBuilder &b) {
+    rewriteInOrder(getOperation(), llvm::IsaPred<onnx::AttentionOp>, [](Operation *op, OnnxBuilder &b) {
       if (auto attention = dyn_cast<onnx::AttentionOp>(op))
         MaskRaiser(attention, b).run();
     });

@@ -196,6 +196,8 @@ static void raiseBias(onnx::AddOp root, OnnxBuilder &b) {
 
 /// Says of every root of a mean that is still there why it is no normalisation.
 static void explainRest(func::FuncOp function) {
+  if (!wantsRemarks(function))
+    return;
   SymbolicShapes shapes(function.getOperation());
   function.walk([&](Operation *op) {
     Value sum = op->getNumResults() == 1 ? sqrtArgument(op->getResult(0), false) : Value();

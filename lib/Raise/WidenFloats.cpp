@@ -160,8 +160,12 @@ private:
 class WidenFloats : public caat::impl::ONNXWidenFloatsPassBase<WidenFloats> {
   void runOnOperation() override {
     func::FuncOp function = getOperation();
-    if (function.isExternal())
+    auto hasNarrow = [](Operation &op) { return llvm::any_of(op.getResultTypes(), isNarrow); };
+    if (function.isExternal() || (llvm::none_of(function.getArgumentTypes(), isNarrow) &&
+                                  llvm::none_of(function.getBody().front(), hasNarrow))) {
+      markAllAnalysesPreserved();
       return;
+    }
     Widener widener(function);
     widener.run();
     if (widener.count() > 0)

@@ -14,6 +14,7 @@ std::unique_ptr<llvm::MemoryBuffer> caat::importToBytecode(StringRef path) {
   DialectRegistry registry;
   registerImportDialects(registry);
   MLIRContext context(registry, MLIRContext::Threading::DISABLED);
+  context.disableMultithreading(); // MLIR's command line options turn it on again
   llvm::SourceMgr sources;
   SourceMgrDiagnosticHandler handler(sources, &context);
   FailureOr<OwningOpRef<ModuleOp>> module = importONNX(path, &context);
@@ -33,6 +34,7 @@ LogicalResult caat::runAndExport(std::unique_ptr<llvm::MemoryBuffer> model, Stri
     return failure();
   registerExportDialects(registry);
   MLIRContext context(registry, MLIRContext::Threading::DISABLED);
+  context.disableMultithreading(); // MLIR's command line options turn it on again
   llvm::SourceMgr sources;
   SourceMgrDiagnosticHandler handler(sources, &context);
   context.printOpOnDiagnostic(false); // one message, not the module behind it
