@@ -225,6 +225,48 @@ def RT_LaunchOp : RT_Op<"launch", [AttrSizedOperandSegments, DeclareOpInterfaceM
   let hasVerifier = 1;
 }
 
+def RT_SyncPointOp : RT_Op<"sync_point", [AttrSizedOperandSegments, DestinationStyleOpInterface,
+                                           DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
+  let summary = "a sync point whose policy the runtime knows";
+  let description = [{
+    A switchable `tp.sync_point` with what its readers see. The three destinations are the stream, which is written, and
+    base and pending, which are updated in place. `starts_base` and `starts_pending` say that they hold nothing yet. On
+    memrefs, `live` lists the other buffers that are read behind the site and were written before it: with them, base,
+    pending, partial and input a run can be taken up again at the site.
+
+    ```mlir
+    %stream, %base, %pending = rt.sync_point "layers.0.attn" partial(%x : tensor<?x8xf32>) bias(%c : tensor<8xf32>)
+        outs(%s, %b, %p : tensor<?x8xf32>, tensor<?x8xf32>, tensor<?x8xf32>)
+        -> tensor<?x8xf32>, tensor<?x8xf32>, tensor<?x8xf32>
+    ```
+
+    **Constraints:**
+    - (C1) three destinations of the partial's type; tensors with three results, or memrefs without.
+    - (C2) the channels are the last dimension, of known size; element type f32.
+    - (C3) the site's name is not empty.
+  }];
+  let arguments = (ins StrAttr:$site, AnyTypeOf<[AnyRankedTensor, AnyMemRef]>:$partial,
+                       Optional<AnyTypeOf<[AnyRankedTensor, AnyMemRef]>>:$bias,
+                       Optional<AnyTypeOf<[AnyRankedTensor, AnyMemRef]>>:$input,
+                       Variadic<AnyTypeOf<[AnyRankedTensor, AnyMemRef]>>:$destinations, Variadic<AnyMemRef>:$live,
+                       UnitAttr:$starts_base, UnitAttr:$starts_pending, UnitAttr:$flushes,
+                       OptionalAttr<StrAttr>:$not_deferrable, OptionalAttr<StrAttr>:$not_private);
+  let results = (outs Variadic<AnyRankedTensor>:$results);
+  let assemblyFormat = [{
+    $site `partial` `(` $partial `:` type($partial) `)` (`bias` `(` $bias^ `:` type($bias) `)`)?
+    (`input` `(` $input^ `:` type($input) `)`)? `outs` `(` $destinations `:` type($destinations) `)`
+    (`live` `(` $live^ `:` type($live) `)`)? attr-dict (`->` type($results)^)?
+  }];
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    enum Destination { Stream, Base, Pending };
+    ::mlir::MutableOperandRange getDpsInitsMutable() { return getDestinationsMutable(); }
+    int64_t getNumChannels() {
+      return ::llvm::cast<::mlir::ShapedType>(getPartial().getType()).getShape().back();
+    }
+  }];
+}
+
 def RT_CopyOp : RT_Op<"copy", [MemoryEffects<[MemRead, MemWrite]>]> {
   let summary = "copies one dense buffer onto another of the same size";
   let arguments = (ins AnyMemRef:$source, AnyMemRef:$target);

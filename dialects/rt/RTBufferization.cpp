@@ -44,6 +44,41 @@ template <typename OpTy> struct ProductModel : DstBufferizableOpInterfaceExterna
   }
 };
 
+/// rt.sync_point: the results are the destinations; base and pending are read where they hold something.
+struct SyncPointModel : DstBufferizableOpInterfaceExternalModel<SyncPointModel, SyncPointOp> {
+  bool bufferizesToMemoryRead(Operation *op, OpOperand &operand, const bufferization::AnalysisState &) const {
+    auto site = cast<SyncPointOp>(op);
+    if (!site.isDpsInit(&operand))
+      return true;
+    switch (operand.getOperandNumber() - site.getDpsInitOperand(0)->getOperandNumber()) {
+    case SyncPointOp::Base:
+      return !site.getStartsBase();
+    case SyncPointOp::Pending:
+      return !site.getStartsPending();
+    default:
+      return false;
+    }
+  }
+
+  LogicalResult bufferize(Operation *op, RewriterBase &rewriter, const BufferizationOptions &options,
+                          BufferizationState &state) const {
+    auto site = cast<SyncPointOp>(op);
+    SmallVector<Value> buffers;
+    for (Value operand : op->getOperands()) {
+      FailureOr<Value> buffer = getBuffer(rewriter, operand, options, state);
+      if (failed(buffer))
+        return failure();
+      buffers.push_back(*buffer);
+    }
+    OperationState memrefs(op->getLoc(), op->getName(), buffers, TypeRange(), op->getAttrs());
+    memrefs.useProperties(site.getProperties());
+    rewriter.create(memrefs);
+    unsigned first = site.getDpsInitOperand(0)->getOperandNumber();
+    replaceOpWithBufferizedValues(rewriter, op, ArrayRef(buffers).slice(first, 3));
+    return success();
+  }
+};
+
 /// rt.parameter: a buffer that nobody may write.
 struct ParameterModel : BufferizableOpInterface::ExternalModel<ParameterModel, ParameterOp> {
   bool isWritable(Operation *, Value, const bufferization::AnalysisState &) const { return false; }
@@ -68,6 +103,7 @@ void caat::rt::registerBufferizationModels(DialectRegistry &registry) {
   registry.addExtension(+[](MLIRContext *context, RTDialect *) {
     LinearOp::attachInterface<ProductModel<LinearOp>>(*context);
     MatmulOp::attachInterface<ProductModel<MatmulOp>>(*context);
+    SyncPointOp::attachInterface<SyncPointModel>(*context);
     ParameterOp::attachInterface<ParameterModel>(*context);
   });
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "dialects/rt/RT.h"
+#include "dialects/tp/TP.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
@@ -82,6 +83,17 @@ void LinearOp::getEffects(Effects &effects) {
 
 void MatmulOp::getEffects(Effects &effects) {
   addEffects(effects, getOperation()->getOpOperands().take_front(2), getInitMutable(), !getBeta().isZero());
+}
+
+void SyncPointOp::getEffects(Effects &effects) {
+  effects.emplace_back(MemoryEffects::Write::get(), caat::tp::NetworkResource::get());
+  for (OpOperand &operand : getOperation()->getOpOperands()) {
+    if (!isa<BaseMemRefType>(operand.get().getType()))
+      continue;
+    effects.emplace_back(MemoryEffects::Read::get(), &operand);
+    if (isDpsInit(&operand))
+      effects.emplace_back(MemoryEffects::Write::get(), &operand);
+  }
 }
 
 namespace {

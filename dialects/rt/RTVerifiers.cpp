@@ -138,6 +138,26 @@ LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &tables) {
   return success();
 }
 
+LogicalResult SyncPointOp::verify() {
+  auto type = cast<ShapedType>(getPartial().getType());
+  bool tensors = isa<RankedTensorType>(getPartial().getType());
+  if (getDestinations().size() != 3)
+    return emitOpError("has ") << getDestinations().size() << " destinations, not 3: stream, base, pending";
+  for (Value destination : getDestinations()) {
+    auto other = cast<ShapedType>(destination.getType());
+    if (isa<RankedTensorType>(destination.getType()) != tensors || other.getElementType() != type.getElementType() ||
+        failed(verifyCompatibleShape(other, type)))
+      return emitOpError("has a partial of ") << type << " and a destination of " << other;
+  }
+  if (getResults().size() != (tensors ? 3u : 0u))
+    return emitOpError("has three results on tensors and none on memrefs");
+  if (type.getRank() == 0 || type.isDynamicDim(type.getRank() - 1) || !type.getElementType().isF32())
+    return emitOpError("needs channels of known number in the last dimension, in f32, not ") << type;
+  if (getSite().empty())
+    return emitOpError("has an empty site name");
+  return success();
+}
+
 bool caat::rt::isDense(MemRefType type) {
   int64_t offset, expected = 1;
   SmallVector<int64_t> strides;

@@ -322,6 +322,10 @@ def TP_SyncPointOp : TP_Op<"sync_point", [AttrSizedOperandSegments, DeclareOpInt
     Where a norm stands between the sum and the stream, base may be missing (the norm reads the partial's sum) and
     `not_deferrable` holds the reason: such a site can be full or private only.
 
+    A `switchable` site takes its policy at run time: the policy here is full and means nothing. `flushes` says that
+    what is read of it is equal on all ranks, so everything that is pending is summed there, and `not_private` why it
+    may not be private.
+
     **Constraints:**
     - `mesh` names a `tp.mesh` and `axes` its axes.
     - Base, pending, partial and results have one type.
@@ -335,7 +339,8 @@ def TP_SyncPointOp : TP_Op<"sync_point", [AttrSizedOperandSegments, DeclareOpInt
   }];
   let arguments = (ins Optional<AnyRankedTensor>:$base, Optional<AnyRankedTensor>:$pending, AnyRankedTensor:$partial,
                        Optional<AnyRankedTensor>:$bias, FlatSymbolRefAttr:$mesh, TP_AxisNamesAttr:$axes, StrAttr:$site,
-                       TP_PolicyAttr:$policy, OptionalAttr<StrAttr>:$not_deferrable);
+                       TP_PolicyAttr:$policy, OptionalAttr<StrAttr>:$not_deferrable, UnitAttr:$switchable,
+                       UnitAttr:$flushes, OptionalAttr<StrAttr>:$not_private);
   let results = (outs AnyRankedTensor:$new_base, AnyRankedTensor:$new_pending);
   let assemblyFormat = [{
     (`base` `(` $base^ `)`)? (`pending` `(` $pending^ `)`)? `partial` `(` $partial `)` (`bias` `(` $bias^ `)`)?

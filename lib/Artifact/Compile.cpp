@@ -177,6 +177,7 @@ private:
     SyncOptions sync;
     sync.plan = options.plan;
     sync.size = options.tp;
+    sync.switchable = options.switchable;
     buildSyncPipeline(pm, sync);
   }
 

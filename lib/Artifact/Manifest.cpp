@@ -8,8 +8,8 @@ using namespace mlir;
 using namespace caat;
 using llvm::json::OStream;
 
-/// Programs with rotated weights need a runtime of format 2.
-static constexpr int64_t kFormat = 1, kRotatedFormat = 2;
+/// Programs with rotated weights need a runtime of format 2, those with switchable sites one of format 3.
+static constexpr int64_t kFormat = 1, kRotatedFormat = 2, kSwitchableFormat = 3;
 
 namespace {
 
@@ -21,7 +21,9 @@ public:
   LogicalResult write() {
     bool good = true;
     json.object([&] {
-      json.attribute("format", options.isRotated() ? kRotatedFormat : kFormat);
+      json.attribute("format", !program.sites.empty() ? kSwitchableFormat
+                               : options.isRotated()  ? kRotatedFormat
+                                                      : kFormat);
       json.attribute("caat", kVersion);
       json.attributeObject("model", [&] { json.attribute("file", options.model); });
       json.attribute("tp", options.tp);
@@ -252,12 +254,37 @@ private:
             llvm::formatv("{0} {1} {2} {3}\n", op.getSiteName(), op->getName().stripDialect(), *dtype, count).str();
       }
     });
+    writeSites(schedule);
     for (StringAttr group : program.rotations)
       schedule += llvm::formatv("{0} rotate{1}\n", group.getValue(), options.inPlace ? " in place" : "").str();
     std::array<uint8_t, 32> hash =
         llvm::SHA256::hash(ArrayRef(reinterpret_cast<const uint8_t *>(schedule.data()), schedule.size()));
     json.attribute("digest", llvm::toHex(ArrayRef(hash).take_front(16), /*LowerCase=*/true));
     return success(good);
+  }
+
+  /// Sync points whose policy is read at run time; part of the schedule.
+  void writeSites(std::string &schedule) {
+    if (program.sites.empty())
+      return;
+    json.attributeArray("sites", [&] {
+      for (rt::SyncPointOp site : program.sites)
+        json.object([&] {
+          json.attribute("name", site.getSite());
+          json.attribute("channels", site.getNumChannels());
+          if (Value input = site.getInput())
+            json.attribute("input", cast<MemRefType>(input.getType()).getShape().back());
+          json.attribute("starts_base", site.getStartsBase());
+          json.attribute("starts_pending", site.getStartsPending());
+          json.attribute("flushes", site.getFlushes());
+          if (std::optional<StringRef> reason = site.getNotDeferrable())
+            json.attribute("not_deferrable", *reason);
+          if (std::optional<StringRef> reason = site.getNotPrivate())
+            json.attribute("not_private", *reason);
+        });
+    });
+    for (rt::SyncPointOp site : program.sites)
+      schedule += llvm::formatv("{0} sync_point {1}\n", site.getSite(), site.getNumChannels()).str();
   }
 
   /// What each sync point sends, as the Sync stage left it in the module.

@@ -72,6 +72,9 @@ static void makeOperandsDense(Operation *op) {
   if (auto linear = dyn_cast<rt::LinearOp>(op)) {
     makeDense(op->getOpOperand(0), /*reads=*/true, /*writes=*/false);
     makeDense(linear.getInitMutable(), linear.getAccumulate(), /*writes=*/true);
+  } else if (auto site = dyn_cast<rt::SyncPointOp>(op)) {
+    for (OpOperand &operand : op->getOpOperands())
+      makeDense(operand, /*reads=*/true, site.isDpsInit(&operand));
   } else if (auto collective = dyn_cast<tp::CollectiveOpInterface>(op)) {
     for (OpOperand &operand : op->getOpOperands()) {
       bool isOut = operand.get() == collective.getDestination();

@@ -18,6 +18,9 @@
 
 namespace caat::lower {
 
+/// Switchable sync points become calls of the runtime: tp.sync_point with the reads of its stream -> rt.sync_point.
+mlir::LogicalResult lowerSyncPoints(mlir::func::FuncOp func);
+
 using Dims = llvm::SmallVector<mlir::OpFoldResult>;
 using Scalars = llvm::ArrayRef<mlir::Value>;
 

@@ -140,7 +140,7 @@ struct OnnxToLinalgPass : impl::OnnxToLinalgPassBase<OnnxToLinalgPass> {
     func::FuncOp func = getOperation();
     if (func.isExternal())
       return;
-    if (failed(lowerOps(func)) || failed(lowerConstants(func)))
+    if (failed(lower::lowerSyncPoints(func)) || failed(lowerOps(func)) || failed(lowerConstants(func)))
       return signalPassFailure();
     if (generateProducts)
       expandProducts(func);

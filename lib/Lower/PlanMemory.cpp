@@ -7,6 +7,7 @@
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/Remarks.h"
 #include "mlir/Interfaces/ViewLikeInterface.h"
+#include "llvm/ADT/MapVector.h"
 #include <map>
 #include <vector>
 
@@ -26,7 +27,7 @@ namespace {
 
 /// One allocation: the ops of the entry block between which it is used, and its size.
 struct Lifetime {
-  memref::AllocOp alloc;
+  Value buffer; // of a memref.alloc
   unsigned first = ~0u, last = 0;
   Value bytes;         // at the front of the host function
   int64_t typical = 0; // its size with typical dims
@@ -86,7 +87,7 @@ struct PlanMemoryPass : caat::impl::RTPlanMemoryPassBase<PlanMemoryPass> {
 
   /// The range of entry-block ops over which the buffer, under any name, is used.
   static void measure(Lifetime &life, Block &entry, DenseMap<Operation *, unsigned> &position) {
-    SmallVector<Value> names{life.alloc.getResult()};
+    SmallVector<Value> names{life.buffer};
     DenseSet<Value> seen(names.begin(), names.end());
     auto add = [&](Value value) {
       if (seen.insert(value).second)
@@ -114,6 +115,39 @@ struct PlanMemoryPass : caat::impl::RTPlanMemoryPassBase<PlanMemoryPass> {
       }
   }
 
+  /// The allocation or interface buffer that `memref` is a view of.
+  static Value rootOf(Value memref) {
+    while (auto view = memref.getDefiningOp<ViewLikeOpInterface>())
+      memref = view.getViewSource();
+    return memref;
+  }
+
+  /// Tells each sync point which buffers live on beyond it: what must be kept to take a run up again there.
+  static void listLive(func::FuncOp host, ArrayRef<Lifetime> lives, DenseMap<Operation *, unsigned> &position) {
+    auto sites = host.getBody().front().getOps<rt::SyncPointOp>();
+    if (sites.empty())
+      return;
+    SmallVector<Lifetime> all(lives);
+    // Caches and outputs, all views of one position together: a later layer may read what an earlier one wrote.
+    llvm::MapVector<int64_t, Lifetime> shared;
+    for (auto buffer : host.getBody().getOps<rt::BufferOp>()) {
+      Lifetime &life = shared[buffer.getPosition()];
+      life.buffer = buffer;
+      measure(life, host.getBody().front(), position);
+    }
+    for (auto &entry : shared)
+      all.push_back(entry.second);
+    for (rt::SyncPointOp site : sites) {
+      llvm::SmallDenseSet<Value> own;
+      for (Value destination : site.getDestinations())
+        own.insert(rootOf(destination));
+      unsigned at = position.lookup(site);
+      for (const Lifetime &life : all)
+        if (life.first < at && at < life.last && !own.contains(life.buffer))
+          site.getLiveMutable().append(life.buffer);
+    }
+  }
+
   void runOnOperation() override {
     ModuleOp module = getOperation();
     auto host = module.lookupSymbol<func::FuncOp>("caat_forward");
@@ -131,13 +165,15 @@ struct PlanMemoryPass : caat::impl::RTPlanMemoryPassBase<PlanMemoryPass> {
       op.erase();
     host.walk([&](memref::AllocOp alloc) {
       Lifetime life;
-      life.alloc = alloc;
+      life.buffer = alloc;
       measure(life, entry, position);
       if (life.first == ~0u)
         life.first = life.last = position.lookup(entry.findAncestorOpInBlock(*alloc));
       life.number = lives.size();
       lives.push_back(life);
     });
+
+    listLive(host, lives, position);
 
     // All sizes, at the front.
     OpBuilder b(&entry, entry.begin());
@@ -147,12 +183,13 @@ struct PlanMemoryPass : caat::impl::RTPlanMemoryPassBase<PlanMemoryPass> {
     std::map<std::pair<std::vector<void *>, int64_t>, Value> computed; // equal sizes are one value
     auto constant = [&](int64_t value) { return arith::ConstantIndexOp::create(b, loc, value).getResult(); };
     for (Lifetime &life : lives) {
-      MemRefType type = life.alloc.getType();
+      auto alloc = life.buffer.getDefiningOp<memref::AllocOp>();
+      MemRefType type = alloc.getType();
       int64_t factor = std::max<int64_t>(1, (type.getElementTypeBitWidth() + 7) / 8);
       for (int64_t size : type.getShape())
         factor *= ShapedType::isDynamic(size) ? 1 : size;
       std::vector<void *> sizes;
-      for (Value size : life.alloc.getDynamicSizes()) {
+      for (Value size : alloc.getDynamicSizes()) {
         FailureOr<Value> moved = recompute(b, size, front);
         if (failed(moved))
           return signalPassFailure();
@@ -200,11 +237,12 @@ struct PlanMemoryPass : caat::impl::RTPlanMemoryPassBase<PlanMemoryPass> {
     }
     Value arena = rt::WorkspaceOp::create(b, loc, MemRefType::get({ShapedType::kDynamic}, b.getI8Type()));
     for (auto [life, slot] : llvm::zip_equal(lives, slotOf)) {
-      b.setInsertionPoint(life.alloc);
-      Value view = memref::ViewOp::create(b, life.alloc.getLoc(), life.alloc.getType(), arena, slots[slot].offset,
-                                          life.alloc.getDynamicSizes());
-      life.alloc.replaceAllUsesWith(view);
-      life.alloc.erase();
+      auto alloc = life.buffer.getDefiningOp<memref::AllocOp>();
+      b.setInsertionPoint(alloc);
+      Value view = memref::ViewOp::create(b, alloc.getLoc(), alloc.getType(), arena, slots[slot].offset,
+                                          alloc.getDynamicSizes());
+      alloc.replaceAllUsesWith(view);
+      alloc.erase();
     }
 
     // The total once more, as a function of its own.

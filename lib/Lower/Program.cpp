@@ -62,6 +62,8 @@ FailureOr<Program> Program::get(ModuleOp module) {
       kernels.insert(module.lookupSymbol(launch.getKernel()));
     else if (auto collective = dyn_cast<tp::CollectiveOpInterface>(op))
       program.collectives.push_back(collective);
+    else if (auto site = dyn_cast<rt::SyncPointOp>(op))
+      program.sites.push_back(site);
     else if (auto check = dyn_cast<rt::CheckOp>(op))
       program.messages.insert(check.getMessageAttr());
     else if (isa<rt::RotateStartOp, rt::RotateOp>(op))

@@ -26,6 +26,9 @@ namespace {
 /// Arguments of caat_forward, in order.
 enum HostArgument { Api, Context, Buffers, Dims, Workspace };
 
+/// What the entry point sync_point is given besides the live buffers.
+constexpr size_t kSiteBuffers = 6, kSiteSizes = 2;
+
 /// The pieces of a memref as i64 and pointer.
 struct Pieces {
   Value pointer; // to the first element
@@ -61,6 +64,10 @@ public:
       if (auto launch = dyn_cast<rt::LaunchOp>(op)) {
         maxBuffers = std::max(maxBuffers, launch.getBuffers().size());
         maxDims = std::max(maxDims, launch.getDims().size());
+      }
+      if (auto site = dyn_cast<rt::SyncPointOp>(op)) {
+        maxBuffers = std::max<size_t>(maxBuffers, kSiteBuffers + site.getLive().size());
+        maxDims = std::max<size_t>(maxDims, kSiteSizes + site.getLive().size());
       }
       if (isa<rt::RTDialect, tp::TPDialect>(op->getDialect()))
         ops.push_back(op);
@@ -221,6 +228,8 @@ private:
     }
     if (auto launch = dyn_cast<rt::LaunchOp>(op))
       return lowerLaunch(launch), success();
+    if (auto site = dyn_cast<rt::SyncPointOp>(op))
+      return lowerSyncPoint(site), success();
     if (auto matmul = dyn_cast<rt::MatmulOp>(op))
       return lowerMatmul(matmul);
     if (auto collective = dyn_cast<tp::CollectiveOpInterface>(op))
@@ -256,15 +265,40 @@ private:
     buffer.replaceAllUsesWith(toMemRef(address, type, buffer.getSizes()));
   }
 
+  void store(Value value, Value array, size_t index) {
+    Value address = LLVM::GEPOp::create(b, loc, pointer, value.getType(), array,
+                                        ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(index)});
+    LLVM::StoreOp::create(b, loc, value, address);
+  }
+
+  void lowerSyncPoint(rt::SyncPointOp site) {
+    size_t buffers = 0, sizes = 0;
+    auto pass = [&](Value memref) {
+      Value address = memref ? fromMemRef(memref).pointer : LLVM::ZeroOp::create(b, loc, pointer).getResult();
+      store(address, launchBuffers, buffers++);
+    };
+    for (Value destination : site.getDestinations())
+      pass(destination);
+    pass(site.getPartial());
+    pass(site.getBias());
+    pass(site.getInput());
+    store(product(ArrayRef(fromMemRef(site.getPartial()).sizes).drop_back()), launchDims, sizes++);
+    store(site.getInput() ? fromMemRef(site.getInput()).sizes.back() : constant(0), launchDims, sizes++);
+    for (Value live : site.getLive()) {
+      pass(live);
+      SmallVector<Value> factors = fromMemRef(live).sizes;
+      factors.push_back(constant((cast<MemRefType>(live.getType()).getElementTypeBitWidth() + 7) / 8));
+      store(product(factors), launchDims, sizes++);
+    }
+    int64_t number = llvm::find(program.sites, site) - program.sites.begin();
+    call(CAAT_API_sync_point, {constant(number), launchBuffers, launchDims, constant(site.getLive().size())});
+  }
+
   void lowerLaunch(rt::LaunchOp launch) {
     for (auto [i, buffer] : llvm::enumerate(launch.getBuffers()))
-      LLVM::StoreOp::create(b, loc, fromMemRef(buffer).pointer,
-                            LLVM::GEPOp::create(b, loc, pointer, pointer, launchBuffers,
-                                                ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(i)}));
+      store(fromMemRef(buffer).pointer, launchBuffers, i);
     for (auto [i, dim] : llvm::enumerate(launch.getDims()))
-      LLVM::StoreOp::create(
-          b, loc, toI64(dim),
-          LLVM::GEPOp::create(b, loc, pointer, i64, launchDims, ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(i)}));
+      store(toI64(dim), launchDims, i);
     call(CAAT_API_launch, {constant(kernelIndex.at(launch.getKernel())), toI64(launch.getGrid()), launchBuffers,
                            constant(launch.getBuffers().size()), launchDims, constant(launch.getDims().size())});
   }

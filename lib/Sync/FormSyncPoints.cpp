@@ -269,7 +269,8 @@ void Former::form(const Join &join) {
     reason = builder.getStringAttr("its partial sum is normalised before it joins the stream");
   auto site = tp::SyncPointOp::create(builder, loc, type, type, base, pending, partial, bias, reduce.getMeshAttr(),
                                       reduce.getAxesAttr(), builder.getStringAttr(name),
-                                      tp::PolicyAttr::getFull(builder.getContext()), reason);
+                                      tp::PolicyAttr::getFull(builder.getContext()), reason, /*switchable=*/UnitAttr(),
+                                      /*flushes=*/UnitAttr(), /*not_private=*/StringAttr());
   auto read = tp::ReadStreamOp::create(builder, loc, type, site.getNewBase(), site.getNewPending());
   Value(join.sum).replaceAllUsesWith(read.getResult());
   sites.push_back(site);

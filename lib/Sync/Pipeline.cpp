@@ -8,6 +8,11 @@ using namespace mlir;
 void caat::buildSyncPipeline(OpPassManager &pm, const SyncOptions &options) {
   pm.addNestedPass<func::FuncOp>(createTPMergeAllReduces());
   pm.addNestedPass<func::FuncOp>(createTPFormSyncPoints());
+  if (options.switchable) {
+    pm.addNestedPass<func::FuncOp>(createTPSwitchSyncPoints());
+    pm.addNestedPass<func::FuncOp>(createTPVerifyReplication());
+    return;
+  }
   TPApplyPlanOptions plan;
   plan.plan = options.plan;
   plan.size = options.size;

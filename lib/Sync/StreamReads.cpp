@@ -7,6 +7,12 @@
 using namespace caat;
 using namespace mlir;
 
+bool caat::leavesReplicated(OpOperand &use) {
+  if (auto ret = dyn_cast<func::ReturnOp>(use.getOwner()))
+    return !ret->getParentOfType<func::FuncOp>().getResultAttr(use.getOperandNumber(), tp::kShardAttrName);
+  return isa<RegionBranchOpInterface, BranchOpInterface>(use.getOwner());
+}
+
 /// Follows what is computed from a read of the stream, up to the sync points behind it.
 static bool readMustBeReplicated(tp::ReadStreamOp read) {
   bool reachesSite = false;
@@ -20,11 +26,7 @@ static bool readMustBeReplicated(tp::ReadStreamOp read) {
       Operation *user = use.getOwner();
       if (isa<tp::SyncPointOp>(user)) {
         reachesSite = true;
-      } else if (auto ret = dyn_cast<func::ReturnOp>(user)) {
-        auto function = ret->getParentOfType<func::FuncOp>();
-        if (!function.getResultAttr(use.getOperandNumber(), tp::kShardAttrName))
-          return true;
-      } else if (isa<RegionBranchOpInterface, BranchOpInterface>(user)) {
+      } else if (leavesReplicated(use)) {
         return true;
       } else {
         worklist.push_back(user);

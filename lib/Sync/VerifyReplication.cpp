@@ -99,8 +99,13 @@ bool Analysis::visit(Operation *op) {
       fact = {};
     else if (isa<tensor::DimOp, memref::DimOp, onnx::ShapeOp, onnx::SizeOp>(op))
       fact = {}; // every rank runs the same program on the same local shapes
-    else if (auto site = dyn_cast<tp::SyncPointOp>(op)) {
-      bool isPrivate = site.getPolicy().isPrivate() && !site.getPolicy().isExact(site.getNumChannels());
+    else if (auto read = dyn_cast<tp::ReadStreamOp>(op)) {
+      auto site = read.getBase().getDefiningOp<tp::SyncPointOp>();
+      fact = site && site.getFlushes() ? get(read.getBase()) : joinOperands(op);
+    } else if (auto site = dyn_cast<tp::SyncPointOp>(op)) {
+      bool isPrivate = site.getSwitchable()
+                           ? !site.getNotPrivate()
+                           : site.getPolicy().isPrivate() && !site.getPolicy().isExact(site.getNumChannels());
       if (result == site.getNewBase())
         fact = isPrivate ? Fact{State::Private, result} : site.getBase() ? get(site.getBase()) : Fact{};
       else

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "caat/runtime/Engine.h"
 #include "Dims.h"
+#include "SiteRunner.h"
 #include "Workers.h"
 #include "caat/runtime/Error.h"
 #include <algorithm>
@@ -182,6 +183,19 @@ TensorMap Engine::infer(const TensorMap &given) {
   return result;
 }
 
+void Engine::setPolicies(Policies policies) {
+  const std::vector<SiteSpec> &sites = manifest().sites;
+  if (sites.empty())
+    failInput("the program's sync points are fixed: compile it with --switchable");
+  if (!policies.empty() && policies.size() != sites.size())
+    failInput(policies.size(), " policies for ", sites.size(), " sites");
+  for (size_t i = 0; i < policies.size(); ++i)
+    checkPolicy(*policies[i], sites[i], size());
+  auto shared = std::make_shared<const Policies>(std::move(policies));
+  for (auto &rank : workers->ranks)
+    rank->context.sites.setPolicies(shared);
+}
+
 void Engine::start(int64_t capacity) {
   if (capacity < 1)
     failInput("room for ", capacity, " positions");
@@ -192,7 +206,7 @@ void Engine::start(int64_t capacity) {
   sequence = Tensor();
 }
 
-void Engine::step(const Tensor &next, const std::function<void(Rank &)> &then) {
+void Engine::step(const Tensor &next, const std::function<void(Rank &)> &then, const SiteRange &range) {
   const Manifest &m = manifest();
   if (next.dtype != DType::I64 || next.shape.size() != 2 || next.count() == 0)
     failInput("tokens must be a non-empty i64 array [batch, n], not ", nameOf(next.dtype), toString(next.shape));
@@ -242,9 +256,11 @@ void Engine::step(const Tensor &next, const std::function<void(Rank &)> &then) {
     solver.set(cache.pastLength, past, "the caches");
   setCapacity(solver, m, capacity_);
   std::vector<int64_t> dims = solver.solve();
+  if (range.into)
+    range.into->ranks.resize(static_cast<size_t>(size()));
   onRanks([&](Rank &rank) {
     rank.prepare(inputs, dims);
-    rank.forward();
+    rank.forward(range);
     if (then)
       then(rank);
   });

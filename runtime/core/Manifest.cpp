@@ -12,7 +12,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr int64_t maxFormat = 2;
+constexpr int64_t maxFormat = 3;
 constexpr int64_t maxRanks = 1024;
 constexpr size_t maxTensorRank = 8;
 constexpr size_t maxEntries = 1 << 20;
@@ -228,6 +228,22 @@ CollectiveSpec readCollective(const Reader &reader) {
   return collective;
 }
 
+SiteSpec readSite(const Reader &reader) {
+  SiteSpec site;
+  site.name = reader.at("name").string();
+  site.channels = reader.at("channels").integer(1, INT32_MAX);
+  if (reader.has("input"))
+    site.input = reader.at("input").integer(1, INT32_MAX);
+  site.startsBase = reader.has("starts_base") && reader.at("starts_base").boolean();
+  site.startsPending = reader.has("starts_pending") && reader.at("starts_pending").boolean();
+  site.flushes = reader.has("flushes") && reader.at("flushes").boolean();
+  if (reader.has("not_deferrable"))
+    site.notDeferrable = reader.at("not_deferrable").string();
+  if (reader.has("not_private"))
+    site.notPrivate = reader.at("not_private").string();
+  return site;
+}
+
 void checkUnique(const std::vector<std::string> &names, const std::string &what) {
   std::set<std::string> seen;
   for (const std::string &name : names)
@@ -322,6 +338,10 @@ Manifest Manifest::parse(std::string_view text, const std::string &origin) {
     manifest.messages.push_back(message.string());
   for (const Reader &collective : root.list("collectives"))
     manifest.collectives.push_back(readCollective(collective));
+  names.clear();
+  for (const Reader &site : root.list("sites"))
+    names.push_back(manifest.sites.emplace_back(readSite(site)).name);
+  checkUnique(names, origin + ".sites");
   if (root.has("digest"))
     manifest.digest = root.at("digest").string();
   if (root.has("vocabulary"))

@@ -148,7 +148,7 @@ void Rank::setPast(size_t index, const Tensor &array) {
   }
 }
 
-void Rank::forward() {
+void Rank::forward(const SiteRange &range) {
   int64_t bytes = program.workspaceBytes(dims.data());
   if (bytes < 0)
     failRun("the code asks for a workspace of ", bytes, " bytes");
@@ -156,6 +156,7 @@ void Rank::forward() {
   if (!context.rings.isValid())
     context.rings.refill();
   context.begin();
+  context.sites.begin(range);
   auto before = std::chrono::steady_clock::now();
   program.forward(RankContext::api(), &context, buffers.data(), dims.data(), workspace.data());
   context.profile.total += std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();

@@ -30,8 +30,8 @@ public:
   void prepare(const std::vector<Tensor> &inputs, std::span<const int64_t> dims);
   /// Copies this rank's part of a whole past array [.., length, ..] into cache `index`.
   void setPast(size_t index, const Tensor &whole);
-  /// Runs the program. Throws Error (Run).
-  void forward();
+  /// Runs the program, or the part of it that `range` says. Throws Error (Run).
+  void forward(const SiteRange &range = {});
 
   /// The rows of the whole batch that this rank has: all of them, unless the batch is divided. A rank without a row
   /// computes one that nobody reads.

@@ -36,8 +36,8 @@ StopRank StopRank::fromEnvironment() {
 }
 
 RankContext::RankContext(const Program &program, Communicator &communicator, int threads)
-    : rings(program.manifest(), linears, communicator), program(program), communicator(communicator), threads(threads),
-      stop(StopRank::fromEnvironment()) {
+    : rings(program.manifest(), linears, communicator), sites(program.manifest(), communicator), program(program),
+      communicator(communicator), threads(threads), stop(StopRank::fromEnvironment()) {
   profile.collectives.resize(program.manifest().collectives.size());
   profile.rotations.resize(program.manifest().rotations.size());
 }
@@ -114,8 +114,13 @@ void RankContext::exchange(int64_t index, CollectiveKind kind, int64_t count, in
 struct Api {
   template <typename F> static void step(void *ctx, F &&run) {
     auto &context = *static_cast<RankContext *>(ctx);
-    if (!context.error.empty())
+    if (!context.error.empty() || context.sites.isSkipping())
       return;
+    guarded(context, run);
+  }
+
+  /// Errors of a step end the run; none may reach the compiled code.
+  template <typename F> static void guarded(RankContext &context, F &&run) {
     try {
       run(context);
     } catch (const std::exception &e) {
@@ -214,6 +219,19 @@ struct Api {
 
   static int64_t ring_shard(void *ctx, int64_t stepNumber) {
     return static_cast<RankContext *>(ctx)->rings.shardAt(stepNumber);
+  }
+
+  static void sync_point(void *ctx, int64_t site, void *buffers, void *sizes, int64_t live) {
+    auto &context = *static_cast<RankContext *>(ctx);
+    if (!context.error.empty())
+      return;
+    guarded(context, [&](RankContext &c) {
+      Timer timer(c.profile.communication);
+      if (site >= 0 && static_cast<size_t>(site) < c.program.manifest().sites.size())
+        c.stopWhereAsked(c.program.manifest().sites[static_cast<size_t>(site)].name);
+      c.sites.run(static_cast<size_t>(site), static_cast<void *const *>(buffers), static_cast<const int64_t *>(sizes),
+                  live);
+    });
   }
 
   static void rotate_start(void *ctx, int64_t rotation) {

@@ -5,6 +5,7 @@
 
 #include "../cpu/Linear.h"
 #include "Rings.h"
+#include "SiteRunner.h"
 #include "caat/runtime/Communicator.h"
 #include "caat/runtime/Profile.h"
 #include "caat/runtime/Program.h"
@@ -32,6 +33,7 @@ public:
 
   Linears linears;
   Rings rings;
+  SiteRunner sites;
   std::vector<int64_t> linearOfParameter; // number in `linears`, -1 where the parameter is no linear one
   Profile profile;
 

@@ -147,7 +147,8 @@ void PlanReader::readOrder(const Json &value, PlanEntry &entry) {
     int64_t channel = entry.order[i];
     std::string place = path + "[" + std::to_string(i) + "]";
     if (channel < 0 || channel >= channels)
-      error(place, "channel ", channel, " is outside [0, ", channels, "): the order must be a permutation of all channels");
+      error(place, "channel ", channel, " is outside [0, ", channels,
+            "): the order must be a permutation of all channels");
     if (seen[static_cast<size_t>(channel)])
       error(place, "channel ", channel, " occurs twice");
     seen[static_cast<size_t>(channel)] = true;
@@ -236,7 +237,8 @@ void PlanReader::readEntry(const Json &value, PlanEntry &entry) {
     readPartial(value, entry);
   readRounding(value, entry);
   if (entry.isFull && value.contains("order") && !entry.isRounded())
-    error(entry.path + ".order", "needs bits with sync 'full': where all channels travel whole, their order means nothing");
+    error(entry.path + ".order",
+          "needs bits with sync 'full': where all channels travel whole, their order means nothing");
   if (const Json *order = find(value, "order"))
     readOrder(*order, entry);
   if (const Json *estimate = find(value, "estimate")) {

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Compiled plans against the r-copy simulation, and plans that must change nothing, bit for bit.
+"""Compiled plans, and plans that a switchable program reads, against the r-copy simulation; and plans that must change
+nothing, bit for bit.
 
     plans.py [MODEL ...] [--tp 2,3,4] [--tolerance 1e-4]
 """
@@ -82,6 +83,7 @@ def same_bits(first: dict, second: dict) -> str:
 
 def check_lossy(check: Check, model: Path, loaded, tp: int, folder: Path, tolerance: float):
     simulator = Simulator(loaded, tp)
+    switchable = programs.compile_model(model, folder / "switchable", tp, flags=["--switchable"])
     exact = {inputs: simulator.run(programs.load(inputs)) for inputs, _ in programs.cases(model)}
     for name, plan in make_plans(folder, loaded.hidden, len(loaded.layers), tp).items():
         title = f"{model.name} N={tp} {name}"
@@ -93,6 +95,10 @@ def check_lossy(check: Check, model: Path, loaded, tp: int, folder: Path, tolera
                 got = programs.infer(program, inputs)
                 difference, where = programs.worst_difference(arrays, want, got)
                 check.report(f"{title} {inputs.stem}",
+                             f"off by {difference:.2g}: {where}" if not difference <= tolerance else "")
+                got = programs.infer(switchable, inputs, flags=[f"--plan={program.with_suffix('.plan.json')}"])
+                difference, where = programs.worst_difference(arrays, want, got)
+                check.report(f"{title} {inputs.stem} switchable",
                              f"off by {difference:.2g}: {where}" if not difference <= tolerance else "")
                 # A plan that the compiler ignored would pass if it cost nothing: make sure that it does.
                 cost, _ = programs.worst_difference(arrays, exact[inputs], want)

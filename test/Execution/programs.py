@@ -53,9 +53,9 @@ def compile_model(model: Path, out: Path, tp: int, plan: dict | None = None, fla
     return out
 
 
-def infer(program: Path, inputs: Path, suffix=".npz") -> dict[str, np.ndarray]:
+def infer(program: Path, inputs: Path, suffix=".npz", flags=()) -> dict[str, np.ndarray]:
     outputs = program.with_name(f"{program.name}-{inputs.stem}{suffix}")
-    must("caat-run", "infer", program, f"--inputs={inputs}", f"--outputs={outputs}")
+    must("caat-run", "infer", program, f"--inputs={inputs}", f"--outputs={outputs}", *flags)
     if suffix == ".safetensors":
         from safetensors.numpy import load_file
         return load_file(outputs)

@@ -81,3 +81,37 @@ func.func @caat_forward() {
   rt.copy %a to %a : memref<?xf32> to memref<?xf32>
   return
 }
+
+// -----
+
+// What is written before a sync point and read behind it is listed there: %kept, and the output %y. The site's own
+// destinations are not, nor what is dead by then (%early).
+rt.weight @w linear : tensor<4x4xf32> {
+  %0 = arith.constant dense<1.0> : tensor<4x4xf32>
+  rt.yield %0 : tensor<4x4xf32>
+}
+
+// CHECK-LABEL: func.func @caat_forward()
+// CHECK:         %[[Y:.*]] = rt.buffer 1
+// CHECK:         rt.linear @w ins(%{{.*}}) outs(%[[KEPT:.*]] : memref<?x4xf32>)
+// CHECK:         rt.sync_point "layers.0.mlp"
+// CHECK-SAME:      live(%[[KEPT]], %[[Y]] : memref<?x4xf32>, memref<?x4xf32>)
+func.func @caat_forward() {
+  %n = rt.dim "n"
+  %x = rt.buffer 0[%n] : memref<?x4xf32>
+  %y = rt.buffer 1[%n] : memref<?x4xf32>
+  %kept = memref.alloc(%n) : memref<?x4xf32>
+  %early = memref.alloc(%n) : memref<?x4xf32>
+  %base = memref.alloc(%n) : memref<?x4xf32>
+  %pending = memref.alloc(%n) : memref<?x4xf32>
+  %stream = memref.alloc(%n) : memref<?x4xf32>
+  rt.linear @w ins(%x : memref<?x4xf32>) outs(%kept : memref<?x4xf32>)
+  rt.linear @w ins(%x : memref<?x4xf32>) outs(%early : memref<?x4xf32>)
+  rt.linear @w ins(%early : memref<?x4xf32>) outs(%base : memref<?x4xf32>)
+  rt.linear @w ins(%early : memref<?x4xf32>) outs(%y : memref<?x4xf32>)
+  rt.sync_point "layers.0.mlp" partial(%kept : memref<?x4xf32>) outs(%stream, %base, %pending : memref<?x4xf32>, memref<?x4xf32>, memref<?x4xf32>) {starts_pending}
+  rt.linear @w accumulate ins(%kept : memref<?x4xf32>) outs(%y : memref<?x4xf32>)
+  rt.linear @w ins(%stream : memref<?x4xf32>) outs(%base : memref<?x4xf32>)
+  rt.linear @w ins(%base : memref<?x4xf32>) outs(%pending : memref<?x4xf32>)
+  return
+}

@@ -14,6 +14,10 @@ static cl::opt<int64_t> tp("tp", cl::desc("Number of ranks (default 1)"), cl::in
                            cl::cat(category));
 static cl::opt<std::string> plan("plan", cl::desc("Plan: what each sync point sends (default: everything)"),
                                  cl::value_desc("FILE.json"), cl::cat(category));
+static cl::opt<bool> switchable("switchable",
+                                cl::desc("Leave the policies of sync points to run time: caat-run score --plan, "
+                                         "caat-ablate"),
+                                cl::cat(category));
 static cl::opt<std::string>
     strategy("strategy",
              cl::desc("tp: activations are summed; rtp: the batch is divided and weights travel; "
@@ -96,11 +100,15 @@ int main(int argc, char **argv) {
   if (strategy == "rtp" && !plan.empty())
     return usage("--plan with --strategy=rtp: rotated weights leave no sums to rewrite");
 
+  if (switchable && (!plan.empty() || strategy != "tp"))
+    return usage("--switchable goes without --plan and --strategy: every site takes its policy at run time");
+
   caat::CompileOptions options;
   options.model = model;
   options.output = output;
   options.tp = tp;
   options.plan = plan;
+  options.switchable = switchable;
   options.strategy = strategy;
   options.tokens = tokens;
   options.link = *link;

@@ -129,6 +129,7 @@ void bench(const BenchOptions &options) {
   engineOptions.progress = std::ref(progress);
   auto begin = std::chrono::steady_clock::now();
   runtime::Engine engine(options.directory, engineOptions);
+  options.applyPlan(engine);
   double load = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   Json json = {{"tp", engine.size()}, {"threads_per_rank", options.threadsPerRank}, {"load_seconds", load}};
   json.update(measure(engine, options, progress));

@@ -20,11 +20,13 @@ struct Common {
   std::string directory;
   int threadsPerRank = 1;
   double timeout = 30;
-  std::string link;
+  std::string link, plan;
   bool json = false, quiet = false;
 
   void addTo(CLI::App &command);
   runtime::EngineOptions engineOptions() const;
+  /// Gives the sync points of a switchable program the policies of --plan, where it is given.
+  void applyPlan(runtime::Engine &engine) const;
 };
 
 /// Shows one line on stderr that is overwritten; where stderr is no terminal, a line every few seconds.

@@ -16,6 +16,7 @@ void Common::addTo(CLI::App &command) {
       ->check(CLI::Range(0.001, 1e6))
       ->capture_default_str();
   command.add_option("--link", link, "Make the ranks as slow as a link between machines: 10GB/s or 10GB/s,5us");
+  command.add_option("--plan", plan, "What each sync point sends; the program must be compiled with --switchable");
   command.add_flag("--json", json, "Print the result as JSON");
   command.add_flag("--quiet,-q", quiet, "No progress on stderr");
 }
@@ -27,6 +28,11 @@ runtime::EngineOptions Common::engineOptions() const {
   if (!link.empty())
     options.link = runtime::parseLink(link);
   return options;
+}
+
+void Common::applyPlan(runtime::Engine &engine) const {
+  if (!plan.empty())
+    engine.setPolicies(readPolicies(runtime::readPlan(plan), engine.manifest()));
 }
 
 Progress::Progress(bool quiet) : quiet(quiet), terminal(isatty(STDERR_FILENO)) {}

@@ -20,6 +20,7 @@ void generate(const GenerateOptions &options) {
   runtime::EngineOptions engineOptions = options.engineOptions();
   engineOptions.progress = std::ref(progress);
   runtime::Engine engine(options.directory, engineOptions);
+  options.applyPlan(engine);
   auto begin = std::chrono::steady_clock::now();
   runtime::Tensor result =
       runtime::generate(engine, prompt, {options.maxNewTokens, options.stopToken, std::ref(progress)});

@@ -21,6 +21,7 @@ void infer(const InferOptions &options) {
   runtime::EngineOptions engineOptions = options.engineOptions();
   engineOptions.progress = std::ref(progress);
   runtime::Engine engine(options.directory, engineOptions);
+  options.applyPlan(engine);
   progress("running");
   auto begin = std::chrono::steady_clock::now();
   runtime::TensorMap outputs = engine.infer(inputs);

@@ -17,6 +17,7 @@ void score(const ScoreOptions &options) {
   runtime::EngineOptions engineOptions = options.engineOptions();
   engineOptions.progress = std::ref(progress);
   runtime::Engine engine(options.directory, engineOptions);
+  options.applyPlan(engine);
   runtime::ScoreOptions task = options;
   task.progress = std::ref(progress);
   auto begin = std::chrono::steady_clock::now();

@@ -18,6 +18,7 @@ struct CompileOptions {
   std::string output;                    // directory, created where missing
   int64_t tp = 1;                        // number of ranks
   std::string plan;                      // file; empty: synchronise everything
+  bool switchable = false;               // the runtime reads the policies of sync points from a plan
   std::string strategy = "tp";           // tp, rtp, auto
   int64_t tokens = 1;                    // of a step, all rows together: what auto decides by
   cost::Link link{5e-6, 10e9};           // the same

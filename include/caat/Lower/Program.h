@@ -28,6 +28,7 @@ struct Program {
   llvm::SmallVector<mlir::func::FuncOp> kernels;
   llvm::SmallVector<rt::WeightOp> weights;
   llvm::SmallVector<tp::CollectiveOpInterface> collectives;
+  llvm::SmallVector<rt::SyncPointOp> sites; // whose policy is read at run time
   llvm::SetVector<mlir::StringAttr> messages;
   llvm::SetVector<mlir::StringAttr> rotations; // groups of weights that travel
 

@@ -20,6 +20,8 @@ struct SyncOptions {
   std::string plan;
   /// Number of ranks; 0 takes the mesh's.
   int64_t size = 0;
+  /// Leave the policies of all sites to run time; without a plan.
+  bool switchable = false;
 };
 
 /// onnx + tp after partitioning -> onnx + tp with the plan applied and replication verified. On modules.

@@ -78,6 +78,16 @@ def TPExpandSyncPoints : Pass<"tp-expand-sync-points", "::mlir::ModuleOp"> {
   let dependentDialects = ["::caat::onnx::ONNXDialect", "::caat::tp::TPDialect"];
 }
 
+def TPSwitchSyncPoints : Pass<"tp-switch-sync-points", "::mlir::func::FuncOp"> {
+  let summary = "leaves the policies of sync points to run time";
+  let description = [{
+    Marks every `tp.sync_point` as `switchable`, with what a policy must know of it: whether everything that is pending
+    is summed there (`flushes`), and why it may not be private (`not_private`). Takes the place of `tp-apply-plan` and
+    `tp-expand-sync-points`.
+  }];
+  let dependentDialects = ["::caat::tp::TPDialect"];
+}
+
 def TPVerifyReplication : Pass<"tp-verify-replication", "::mlir::func::FuncOp"> {
   let summary = "proves that what must be equal on all ranks is";
   let description = [{

@@ -42,3 +42,27 @@ func.func @parameter() {
   bufferization.materialize_in_destination %0 in restrict writable %y : (tensor<8xf32>, memref<8xf32>) -> ()
   return
 }
+
+// A site that begins a stream reads neither base nor pending: they are buffers of its own. The next one updates both in
+// place.
+// CHECK-LABEL: func.func @sync_points()
+func.func @sync_points() {
+  %n = rt.dim "n"
+  %x = rt.buffer 0[%n] : memref<?x4xf32>
+  %y = rt.buffer 1[%n] : memref<?x4xf32>
+  %t = bufferization.to_tensor %x restrict : memref<?x4xf32> to tensor<?x4xf32>
+  %e0 = tensor.empty(%n) : tensor<?x4xf32>
+  %e1 = tensor.empty(%n) : tensor<?x4xf32>
+  %e2 = tensor.empty(%n) : tensor<?x4xf32>
+  %e3 = tensor.empty(%n) : tensor<?x4xf32>
+  // CHECK-NOT: memref.copy
+  // CHECK: rt.sync_point "a" {{.*}} outs(%{{.*}}, %[[BASE:.*]], %[[PENDING:.*]] : memref
+  %0:3 = rt.sync_point "a" partial(%t : tensor<?x4xf32>) outs(%e0, %e1, %e2 : tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x4xf32>)
+      {starts_base, starts_pending} -> tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x4xf32>
+  // CHECK-NOT: memref.copy
+  // CHECK: rt.sync_point "b" {{.*}} outs(%{{.*}}, %[[BASE]], %[[PENDING]] : memref
+  %1:3 = rt.sync_point "b" partial(%0#0 : tensor<?x4xf32>) outs(%e3, %0#1, %0#2 : tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x4xf32>)
+      {flushes} -> tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x4xf32>
+  bufferization.materialize_in_destination %1#0 in restrict writable %y : (tensor<?x4xf32>, memref<?x4xf32>) -> ()
+  return
+}

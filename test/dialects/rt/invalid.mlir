@@ -226,3 +226,27 @@ func.func @f(%x: memref<2x4xf32>, %y: memref<2x4xf32>, %i: index) {
   rt.linear @w at %i ins(%x : memref<2x4xf32>) outs(%y : memref<2x4xf32>)
   return
 }
+
+// -----
+
+func.func @f(%m: memref<?x4xf32>) {
+  // expected-error@below {{has 2 destinations, not 3: stream, base, pending}}
+  rt.sync_point "a" partial(%m : memref<?x4xf32>) outs(%m, %m : memref<?x4xf32>, memref<?x4xf32>)
+  return
+}
+
+// -----
+
+func.func @f(%m: memref<?x4xf32>, %n: memref<?x8xf32>) {
+  // expected-error@below {{has a partial of 'memref<?x4xf32>' and a destination of 'memref<?x8xf32>'}}
+  rt.sync_point "a" partial(%m : memref<?x4xf32>) outs(%m, %n, %m : memref<?x4xf32>, memref<?x8xf32>, memref<?x4xf32>)
+  return
+}
+
+// -----
+
+func.func @f(%m: memref<4x?xf32>) {
+  // expected-error@below {{needs channels of known number in the last dimension, in f32}}
+  rt.sync_point "a" partial(%m : memref<4x?xf32>) outs(%m, %m, %m : memref<4x?xf32>, memref<4x?xf32>, memref<4x?xf32>)
+  return
+}

@@ -55,3 +55,15 @@ func.func @memrefs(%x: memref<?x4xf32>, %y: memref<?x8xf32>, %fits: i1) {
   } {mapping = [#rt.rows]}
   return
 }
+
+// CHECK-LABEL: func.func @sync_point(
+func.func @sync_point(%t: tensor<?x4xf32>, %b: tensor<4xf32>, %m: memref<?x4xf32>, %l: memref<8xi64>) {
+  // CHECK: rt.sync_point "layers.0.attn" partial(%{{.*}} : tensor<?x4xf32>) bias(%{{.*}} : tensor<4xf32>) input(%{{.*}} : tensor<?x4xf32>) outs({{.*}}) {flushes} -> tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x4xf32>
+  %0:3 = rt.sync_point "layers.0.attn" partial(%t : tensor<?x4xf32>) bias(%b : tensor<4xf32>) input(%t : tensor<?x4xf32>)
+      outs(%t, %t, %t : tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x4xf32>) {flushes}
+      -> tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x4xf32>
+  // CHECK: rt.sync_point "layers.0.mlp" partial(%{{.*}} : memref<?x4xf32>) outs({{.*}}) live(%{{.*}} : memref<8xi64>) {starts_base, starts_pending}{{$}}
+  rt.sync_point "layers.0.mlp" partial(%m : memref<?x4xf32>)
+      outs(%m, %m, %m : memref<?x4xf32>, memref<?x4xf32>, memref<?x4xf32>) live(%l : memref<8xi64>) {starts_base, starts_pending}
+  return
+}

@@ -5,6 +5,7 @@
 
 #include "caat/runtime/Profile.h"
 #include "caat/runtime/Program.h"
+#include "caat/runtime/Sites.h"
 #include <chrono>
 #include <functional>
 
@@ -43,8 +44,13 @@ public:
   /// Feeds the next tokens [batch, n] i64: fills input_ids, attention_mask, position_ids and cache_position. A program
   /// without caches runs the whole sequence again. Outputs stay with the ranks: `then`, where given, runs on each
   /// rank's thread right after the program.
-  void step(const Tensor &tokens, const std::function<void(Rank &)> &then = {});
+  /// A switchable program may run in part: `range`.
+  void step(const Tensor &tokens, const std::function<void(Rank &)> &then = {}, const SiteRange &range = {});
   int64_t past() const { return past_; }
+
+  /// What each site of a switchable program does from the next run on; empty: full everywhere. Throws Error (Input)
+  /// where a site cannot do what its policy says.
+  void setPolicies(Policies policies);
 
   /// Calls `work` on every rank's thread and waits. The first error is thrown; afterwards the engine can be used again.
   void onRanks(const std::function<void(Rank &)> &work);

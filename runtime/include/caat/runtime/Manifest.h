@@ -60,6 +60,17 @@ struct CollectiveSpec {
   ShapeExpr count;
 };
 
+/// A sync point whose policy is read at run time.
+struct SiteSpec {
+  std::string name;
+  int64_t channels = 0;
+  int64_t input = 0;                     // columns of the module's normalised input, 0 where there is none
+  bool startsBase = false;               // the sum is no addition to a stream
+  bool startsPending = false;            // nothing can be pending from an earlier site
+  bool flushes = false;                  // what is read behind it is equal on all ranks
+  std::string notDeferrable, notPrivate; // why a policy is not possible; empty where it is
+};
+
 struct Manifest {
   int tp = 1;
   std::string strategy, device, features, code; // features: "+avx512f,..." that the code needs
@@ -72,6 +83,7 @@ struct Manifest {
   std::vector<ParameterSpec> parameters;
   std::vector<std::string> kernels, messages;
   std::vector<CollectiveSpec> collectives;
+  std::vector<SiteSpec> sites; // of a switchable program, in the order of the graph
   std::string digest;
   std::optional<int64_t> vocabulary, maxLength;
 

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "SiteRunner.h"
+#include "../cpu/Linear.h"
+#include "Multiversion.h"
+#include "caat/runtime/Error.h"
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+namespace caat::runtime {
+
+/// The arguments of the entry point, [rows, channels] each unless said otherwise.
+struct SiteRunner::Arrays {
+  float *stream, *base, *pending;
+  const float *partial, *bias, *input; // bias [channels] or null; input [rows, inputs] or null
+  int64_t rows, channels, inputs;
+  void *const *live;
+  const int64_t *liveBytes;
+  int64_t numLive;
+
+  size_t count() const { return static_cast<size_t>(rows * channels); }
+};
+
+namespace {
+
+CAAT_WIDEST void addTo(float *to, const float *from, size_t count) {
+  for (size_t i = 0; i < count; ++i)
+    to[i] += from[i];
+}
+
+/// to[r, c] += from[c]
+CAAT_WIDEST void addRow(float *to, const float *from, int64_t rows, int64_t channels) {
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < channels; ++c)
+      to[r * channels + c] += from[c];
+}
+
+/// to[r, c] = base + a[c] * pending + b[c]
+CAAT_WIDEST void estimate(float *to, const float *base, const float *pending, const float *a, const float *b,
+                          int64_t rows, int64_t channels) {
+  for (int64_t r = 0; r < rows; ++r, to += channels, base += channels, pending += channels)
+    for (int64_t c = 0; c < channels; ++c)
+      to[c] = base[c] + a[c] * pending[c] + b[c];
+}
+
+CAAT_WIDEST void addBoth(float *to, const float *x, const float *y, size_t count) {
+  for (size_t i = 0; i < count; ++i)
+    to[i] = x[i] + y[i];
+}
+
+std::vector<float> copyOf(const float *data, size_t count) {
+  if (!data || std::all_of(data, data + count, [](float x) { return x == 0; }))
+    return {};
+  return {data, data + count};
+}
+
+void putBack(float *to, const std::vector<float> &from, size_t count) {
+  if (from.empty())
+    std::fill_n(to, count, 0.0f);
+  else
+    std::copy(from.begin(), from.end(), to);
+}
+
+} // namespace
+
+size_t Snapshot::bytes() const {
+  size_t total = 0;
+  for (const RankSnapshot &rank : ranks) {
+    total += (rank.base.size() + rank.pending.size() + rank.partial.size() + rank.input.size()) * sizeof(float);
+    for (const auto &live : rank.live)
+      total += live.size();
+  }
+  return total;
+}
+
+SiteRunner::SiteRunner(const Manifest &manifest, Communicator &communicator)
+    : stats(manifest.sites.size()), manifest(manifest), communicator(communicator) {
+  for (const SiteSpec &site : manifest.sites)
+    flushNames.push_back(site.name + ".flush");
+}
+
+void SiteRunner::begin(const SiteRange &newRange) {
+  range = newRange;
+  skipping = range.from != nullptr;
+}
+
+void SiteRunner::run(size_t site, void *const *buffers, const int64_t *sizes, int64_t live) {
+  if (site >= manifest.sites.size())
+    failRun("the code calls sync point ", site, ", the manifest has ", manifest.sites.size());
+  bool resumes = range.from && range.from->site == site, stops = range.stopAt == site;
+  if (skipping && !resumes)
+    return;
+  auto array = [&](int i) { return static_cast<float *>(buffers[i]); };
+  Arrays arrays{array(0), array(1), array(2), array(3), array(4), array(5), sizes[0], manifest.sites[site].channels,
+                sizes[1], buffers + 6, sizes + 2, live};
+  if (resumes) {
+    restore(arrays);
+    skipping = false;
+  }
+  if (stops) {
+    save(site, arrays);
+    skipping = true;
+  } else {
+    apply(site, arrays);
+  }
+}
+
+void SiteRunner::save(size_t site, const Arrays &arrays) {
+  const SiteSpec &spec = manifest.sites[site];
+  if (!range.into)
+    return;
+  if (communicator.rank() == 0) {
+    range.into->site = site;
+    range.into->rows = arrays.rows;
+    range.into->channels = arrays.channels;
+    range.into->inputs = arrays.inputs;
+  }
+  RankSnapshot &mine = range.into->ranks[static_cast<size_t>(communicator.rank())];
+  mine.base = copyOf(spec.startsBase ? nullptr : arrays.base, arrays.count());
+  mine.pending = copyOf(spec.startsPending ? nullptr : arrays.pending, arrays.count());
+  mine.partial = copyOf(arrays.partial, arrays.count());
+  mine.input = copyOf(arrays.input, static_cast<size_t>(arrays.rows * arrays.inputs));
+  mine.live.resize(static_cast<size_t>(arrays.numLive));
+  for (size_t i = 0; i < mine.live.size(); ++i) {
+    auto *data = static_cast<const std::byte *>(arrays.live[i]);
+    mine.live[i].assign(data, data + arrays.liveBytes[i]);
+  }
+}
+
+void SiteRunner::restore(const Arrays &arrays) {
+  const RankSnapshot &mine = range.from->ranks[static_cast<size_t>(communicator.rank())];
+  if (range.from->rows != arrays.rows || mine.live.size() != static_cast<size_t>(arrays.numLive))
+    failRun("a snapshot of ", range.from->rows, " rows cannot go on in a run of ", arrays.rows);
+  putBack(arrays.base, mine.base, arrays.count());
+  putBack(arrays.pending, mine.pending, arrays.count());
+  putBack(const_cast<float *>(arrays.partial), mine.partial, arrays.count()); // the program's own memory
+  if (arrays.input)
+    putBack(const_cast<float *>(arrays.input), mine.input, static_cast<size_t>(arrays.rows * arrays.inputs));
+  for (size_t i = 0; i < mine.live.size(); ++i) {
+    if (mine.live[i].size() != static_cast<size_t>(arrays.liveBytes[i]))
+      failRun("a snapshot holds ", mine.live[i].size(), " bytes of a buffer of ", arrays.liveBytes[i]);
+    std::memcpy(arrays.live[i], mine.live[i].data(), mine.live[i].size());
+  }
+}
+
+void SiteRunner::exchange(size_t site, const std::string &name, float *data, int64_t count) {
+  if (communicator.size() == 1)
+    return;
+  CollectiveStats &counted = stats[site];
+  auto before = std::chrono::steady_clock::now();
+  // Numbered apart from the manifest's collectives and from rotations.
+  CollectiveCall call{-1'000'000 - static_cast<int64_t>(site), name.c_str(), CollectiveKind::AllReduce, DType::F32,
+                      count, 0};
+  communicator.allReduce(call, data);
+  counted.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();
+  ++counted.calls;
+  counted.bytes += count * static_cast<int64_t>(sizeof(float));
+}
+
+/// What the site's policy says, with t = pending + partial, as tp-expand-sync-points has it:
+/// - full:     base + (all_reduce(t) + bias), nothing pending;
+/// - deferred: the shared channels of base get all_reduce(t) + bias, the others bias; t stays pending in the others;
+/// - private:  the shared channels as above, the others get scale * (partial + bias); what was pending there stays.
+void SiteRunner::apply(size_t site, const Arrays &x) {
+  static const SitePolicy fullPolicy;
+  const SiteSpec &spec = manifest.sites[site];
+  const SitePolicy &policy = policies && !policies->empty() ? *(*policies)[site] : fullPolicy;
+  bool all = policy.full || static_cast<int64_t>(policy.shared.size()) == x.channels || communicator.size() == 1;
+  if (spec.startsBase)
+    std::fill_n(x.base, x.count(), 0.0f);
+  if (spec.startsPending)
+    std::fill_n(x.pending, x.count(), 0.0f);
+  // What has to be summed at once anyway is not deferred.
+  if (all || (spec.flushes && !policy.isPrivate))
+    return reduceAll(site, x);
+  packed.resize(static_cast<size_t>(x.rows) * policy.shared.size());
+  if (policy.isPrivate)
+    keepPrivate(site, x, policy);
+  else
+    defer(site, x, policy);
+  if (spec.flushes)
+    flush(flushNames[site], site, x);
+  else
+    writeStream(x, policy);
+}
+
+void SiteRunner::reduceAll(size_t site, const Arrays &x) {
+  addTo(x.pending, x.partial, x.count());
+  if (x.bias)
+    addRow(x.base, x.bias, x.rows, x.channels);
+  flush(manifest.sites[site].name, site, x);
+}
+
+/// Everything pending is summed into base, and read there.
+void SiteRunner::flush(const std::string &name, size_t site, const Arrays &x) {
+  exchange(site, name, x.pending, static_cast<int64_t>(x.count()));
+  addTo(x.base, x.pending, x.count());
+  std::fill_n(x.pending, x.count(), 0.0f);
+  std::copy_n(x.base, x.count(), x.stream);
+}
+
+void SiteRunner::defer(size_t site, const Arrays &x, const SitePolicy &policy) {
+  addTo(x.pending, x.partial, x.count());
+  if (x.bias)
+    addRow(x.base, x.bias, x.rows, x.channels);
+  if (policy.shared.empty())
+    return;
+  float *wire = packed.data();
+  for (const float *row = x.pending, *end = row + x.count(); row != end; row += x.channels)
+    for (int64_t channel : policy.shared)
+      *wire++ = row[channel];
+  exchange(site, manifest.sites[site].name, packed.data(), static_cast<int64_t>(packed.size()));
+  wire = packed.data();
+  for (size_t row = 0; row != x.count(); row += static_cast<size_t>(x.channels))
+    for (int64_t channel : policy.shared) {
+      x.base[row + static_cast<size_t>(channel)] += *wire++;
+      x.pending[row + static_cast<size_t>(channel)] = 0;
+    }
+}
+
+void SiteRunner::keepPrivate(size_t site, const Arrays &x, const SitePolicy &policy) {
+  float *wire = packed.data();
+  for (size_t row = 0; row != x.count(); row += static_cast<size_t>(x.channels))
+    for (int64_t channel : policy.shared)
+      *wire++ = x.pending[row + static_cast<size_t>(channel)] + x.partial[row + static_cast<size_t>(channel)];
+  if (!policy.shared.empty())
+    exchange(site, manifest.sites[site].name, packed.data(), static_cast<int64_t>(packed.size()));
+  std::vector<float> scales(static_cast<size_t>(x.channels), policy.scale); // of this rank's own part
+  for (int64_t channel : policy.shared)
+    scales[static_cast<size_t>(channel)] = 0;
+  wire = packed.data();
+  for (size_t row = 0; row != x.count(); row += static_cast<size_t>(x.channels)) {
+    for (size_t c = 0; c < scales.size(); ++c)
+      x.base[row + c] += scales[c] * (x.partial[row + c] + (x.bias ? x.bias[c] : 0.0f));
+    for (int64_t channel : policy.shared) {
+      auto c = static_cast<size_t>(channel);
+      x.base[row + c] += *wire++ + (x.bias ? x.bias[c] : 0.0f);
+      x.pending[row + c] = 0;
+    }
+  }
+}
+
+void SiteRunner::writeStream(const Arrays &x, const SitePolicy &policy) {
+  if (!policy.estimate) {
+    addBoth(x.stream, x.base, x.pending, x.count());
+    return;
+  }
+  const SiteEstimate &guess = *policy.estimate;
+  auto rank = static_cast<size_t>(communicator.rank()), row = rank * static_cast<size_t>(x.channels);
+  estimate(x.stream, x.base, x.pending, guess.a.data() + row, guess.b.data() + row, x.rows, x.channels);
+  if (guess.inner > 0)
+    addSmallRank(x, guess);
+}
+
+/// stream += U (V f), with f from what is pending, the module's input, or both.
+void SiteRunner::addSmallRank(const Arrays &x, const SiteEstimate &guess) {
+  int64_t inner = guess.inner, features = guess.getFeatures(x.channels);
+  auto rank = static_cast<size_t>(communicator.rank());
+  const float *u = guess.u.data() + rank * static_cast<size_t>(x.channels * inner);
+  const float *v = guess.v.data() + rank * static_cast<size_t>(inner * features);
+  hidden.resize(static_cast<size_t>(x.rows * inner));
+  auto *z = hidden.data();
+  auto product = [&](const float *f, int64_t columns, int64_t first, float beta) {
+    runMatMul({DType::F32, 1, x.rows, inner, columns, f, 0, columns, 1, v + first, 0, 1, features, z, 0, inner, 1, beta});
+  };
+  bool pending = guess.feature != SiteEstimate::Feature::Input;
+  if (pending)
+    product(x.pending, x.channels, 0, 0);
+  if (guess.feature != SiteEstimate::Feature::Pending)
+    product(x.input, x.inputs, pending ? x.channels : 0, pending ? 1.0f : 0.0f);
+  runMatMul({DType::F32, 1, x.rows, x.channels, inner, z, 0, inner, 1, u, 0, 1, inner, x.stream, 0, x.channels, 1, 1});
+}
+
+} // namespace caat::runtime

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// What a rank does at the sync points of a switchable program.
+#ifndef CAAT_RUNTIME_CORE_SITERUNNER_H
+#define CAAT_RUNTIME_CORE_SITERUNNER_H
+
+#include "caat/runtime/Communicator.h"
+#include "caat/runtime/Sites.h"
+#include <memory>
+#include <string>
+
+namespace caat::runtime {
+
+/// Throws Error (Input) where a site cannot do what its policy says.
+void checkPolicy(const SitePolicy &policy, const SiteSpec &site, int ranks);
+
+class SiteRunner {
+public:
+  SiteRunner(const Manifest &manifest, Communicator &communicator);
+
+  void setPolicies(std::shared_ptr<const Policies> policies) { this->policies = std::move(policies); }
+
+  /// Before a run. Snapshots have room for every rank already.
+  void begin(const SiteRange &range);
+  /// True where the program passes over code that is not in the range: nothing is to be done.
+  bool isSkipping() const { return skipping; }
+  /// The entry point sync_point.
+  void run(size_t site, void *const *buffers, const int64_t *sizes, int64_t live);
+
+  /// By site: what its exchanges took; flushes count with their site.
+  std::vector<CollectiveStats> stats;
+
+private:
+  struct Arrays;
+  void save(size_t site, const Arrays &arrays);
+  void restore(const Arrays &arrays);
+  void apply(size_t site, const Arrays &arrays);
+  void reduceAll(size_t site, const Arrays &arrays);
+  void defer(size_t site, const Arrays &arrays, const SitePolicy &policy);
+  void keepPrivate(size_t site, const Arrays &arrays, const SitePolicy &policy);
+  void flush(const std::string &name, size_t site, const Arrays &arrays);
+  void exchange(size_t site, const std::string &name, float *data, int64_t count);
+  void writeStream(const Arrays &arrays, const SitePolicy &policy);
+  void addSmallRank(const Arrays &arrays, const SiteEstimate &estimate);
+
+  const Manifest &manifest;
+  Communicator &communicator;
+  std::vector<std::string> flushNames;
+  std::shared_ptr<const Policies> policies;
+  SiteRange range;
+  bool skipping = false;
+  std::vector<float> packed; // the channels on the wire
+  std::vector<float> hidden; // of an estimate of small rank
+};
+
+} // namespace caat::runtime
+
+#endif
