@@ -11,9 +11,9 @@ namespace caat::runtime {
 /// A rank's share of the reference: exp(logit - maximum of the share) of every element, by predicted token.
 struct Judge::Slice {
   std::vector<float> weights;
-  int64_t width = 0;              // elements of a token
-  std::vector<double> scales;     // exp(that maximum - log of the sum over all ranks)
-  std::vector<double> means;      // the distribution's mean of the logits in this share
+  int64_t width = 0;               // elements of a token
+  std::vector<double> scales;      // exp(that maximum - log of the sum over all ranks)
+  std::vector<double> means;       // the distribution's mean of the logits in this share
   std::vector<double> normalizers; // log of the sum over all ranks
   std::vector<int64_t> best;       // the most likely token
 };

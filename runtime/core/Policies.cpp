@@ -62,8 +62,8 @@ Policies readPolicies(const Plan &plan, const Manifest &manifest) {
     if (std::none_of(manifest.sites.begin(), manifest.sites.end(),
                      [&, &name = name](const SiteSpec &site) { return site.name == name; }))
       failInput(plan.file, ": ", entry.path, ": there is no such site; the program has ", manifest.sites.size(),
-                manifest.sites.empty() ? "" : " from " + manifest.sites.front().name + " to " +
-                                                  manifest.sites.back().name);
+                manifest.sites.empty() ? ""
+                                       : " from " + manifest.sites.front().name + " to " + manifest.sites.back().name);
   Policies policies;
   for (const SiteSpec &site : manifest.sites)
     policies.push_back(readPolicy(plan, plan.lookup(site.name), site, manifest.tp));

@@ -91,7 +91,7 @@ void SiteRunner::run(size_t site, void *const *buffers, const int64_t *sizes, in
   if (skipping && !resumes)
     return;
   auto array = [&](int i) { return static_cast<float *>(buffers[i]); };
-  Arrays arrays{array(0), array(1), array(2), array(3), array(4), array(5), sizes[0], manifest.sites[site].channels,
+  Arrays arrays{array(0), array(1),    array(2),  array(3), array(4), array(5), sizes[0], manifest.sites[site].channels,
                 sizes[1], buffers + 6, sizes + 2, live};
   if (resumes) {
     restore(arrays);
@@ -149,8 +149,8 @@ void SiteRunner::exchange(size_t site, const std::string &name, float *data, int
   CollectiveStats &counted = stats[site];
   auto before = std::chrono::steady_clock::now();
   // Numbered apart from the manifest's collectives and from rotations.
-  CollectiveCall call{-1'000'000 - static_cast<int64_t>(site), name.c_str(), CollectiveKind::AllReduce, DType::F32,
-                      count, 0};
+  CollectiveCall call{
+      -1'000'000 - static_cast<int64_t>(site), name.c_str(), CollectiveKind::AllReduce, DType::F32, count, 0};
   communicator.allReduce(call, data);
   counted.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();
   ++counted.calls;
@@ -261,7 +261,8 @@ void SiteRunner::addSmallRank(const Arrays &x, const SiteEstimate &guess) {
   hidden.resize(static_cast<size_t>(x.rows * inner));
   auto *z = hidden.data();
   auto product = [&](const float *f, int64_t columns, int64_t first, float beta) {
-    runMatMul({DType::F32, 1, x.rows, inner, columns, f, 0, columns, 1, v + first, 0, 1, features, z, 0, inner, 1, beta});
+    runMatMul(
+        {DType::F32, 1, x.rows, inner, columns, f, 0, columns, 1, v + first, 0, 1, features, z, 0, inner, 1, beta});
   };
   bool pending = guess.feature != SiteEstimate::Feature::Input;
   if (pending)

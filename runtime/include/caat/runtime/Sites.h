@@ -39,9 +39,9 @@ struct Snapshot {
 
 /// The part of a run: from where to where. By default all of it.
 struct SiteRange {
-  const Snapshot *from = nullptr;   // begins at its site, with what it holds
+  const Snapshot *from = nullptr;    // begins at its site, with what it holds
   std::optional<size_t> stopAt = {}; // ends at the entry of this site; outputs then mean nothing
-  Snapshot *into = nullptr;         // taken where the run stops
+  Snapshot *into = nullptr;          // taken where the run stops
 };
 
 } // namespace caat::runtime

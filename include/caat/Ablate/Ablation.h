@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Which sites need to synchronise: the whole of an ablation, on one switchable program.
+#ifndef CAAT_ABLATE_ABLATION_H
+#define CAAT_ABLATE_ABLATION_H
+
+#include "caat/Ablate/Fit.h"
+#include "caat/Ablate/Search.h"
+
+namespace caat::ablate {
+
+struct Options {
+  std::string program; // directory of the switchable artifact
+  std::string model;   // its file, for messages and reports
+  std::string tokens;  // i64 .npy
+  std::string output;  // directory for results
+  int64_t length = 512;
+  // Windows that sites are measured on, that orders and estimates are fitted on, and that plans are tested on: three
+  // stretches of the text, one behind the other in the order test, search, fit.
+  int64_t samples = 8, fitSamples = 8, testSamples = 8;
+  int64_t batch = 0; // windows run together; 0: as many as fit 1 GB of logits
+  Budget budget;
+  cost::Link link{5e-6, 10e9};
+  std::string linkText = "10GB/s,5us";
+  int64_t stepTokens = 512; // of the workload that time is reckoned for
+  int threadsPerRank = 1;
+  std::vector<double> thresholds; // tau1 and tau2, added loss; empty: proposed from the figures
+  size_t rounds = 12;             // of refinement
+  std::string command;            // how it was called, for the report
+  /// A line that says what is done and how long it will take.
+  std::function<void(const std::string &)> progress;
+};
+
+/// One site's figure for one choice, everything else exact.
+struct Sensitivity {
+  size_t site;
+  Choice choice;
+  Measure measure;
+};
+
+/// A step of an order in which sites are given up one after another.
+struct OrderStep {
+  size_t site;
+  double value;    // loss added by this step
+  Measure measure; // of all given up so far
+};
+
+struct NamedPlan {
+  std::string family, label; // "search", "spd", "caat", "exact"
+  Candidate plan;            // measured on the text that nothing was fitted to or chosen by
+  runtime::Policies policies;
+  bool isChosen = false, isFrontier = false;
+};
+
+struct Result {
+  Measure exactSearch, exactTest;
+  PlanCost exactCost;
+  Workload workload;
+  double evaluationSeconds = 0;            // of the exact program over the search text
+  double sweepSeconds = 0, sweepRatio = 0; // of all single sites: in seconds, and in sites passed a site and evaluation
+  std::vector<Sensitivity> sensitivity;
+  std::vector<OrderStep> algorithm1, greedy;
+  double tau1 = 0, tau2 = 0;
+  std::string tauReason;
+  std::vector<NamedPlan> plans;
+  std::vector<std::string> warnings;
+  size_t measured = 0; // plans, in all
+};
+
+/// Runs the ablation and writes sensitivity.json, frontier.csv, plan.json (+ .safetensors), report.json to the output;
+/// goes on where an earlier run stopped. Throws Error.
+Result ablate(const Options &options);
+
+/// As JSON, in the form that docs/ablation.md gives.
+std::string reportJson(const Options &options, const Result &result, const runtime::Manifest &manifest);
+void writeResults(const Options &options, const Result &result, const runtime::Manifest &manifest);
+
+/// layers.7.attn -> 7 and attn; -1 and the name where it has another form.
+std::pair<int64_t, std::string> splitName(const std::string &site);
+
+} // namespace caat::ablate
+
+#endif

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// What a plan sends and how long a step takes with it.
+#ifndef CAAT_ABLATE_PLANCOST_H
+#define CAAT_ABLATE_PLANCOST_H
+
+#include "caat/Ablate/Choice.h"
+#include "caat/Cost/Link.h"
+
+namespace caat::ablate {
+
+/// What is sent in a step, beside what all plans have in common.
+struct PlanCost {
+  int64_t syncs = 0;        // sites that exchange anything
+  double bytesPerToken = 0; // that each rank gives to the sums of sites
+  double seconds = 0;       // of a step: products and kernels as measured, then the sums over the link
+};
+
+/// A step of the workload.
+struct Workload {
+  int64_t tokens = 512;
+  double computeSeconds = 0; // of a rank, without any waiting
+};
+
+class CostModel {
+public:
+  /// `elementBytes`: of a channel that travels unrounded, 2 for bf16.
+  CostModel(const runtime::Manifest &manifest, cost::Link link, Workload workload, double elementBytes = 2)
+      : manifest(manifest), link(link), workload(workload), elementBytes(elementBytes) {}
+
+  double bytesPerToken(size_t site, const Choice &choice) const;
+  /// Of the site's sum over the link, the fastest way for its size.
+  double seconds(size_t site, const Choice &choice) const { return seconds(bytesPerToken(site, choice), link); }
+  PlanCost of(const Choices &choices) const { return of(choices, link); }
+  /// The same over another link.
+  PlanCost of(const Choices &choices, const cost::Link &other) const;
+
+private:
+  double seconds(double bytesPerToken, const cost::Link &over) const;
+
+  const runtime::Manifest &manifest;
+  cost::Link link;
+  Workload workload;
+  double elementBytes;
+};
+
+} // namespace caat::ablate
+
+#endif

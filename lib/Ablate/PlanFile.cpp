@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "caat/Ablate/PlanFile.h"
+#include "caat/runtime/Error.h"
+#include "caat/runtime/SafeTensors.h"
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+namespace caat::ablate {
+
+using Json = nlohmann::ordered_json;
+
+/// A complete order: the reduced channels, then the others as they are numbered.
+static std::vector<int64_t> completed(const std::vector<int64_t> &shared, int64_t channels) {
+  std::vector<int64_t> order = shared;
+  std::vector<bool> isShared(static_cast<size_t>(channels));
+  for (int64_t channel : shared)
+    isShared[static_cast<size_t>(channel)] = true;
+  for (int64_t channel = 0; channel < channels; ++channel)
+    if (!isShared[static_cast<size_t>(channel)])
+      order.push_back(channel);
+  return order;
+}
+
+void writePlan(const runtime::Policies &policies, const runtime::Manifest &manifest, const std::string &folder,
+               const std::string &name) {
+  Json sites = Json::object();
+  runtime::TensorMap estimates;
+  int64_t ranks = manifest.tp;
+  for (size_t i = 0; i < policies.size(); ++i) {
+    const runtime::SitePolicy &policy = *policies[i];
+    const runtime::SiteSpec &site = manifest.sites[i];
+    auto width = static_cast<int64_t>(policy.shared.size());
+    if (policy.full || width == site.channels)
+      continue;
+    Json entry;
+    entry["sync"] = "partial";
+    // A share that truncates to the right number of channels.
+    entry["shared"] = width == 0 ? 0.0 : (static_cast<double>(width) + 0.5) / static_cast<double>(site.channels);
+    entry["rest"] = policy.isPrivate ? "private" : "deferred";
+    if (policy.isPrivate)
+      entry["scale"] = policy.scale;
+    if (width > 0)
+      entry["order"] = completed(policy.shared, site.channels);
+    if (policy.estimate) {
+      entry["estimate"] = name + ".safetensors";
+      for (auto [suffix, values] : {std::pair{".a", &policy.estimate->a}, {".b", &policy.estimate->b}}) {
+        runtime::Tensor tensor(runtime::DType::F32, {ranks, site.channels});
+        std::copy(values->begin(), values->end(), tensor.as<float>());
+        estimates.emplace(site.name + suffix, tensor);
+      }
+    }
+    if (width == 0 && !policy.isPrivate && !policy.estimate)
+      entry = {{"sync", "drop"}};
+    sites[site.name] = std::move(entry);
+  }
+  Json plan = {{"version", 1}, {"tp", ranks}, {"default", {{"sync", "full"}}}, {"sites", std::move(sites)}};
+  std::string path = folder + "/" + name + ".json";
+  if (!estimates.empty())
+    runtime::writeSafeTensors(folder + "/" + name + ".safetensors", estimates);
+  std::ofstream file(path);
+  file << plan.dump(1) << '\n';
+  file.close();
+  if (!file)
+    runtime::failRun(path, ": cannot be written");
+}
+
+} // namespace caat::ablate

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// What an ablation leaves behind.
+#include "caat/Ablate/Ablation.h"
+#include "caat/Ablate/PlanFile.h"
+#include "caat/runtime/Error.h"
+#include <algorithm>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+namespace caat::ablate {
+
+using Json = nlohmann::ordered_json;
+
+namespace {
+
+Json figures(const Measure &measure) {
+  return {{"perplexity", measure.perplexity()},
+          {"ratio", measure.ratio()},
+          {"added", measure.added},
+          {"added_error", measure.addedError},
+          {"kl", measure.kl},
+          {"kl_error", measure.klError},
+          {"kl99", measure.kl99},
+          {"agree", measure.agree},
+          {"tokens", measure.tokens}};
+}
+
+void append(Json &to, const Json &more) {
+  for (const auto &[key, value] : more.items())
+    to[key] = value;
+}
+
+/// ISB, SB, ESB: insensitive, sensitive, extremely sensitive block.
+std::string classOf(double loss, const Result &result) {
+  return loss <= result.tau1 ? "ISB" : loss <= result.tau2 ? "SB" : "ESB";
+}
+
+Json sitesJson(const Result &result, const runtime::Manifest &manifest) {
+  std::vector<double> dropped(manifest.sites.size(), -1);
+  for (const Sensitivity &figure : result.sensitivity)
+    if (figure.choice == Choice::drop())
+      dropped[figure.site] = figure.measure.kl;
+  Json sites = Json::array();
+  for (size_t i = 0; i < manifest.sites.size(); ++i) {
+    const runtime::SiteSpec &site = manifest.sites[i];
+    auto [layer, kind] = splitName(site.name);
+    std::string reason = !site.notDeferrable.empty() ? site.notDeferrable
+                         : site.flushes              ? "everything pending is summed here: there is nothing to gain"
+                                                     : "";
+    Json entry = {
+        {"name", site.name}, {"layer", layer}, {"kind", kind}, {"deferrable", reason.empty()}, {"reason", reason}};
+    if (dropped[i] >= 0 && result.tau1 > 0)
+      entry["class"] = classOf(dropped[i], result);
+    sites.push_back(std::move(entry));
+  }
+  return sites;
+}
+
+Json sensitivityJson(const Result &result, const runtime::Manifest &manifest) {
+  Json list = Json::array();
+  for (const Sensitivity &figure : result.sensitivity) {
+    Json entry = {{"site", manifest.sites[figure.site].name}, {"choice", figure.choice.text()}};
+    append(entry, figures(figure.measure));
+    list.push_back(std::move(entry));
+  }
+  return list;
+}
+
+Json orderJson(const std::vector<OrderStep> &steps, const runtime::Manifest &manifest) {
+  Json list = Json::array();
+  for (const OrderStep &step : steps)
+    list.push_back(
+        {{"site", manifest.sites[step.site].name}, {"value", step.value}, {"perplexity", step.measure.perplexity()}});
+  return list;
+}
+
+Json ordersJson(const Result &result, const runtime::Manifest &manifest) {
+  Json orders;
+  std::vector<const Sensitivity *> alone;
+  for (const Sensitivity &figure : result.sensitivity)
+    if (figure.choice == Choice::drop())
+      alone.push_back(&figure);
+  std::sort(alone.begin(), alone.end(),
+            [](auto *a, auto *b) { return std::tie(a->measure.added, a->site) < std::tie(b->measure.added, b->site); });
+  orders["leave_one_out"] = Json::array();
+  for (const Sensitivity *figure : alone)
+    orders["leave_one_out"].push_back({{"site", manifest.sites[figure->site].name}, {"value", figure->measure.added}});
+  orders["algorithm1"] = orderJson(result.algorithm1, manifest);
+  if (!result.greedy.empty())
+    orders["greedy"] = orderJson(result.greedy, manifest);
+  return orders;
+}
+
+Json plansJson(const Result &result, const runtime::Manifest &manifest) {
+  Json list = Json::array();
+  std::map<std::string, int> numbers;
+  for (const NamedPlan &named : result.plans) {
+    Json entry = {{"id", named.family + "-" + std::to_string(++numbers[named.family])},
+                  {"family", named.family},
+                  {"label", named.label},
+                  {"words", describe(named.plan.choices, manifest)}};
+    append(entry, figures(named.plan.measure));
+    append(entry, {{"bytes_per_token", named.plan.cost.bytesPerToken},
+                   {"bytes_share", named.plan.cost.bytesPerToken / result.exactCost.bytesPerToken},
+                   {"syncs", named.plan.cost.syncs},
+                   {"seconds", named.plan.cost.seconds},
+                   {"chosen", named.isChosen},
+                   {"frontier", named.isFrontier}});
+    list.push_back(std::move(entry));
+  }
+  return list;
+}
+
+void write(const std::string &path, const std::string &text) {
+  std::ofstream file(path);
+  file << text;
+  file.close();
+  if (!file)
+    runtime::failRun(path, ": cannot be written");
+}
+
+} // namespace
+
+static Json report(const Options &options, const Result &result, const runtime::Manifest &manifest) {
+  int64_t layers = 0;
+  for (const runtime::SiteSpec &site : manifest.sites)
+    layers = std::max(layers, splitName(site.name).first + 1);
+  Json json = {{"version", 1}};
+  json["model"] = {{"file", options.model},
+                   {"sites", manifest.sites.size()},
+                   {"layers", layers},
+                   {"channels", manifest.sites.front().channels}};
+  json["tp"] = manifest.tp;
+  json["text"] = {{"file", options.tokens},
+                  {"length", options.length},
+                  {"samples", options.samples},
+                  {"fit_samples", options.fitSamples},
+                  {"test_samples", options.testSamples}};
+  json["exact"] = {{"perplexity", result.exactTest.perplexity()},
+                   {"nll", result.exactTest.nll},
+                   {"nll_error", result.exactTest.nllError},
+                   {"tokens", result.exactTest.tokens},
+                   {"bytes_per_token", result.exactCost.bytesPerToken},
+                   {"syncs", result.exactCost.syncs},
+                   {"seconds", result.exactCost.seconds}};
+  json["link"] = {{"text", options.linkText}, {"bandwidth", options.link.bandwidth}, {"latency", options.link.latency}};
+  json["workload"] = {{"tokens", result.workload.tokens},
+                      {"text", "a step of " + std::to_string(result.workload.tokens) + " tokens"},
+                      {"compute_seconds", result.workload.computeSeconds}};
+  json["sites"] = sitesJson(result, manifest);
+  json["thresholds"] = {{"tau1", result.tau1}, {"tau2", result.tau2}, {"why", result.tauReason}};
+  json["sensitivity"] = sensitivityJson(result, manifest);
+  json["orders"] = ordersJson(result, manifest);
+  json["plans"] = plansJson(result, manifest);
+  Json links = Json::array();
+  CostModel cost(manifest, options.link, result.workload);
+  const NamedPlan *chosen = nullptr;
+  for (const NamedPlan &named : result.plans)
+    if (named.isChosen)
+      chosen = &named;
+  for (auto [name, bandwidth, latency] : {std::tuple{"NVLink", 300e9, 5e-6},
+                                          {"PCIe 4.0 x16", 25e9, 8e-6},
+                                          {"100 Gb/s", 12.5e9, 10e-6},
+                                          {"10 Gb/s", 1.25e9, 20e-6},
+                                          {"1 Gb/s", 0.125e9, 50e-6}}) {
+    cost::Link link{latency, bandwidth};
+    Json entry = {{"name", name},
+                  {"bandwidth", bandwidth},
+                  {"latency", latency},
+                  {"exact_seconds", cost.of(Choices(manifest.sites.size()), link).seconds}};
+    if (chosen)
+      entry["chosen_seconds"] = cost.of(chosen->plan.choices, link).seconds;
+    entry["measured"] = false;
+    links.push_back(std::move(entry));
+  }
+  json["links"] = std::move(links);
+  json["sweep"] = {{"plans", result.sensitivity.size()},
+                   {"seconds", result.sweepSeconds},
+                   {"evaluation_seconds", result.evaluationSeconds},
+                   {"share_of_sites_passed", result.sweepRatio}};
+  json["warnings"] = result.warnings;
+  json["commands"] = {options.command, "caat-compile " + options.model + " --tp=" + std::to_string(manifest.tp) +
+                                           " --plan=" + options.output + "/plan.json -o program"};
+  return json;
+}
+
+std::string reportJson(const Options &options, const Result &result, const runtime::Manifest &manifest) {
+  return report(options, result, manifest).dump(1) + "\n";
+}
+
+void writeResults(const Options &options, const Result &result, const runtime::Manifest &manifest) {
+  Json json = report(options, result, manifest);
+  write(options.output + "/report.json", json.dump(1) + "\n");
+  Json sensitivity = {{"model", json["model"]},   {"tp", json["tp"]},
+                      {"text", json["text"]},     {"thresholds", json["thresholds"]},
+                      {"sites", json["sites"]},   {"sensitivity", json["sensitivity"]},
+                      {"orders", json["orders"]}, {"sweep", json["sweep"]}};
+  write(options.output + "/sensitivity.json", sensitivity.dump(1) + "\n");
+  std::string csv = "id,family,label,syncs,bytes_per_token,bytes_share,seconds,perplexity,ratio,added,added_error,kl,"
+                    "kl99,agree,chosen,frontier\n";
+  for (const Json &plan : json["plans"]) {
+    std::string line;
+    for (const char *key : {"id", "family", "label", "syncs", "bytes_per_token", "bytes_share", "seconds", "perplexity",
+                            "ratio", "added", "added_error", "kl", "kl99", "agree", "chosen", "frontier"})
+      line += (line.empty() ? "" : ",") + plan[key].dump();
+    csv += line + "\n";
+  }
+  write(options.output + "/frontier.csv", csv);
+  for (const NamedPlan &named : result.plans)
+    if (named.isChosen)
+      writePlan(named.policies, manifest, options.output, "plan");
+}
+
+} // namespace caat::ablate

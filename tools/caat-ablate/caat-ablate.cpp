@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Finds out which sync points of a model need to synchronise, and the best plan for a budget. Results go to files and,
+// in short, to stdout; progress and errors to stderr. Exit 0 good, 1 the input or the run failed, 2 usage.
+#include "CompileProgram.h"
+#include "caat/Ablate/Ablation.h"
+#include "caat/runtime/Error.h"
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <unistd.h>
+
+using namespace caat;
+
+namespace {
+
+struct Arguments : ablate::Options {
+  int64_t tp = 2;
+  std::string budgetText = "ppl:1.05";
+  std::vector<std::string> dims, values;
+  bool quiet = false;
+
+  /// Room of the caches.
+  int64_t maxLength() const { return std::max(length, stepTokens); }
+};
+
+/// One line on stderr that is overwritten; where stderr is no terminal, a line every few seconds.
+class Progress {
+public:
+  explicit Progress(bool quiet) : quiet(quiet), terminal(isatty(STDERR_FILENO)) {}
+  ~Progress() {
+    if (terminal && shown)
+      std::cerr << "\r\x1b[K";
+  }
+  void operator()(const std::string &text) {
+    auto now = std::chrono::steady_clock::now();
+    if (quiet || (shown && now - last < std::chrono::milliseconds(terminal ? 50 : 5000)))
+      return;
+    std::cerr << (terminal ? "\r\x1b[K" : "") << text << (terminal ? "" : "\n") << std::flush;
+    shown = true;
+    last = now;
+  }
+
+private:
+  bool quiet, terminal, shown = false;
+  std::chrono::steady_clock::time_point last{};
+};
+
+/// What decides the program: written beside it, so that it is compiled anew where any of it changes.
+std::string describeInput(const Arguments &arguments) {
+  namespace fs = std::filesystem;
+  std::string text = fs::absolute(arguments.model).string() + "\n" + std::to_string(fs::file_size(arguments.model)) +
+                     " " + std::to_string(fs::last_write_time(arguments.model).time_since_epoch().count()) + "\n" +
+                     std::to_string(arguments.tp) + " " + std::to_string(arguments.maxLength()) + "\n";
+  for (const auto *list : {&arguments.dims, &arguments.values})
+    for (const std::string &entry : *list)
+      text += entry + "\n";
+  return text;
+}
+
+/// The switchable program: compiled into the output folder unless it is there already.
+bool prepareProgram(Arguments &arguments) {
+  namespace fs = std::filesystem;
+  if (!fs::is_regular_file(arguments.model))
+    runtime::failInput(arguments.model, ": there is no such file");
+  fs::create_directories(arguments.output);
+  arguments.program = arguments.output + "/program";
+  std::string origin = arguments.output + "/program.txt", wanted = describeInput(arguments), had;
+  if (std::ifstream file(origin); file)
+    had.assign(std::istreambuf_iterator<char>(file), {});
+  if (had == wanted && fs::exists(arguments.program + "/manifest.json"))
+    return true;
+  fs::remove(origin);
+  if (!compileProgram(arguments.model, arguments.program, arguments.tp, arguments.maxLength(), arguments.dims,
+                      arguments.values, !arguments.quiet))
+    return false;
+  std::ofstream(origin) << wanted;
+  return true;
+}
+
+void printSummary(const Arguments &arguments, const ablate::Result &result) {
+  const ablate::Measure &exact = result.exactTest;
+  std::printf("%-42s %9s %8s %8s %7s %6s %9s\n", "plan (held-out text)", "ppl", "ratio", "kl", "agree", "syncs",
+              "bytes");
+  std::printf("%-42s %9.3f %8.4f %8.4f %6.1f%% %6lld %8.1f%%\n", "exact", exact.perplexity(), 1.0, 0.0, 100.0,
+              static_cast<long long>(result.exactCost.syncs), 100.0);
+  for (const ablate::NamedPlan &named : result.plans) {
+    const ablate::Measure &measure = named.plan.measure;
+    std::printf("%-42s %9.3f %8.4f %8.4f %6.1f%% %6lld %8.1f%%%s\n", (named.family + ": " + named.label).c_str(),
+                measure.perplexity(), measure.ratio(), measure.kl, 100 * measure.agree,
+                static_cast<long long>(named.plan.cost.syncs),
+                100 * named.plan.cost.bytesPerToken / result.exactCost.bytesPerToken,
+                named.isChosen ? "  <- plan.json" : "");
+  }
+  for (const std::string &warning : result.warnings)
+    std::printf("warning: %s\n", warning.c_str());
+  std::printf("%zu plans measured; the sweep over single sites passed %.2f of the sites that whole evaluations would",
+              result.measured, result.sweepRatio);
+  if (result.evaluationSeconds > 0)
+    std::printf(" (%.1f s, one evaluation %.2f s)", result.sweepSeconds, result.evaluationSeconds);
+  std::printf("\n%s: plan.json, sensitivity.json, frontier.csv, report.json\n", arguments.output.c_str());
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  Arguments arguments;
+  CLI::App app(
+      "Measures which sync points of a tensor-parallel model need to synchronise, and finds the best plan for a "
+      "budget.",
+      "caat-ablate");
+  app.set_version_flag("--version", std::string("caat-ablate ") + CAAT_VERSION);
+  app.add_option("MODEL", arguments.model, "The model, .onnx")->required();
+  app.add_option("--tp", arguments.tp, "Number of ranks")->check(CLI::Range(2, 64))->capture_default_str();
+  app.add_option("--tokens", arguments.tokens, "Text: int64 .npy of shape [n], tokens of the model's tokenizer")
+      ->required();
+  app.add_option("-o,--output", arguments.output, "Directory for results; an interrupted run goes on there")
+      ->required();
+  app.add_option("--length", arguments.length, "Tokens of a window")
+      ->check(CLI::Range(int64_t{2}, int64_t{1} << 20))
+      ->capture_default_str();
+  auto positive = CLI::Range(int64_t{1}, int64_t{1} << 20);
+  app.add_option("--samples", arguments.samples, "Windows that sites and plans are measured on while searching")
+      ->check(positive)
+      ->capture_default_str();
+  app.add_option("--fit-samples", arguments.fitSamples, "Windows that orders of channels and estimates are fitted on")
+      ->check(positive)
+      ->capture_default_str();
+  app.add_option("--test-samples", arguments.testSamples,
+                 "Windows that final plans are measured on; used for nothing else")
+      ->check(positive)
+      ->capture_default_str();
+  app.add_option("--batch", arguments.batch, "Windows run together (0: chosen)")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--budget", arguments.budgetText, "ppl:RATIO, time:3ms, bytes:SHARE or syncs:COUNT")
+      ->capture_default_str();
+  app.add_option("--link", arguments.linkText, "Between the ranks: bandwidth, latency")->capture_default_str();
+  app.add_option("--step-tokens", arguments.stepTokens, "Tokens of the step that time is reckoned for")
+      ->check(positive)
+      ->capture_default_str();
+  app.add_option("--rounds", arguments.rounds, "Rounds of refinement, four plans each")->capture_default_str();
+  app.add_option(
+         "--thresholds", arguments.thresholds,
+         "Divergence between insensitive, sensitive and extremely sensitive sites: TAU1 TAU2 (default: proposed)")
+      ->expected(2);
+  app.add_option("--threads-per-rank", arguments.threadsPerRank, "Threads of each rank")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  app.add_option("--dim", arguments.dims, "Fixed value of a named dimension of the model: NAME=SIZE");
+  app.add_option("--set", arguments.values, "Fixed value of an input of the model: NAME=VALUE");
+  app.add_flag("--quiet,-q", arguments.quiet, "No progress on stderr");
+  app.failure_message([](const CLI::App *, const CLI::Error &e) {
+    return "caat-ablate: error: " + std::string(e.what()) + "\nTry 'caat-ablate --help'.\n";
+  });
+  app.footer(
+      "Examples:\n"
+      "  caat-ablate model.onnx --tp=3 --tokens=corpus.npy --length=512 --samples=8 --budget=ppl:1.05 -o out/\n"
+      "  caat-ablate model.onnx --tp=2 --tokens=corpus.npy --budget=syncs:40 --link=1.25GB/s,20us -o out/\n"
+      "Writes plan.json (+ plan.safetensors) for caat-compile --plan, sensitivity.json, frontier.csv, report.json.");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError &e) {
+    return app.exit(e) == 0 ? 0 : 2;
+  }
+  for (int i = 0; i < argc; ++i)
+    arguments.command += (i ? " " : "") + std::string(i ? argv[i] : "caat-ablate");
+  try {
+    arguments.budget = ablate::Budget::parse(arguments.budgetText);
+    std::string error;
+    std::optional<cost::Link> link = cost::Link::parse(arguments.linkText, error);
+    if (!link)
+      runtime::failInput("--link=", arguments.linkText, ": ", error);
+    arguments.link = *link;
+  } catch (const runtime::Error &e) {
+    std::cerr << "caat-ablate: error: " << e.what() << "\nTry 'caat-ablate --help'.\n";
+    return 2;
+  }
+  try {
+    if (!prepareProgram(arguments))
+      return 1;
+    ablate::Result result;
+    {
+      Progress progress(arguments.quiet);
+      arguments.progress = std::ref(progress);
+      result = ablate::ablate(arguments);
+    }
+    printSummary(arguments, result);
+  } catch (const std::exception &e) {
+    std::cerr << "caat-ablate: error: " << e.what() << '\n';
+    return 1;
+  }
+  return 0;
+}
