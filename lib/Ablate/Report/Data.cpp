@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <tuple>
+#include <utility>
 
 namespace caat::ablate::report {
 
@@ -67,6 +68,21 @@ static Plan readPlan(const Json &json) {
   plan.measuredSeconds = number(json, "measured_seconds");
   plan.chosen = flag(json, "chosen"), plan.frontier = flag(json, "frontier");
   return plan;
+}
+
+static Link readLink(const Json &json) {
+  Link link{text(json, "name"),
+            number(json, "bandwidth"),
+            number(json, "latency"),
+            number(json, "exact_seconds"),
+            number(json, "chosen_seconds"),
+            number(json, "measured_exact_seconds"),
+            number(json, "measured_chosen_seconds")};
+  if (flag(json, "measured") && !link.measuredExact && !link.measuredChosen) {
+    link.measuredExact = std::exchange(link.exactSeconds, {});
+    link.measuredChosen = std::exchange(link.chosenSeconds, {});
+  }
+  return link;
 }
 
 /// Fills in what follows from other figures.
@@ -165,9 +181,7 @@ Data readData(std::string_view source) {
     complete(data.plans.back(), data.exact);
   }
   for (const Json &entry : list(json, "links"))
-    data.links.push_back({text(entry, "name"), number(entry, "bandwidth"), number(entry, "latency"),
-                          number(entry, "exact_seconds"), number(entry, "chosen_seconds"),
-                          number(entry, "measured_exact_seconds"), number(entry, "measured_chosen_seconds")});
+    data.links.push_back(readLink(entry));
   for (const Json &entry : list(json, "samples"))
     data.continuations.push_back({text(entry, "prompt"), text(entry, "exact"), text(entry, "chosen")});
   data.warnings = texts(json, "warnings"), data.commands = texts(json, "commands");

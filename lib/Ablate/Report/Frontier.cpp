@@ -79,7 +79,9 @@ public:
     });
   }
 
-  bool write();
+  /// Whether there are two plans that differ.
+  bool isWorthIt() const { return points.size() >= 2 && points.front().x != points.back().x; }
+  void write();
 
 private:
   void drawFrontier(Chart &chart) const;
@@ -95,13 +97,10 @@ private:
 
 } // namespace
 
-bool Plot::write() {
-  if (points.size() < 2 || points.front().x == points.back().x)
-    return false;
+void Plot::write() {
   // Losses of nothing, or below it by chance, stand at the bottom of the logarithmic axis.
-  double least = 0.1, most = 0, exactX = (data.exact.*saving.value).value_or(points.back().x);
-  if (saving.value == &Plan::bytesShare)
-    exactX = 1;
+  double least = 0.1, most = 0;
+  Number exact = saving.value == &Plan::bytesShare ? 1 : data.exact.*saving.value;
   for (const Point &point : points) {
     if (point.loss > 0)
       least = std::min(least, point.loss);
@@ -109,7 +108,8 @@ bool Plot::write() {
   }
   double top = hasRatios ? 10 : 1e3, bottom = hasRatios ? 1e-4 : 1e-5;
   Scale y = logScale(std::clamp(least, bottom, top / 10), std::clamp(most, bottom * 10, top), 318, 28, 6);
-  Scale x = linearScale(std::min(points.front().x, exactX), std::max(points.back().x, exactX), 58, 430);
+  Scale x = linearScale(std::min(points.front().x, exact.value_or(points.front().x)),
+                        std::max(points.back().x, exact.value_or(points.back().x)), 58, 430);
   auto formatLoss = [&](double loss) {
     std::string text = hasRatios ? (loss >= 3 ? "×" + significant(1 + loss, 3) : share(loss)) : significant(loss);
     return loss <= y.low * 1.001 ? "≤ " + text : text;
@@ -120,10 +120,12 @@ bool Plot::write() {
     Chart chart(html, 440, 360, {x, saving.title, saving.format, 5}, {y, title, formatLoss},
                 "Plans by " + std::string(saving.title) + " and loss", "Lower and further left is better.");
     drawFrontier(chart);
-    html.open("g", {{"class", "pt"}, {"role", "img"}});
-    html.leaf("title", "The exact program: no loss, " + saving.format(exactX));
-    drawMarker(html, 3, chart.x(exactX), y.from, 6, "exact");
-    html.close("g");
+    if (exact) {
+      html.open("g", {{"class", "pt"}, {"role", "img"}});
+      html.leaf("title", "The exact program: no loss, " + saving.format(exact));
+      drawMarker(html, 3, chart.x(*exact), y.from, 6, "exact");
+      html.close("g");
+    }
     for (const Point &point : points)
       if (!point.plan->chosen)
         drawPoint(chart, point);
@@ -134,7 +136,6 @@ bool Plot::write() {
   html.leaf("figcaption",
             std::string("Loss over ") + saving.title + (most > y.high ? "; points at the top edge lie beyond it" : ""));
   html.close("figure");
-  return true;
 }
 
 /// Steps along the plans that no other beats in both.
@@ -245,17 +246,21 @@ bool writeFrontier(Html &html, const Data &data) {
                                    {"sync points left", &Plan::syncs, count},
                                    {"predicted time", &Plan::seconds, seconds}};
   html.open("section", {{"id", "frontier"}}).leaf("h2", "Quality against what is saved");
-  html.open("p")
-      .text("Each mark is a plan that was measured on held-out text. Lower is better in quality, further left saves "
-            "more; no measured plan lies below the stepped line. Other families than the search's stand beside it so "
-            "that "
-            "its gain can be seen.")
-      .close("p");
-  writeLegend(html, families);
-  html.open("div", {{"class", "charts"}});
+  std::vector<Plot> plots;
   for (const Saving &saving : savings)
-    Plot(html, data, families, saving, hasRatios).write();
-  html.close("div");
+    if (Plot plot(html, data, families, saving, hasRatios); plot.isWorthIt())
+      plots.push_back(std::move(plot));
+  if (!plots.empty()) {
+    html.leaf("p",
+              "Each mark is a plan that was measured on held-out text. Lower loses less, further left saves more; no "
+              "measured plan lies below the stepped line. Other families stand beside the search’s plans so that its "
+              "gain can be seen.");
+    writeLegend(html, families);
+    html.open("div", {{"class", "charts"}});
+    for (Plot &plot : plots)
+      plot.write();
+    html.close("div");
+  }
   writeTable(html, data);
   html.close("section");
   return true;

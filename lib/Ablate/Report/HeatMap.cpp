@@ -164,7 +164,7 @@ static void writeReasons(Html &html, const Data &data) {
       list += (i ? ", " : "") + shortened(names[i], 80);
     if (names.size() > 6)
       list += " and " + std::to_string(names.size() - 6) + " more";
-    html.open("p", {{"class", "note"}}).leaf("strong", "Cannot defer: ").text(list + ". " + reason).close("p");
+    html.open("p", {{"class", "note"}}).leaf("strong", "Cannot defer: ").text(list + " (" + reason + ")").close("p");
   }
 }
 
@@ -201,7 +201,7 @@ bool writeHeatMap(Html &html, const Data &data) {
   writeLegend(html);
   html.open("div", {{"class", "heats"}});
   // Some tables beside one another: about as many as a wide window holds, of a height that can be overlooked.
-  size_t beside = std::max<size_t>(1, 1300 / (90 + 37 * grid.kinds.size() * data.choices.size()));
+  size_t beside = std::max<size_t>(1, 1330 / (70 + 35 * grid.kinds.size() * data.choices.size()));
   size_t rows = std::clamp<size_t>((grid.rows.size() + beside - 1) / beside, 10, 20);
   for (size_t begin = 0; begin < grid.rows.size(); begin += rows)
     writeTable(html, data, grid, begin, std::min(begin + rows, grid.rows.size()));

@@ -191,7 +191,11 @@ static void writeDisagreement(Html &html, const Data &data, const std::vector<Ra
 
 bool writeOrders(Html &html, const Data &data) {
   std::vector<Ranking> rankings = rankingsOf(data);
-  if (rankings.empty())
+  bool hasCourse = std::any_of(rankings.begin(), rankings.end(), [](const Ranking &ranking) {
+    return std::any_of(ranking.list->begin(), ranking.list->end(),
+                       [](const Ranked &entry) { return entry.perplexity.has_value(); });
+  });
+  if (rankings.size() < 2 && !hasCourse)
     return false;
   html.open("section", {{"id", "orders"}}).leaf("h2", "In which order to drop");
   html.open("p")

@@ -238,6 +238,17 @@ bool writeChosen(Html &html, const Data &data) {
   return true;
 }
 
+/// The largest share by which a prediction missed what was measured.
+static Number missOf(const std::vector<Link> &links) {
+  Number most;
+  for (const Link &link : links)
+    for (Number ratio :
+         {quotient(link.exactSeconds, link.measuredExact), quotient(link.chosenSeconds, link.measuredChosen)})
+      if (ratio)
+        most = std::max(most.value_or(0), std::fabs(*ratio - 1));
+  return most;
+}
+
 /// What the saving means for somebody with that link.
 static std::string verdict(Number saving) {
   if (!saving)
@@ -286,6 +297,8 @@ bool writeLinks(Html &html, const Data &data) {
     html.leaf("td", verdict(really ? really : predicted)).close("tr");
   }
   closeTable(html);
+  if (Number miss = missOf(data.links))
+    html.leaf("p", "The predictions here are within " + share(miss) + " of what was measured.", {{"class", "note"}});
   html.close("section");
   return true;
 }
