@@ -79,7 +79,7 @@ Chart::Chart(Html &html, double width, double height, Axis x, Axis y, const std:
   line(across.from, up.from, across.to, up.from, "axis");
   line(across.from, up.from, across.from, up.to, "axis");
   label((across.from + across.to) / 2, up.from + 34, horizontal.title, "axis-title middle");
-  label(across.from - 40, up.to - 10, vertical.title, "axis-title");
+  label(across.from - 40, up.to - 14, vertical.title, "axis-title");
 }
 
 Chart::~Chart() { html.close("svg"); }
@@ -106,7 +106,7 @@ void Chart::label(double x, double y, const std::string &text, const std::string
 
 void drawMarker(Html &html, int shape, double x, double y, double size, const std::string &style) {
   using Points = std::vector<std::pair<double, double>>;
-  static const Points polygons[numShapes] = {
+  static const Points polygons[numShapes + 1] = {
       {}, // a circle
       {{-0.9, -0.9}, {0.9, -0.9}, {0.9, 0.9}, {-0.9, 0.9}},
       {{0, -1.15}, {1.1, 0.85}, {-1.1, 0.85}},
@@ -137,8 +137,18 @@ void drawMarker(Html &html, int shape, double x, double y, double size, const st
        {-1.1, 0.55},
        {-0.55, 0}},                                             // a cross
       {{-1.2, -0.45}, {1.2, -0.45}, {1.2, 0.45}, {-1.2, 0.45}}, // a bar
+      {{0.00, -1.40},
+       {0.35, -0.49},
+       {1.33, -0.43},
+       {0.57, 0.19},
+       {0.82, 1.13},
+       {0.00, 0.60},
+       {-0.82, 1.13},
+       {-0.57, 0.19},
+       {-1.33, -0.43},
+       {-0.35, -0.49}}, // a star
   };
-  const Points &points = polygons[shape % numShapes];
+  const Points &points = polygons[shape == star ? star : shape % numShapes];
   if (points.empty()) {
     html.empty("circle", {{"class", style}, {"cx", coordinate(x)}, {"cy", coordinate(y)}, {"r", coordinate(size)}});
     return;

@@ -52,6 +52,7 @@ private:
 
 std::string coordinate(double value);
 constexpr int numShapes = 8;
+constexpr int star = numShapes; // none of the others
 /// A shape that is told from the others without its colour: circle, square, triangle, diamond, …
 void drawMarker(Html &html, int shape, double x, double y, double size, const std::string &style);
 /// An SVG as small as a word with just that marker, for legends.

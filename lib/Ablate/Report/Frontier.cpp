@@ -123,7 +123,7 @@ void Plot::write() {
     if (exact) {
       html.open("g", {{"class", "pt"}, {"role", "img"}});
       html.leaf("title", "The exact program: no loss, " + saving.format(exact));
-      drawMarker(html, 3, chart.x(*exact), y.from, 6, "exact");
+      drawMarker(html, star, chart.x(*exact), y.from, 6, "exact");
       html.close("g");
     }
     for (const Point &point : points)
@@ -190,7 +190,7 @@ static void writeLegend(Html &html, const Families &families) {
     html.text(families.names[i]).close("li");
   }
   html.open("li");
-  drawKey(html, 3, "exact");
+  drawKey(html, star, "exact");
   html.text("exact program").close("li").open("li");
   drawKey(html, 0, "f0 hollow");
   html.text("hollow: beaten by another plan").close("li").close("ul");

@@ -106,7 +106,7 @@ static void writeTable(Html &html, const Data &data, const Grid &grid, size_t be
                       {"data-points", ""},
                       {"data-columns", std::to_string(grid.kinds.size() * data.choices.size())}});
   std::string range = grid.rows[begin].name + (end - begin > 1 ? " to " + grid.rows[end - 1].name : "");
-  html.leaf("caption", grid.hasLayers ? "Layers " + range : range);
+  html.leaf("caption", !grid.hasLayers ? range : (end - begin > 1 ? "Layers " : "Layer ") + range);
   html.open("thead").open("tr").leaf("th", grid.hasLayers ? "Layer" : "Layer or site",
                                      {{"scope", "col"}, {"rowspan", "2"}});
   for (const std::string &kind : grid.kinds)

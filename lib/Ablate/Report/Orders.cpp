@@ -214,7 +214,8 @@ bool writeOrders(Html &html, const Data &data) {
   html.close("ul").open("div", {{"class", "charts"}});
   writeCourse(html, data, rankings);
   for (size_t i = 1; i < rankings.size(); ++i)
-    writeRanks(html, data, rankings[0], rankings[i]);
+    if (correlation(rankings[0], rankings[i]))
+      writeRanks(html, data, rankings[0], rankings[i]);
   html.close("div");
   if (rankings.size() > 1)
     writeDisagreement(html, data, rankings);

@@ -138,7 +138,8 @@ static void writeTiles(Html &html, const Data &data, const Plan &plan) {
     tile(html, lossName(data), withSign(plan.added), plan.addedError ? "± " + significant(plan.addedError, 2) : "");
   }
   if (plan.bytesShare)
-    tile(html, "Bytes", share(plan.bytesShare), bytes(exact.bytes) + " → " + bytes(plan.bytes) + " a token");
+    tile(html, "Bytes", share(plan.bytesShare),
+         exact.bytes && plan.bytes ? bytes(exact.bytes) + " → " + bytes(plan.bytes) + " a token" : "");
   if (plan.syncs)
     tile(html, "Sync points", count(plan.syncs), exact.syncs ? "of " + count(exact.syncs) : "");
   if (plan.seconds)

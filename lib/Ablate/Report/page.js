@@ -67,7 +67,8 @@
     command.append(button);
   }
 
+  // On paper short lists are shown whole; the long tables are left to the screen.
   addEventListener('beforeprint', () => {
-    for (const details of document.querySelectorAll('details')) details.open = true;
+    for (const details of document.querySelectorAll('details:not(:has(table))')) details.open = true;
   });
 }
