@@ -2,6 +2,7 @@
 // What an ablation leaves behind.
 #include "caat/Ablate/Ablation.h"
 #include "caat/Ablate/PlanFile.h"
+#include "caat/Ablate/Report.h"
 #include "caat/runtime/Error.h"
 #include <algorithm>
 #include <fstream>
@@ -190,7 +191,9 @@ std::string reportJson(const Options &options, const Result &result, const runti
 
 void writeResults(const Options &options, const Result &result, const runtime::Manifest &manifest) {
   Json json = report(options, result, manifest);
-  write(options.output + "/report.json", json.dump(1) + "\n");
+  std::string text = json.dump(1) + "\n";
+  write(options.output + "/report.json", text);
+  write(options.output + "/report.html", renderReport(text));
   Json sensitivity = {{"model", json["model"]},   {"tp", json["tp"]},
                       {"text", json["text"]},     {"thresholds", json["thresholds"]},
                       {"sites", json["sites"]},   {"sensitivity", json["sensitivity"]},

@@ -100,7 +100,7 @@ void printSummary(const Arguments &arguments, const ablate::Result &result) {
               result.measured, result.sweepRatio);
   if (result.evaluationSeconds > 0)
     std::printf(" (%.1f s, one evaluation %.2f s)", result.sweepSeconds, result.evaluationSeconds);
-  std::printf("\n%s: plan.json, sensitivity.json, frontier.csv, report.json\n", arguments.output.c_str());
+  std::printf("\n%s: plan.json, sensitivity.json, frontier.csv, report.html, report.json\n", arguments.output.c_str());
 }
 
 } // namespace
@@ -159,7 +159,7 @@ int main(int argc, char **argv) {
       "Examples:\n"
       "  caat-ablate model.onnx --tp=3 --tokens=corpus.npy --length=512 --samples=8 --budget=ppl:1.05 -o out/\n"
       "  caat-ablate model.onnx --tp=2 --tokens=corpus.npy --budget=syncs:40 --link=1.25GB/s,20us -o out/\n"
-      "Writes plan.json (+ plan.safetensors) for caat-compile --plan, sensitivity.json, frontier.csv, report.json.");
+      "Writes plan.json (+ plan.safetensors) for caat-compile --plan, sensitivity.json, frontier.csv, report.html.");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError &e) {
