@@ -50,6 +50,9 @@ private:
   Axis horizontal, vertical;
 };
 
+/// All plots are as wide, so that their texts are of one size.
+constexpr double plotWidth = 440, plotLeft = 60, plotRight = 428;
+
 std::string coordinate(double value);
 constexpr int numShapes = 8;
 constexpr int star = numShapes; // none of the others

@@ -69,7 +69,7 @@ std::string addedShare(Number ratio) {
   if (!ratio)
     return dash;
   if (*ratio >= 3)
-    return "×" + significant(ratio, 3);
+    return "×" + (*ratio < 1e4 ? significant(ratio, 3) : tidy(printed("%.*e", 1, *ratio)));
   return (*ratio > 1.00005 ? "+" : "") + percent((*ratio - 1) * 100, 2);
 }
 

@@ -109,15 +109,15 @@ void Plot::write() {
   double top = hasRatios ? 10 : 1e3, bottom = hasRatios ? 1e-4 : 1e-5;
   Scale y = logScale(std::clamp(least, bottom, top / 10), std::clamp(most, bottom * 10, top), 318, 28, 6);
   Scale x = linearScale(std::min(points.front().x, exact.value_or(points.front().x)),
-                        std::max(points.back().x, exact.value_or(points.back().x)), 58, 430);
+                        std::max(points.back().x, exact.value_or(points.back().x)), plotLeft, plotRight);
   auto formatLoss = [&](double loss) {
     std::string text = hasRatios ? (loss >= 3 ? "×" + significant(1 + loss, 3) : share(loss)) : significant(loss);
-    return loss <= y.low * 1.001 ? "≤ " + text : text;
+    return loss <= y.low * 1.001 ? "≤" + text : text;
   };
   std::string title = hasRatios ? "Perplexity added, logarithmic" : lossName(data) + ", logarithmic";
   html.open("figure");
   {
-    Chart chart(html, 440, 360, {x, saving.title, saving.format, 5}, {y, title, formatLoss},
+    Chart chart(html, plotWidth, 360, {x, saving.title, saving.format, 5}, {y, title, formatLoss},
                 "Plans by " + std::string(saving.title) + " and loss", "Lower and further left is better.");
     drawFrontier(chart);
     if (exact) {
@@ -208,12 +208,12 @@ static void writeTable(Html &html, const Data &data) {
   if (hasMeasured)
     names.push_back("#Time, measured");
   names.push_back("Standing");
-  openTable(html, "figures", "Measured on text that was not used to fit or to search", names);
+  openTable(html, "figures plans", "Measured on text that was not used to fit or to search", names);
   for (const Plan *plan : plans) {
     html.open("tr", plan->chosen ? Html::Attributes{{"class", "chosen"}} : Html::Attributes{});
     html.open("th", {{"scope", "row"}}).text(plan->label);
     if (!plan->words.empty() && plan->words != plan->label)
-      html.leaf("span", shortened(plan->words, 240), {{"class", "cell-note"}});
+      html.leaf("span", shortened(plan->words, 240), {{"class", "cell-note"}, {"title", shortened(plan->words, 2000)}});
     html.close("th").leaf("td", plan->family);
     numberCell(html, perplexity(plan->perplexity));
     std::string added = plan->ratio ? addedShare(plan->ratio) : withSign(plan->added);

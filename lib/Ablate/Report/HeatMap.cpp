@@ -12,7 +12,7 @@ namespace {
 struct Grid {
   struct Row {
     std::string name;
-    std::vector<Number> sites; // by kind; into Data::sites
+    std::vector<std::optional<size_t>> sites; // by kind; into Data::sites
   };
   std::vector<std::string> kinds;
   std::vector<Row> rows;
@@ -41,9 +41,9 @@ Grid::Grid(const Data &data) {
     if (row == rows.size()) {
       bool isOwn = !site.layer || byLayer[*site.layer] != row;
       hasLayers &= !isOwn;
-      rows.push_back({isOwn ? site.name : count(site.layer), std::vector<Number>(kinds.size())});
+      rows.push_back({isOwn ? site.name : count(site.layer), std::vector<std::optional<size_t>>(kinds.size())});
     }
-    rows[row].sites[kind] = static_cast<double>(i);
+    rows[row].sites[kind] = i;
   }
 }
 
@@ -122,10 +122,10 @@ static void writeTable(Html &html, const Data &data, const Grid &grid, size_t be
   for (size_t i = begin; i < end; ++i) {
     html.open("tr").open("th", {{"scope", "row"}}).leaf("span", grid.rows[i].name, {{"title", grid.rows[i].name}});
     html.close("th");
-    for (const Number &site : grid.rows[i].sites)
+    for (std::optional<size_t> site : grid.rows[i].sites)
       for (const std::string &choice : data.choices)
         if (site)
-          writeCell(html, data, data.sites[static_cast<size_t>(*site)], choice, choice == data.choices[0]);
+          writeCell(html, data, data.sites[*site], choice, choice == data.choices[0]);
         else
           html.leaf("td", "", {{"class", choice == data.choices[0] ? "unknown first" : "unknown"}});
     html.close("tr");

@@ -82,7 +82,7 @@ static void writeRanks(Html &html, const Data &data, const Ranking &a, const Ran
   std::string first = a.procedure->name, second = b.procedure->name;
   html.open("figure");
   {
-    Chart chart(html, 440, 330, {linearScale(0, last, 58, 430), "rank by " + first, count, 6},
+    Chart chart(html, plotWidth, 330, {linearScale(0, last, plotLeft, plotRight), "rank by " + first, count, 6},
                 {linearScale(0, last, 288, 28), "rank by " + second, count, 6},
                 "Ranks by " + first + " and by " + second, "On the diagonal both agree.");
     chart.line(chart.x(0), chart.y(0), chart.x(last), chart.y(last), "threshold");
@@ -117,12 +117,13 @@ static void writeCourse(Html &html, const Data &data, const std::vector<Ranking>
   html.open("figure");
   {
     Chart chart(
-        html, 440, 330, {linearScale(0, static_cast<double>(longest), 58, 430), "sites dropped", count, 6},
+        html, plotWidth, 330,
+        {linearScale(0, static_cast<double>(longest), plotLeft, plotRight), "sites dropped", count, 6},
         {logScale(least, most, 288, 28, 6), "perplexity, logarithmic", [](double value) { return significant(value); }},
         "Perplexity as sites are dropped one after another", "Lower is better.");
     if (data.exact.perplexity && *data.exact.perplexity > 0) {
-      chart.line(58, chart.y(*data.exact.perplexity), 430, chart.y(*data.exact.perplexity), "threshold");
-      chart.label(426, chart.y(*data.exact.perplexity) + 14, "exact", "tick end");
+      chart.line(plotLeft, chart.y(*data.exact.perplexity), plotRight, chart.y(*data.exact.perplexity), "threshold");
+      chart.label(plotRight - 4, chart.y(*data.exact.perplexity) + 14, "exact", "tick end");
     }
     for (const Ranking &ranking : rankings) {
       const Procedure &procedure = *ranking.procedure;

@@ -101,7 +101,7 @@ static void writePanel(Html &html, const Data &data, const Panel &panel, const S
   auto layer = [&](const Bar &bar) { return data.sites[bar.site].layer; };
   bool hasLayers =
       std::all_of(panel.bars.begin(), panel.bars.end(), [&](const Bar &bar) { return layer(bar).has_value(); });
-  Scale slots{false, -0.5, static_cast<double>(panel.bars.size()) - 0.5, 58, 430};
+  Scale slots{false, -0.5, static_cast<double>(panel.bars.size()) - 0.5, plotLeft, plotRight};
   // Ticks stand at slots, whose layers they name.
   auto nameSlot = [&](double slot) {
     auto index = static_cast<size_t>(std::lround(std::max(slot, 0.0)));
@@ -112,17 +112,17 @@ static void writePanel(Html &html, const Data &data, const Panel &panel, const S
   std::string title = kindName(panel.kind);
   html.open("figure").leaf("h3", title);
   {
-    Chart chart(html, 440, 262, {slots, hasLayers ? "layer" : "site", nameSlot, 8},
+    Chart chart(html, plotWidth, 262, {slots, hasLayers ? "layer" : "site", nameSlot, 8},
                 {losses, lossName(data) + ", logarithmic", [](double loss) { return significant(loss); }},
                 title + ": sensitivity by layer", "Higher is more sensitive; letters are the classes.");
     for (auto [tau, name] : {std::pair(data.tau1, "τ₁"), std::pair(data.tau2, "τ₂")})
       if (tau && *tau > losses.low && *tau < losses.high) {
-        chart.line(58, chart.y(*tau), 430, chart.y(*tau), "threshold");
-        chart.label(432, chart.y(*tau) + 4, name, "tick");
+        chart.line(plotLeft, chart.y(*tau), plotRight, chart.y(*tau), "threshold");
+        chart.label(plotRight + 2, chart.y(*tau) + 4, name, "tick");
       }
     for (size_t i = 0; i < panel.bars.size(); ++i)
       drawBar(html, chart, data, panel.bars[i], chart.x(static_cast<double>(i)),
-              372.0 / static_cast<double>(panel.bars.size()), losses);
+              (plotRight - plotLeft) / static_cast<double>(panel.bars.size()), losses);
   }
   html.close("figure");
 }
