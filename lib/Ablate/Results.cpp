@@ -36,7 +36,15 @@ std::string classOf(double loss, const Result &result) {
   return loss <= result.tau1 ? "ISB" : loss <= result.tau2 ? "SB" : "ESB";
 }
 
+const NamedPlan *chosenPlan(const Result &result) {
+  for (const NamedPlan &named : result.plans)
+    if (named.isChosen)
+      return &named;
+  return nullptr;
+}
+
 Json sitesJson(const Result &result, const runtime::Manifest &manifest) {
+  const NamedPlan *chosen = chosenPlan(result);
   std::vector<double> dropped(manifest.sites.size(), -1);
   for (const Sensitivity &figure : result.sensitivity)
     if (figure.choice == Choice::drop())
@@ -52,6 +60,8 @@ Json sitesJson(const Result &result, const runtime::Manifest &manifest) {
         {"name", site.name}, {"layer", layer}, {"kind", kind}, {"deferrable", reason.empty()}, {"reason", reason}};
     if (dropped[i] >= 0 && result.tau1 > 0)
       entry["class"] = classOf(dropped[i], result);
+    if (chosen)
+      entry["chosen"] = chosen->plan.choices[i].text();
     sites.push_back(std::move(entry));
   }
   return sites;
@@ -155,10 +165,7 @@ static Json report(const Options &options, const Result &result, const runtime::
   json["plans"] = plansJson(result, manifest);
   Json links = Json::array();
   CostModel cost(manifest, options.link, result.workload);
-  const NamedPlan *chosen = nullptr;
-  for (const NamedPlan &named : result.plans)
-    if (named.isChosen)
-      chosen = &named;
+  const NamedPlan *chosen = chosenPlan(result);
   for (auto [name, bandwidth, latency] : {std::tuple{"NVLink", 300e9, 5e-6},
                                           {"PCIe 4.0 x16", 25e9, 8e-6},
                                           {"100 Gb/s", 12.5e9, 10e-6},
