@@ -69,10 +69,6 @@ static Value forwardedOperand(Operation *op, const SymbolicShapes &shapes) {
       .Case([](onnx::CastOp op) {
         return op.getTo() == getElementTypeOrSelf(op.getInput().getType()) ? op.getInput() : Value();
       })
-      .Case([](onnx::CastLikeOp op) {
-        return getElementTypeOrSelf(op.getTargetType()) == getElementTypeOrSelf(op.getInput()) ? op.getInput()
-                                                                                               : Value();
-      })
       .Case<onnx::ExpandOp, onnx::SqueezeOp, onnx::UnsqueezeOp>(
           [&](auto op) { return shapes.sameShape(op->getOperand(0), op->getResult(0)) ? op->getOperand(0) : Value(); })
       .Case([&](onnx::ReshapeOp op) {
@@ -102,6 +98,22 @@ static Value forwardedOperand(Operation *op, const SymbolicShapes &shapes) {
         return isScalar(op.getB(), 1.0) && shapes.sameShape(op.getA(), op.getC()) ? op.getA() : Value();
       })
       .Default(Value());
+}
+
+/// CastLike becomes Cast: the element type is known, and the tensor that named it need not be computed. Whether there
+/// was one.
+static bool nameCastTypes(func::FuncOp function) {
+  bool changed = false;
+  function.walk([&](onnx::CastLikeOp op) {
+    OpBuilder builder(op);
+    TypeAttr element = TypeAttr::get(getElementTypeOrSelf(op.getOutput()));
+    op.replaceAllUsesWith(onnx::CastOp::create(builder, op.getLoc(), op.getOutput().getType(), op.getInput(), element,
+                                               op.getSaturateAttr(), op.getRoundModeAttr())
+                              .getOutput());
+    op.erase();
+    changed = true;
+  });
+  return changed;
 }
 
 /// The shape operand of a Reshape of `data` to the op's shape, as constants: 0 copies, one -1 takes the rest. Nothing
@@ -287,7 +299,7 @@ public:
       markAllAnalysesPreserved();
       return;
     }
-    changed = false;
+    changed = nameCastTypes(function);
     SymbolicShapes shapes(function);
     Block &body = function.getBody().front();
     int64_t before = body.getOperations().size();

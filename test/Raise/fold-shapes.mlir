@@ -203,3 +203,24 @@ func.func @non_zero() -> tensor<2x?xi64> {
   %y = onnx.NonZero %x : (tensor<2x3xi32>) -> tensor<2x?xi64>
   return %y : tensor<2x?xi64>
 }
+
+// torch's exporter, not asked to optimise, writes the ends of a Range by CastLike of floats.
+// CHECK-LABEL: func.func @cast_like
+// CHECK-SAME: -> (tensor<?xi64> {{.*}}, tensor<?x?xf16>
+func.func @cast_like(%x: tensor<?x?xi64> {onnx.dims = ["batch", "seq"]}, %h: tensor<2xf16>) -> (tensor<?xi64> {onnx.dims = ["n"]}, tensor<?x?xf16>) {
+  // CHECK-NOT: onnx.CastLike
+  // CHECK-DAG: %[[ZERO:.*]] = onnx.Constant dense<0> : tensor<i64>
+  // CHECK-DAG: %[[ONE:.*]] = onnx.Constant dense<1> : tensor<i64>
+  // CHECK: onnx.Range %[[ZERO]], %{{.*}}, %[[ONE]]
+  // CHECK: onnx.Cast %{{.*}} to f16 {round_mode = "down", saturate = 0 : i64} : (tensor<?x?xi64>) -> tensor<?x?xf16>
+  %zero = onnx.Constant dense<0.0> : tensor<f32>
+  %one = onnx.Constant dense<1.0> : tensor<f32>
+  %axis = onnx.Constant dense<1> : tensor<i64>
+  %xs = onnx.Shape %x : (tensor<?x?xi64>) -> tensor<2xi64>
+  %end = onnx.Gather %xs, %axis : (tensor<2xi64>, tensor<i64>) -> tensor<i64>
+  %start = onnx.CastLike %zero, %end : (tensor<f32>, tensor<i64>) -> tensor<i64>
+  %step = onnx.CastLike %one, %end : (tensor<f32>, tensor<i64>) -> tensor<i64>
+  %r = onnx.Range %start, %end, %step : (tensor<i64>, tensor<i64>, tensor<i64>) -> tensor<?xi64>
+  %y = onnx.CastLike %x, %h {saturate = 0 : i64, round_mode = "down"} : (tensor<?x?xi64>, tensor<2xf16>) -> tensor<?x?xf16>
+  return %r, %y : tensor<?xi64>, tensor<?x?xf16>
+}
