@@ -130,6 +130,10 @@ std::optional<Traffic> trafficOf(std::string_view mnemonic, int64_t ranks, doubl
     return broadcast(ranks, bytes);
   if (mnemonic == "permute")
     return permute(ranks, bytes);
+  if (mnemonic == "quantized_all_reduce") { // each rank sums some blocks and sends the sums to all
+    Traffic traffic = allToAll(ranks, bytes);
+    return traffic += allGather(ranks, bytes);
+  }
   return std::nullopt;
 }
 

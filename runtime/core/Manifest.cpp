@@ -18,8 +18,8 @@ constexpr size_t maxTensorRank = 8;
 constexpr size_t maxEntries = 1 << 20;
 constexpr size_t maxManifestBytes = 256 << 20;
 
-constexpr std::string_view kindNames[numCollectiveKinds] = {"all_reduce", "all_gather", "reduce_scatter",
-                                                            "all_to_all", "permute",    "broadcast"};
+constexpr std::string_view kindNames[numCollectiveKinds] = {
+    "all_reduce", "all_gather", "reduce_scatter", "all_to_all", "permute", "broadcast", "quantized_all_reduce"};
 
 /// Walks the JSON and knows where it is, so that each message names the entry.
 class Reader {
@@ -215,6 +215,24 @@ ParameterSpec readParameter(const Reader &reader, const Manifest &manifest) {
   return parameter;
 }
 
+/// What a quantised all-reduce sends.
+WireFormat readWire(const Reader &reader) {
+  WireFormat wire;
+  wire.channels = reader.at("channels").integer(1, INT32_MAX);
+  wire.bits = reader.at("bits").integer(3, 8);
+  if (wire.bits != 3 && wire.bits != 4 && wire.bits != 8)
+    reader.error("bits: ", wire.bits, " is not 8, 4 or 3");
+  wire.block = reader.at("block").integer(8, 1024);
+  if (wire.block % 8 != 0)
+    reader.error("block: ", wire.block, " is no multiple of 8");
+  for (const Reader &channel : reader.list("exact")) {
+    wire.exact.push_back(channel.integer(0, wire.channels - 1));
+    if (wire.exact.size() > 1 && wire.exact.back() <= wire.exact[wire.exact.size() - 2])
+      reader.error("exact: channels must be in ascending order");
+  }
+  return wire;
+}
+
 CollectiveSpec readCollective(const Reader &reader) {
   CollectiveSpec collective;
   collective.name = reader.at("name").string();
@@ -225,6 +243,11 @@ CollectiveSpec readCollective(const Reader &reader) {
   collective.kind = static_cast<CollectiveKind>(found - std::begin(kindNames));
   collective.dtype = reader.at("dtype").dtype();
   collective.count = reader.at("count").expression();
+  if (collective.kind == CollectiveKind::QuantizedAllReduce) {
+    collective.wire = readWire(reader.at("wire"));
+    if (collective.dtype != DType::F32)
+      reader.error("rounds elements of type ", nameOf(collective.dtype), ", not f32");
+  }
   return collective;
 }
 

@@ -96,18 +96,24 @@ template <typename F> void RankContext::rotate(int64_t rotation, bool starts, F 
 template <typename F>
 void RankContext::exchange(int64_t index, CollectiveKind kind, int64_t count, int64_t extra, F &&run) {
   const CollectiveSpec &spec = collective(index, kind);
+  exchange(spec, index, count, count * static_cast<int64_t>(sizeOf(spec.dtype)), extra, run);
+}
+
+template <typename F>
+void RankContext::exchange(const CollectiveSpec &spec, int64_t index, int64_t count, int64_t bytes, int64_t extra,
+                           F &&run) {
   if (count < 0)
-    failRun(nameOf(kind), " '", spec.name, "' of ", count, " elements");
+    failRun(nameOf(spec.kind), " '", spec.name, "' of ", count, " elements");
   stopWhereAsked(spec.name);
   CollectiveStats &stats = profile.collectives[static_cast<size_t>(index)];
   double before = stats.seconds;
   {
     Timer timer(stats.seconds);
-    run(CollectiveCall{index, spec.name.c_str(), kind, spec.dtype, count, extra});
+    run(CollectiveCall{index, spec.name.c_str(), spec.kind, spec.dtype, count, extra});
   }
   profile.communication += stats.seconds - before;
   ++stats.calls;
-  stats.bytes += count * static_cast<int64_t>(sizeOf(spec.dtype));
+  stats.bytes += bytes;
 }
 
 /// The functions of the api table. Each is a step of the program that does nothing after an error.
@@ -214,6 +220,18 @@ struct Api {
       c.exchange(collective, CollectiveKind::Broadcast, count, root, [&](const CollectiveCall &call) {
         c.communicator.broadcast(call, data, count, static_cast<int>(root));
       });
+    });
+  }
+
+  static void quantized_all_reduce(void *ctx, int64_t collective, void *data, void *error, int64_t rows) {
+    step(ctx, [&](RankContext &c) {
+      const CollectiveSpec &spec = c.collective(collective, CollectiveKind::QuantizedAllReduce);
+      const WireFormat &wire = spec.wire;
+      c.exchange(spec, collective, rows * wire.channels, rows * wire.rowBytes(), wire.bits,
+                 [&](const CollectiveCall &call) {
+                   c.communicator.quantizedAllReduce(call, wire, static_cast<float *>(data),
+                                                     static_cast<float *>(error), rows);
+                 });
     });
   }
 

@@ -46,6 +46,8 @@ private:
   template <typename F> void rotate(int64_t rotation, bool starts, F &&run);
   void stopWhereAsked(const std::string &name);
   template <typename F> void exchange(int64_t index, CollectiveKind kind, int64_t count, int64_t extra, F &&run);
+  template <typename F>
+  void exchange(const CollectiveSpec &spec, int64_t index, int64_t count, int64_t bytes, int64_t extra, F &&run);
 
   const Program &program;
   Communicator &communicator;

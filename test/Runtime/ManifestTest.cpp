@@ -29,6 +29,31 @@ TEST(Manifest, ReadsEverything) {
   EXPECT_EQ(m.bufferCount(), 7u);
 }
 
+TEST(Manifest, ReadsWhatIsRounded) {
+  Json json = Json::parse(tinyManifest(2));
+  Json &collective = json["collectives"][0];
+  collective["kind"] = "quantized_all_reduce";
+  collective["wire"] = {{"channels", 576}, {"bits", 4}, {"block", 64}, {"exact", {3, 500}}};
+  WireFormat wire = parse(json).collectives[0].wire;
+  EXPECT_EQ(wire.channels, 576);
+  EXPECT_EQ(wire.bits, 4);
+  EXPECT_EQ(wire.block, 64);
+  EXPECT_EQ(wire.exact, (std::vector<int64_t>{3, 500}));
+  auto refuses = [&](const char *key, const Json &value, const std::string &message) {
+    Json damaged = json;
+    damaged["collectives"][0]["wire"][key] = value;
+    expectError(message, [&] { parse(damaged); });
+  };
+  refuses("channels", 0, "0 is not in [1");
+  refuses("bits", 5, "bits: 5 is not 8, 4 or 3");
+  refuses("block", 12, "block: 12 is no multiple of 8");
+  refuses("block", 4096, "4096 is not in [8, 1024]");
+  refuses("exact", {576}, "576 is not in [0, 575]");
+  refuses("exact", {5, 5}, "exact: channels must be in ascending order");
+  collective["dtype"] = "bf16";
+  expectError("rounds elements of type bf16, not f32", [&] { parse(json); });
+}
+
 struct Damage {
   const char *name;
   std::string pointer; // JSON pointer of the entry to change
@@ -93,6 +118,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Damage{"linearType", "/parameters/1/dtype", "i8", "must be f32, bf16 or f16"},
                     Damage{"transposedNumber", "/parameters/1/transposed", 1, "expected true or false"},
                     Damage{"collectiveKind", "/collectives/0/kind", "gossip", "unknown kind 'gossip'"},
+                    Damage{"collectiveWire", "/collectives/0/kind", "quantized_all_reduce", "'wire' is missing"},
                     Damage{"vocabulary", "/vocabulary", 0, "vocabulary: 0 is not in"}),
     [](const auto &info) { return info.param.name; });
 

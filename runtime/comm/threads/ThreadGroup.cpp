@@ -6,6 +6,7 @@
 //   only write the same one again after a barrier that the others reach when they have read it.
 // - Large all-reduces: rank r sums slice r of all arrays and writes it into all arrays, between two barriers. That is
 //   reduce-scatter and all-gather in one pass.
+#include "../Quantize.h"
 #include "Barrier.h"
 #include "Exchange.h"
 #include "Reduce.h"
@@ -50,9 +51,26 @@ struct Posted {
   void *out = nullptr;
 };
 
+/// Memory that grows as it is asked for.
+class GrowingBuffer {
+public:
+  std::byte *reserve(size_t bytes) {
+    if (bytes > size) {
+      memory.reset(new std::byte[bytes]);
+      size = bytes;
+    }
+    return memory.get();
+  }
+
+private:
+  std::unique_ptr<std::byte[]> memory;
+  size_t size = 0;
+};
+
 struct alignas(128) Slot {
   Posted posted[2];                            // by parity of the round
   std::unique_ptr<std::byte[]> staging[2];     // the same
+  GrowingBuffer message, sum;                  // of quantised all-reduces
   std::atomic<const char *> lastCall{nullptr}; // for the text of a timeout
 };
 
@@ -102,6 +120,41 @@ public:
     int64_t end = std::min(call.count, lines * (rank() + 1) / size() * line);
     sumInOrder(call.dtype, sources, destinations, begin, end);
     pace(cost::allReduce(cost::AllReduce::Ring, size(), static_cast<double>(bytes)));
+    leave(call);
+  }
+
+  void quantizedAllReduce(const CollectiveCall &call, const WireFormat &format, float *data, float *error,
+                          int64_t rows) override {
+    QuantizedRows layout(format, rows, size());
+    size_t bytes = layout.messageBytes();
+    std::vector<const std::byte *> messages(static_cast<size_t>(size()));
+    if (bytes <= stagingBytes) {
+      // Everybody does every owner's work: the same bits, and one barrier.
+      std::byte *message = mine.staging[(round + 1) & 1].get();
+      for (int owner = 0; owner < size(); ++owner)
+        layout.encode(owner, data, message, error);
+      int parity = enter({call, data, nullptr});
+      for (int r = 0; r < size(); ++r)
+        messages[r] = state.slots[r].staging[parity].get();
+      std::byte *sum = mine.sum.reserve(bytes);
+      for (int owner = 0; owner < size(); ++owner)
+        layout.sum(owner, messages, sum, data, owner == rank() ? error : nullptr);
+      pace(*cost::trafficOf("quantized_all_reduce", size(), static_cast<double>(bytes)));
+      return;
+    }
+    std::byte *message = mine.message.reserve(bytes), *sum = mine.sum.reserve(bytes);
+    for (int owner = 0; owner < size(); ++owner)
+      layout.encode(owner, data, message, error);
+    int parity = enter({call, message, sum});
+    for (int r = 0; r < size(); ++r)
+      messages[r] = static_cast<const std::byte *>(posted(r, parity).in);
+    layout.sum(rank(), messages, sum, data, error);
+    pace(cost::allToAll(size(), static_cast<double>(bytes)));
+    meet(call);
+    for (int owner = 0; owner < size(); ++owner)
+      if (owner != rank())
+        layout.decode(owner, static_cast<const std::byte *>(posted(owner, parity).out), data);
+    pace(cost::allGather(size(), static_cast<double>(bytes)));
     leave(call);
   }
 

@@ -6,6 +6,7 @@
 
 #include "caat/Cost/Link.h"
 #include "caat/runtime/Manifest.h"
+#include "caat/runtime/Wire.h"
 #include <chrono>
 #include <memory>
 
@@ -24,7 +25,7 @@ struct CollectiveCall {
 /// What one rank did, summed over its calls.
 struct CollectiveStats {
   int64_t calls = 0;
-  int64_t bytes = 0;  // of the inputs
+  int64_t bytes = 0;  // of the inputs, as they travel
   double seconds = 0; // waiting for late ranks included
 };
 
@@ -38,6 +39,12 @@ public:
 
   /// data[count] becomes the sum over the ranks: in rank order, in fp32 for 16-bit types, the same bits everywhere.
   virtual void allReduce(const CollectiveCall &call, void *data) = 0;
+  /// data [rows, format.channels] becomes the sum over the ranks of what each has rounded, itself rounded, the same
+  /// bits everywhere: all-to-all, sums in rank order in fp32, all-gather. `error`, where not null, becomes what this
+  /// left out of this rank's data; to the error of the rank that summed a block belongs what rounding the sum left out.
+  /// A block that holds a value which is not finite arrives as NaN.
+  virtual void quantizedAllReduce(const CollectiveCall &call, const WireFormat &format, float *data, float *error,
+                                  int64_t rows) = 0;
   /// in [outer, inner] of each rank -> out [outer, N, inner].
   virtual void allGather(const CollectiveCall &call, const void *in, void *out, int64_t outer, int64_t inner) = 0;
   /// in [outer, N, inner] -> out [outer, inner], this rank's part of the sum.

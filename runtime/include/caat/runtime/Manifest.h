@@ -6,6 +6,7 @@
 
 #include "caat/runtime/ShapeExpr.h"
 #include "caat/runtime/Tensor.h"
+#include "caat/runtime/Wire.h"
 #include <array>
 
 namespace caat::runtime {
@@ -49,8 +50,8 @@ struct ParameterSpec {
   int64_t n() const { return shape[transposed ? 0 : 1]; }
 };
 
-enum class CollectiveKind { AllReduce, AllGather, ReduceScatter, AllToAll, Permute, Broadcast };
-inline constexpr int numCollectiveKinds = 6;
+enum class CollectiveKind { AllReduce, AllGather, ReduceScatter, AllToAll, Permute, Broadcast, QuantizedAllReduce };
+inline constexpr int numCollectiveKinds = 7;
 std::string_view nameOf(CollectiveKind kind);
 
 struct CollectiveSpec {
@@ -58,6 +59,7 @@ struct CollectiveSpec {
   CollectiveKind kind = CollectiveKind::AllReduce;
   DType dtype = DType::F32;
   ShapeExpr count;
+  WireFormat wire = {}; // of a quantised all-reduce
 };
 
 /// A sync point whose policy is read at run time.
