@@ -239,15 +239,98 @@ bool ShardingAttr::isReplicated() const {
          llvm::all_of(getDims(), [](ArrayAttr axes) { return axes.empty(); });
 }
 
+//===-- #tp.rounding ----------------------------------------------------------------------------------------------===//
+
+Attribute RoundingAttr::parse(AsmParser &parser, Type) {
+  int64_t bits = 0, block = 32;
+  SmallVector<int64_t> exact;
+  bool feedback = true;
+  auto parseParameter = [&]() -> ParseResult {
+    StringRef keyword, word;
+    llvm::SMLoc location = parser.getCurrentLocation();
+    if (parser.parseKeyword(&keyword) || parser.parseEqual())
+      return failure();
+    if (keyword == "bits")
+      return parser.parseInteger(bits);
+    if (keyword == "block")
+      return parser.parseInteger(block);
+    if (keyword == "exact")
+      return parser.parseCommaSeparatedList(AsmParser::Delimiter::Square,
+                                            [&]() { return parser.parseInteger(exact.emplace_back()); });
+    if (keyword != "feedback")
+      return parser.emitError(location, "unknown parameter '") << keyword << "' of a rounding";
+    location = parser.getCurrentLocation();
+    if (parser.parseKeyword(&word))
+      return failure();
+    feedback = word == "true";
+    return feedback || word == "false" ? ParseResult(success())
+                                       : parser.emitError(location, "expected 'true' or 'false', not '") << word << "'";
+  };
+  if (parser.parseCommaSeparatedList(AsmParser::Delimiter::LessGreater, parseParameter))
+    return {};
+  return parser.getChecked<RoundingAttr>(parser.getContext(), bits, block, exact, feedback);
+}
+
+void RoundingAttr::print(AsmPrinter &printer) const {
+  printer << "<bits = " << getBits() << ", block = " << getBlock();
+  if (!getExact().empty()) {
+    printer << ", exact = [";
+    llvm::interleaveComma(getExact(), printer.getStream());
+    printer << "]";
+  }
+  printer << ", feedback = " << (getFeedback() ? "true" : "false") << ">";
+}
+
+LogicalResult RoundingAttr::verify(EmitError emitError, int64_t bits, int64_t block, ArrayRef<int64_t> exact,
+                                   bool feedback) {
+  return caat::tp::detail::verifyRounding(bits, block, exact, emitError);
+}
+
+LogicalResult caat::tp::detail::verifyRounding(int64_t bits, int64_t block, ArrayRef<int64_t> exact,
+                                               EmitError emitError) {
+  if (bits != 8 && bits != 4 && bits != 3)
+    return emitError() << "bits is " << bits << ", not 8, 4 or 3";
+  if (block < 8 || block > 1024 || block % 8 != 0)
+    return emitError() << "block is " << block << ", no multiple of 8 in [8, 1024]";
+  for (size_t i = 0; i < exact.size(); ++i)
+    if (exact[i] < 0 || (i > 0 && exact[i] <= exact[i - 1]))
+      return emitError() << "exact must list channels in ascending order, and has " << exact[i] << " at " << i;
+  return success();
+}
+
+//===-- #tp.low_rank ----------------------------------------------------------------------------------------------===//
+
+LogicalResult LowRankAttr::verify(EmitError emitError, DenseElementsAttr u, DenseElementsAttr v, Feature feature) {
+  ShapedType uType = u.getType(), vType = v.getType();
+  if (uType.getRank() != 3 || vType.getRank() != 3 || !isa<FloatType>(u.getElementType()) ||
+      u.getElementType() != v.getElementType())
+    return emitError() << "u and v need three dimensions and one floating-point type";
+  int64_t channels = uType.getDimSize(1);
+  int64_t length = feature == Feature::Both ? 2 * channels : channels;
+  if (vType.getShape() != ArrayRef({uType.getDimSize(0), uType.getDimSize(2), length}))
+    return emitError() << "u of " << uType << " needs a v of [" << uType.getDimSize(0) << ", " << uType.getDimSize(2)
+                       << ", " << length << "], not " << vType;
+  return success();
+}
+
 //===-- #tp.policy ------------------------------------------------------------------------------------------------===//
 
 static FloatAttr getScaleAttr(MLIRContext *context, double scale) {
   return FloatAttr::get(Float64Type::get(context), scale);
 }
 
-PolicyAttr PolicyAttr::getFull(MLIRContext *context) {
-  return get(context, SyncKind::Full, 0, Rest::Deferred, getScaleAttr(context, 1.0), {}, {}, {});
+PolicyAttr PolicyAttr::getFull(MLIRContext *context, RoundingAttr rounding, DenseI64ArrayAttr order) {
+  return get(context, SyncKind::Full, 0, Rest::Deferred, getScaleAttr(context, 1.0), order, {}, {}, {}, rounding);
 }
+
+bool PolicyAttr::isReduced(int64_t channel, int64_t channels) const {
+  int64_t reduced = getReduced(channels);
+  if (!getOrder() || reduced == channels)
+    return channel >= 0 && channel < reduced;
+  return llvm::is_contained(getOrder().asArrayRef().take_front(reduced), channel);
+}
+
+bool PolicyAttr::hasFeedback() const { return getRounding() && getRounding().getFeedback(); }
 
 Attribute PolicyAttr::parse(AsmParser &parser, Type) {
   MLIRContext *context = parser.getContext();
@@ -256,6 +339,8 @@ Attribute PolicyAttr::parse(AsmParser &parser, Type) {
   double scale = 1.0;
   DenseI64ArrayAttr order;
   DenseElementsAttr estimateScale, estimateOffset;
+  LowRankAttr lowRank;
+  RoundingAttr rounding;
   StringRef keyword;
   llvm::SMLoc location = parser.getCurrentLocation();
   if (parser.parseLess() || parser.parseKeyword(&keyword))
@@ -295,6 +380,12 @@ Attribute PolicyAttr::parse(AsmParser &parser, Type) {
       if (parser.parseLSquare() || parser.parseAttribute(estimateScale) || parser.parseComma() ||
           parser.parseAttribute(estimateOffset) || parser.parseRSquare())
         return {};
+    } else if (keyword == "low_rank") {
+      if (parser.parseCustomAttributeWithFallback(lowRank))
+        return {};
+    } else if (keyword == "rounding") {
+      if (parser.parseCustomAttributeWithFallback(rounding))
+        return {};
     } else {
       parser.emitError(location, "unknown parameter '") << keyword << "' of a policy";
       return {};
@@ -303,7 +394,7 @@ Attribute PolicyAttr::parse(AsmParser &parser, Type) {
   if (parser.parseGreater())
     return {};
   return parser.getChecked<PolicyAttr>(context, *kind, shared, rest, getScaleAttr(context, scale), order, estimateScale,
-                                       estimateOffset);
+                                       estimateOffset, lowRank, rounding);
 }
 
 void PolicyAttr::print(AsmPrinter &printer) const {
@@ -314,23 +405,32 @@ void PolicyAttr::print(AsmPrinter &printer) const {
       printer << ", scale = ";
       printer.printFloat(getScale().getValue());
     }
-    if (getOrder()) {
-      printer << ", order = [";
-      llvm::interleaveComma(getOrder().asArrayRef(), printer.getStream());
-      printer << "]";
-    }
-    if (getEstimateScale())
-      printer << ", estimate = [" << getEstimateScale() << ", " << getEstimateOffset() << "]";
+  }
+  if (getOrder()) {
+    printer << ", order = [";
+    llvm::interleaveComma(getOrder().asArrayRef(), printer.getStream());
+    printer << "]";
+  }
+  if (getEstimateScale())
+    printer << ", estimate = [" << getEstimateScale() << ", " << getEstimateOffset() << "]";
+  if (getLowRank()) {
+    printer << ", low_rank = ";
+    printer.printStrippedAttrOrType(getLowRank());
+  }
+  if (getRounding()) {
+    printer << ", rounding = ";
+    printer.printStrippedAttrOrType(getRounding());
   }
   printer << ">";
 }
 
 LogicalResult PolicyAttr::verify(EmitError emitError, SyncKind kind, int64_t shared, Rest rest, FloatAttr scale,
                                  DenseI64ArrayAttr order, DenseElementsAttr estimateScale,
-                                 DenseElementsAttr estimateOffset) {
+                                 DenseElementsAttr estimateOffset, LowRankAttr lowRank, RoundingAttr rounding) {
   double value = scale.getValueAsDouble();
-  if (kind == SyncKind::Full && (shared != 0 || rest != Rest::Deferred || value != 1.0 || order || estimateScale))
-    return emitError() << "a full policy has no other parameter";
+  if (kind == SyncKind::Full &&
+      (shared != 0 || rest != Rest::Deferred || value != 1.0 || estimateScale || (order && !rounding)))
+    return emitError() << "a full policy has no other parameter than rounding and, beside it, order";
   if (shared < 0)
     return emitError() << "shared is " << shared << ", below 0";
   if (!std::isfinite(value))
@@ -343,6 +443,9 @@ LogicalResult PolicyAttr::verify(EmitError emitError, SyncKind kind, int64_t sha
       (estimateScale && (estimateScale.getType() != estimateOffset.getType() ||
                          estimateScale.getType().getRank() != 2 || !isa<FloatType>(estimateScale.getElementType()))))
     return emitError() << "an estimate needs two matrices of one floating-point type";
+  if (lowRank && (!estimateScale || estimateScale.getElementType() != lowRank.getU().getElementType() ||
+                  estimateScale.getType().getShape() != lowRank.getU().getType().getShape().take_front(2)))
+    return emitError() << "low_rank needs an estimate of the same ranks, channels and type";
   if (order) {
     SmallVector<bool> seen(order.size());
     for (int64_t channel : order.asArrayRef()) {

@@ -33,6 +33,48 @@ template <typename OpTy> struct InPlaceModel : BufferizableOpInterface::External
   }
 };
 
+/// tp.quantized_all_reduce: the sum is the operand's buffer; the error has one of its own where somebody reads it.
+struct QuantizedModel : BufferizableOpInterface::ExternalModel<QuantizedModel, QuantizedAllReduceOp> {
+  bool bufferizesToAllocation(Operation *, Value value) const { return cast<OpResult>(value).getResultNumber() == 1; }
+  bool bufferizesToMemoryRead(Operation *, OpOperand &, const AnalysisState &) const { return true; }
+  bool bufferizesToMemoryWrite(Operation *, OpOperand &, const AnalysisState &) const { return true; }
+  AliasingValueList getAliasingValues(Operation *op, OpOperand &, const AnalysisState &) const {
+    if (op->getNumResults() == 0)
+      return {};
+    return {{op->getResult(0), BufferRelation::Equivalent}};
+  }
+  FailureOr<BufferLikeType> getBufferType(Operation *op, Value value, const BufferizationOptions &options,
+                                          const BufferizationState &state, SmallVector<Value> &invocationStack) const {
+    if (cast<OpResult>(value).getResultNumber() == 0)
+      return bufferization::getBufferType(cast<QuantizedAllReduceOp>(op).getInput(), options, state, invocationStack);
+    return cast<BufferLikeType>(getMemRefTypeWithStaticIdentityLayout(cast<TensorType>(value.getType())));
+  }
+  LogicalResult bufferize(Operation *op, RewriterBase &rewriter, const BufferizationOptions &options,
+                          BufferizationState &state) const {
+    auto reduce = cast<QuantizedAllReduceOp>(op);
+    FailureOr<Value> buffer = getBuffer(rewriter, reduce.getInput(), options, state);
+    if (failed(buffer))
+      return failure();
+    SmallVector<Value> operands = {*buffer};
+    bool readsError = !op->getResult(1).use_empty();
+    if (readsError) {
+      auto type = cast<MemRefType>(getMemRefTypeWithStaticIdentityLayout(cast<TensorType>(op->getResult(1).getType())));
+      SmallVector<Value> extents;
+      for (int64_t dim = 0; dim < type.getRank(); ++dim)
+        if (type.isDynamicDim(dim))
+          extents.push_back(memref::DimOp::create(rewriter, op->getLoc(), *buffer, dim));
+      FailureOr<Value> error = options.createAlloc(rewriter, op->getLoc(), type, extents);
+      if (failed(error))
+        return failure();
+      operands.push_back(*error);
+    }
+    QuantizedAllReduceOp::create(rewriter, op->getLoc(), TypeRange{}, operands, op->getAttrs());
+    // Nobody reads the second value where there is no buffer for it.
+    replaceOpWithBufferizedValues(rewriter, op, {*buffer, operands.back()});
+    return success();
+  }
+};
+
 /// The extent of the result's dimension `dim`, from the buffer of the operand.
 Value getExtent(CollectiveOpInterface op, OpBuilder &builder, Value input, int64_t dim) {
   Location loc = op.getLoc();
@@ -96,6 +138,7 @@ struct RotateModel : BufferizableOpInterface::ExternalModel<RotateModel, RotateO
 void caat::tp::registerBufferizableOpInterfaceExternalModels(DialectRegistry &registry) {
   registry.addExtension(+[](MLIRContext *context, TPDialect *) {
     AllReduceOp::attachInterface<InPlaceModel<AllReduceOp>>(*context);
+    QuantizedAllReduceOp::attachInterface<QuantizedModel>(*context);
     BroadcastOp::attachInterface<InPlaceModel<BroadcastOp>>(*context);
     PermuteOp::attachInterface<OutModel<PermuteOp>>(*context);
     AllGatherOp::attachInterface<OutModel<AllGatherOp>>(*context);

@@ -55,6 +55,38 @@ static ParseResult parseSameType(OpAsmParser &parser, Type &input, Type &result)
 
 static void printSameType(OpAsmPrinter &printer, Operation *, Type input, Type) { printer << input; }
 
+/// [3, 7], or [] for none.
+static ParseResult parseChannels(OpAsmParser &parser, DenseI64ArrayAttr &channels) {
+  SmallVector<int64_t> list;
+  if (parser.parseCommaSeparatedList(AsmParser::Delimiter::Square,
+                                     [&]() { return parser.parseInteger(list.emplace_back()); }))
+    return failure();
+  channels = parser.getBuilder().getDenseI64ArrayAttr(list);
+  return success();
+}
+
+static void printChannels(OpAsmPrinter &printer, Operation *, DenseI64ArrayAttr channels) {
+  printer << "[";
+  llvm::interleaveComma(channels.asArrayRef(), printer);
+  printer << "]";
+}
+
+/// One type: that of the operand and the error, and of both results where it is a tensor.
+static ParseResult parseQuantizedTypes(OpAsmParser &parser, Type &input, Type &error, SmallVectorImpl<Type> &results,
+                                       std::optional<OpAsmParser::UnresolvedOperand> errorOperand) {
+  if (parser.parseType(input))
+    return failure();
+  if (isa<TensorType>(input))
+    results.assign(2, input);
+  if (errorOperand)
+    error = input;
+  return success();
+}
+
+static void printQuantizedTypes(OpAsmPrinter &printer, Operation *, Type input, Type, TypeRange, Value) {
+  printer << input;
+}
+
 /// `tensor -> tensor` or `memref into memref`.
 static ParseResult parseOutTypes(OpAsmParser &parser, Type &input, Type &out, Type &result) {
   if (parser.parseType(input))
@@ -88,10 +120,11 @@ static void printBlockTypes(OpAsmPrinter &printer, Operation *, TypeRange, Type 
 }
 
 /// The stream's type, and that of the bias where there is one.
-static ParseResult parseStreamTypes(OpAsmParser &parser, Type &base, Type &pending, Type &partial, Type &bias,
-                                    Type &newBase, Type &newPending,
+static ParseResult parseStreamTypes(OpAsmParser &parser, Type &base, Type &pending, Type &partial, Type &input,
+                                    Type &bias, Type &newBase, Type &newPending,
                                     std::optional<OpAsmParser::UnresolvedOperand> baseOperand,
                                     std::optional<OpAsmParser::UnresolvedOperand> pendingOperand,
+                                    std::optional<OpAsmParser::UnresolvedOperand> inputOperand,
                                     std::optional<OpAsmParser::UnresolvedOperand> biasOperand) {
   if (parser.parseType(partial))
     return failure();
@@ -100,11 +133,13 @@ static ParseResult parseStreamTypes(OpAsmParser &parser, Type &base, Type &pendi
     base = partial;
   if (pendingOperand)
     pending = partial;
+  if (inputOperand)
+    input = partial;
   return biasOperand ? failure(parser.parseComma() || parser.parseType(bias)) : success();
 }
 
-static void printStreamTypes(OpAsmPrinter &printer, Operation *, Type, Type, Type partial, Type bias, Type, Type, Value,
-                             Value, Value) {
+static void printStreamTypes(OpAsmPrinter &printer, Operation *, Type, Type, Type partial, Type, Type bias, Type, Type,
+                             Value, Value, Value, Value) {
   printer << partial;
   if (bias)
     printer << ", " << bias;
@@ -128,6 +163,7 @@ static void getCollectiveEffects(CollectiveOpInterface op, Effects &effects) {
 }
 
 void AllReduceOp::getEffects(Effects &effects) { getCollectiveEffects(*this, effects); }
+void QuantizedAllReduceOp::getEffects(Effects &effects) { getCollectiveEffects(*this, effects); }
 void BroadcastOp::getEffects(Effects &effects) { getCollectiveEffects(*this, effects); }
 void PermuteOp::getEffects(Effects &effects) { getCollectiveEffects(*this, effects); }
 void AllGatherOp::getEffects(Effects &effects) { getCollectiveEffects(*this, effects); }

@@ -19,4 +19,12 @@ def TP_Rest : I32EnumAttr<"Rest", "what becomes of the channels that stay off th
   let genSpecializedAttr = 0;
 }
 
+def TP_Feature : I32EnumAttr<"Feature", "what an estimate of small rank reads", [
+    I32EnumAttrCase<"Pending", 0, "pending">,
+    I32EnumAttrCase<"Input", 1, "input">,
+    I32EnumAttrCase<"Both", 2, "pending_and_input">]> {
+  let cppNamespace = "::caat::tp";
+  let genSpecializedAttr = 0;
+}
+
 #endif // CAAT_DIALECTS_TP_ENUMS_TD

@@ -14,8 +14,8 @@ def TP_CollectiveOpInterface : OpInterface<"CollectiveOpInterface"> {
     - `mesh` names a `tp.mesh`.
     - `axes` is not empty, and names axes of the mesh, each once.
     - `site`, where given, is not empty.
-    - The tensor form has one result and no `out` operand; the memref form has no result, and has `out` exactly
-      where the operation does not work in place.
+    - The tensor form has as many results as the operation gives (one, if it does not say otherwise) and no `out`
+      operand; the memref form has no result, and has `out` where the operation does not work in place.
   }];
   let methods = [
     InterfaceMethod<"The mesh that the ranks are numbered by.", "::mlir::FlatSymbolRefAttr", "getMeshAttr">,
@@ -24,7 +24,8 @@ def TP_CollectiveOpInterface : OpInterface<"CollectiveOpInterface"> {
     InterfaceMethod<"Sets the name.", "void", "setSiteAttr", (ins "::mlir::StringAttr":$site)>,
     InterfaceMethod<"What this rank contributes.", "::mlir::Value", "getInput">,
     InterfaceMethod<"True where the memref form overwrites its input.", "bool", "worksInPlace">,
-    InterfaceMethod<"The buffer that the memref form writes; null in tensor form and in place.", "::mlir::Value", "getDestination">,
+    InterfaceMethod<"The buffer beside its input that the memref form writes; null in tensor form, and where there is none.", "::mlir::Value", "getDestination">,
+    InterfaceMethod<"Number of results of the tensor form.", "unsigned", "getNumTensorResults", (ins), [{}], [{ return 1; }]>,
     InterfaceMethod<"Number of ranks that take part.", "int64_t", "getGroupSize", (ins), [{}], [{
       return ::caat::tp::detail::getGroupSize($_op, $_op.getMeshAttr(), $_op.getAxesAttr());
     }]>,

@@ -119,6 +119,46 @@ def TP_AllReduceOp : TP_InPlaceCollective<"all_reduce"> {
   let hasVerifier = 1;
 }
 
+def TP_QuantizedAllReduceOp : TP_CollectiveOp<"quantized_all_reduce"> {
+  let summary = "sum over the ranks of a group that travels in few bits, and what rounding left out of it";
+  let description = [{
+    Each rank rounds its value x to Q(x): blocks of `block` consecutive channels (the last dimension) become integers
+    -m … m times a scale of their own, m = 2^(bits-1) - 1. Every block has an owner, which adds up what the ranks have
+    sent, in f32 and in rank order, rounds the sum once more and sends it to all. Channels in `exact` travel unrounded.
+
+    The first result is that sum, the same bits on all ranks. The second is this rank's error: x - Q(x), to which the
+    owner of a block adds what the second rounding left out. So sum + (sum over the ranks of the errors) = sum over the
+    ranks of x, up to f32's rounding. On memrefs the sum overwrites the input, and `error` may be missing.
+
+    A block that holds NaN or an infinity arrives as NaN.
+    ```mlir
+    %sum, %error = tp.quantized_all_reduce %x bits 4 block 32 exact [7, 507] on @mesh ["tp"] {site = "layers.0.attn"} : tensor<?x?x576xf32>
+    tp.quantized_all_reduce %m error(%e) bits 8 block 32 exact [] on @mesh ["tp"] : memref<?x576xf32>
+    ```
+
+    **Constraints:** those of all collectives, and
+    - the operand's elements are f32; it has a last dimension of known extent, the channels;
+    - `bits`, `block` and `exact` are as in `#tp.rounding`; `exact` names channels of the operand;
+    - results and `error` have the operand's type.
+  }];
+  let arguments = (ins TP_Data:$input, Optional<AnyStridedMemRef>:$error, I64Attr:$bits, I64Attr:$block,
+                       DenseI64ArrayAttr:$exact, FlatSymbolRefAttr:$mesh, TP_AxisNamesAttr:$axes,
+                       OptionalAttr<StrAttr>:$site);
+  let results = (outs Variadic<AnyRankedTensor>:$results);
+  let assemblyFormat = [{
+    $input (`error` `(` $error^ `)`)? `bits` custom<Int>($bits) `block` custom<Int>($block) `exact` custom<Channels>($exact)
+    `on` $mesh custom<Names>($axes) attr-dict
+    `:` custom<QuantizedTypes>(type($input), type($error), type($results), ref($error))
+  }];
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    bool worksInPlace() { return true; }
+    ::mlir::Value getDestination() { return getError(); }
+    unsigned getNumTensorResults() { return 2; }
+    int64_t getNumChannels() { return ::llvm::cast<::mlir::ShapedType>(getInput().getType()).getShape().back(); }
+  }];
+}
+
 def TP_BroadcastOp : TP_InPlaceCollective<"broadcast"> {
   let summary = "one rank's value for all ranks of a group";
   let description = [{
@@ -313,9 +353,10 @@ def TP_SyncPointOp : TP_Op<"sync_point", [AttrSizedOperandSegments, DeclareOpInt
   let description = [{
     On every rank the stream is `base + pending`: base is equal on all ranks, pending is what this rank has computed
     and not summed yet. With `t = pending + partial`, the policy's choice Q(t) is reduced into base and the rest stays
-    pending. The bias is added once, to base. The stream is read through `tp.read_stream`.
+    pending. The bias is added once, to base. The stream is read through `tp.read_stream`. Where one norm of the stream
+    gives what the partial is computed from, it is the `input`: estimates may read it.
     ```mlir
-    %base2, %pending2 = tp.sync_point base(%base) pending(%pending) partial(%p) bias(%b) on @mesh ["tp"]
+    %base2, %pending2 = tp.sync_point base(%base) pending(%pending) partial(%p) input(%norm) bias(%b) on @mesh ["tp"]
         {site = "layers.0.attn", policy = #tp.policy<partial, shared = 144, rest = deferred>}
         : tensor<?x?x576xf32>, tensor<576xf32>
     ```
@@ -328,25 +369,26 @@ def TP_SyncPointOp : TP_Op<"sync_point", [AttrSizedOperandSegments, DeclareOpInt
 
     **Constraints:**
     - `mesh` names a `tp.mesh` and `axes` its axes.
-    - Base, pending, partial and results have one type.
+    - Base, pending, partial, input and results have one type.
     - The channels are the last dimension; its extent is known.
     - The bias, where given, has one extent that is not 1: the channels, in its last dimension.
     - `shared` is at most the number of channels, and `order` is as long.
-    - An estimate has a row per rank of the group and a column per channel.
-    - A site that is not deferrable does not defer.
+    - An estimate has a row per rank of the group and a column per channel; one that reads the input needs it.
+    - Rounding needs elements of f32, and `exact` channels that are reduced.
+    - A site that is not deferrable neither defers nor feeds rounding errors back.
     - A site without base has nothing pending.
     - `site` is not empty.
   }];
   let arguments = (ins Optional<AnyRankedTensor>:$base, Optional<AnyRankedTensor>:$pending, AnyRankedTensor:$partial,
-                       Optional<AnyRankedTensor>:$bias, FlatSymbolRefAttr:$mesh, TP_AxisNamesAttr:$axes, StrAttr:$site,
-                       TP_PolicyAttr:$policy, OptionalAttr<StrAttr>:$not_deferrable, UnitAttr:$switchable,
-                       UnitAttr:$flushes, OptionalAttr<StrAttr>:$not_private);
+                       Optional<AnyRankedTensor>:$input, Optional<AnyRankedTensor>:$bias, FlatSymbolRefAttr:$mesh,
+                       TP_AxisNamesAttr:$axes, StrAttr:$site, TP_PolicyAttr:$policy, OptionalAttr<StrAttr>:$not_deferrable,
+                       UnitAttr:$switchable, UnitAttr:$flushes, OptionalAttr<StrAttr>:$not_private);
   let results = (outs AnyRankedTensor:$new_base, AnyRankedTensor:$new_pending);
   let assemblyFormat = [{
-    (`base` `(` $base^ `)`)? (`pending` `(` $pending^ `)`)? `partial` `(` $partial `)` (`bias` `(` $bias^ `)`)?
-    `on` $mesh custom<Names>($axes) attr-dict
-    `:` custom<StreamTypes>(type($base), type($pending), type($partial), type($bias), type($new_base), type($new_pending),
-                            ref($base), ref($pending), ref($bias))
+    (`base` `(` $base^ `)`)? (`pending` `(` $pending^ `)`)? `partial` `(` $partial `)` (`input` `(` $input^ `)`)?
+    (`bias` `(` $bias^ `)`)? `on` $mesh custom<Names>($axes) attr-dict
+    `:` custom<StreamTypes>(type($base), type($pending), type($partial), type($input), type($bias), type($new_base),
+                            type($new_pending), ref($base), ref($pending), ref($input), ref($bias))
   }];
   let hasVerifier = 1;
   let extraClassDeclaration = [{

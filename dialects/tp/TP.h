@@ -55,6 +55,9 @@ int64_t getGroupSize(mlir::Operation *op, mlir::FlatSymbolRefAttr mesh, mlir::Ar
 /// Checks mesh and axes; what all collectives and sync points have in common.
 mlir::LogicalResult verifyGroup(mlir::Operation *op, mlir::FlatSymbolRefAttr mesh, mlir::ArrayAttr axes);
 mlir::LogicalResult verifyCollective(CollectiveOpInterface op);
+/// Checks what `#tp.rounding` and tp.quantized_all_reduce have in common.
+mlir::LogicalResult verifyRounding(int64_t bits, int64_t block, llvm::ArrayRef<int64_t> exact,
+                                   llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
 /// Checks the pieces of all ranks against a dimension of `extent` elements.
 mlir::LogicalResult verifyPieces(mlir::ArrayAttr pieces, int64_t extent,
                                  llvm::function_ref<mlir::InFlightDiagnostic()> emitError);

@@ -28,8 +28,10 @@ LogicalResult caat::tp::detail::verifyCollective(CollectiveOpInterface op) {
   if (op.getSiteAttr() && op.getSiteAttr().empty())
     return op->emitOpError() << "has an empty site name";
   if (op.hasTensorForm()) {
-    if (op->getNumResults() != 1 || op.getDestination())
-      return op->emitOpError() << "on a tensor has one result and no 'into'";
+    if (op->getNumResults() != op.getNumTensorResults() || op.getDestination())
+      return op->emitOpError() << "on a tensor has "
+                               << (op.getNumTensorResults() == 1 ? "one result and no 'into'"
+                                                                 : "two results and no 'error'");
   } else {
     if (op->getNumResults() != 0)
       return op->emitOpError() << "on a memref has no result";
@@ -74,6 +76,22 @@ static LogicalResult verifyDim(CollectiveOpInterface op, int64_t dim) {
 static int64_t getRanks(CollectiveOpInterface op) { return op.getGroupSize(); }
 
 LogicalResult AllReduceOp::verify() { return verifyOutput(*this); }
+
+LogicalResult QuantizedAllReduceOp::verify() {
+  auto type = cast<ShapedType>(getInput().getType());
+  if (!type.getElementType().isF32() || type.getRank() == 0 || ShapedType::isDynamic(type.getShape().back()))
+    return emitOpError() << "needs elements of f32 and channels of known number in the last dimension, not " << type;
+  for (Type result : getResultTypes())
+    if (result != type)
+      return emitOpError() << "turns " << type << " into " << result;
+  if (getError() && getError().getType() != type)
+    return emitOpError() << "has an error of " << getError().getType() << " beside " << type;
+  if (failed(caat::tp::detail::verifyRounding(getBits(), getBlock(), getExact(), [&] { return emitOpError(); })))
+    return failure();
+  if (!getExact().empty() && getExact().back() >= getNumChannels())
+    return emitOpError() << "exempts channel " << getExact().back() << " of " << getNumChannels();
+  return success();
+}
 
 LogicalResult BroadcastOp::verify() {
   int64_t root = getRoot(), ranks = getRanks(*this);
@@ -204,12 +222,16 @@ LogicalResult SyncPointOp::verifySymbolUses(SymbolTableCollection &) {
   if (estimate && estimate.getType().getShape() != ArrayRef({ranks, getNumChannels()}))
     return emitOpError() << "has an estimate of " << estimate.getType() << " for " << ranks << " ranks and "
                          << getNumChannels() << " channels";
+  LowRankAttr lowRank = getPolicy().getLowRank();
+  if (lowRank && lowRank.readsInput() && !getInput())
+    return emitOpError() << "has an estimate that reads its input, which it does not have";
   return success();
 }
 
 LogicalResult SyncPointOp::verify() {
   auto type = cast<RankedTensorType>(getPartial().getType());
-  for (Value value : {Value(getBase()), Value(getPending()), Value(getNewBase()), Value(getNewPending())})
+  for (Value value :
+       {Value(getBase()), Value(getPending()), Value(getInput()), Value(getNewBase()), Value(getNewPending())})
     if (value && value.getType() != type)
       return emitOpError() << "has a partial of " << type << " beside " << value.getType();
   if (type.getRank() == 0 || type.isDynamicDim(type.getRank() - 1))
@@ -227,8 +249,16 @@ LogicalResult SyncPointOp::verify() {
     return emitOpError() << "shares " << policy.getShared() << " of " << channels << " channels";
   if (policy.getOrder() && policy.getOrder().size() != channels)
     return emitOpError() << "orders " << policy.getOrder().size() << " of " << channels << " channels";
-  if (getNotDeferrable() && policy.isDeferred() && !policy.isExact(channels))
+  bool defers = policy.isDeferred() && policy.getShared() < channels;
+  if (getNotDeferrable() && (defers || policy.hasFeedback()))
     return emitOpError() << "cannot defer: " << *getNotDeferrable();
+  if (RoundingAttr rounding = policy.getRounding()) {
+    if (!type.getElementType().isF32())
+      return emitOpError() << "rounds elements of f32 only, not of " << type.getElementType();
+    for (int64_t channel : rounding.getExact())
+      if (!policy.isReduced(channel, channels))
+        return emitOpError() << "exempts channel " << channel << ", which it does not reduce, from rounding";
+  }
   if (!getBase() && getPending())
     return emitOpError() << "has something pending but no base";
   if (getSite().empty())

@@ -218,6 +218,25 @@ private:
     return success(good);
   }
 
+  /// What a quantised all-reduce sends for a row, and the same for the digest.
+  std::string writeWire(tp::QuantizedAllReduceOp op) {
+    std::string text =
+        llvm::formatv("{0} channels, {1} bits, blocks of {2}, exact", op.getNumChannels(), op.getBits(), op.getBlock())
+            .str();
+    json.attributeObject("wire", [&] {
+      json.attribute("channels", op.getNumChannels());
+      json.attribute("bits", int64_t(op.getBits()));
+      json.attribute("block", int64_t(op.getBlock()));
+      json.attributeArray("exact", [&] {
+        for (int64_t channel : op.getExact()) {
+          json.value(channel);
+          text += " " + std::to_string(channel);
+        }
+      });
+    });
+    return text + ": ";
+  }
+
   /// The schedule; its digest is what ranks compare before they start.
   LogicalResult writeCollectives() {
     std::string schedule;
@@ -249,6 +268,8 @@ private:
           json.attributeBegin("count");
           size(count);
           json.attributeEnd();
+          if (auto reduce = dyn_cast<tp::QuantizedAllReduceOp>(*op))
+            schedule += writeWire(reduce);
         });
         schedule +=
             llvm::formatv("{0} {1} {2} {3}\n", op.getSiteName(), op->getName().stripDialect(), *dtype, count).str();

@@ -81,6 +81,9 @@ public:
             return failure();
           return sliceOf(builder, loc, *sum, dim, rank * part, part);
         })
+        .Case([&](tp::QuantizedAllReduceOp) {
+          return refuse("rounds what it sends, which no collective of ONNX Runtime does; export a plan without 'bits'");
+        })
         .Default([&](Operation *) { return refuse("has no counterpart among ONNX Runtime's collectives"); });
   }
 

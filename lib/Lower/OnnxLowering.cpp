@@ -91,7 +91,8 @@ static Value sameSizes(Value value) {
   if (auto insertOp = dyn_cast<tensor::InsertSliceOp>(op))
     return insertOp.getDest();
   StringRef name = op->getName().getStringRef();
-  if (name == "tp.all_reduce" || name == "tp.broadcast" || name == "tp.permute" || name == "tp.all_to_all")
+  if (name == "tp.all_reduce" || name == "tp.broadcast" || name == "tp.permute" || name == "tp.all_to_all" ||
+      name == "tp.quantized_all_reduce")
     return op->getOperand(0);
   return {};
 }

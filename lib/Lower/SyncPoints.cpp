@@ -34,7 +34,7 @@ LogicalResult caat::lower::lowerSyncPoints(func::FuncOp func) {
     for (Value &destination : destinations)
       destination = castTo(s, destination, type);
     auto lowered = rt::SyncPointOp::create(builder, site.getLoc(), types, site.getSiteAttr(), site.getPartial(),
-                                           materialize(s, site.getBias()), /*input=*/Value(), destinations,
+                                           materialize(s, site.getBias()), site.getInput(), destinations,
                                            /*live=*/ValueRange(), !site.getBase(), !site.getPending(),
                                            site.getFlushes(), site.getNotDeferrableAttr(), site.getNotPrivateAttr());
     for (Operation *user : llvm::make_early_inc_range(site.getNewBase().getUsers()))

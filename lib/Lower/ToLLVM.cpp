@@ -356,6 +356,12 @@ private:
     Value count = product(in.sizes);
     if (isa<tp::AllReduceOp>(op))
       return call(CAAT_API_all_reduce, {number, in.pointer, count}), success();
+    if (auto reduce = dyn_cast<tp::QuantizedAllReduceOp>(*op)) {
+      Value error =
+          reduce.getError() ? fromMemRef(reduce.getError()).pointer : LLVM::ZeroOp::create(b, loc, pointer).getResult();
+      Value rows = product(ArrayRef(in.sizes).drop_back());
+      return call(CAAT_API_quantized_all_reduce, {number, in.pointer, error, rows}), success();
+    }
     if (auto broadcast = dyn_cast<tp::BroadcastOp>(*op))
       return call(CAAT_API_broadcast, {number, in.pointer, count, constant(broadcast.getRoot())}), success();
     Pieces out = fromMemRef(op.getDestination());

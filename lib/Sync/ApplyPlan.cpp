@@ -14,29 +14,76 @@ namespace caat {
 using namespace caat;
 using namespace mlir;
 
+/// How the site rounds what it sends; null where it does not.
+static tp::RoundingAttr makeRounding(const PlanEntry &entry, tp::SyncPointOp op) {
+  if (!entry.isRounded() || entry.getShared(op.getNumChannels()) == 0)
+    return {};
+  SmallVector<int64_t> exact(entry.exact.begin(), entry.exact.end());
+  llvm::sort(exact);
+  if (op.getNotDeferrable() && !entry.feedback)
+    remark::analysis(op.getLoc(), remark::RemarkOpts::name("no-feedback").category("caat"))
+        << llvm::formatv("site {0} cannot defer ({1}): what rounding leaves out is lost there", op.getSite(),
+                         *op.getNotDeferrable())
+               .str();
+  return tp::RoundingAttr::get(op.getContext(), entry.bits, entry.block, exact,
+                               entry.feedback.value_or(!op.getNotDeferrable()));
+}
+
+/// The estimate that the site's policy names: a, b and, where the file has it, the part of small rank.
+static LogicalResult readEstimate(const Plan &plan, const PlanEntry &entry, tp::SyncPointOp op, int64_t ranks,
+                                  DenseElementsAttr &a, DenseElementsAttr &b, tp::LowRankAttr &lowRank) {
+  int64_t channels = op.getNumChannels();
+  llvm::Expected<SiteEstimate> read = caat::readEstimate(plan, entry, op.getSite(), ranks, channels);
+  if (!read)
+    return op->emitError() << llvm::toString(read.takeError());
+  auto constant = [&](ArrayRef<int64_t> shape, const std::vector<float> &values) {
+    return DenseElementsAttr::get(RankedTensorType::get(shape, Float32Type::get(op.getContext())),
+                                  ArrayRef<float>(values));
+  };
+  a = constant({ranks, channels}, read->a);
+  b = constant({ranks, channels}, read->b);
+  if (read->inner > 0)
+    lowRank = tp::LowRankAttr::get(op.getContext(), constant({ranks, channels, read->inner}, read->u),
+                                   constant({ranks, read->inner, read->getFeatures(channels)}, read->v),
+                                   read->feature == SiteEstimate::Feature::Pending ? tp::Feature::Pending
+                                   : read->feature == SiteEstimate::Feature::Input ? tp::Feature::Input
+                                                                                   : tp::Feature::Both);
+  return success();
+}
+
 /// The policy that `entry` means at a site. The plan has been checked.
 static FailureOr<tp::PolicyAttr> makePolicy(const Plan &plan, const PlanEntry &entry, tp::SyncPointOp op,
                                             int64_t ranks) {
   MLIRContext *context = op.getContext();
-  int64_t channels = op.getNumChannels();
-  if (entry.isFull || ranks == 1) // with one rank every plan is the unsharded model
+  tp::RoundingAttr rounding = makeRounding(entry, op);
+  if ((entry.isFull && !rounding) || ranks == 1) // with one rank every plan is the unsharded model
     return tp::PolicyAttr::getFull(context);
-  DenseElementsAttr a, b;
-  if (!entry.estimate.empty()) {
-    llvm::Expected<SiteEstimate> estimate = caat::readEstimate(plan, entry, op.getSite(), ranks, channels);
-    if (!estimate)
-      return op->emitError() << llvm::toString(estimate.takeError());
-    auto type = RankedTensorType::get({ranks, channels}, Float32Type::get(context));
-    a = DenseElementsAttr::get(type, ArrayRef<float>(estimate->a));
-    b = DenseElementsAttr::get(type, ArrayRef<float>(estimate->b));
-  }
   DenseI64ArrayAttr order;
   if (!entry.order.empty() && !llvm::is_sorted(entry.order))
     order = DenseI64ArrayAttr::get(context, entry.order);
+  if (entry.isFull)
+    return tp::PolicyAttr::getFull(context, rounding, order);
+  DenseElementsAttr a, b;
+  tp::LowRankAttr lowRank;
+  if (!entry.estimate.empty() && failed(readEstimate(plan, entry, op, ranks, a, b, lowRank)))
+    return failure();
   double scale = entry.isPrivate ? entry.getScale(ranks) : 1.0;
-  return tp::PolicyAttr::get(context, tp::SyncKind::Partial, entry.getShared(channels),
+  return tp::PolicyAttr::get(context, tp::SyncKind::Partial, entry.getShared(op.getNumChannels()),
                              entry.isPrivate ? tp::Rest::Private : tp::Rest::Deferred,
-                             FloatAttr::get(Float64Type::get(context), scale), order, a, b);
+                             FloatAttr::get(Float64Type::get(context), scale), order, a, b, lowRank, rounding);
+}
+
+/// What the policy approximates, for a remark.
+static std::string describeRemark(tp::SyncPointOp op, tp::PolicyAttr policy) {
+  int64_t channels = op.getNumChannels(), reduced = policy.getReduced(channels);
+  std::string text = llvm::formatv("site {0} reduces {1} of {2} channels", op.getSite(), reduced, channels);
+  if (tp::RoundingAttr rounding = policy.getRounding())
+    text += llvm::formatv(" in {0} bits, the error {1}", rounding.getBits(),
+                          rounding.getFeedback() ? "stays pending" : "is lost")
+                .str();
+  if (reduced < channels)
+    text += llvm::formatv(", the rest is {0}", tp::stringifyRest(policy.getRest())).str();
+  return text;
 }
 
 namespace {
@@ -77,9 +124,7 @@ struct ApplyPlan : caat::impl::TPApplyPlanBase<ApplyPlan> {
       op.setPolicyAttr(*policy);
       if (!policy->isExact(op.getNumChannels()))
         remark::passed(op.getLoc(), remark::RemarkOpts::name("approximate").category("caat"))
-            << llvm::formatv("site {0} reduces {1} of {2} channels, the rest is {3}", op.getSite(), policy->getShared(),
-                             op.getNumChannels(), tp::stringifyRest(policy->getRest()))
-                   .str();
+            << describeRemark(op, *policy);
     }
   }
 };

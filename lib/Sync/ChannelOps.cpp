@@ -39,8 +39,14 @@ Value ChannelBuilder::scale(Value value, double factor) {
   return onnx::MulOp::create(builder, loc, value.getType(), value, number);
 }
 
+Value ChannelBuilder::multiplyRow(Value value, Value row) {
+  return onnx::MulOp::create(builder, loc, value.getType(), value, row);
+}
+
 Value ChannelBuilder::take(Value value, const ChannelSplit &split, int64_t first, int64_t count) {
   RankedTensorType type = withChannels(value.getType(), count);
+  if (split.order.empty() && count == split.channels)
+    return value;
   if (split.order.empty()) {
     Value start = onnx::createInts(builder, loc, {first}), end = onnx::createInts(builder, loc, {first + count});
     Value axis = onnx::createInts(builder, loc, {lastAxis(value)});
@@ -58,16 +64,21 @@ Value ChannelBuilder::takeRest(Value value, const ChannelSplit &split) {
   return value ? take(value, split, split.shared, split.getRest()) : Value();
 }
 
+/// For each channel its place among the first `places` of the order; any place for the others.
+static Value placesOf(OpBuilder &builder, Location loc, const ChannelSplit &split, int64_t places) {
+  SmallVector<int64_t> inverse(split.channels, 0);
+  for (int64_t place = 0; place < places; ++place)
+    inverse[split.channelAt(place)] = place;
+  return onnx::createInts(builder, loc, inverse);
+}
+
 Value ChannelBuilder::join(Value shared, Value rest, const ChannelSplit &split) {
   RankedTensorType type = withChannels(shared.getType(), split.channels);
   Value joined = onnx::ConcatOp::create(builder, loc, type, ValueRange{shared, rest}, lastAxis(shared));
   if (split.order.empty())
     return joined;
-  SmallVector<int64_t> inverse(split.channels);
-  for (auto [place, channel] : llvm::enumerate(split.order))
-    inverse[channel] = place;
-  Value indices = onnx::createInts(builder, loc, inverse);
-  return onnx::GatherOp::create(builder, loc, type, joined, indices, lastAxis(joined));
+  return onnx::GatherOp::create(builder, loc, type, joined, placesOf(builder, loc, split, split.channels),
+                                lastAxis(joined));
 }
 
 /// Which channels are shared, or are not.
@@ -79,12 +90,14 @@ static DenseElementsAttr maskOf(OpBuilder &builder, const ChannelSplit &split, b
 }
 
 Value ChannelBuilder::spread(Value shared, Value others, const ChannelSplit &split) {
-  SmallVector<int64_t> places(split.channels, 0); // any place does for the others
-  for (int64_t place = 0; place < split.shared; ++place)
-    places[split.channelAt(place)] = place;
+  bool isAll = split.shared == split.channels;
+  if (!shared || (isAll && split.order.empty()))
+    return shared;
   RankedTensorType type = withChannels(shared.getType(), split.channels);
-  Value indices = onnx::createInts(builder, loc, places);
-  Value everywhere = onnx::GatherOp::create(builder, loc, type, shared, indices, lastAxis(shared));
+  Value everywhere =
+      onnx::GatherOp::create(builder, loc, type, shared, placesOf(builder, loc, split, split.shared), lastAxis(shared));
+  if (isAll)
+    return everywhere;
   Value mask = constant(builder, loc, maskOf(builder, split, /*shared=*/true));
   if (!others)
     others = scalar(builder, loc, type.getElementType(), 0.0);
@@ -98,18 +111,42 @@ Value ChannelBuilder::clearShared(Value value, const ChannelSplit &split) {
   return onnx::WhereOp::create(builder, loc, value.getType(), mask, value, zero);
 }
 
-Value ChannelBuilder::takeRow(DenseElementsAttr matrix, Type elementType) {
-  int64_t ranks = matrix.getType().getShape()[0], channels = matrix.getType().getShape()[1];
-  SmallVector<SmallVector<tp::Piece>> pieces(ranks);
-  for (int64_t rank = 0; rank < ranks; ++rank)
-    pieces[rank].push_back({rank, 1});
-  Type sourceType = matrix.getElementType();
-  Value value = constant(builder, loc, matrix);
-  value = tp::ShardOp::create(builder, loc, RankedTensorType::get({1, channels}, sourceType), value, uint64_t(0),
+Value ChannelBuilder::takeRank(DenseElementsAttr attr) {
+  ShapedType type = attr.getType();
+  SmallVector<SmallVector<tp::Piece>> pieces(type.getDimSize(0));
+  for (auto [rank, own] : llvm::enumerate(pieces))
+    own.push_back({int64_t(rank), 1});
+  SmallVector<int64_t> shape(type.getShape());
+  shape[0] = 1;
+  Value value = constant(builder, loc, attr);
+  value = tp::ShardOp::create(builder, loc, RankedTensorType::get(shape, type.getElementType()), value, uint64_t(0),
                               tp::getPiecesAttr(builder.getContext(), pieces), uint64_t(1));
-  Value shape = onnx::createInts(builder, loc, {channels});
-  value = onnx::ReshapeOp::create(builder, loc, RankedTensorType::get({channels}, sourceType), value, shape);
-  if (sourceType == elementType)
+  ArrayRef<int64_t> own = type.getShape().drop_front();
+  return onnx::ReshapeOp::create(builder, loc, RankedTensorType::get(own, type.getElementType()), value,
+                                 onnx::createInts(builder, loc, own));
+}
+
+Value ChannelBuilder::castTo(Value value, Type elementType) {
+  if (getElementTypeOrSelf(value.getType()) == elementType)
     return value;
   return onnx::CastOp::create(builder, loc, value, elementType);
+}
+
+Value ChannelBuilder::takeRow(DenseElementsAttr matrix, Type elementType) {
+  return castTo(takeRank(matrix), elementType);
+}
+
+Value ChannelBuilder::multiply(Value value, DenseElementsAttr matrices, int64_t first) {
+  auto type = cast<RankedTensorType>(value.getType());
+  int64_t k = type.getShape().back(), n = matrices.getType().getShape()[1];
+  Value matrix = takeRank(matrices); // [n, …]
+  auto matrixType = cast<RankedTensorType>(matrix.getType());
+  if (matrixType.getDimSize(1) != k) {
+    Value start = onnx::createInts(builder, loc, {first}), end = onnx::createInts(builder, loc, {first + k});
+    matrix = onnx::SliceOp::create(builder, loc, matrixType.clone({n, k}), matrix, start, end,
+                                   onnx::createInts(builder, loc, {1}), Value());
+  }
+  matrix =
+      onnx::TransposeOp::create(builder, loc, matrixType.clone({k, n}), matrix, builder.getDenseI64ArrayAttr({1, 0}));
+  return onnx::MatMulOp::create(builder, loc, withChannels(type, n), value, castTo(matrix, type.getElementType()));
 }

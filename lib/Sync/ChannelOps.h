@@ -28,19 +28,28 @@ public:
   /// The addition that the stream's values have; a missing operand counts as zero.
   mlir::Value add(mlir::Value lhs, mlir::Value rhs);
   mlir::Value scale(mlir::Value value, double factor);
+  /// Each channel of `value` times that of `row`, [channels].
+  mlir::Value multiplyRow(mlir::Value value, mlir::Value row);
   /// The shared channels of `value` (any rank), in the split's order; or the others.
   mlir::Value takeShared(mlir::Value value, const ChannelSplit &split);
   mlir::Value takeRest(mlir::Value value, const ChannelSplit &split);
   /// Puts what takeShared and takeRest have taken back in place.
   mlir::Value join(mlir::Value shared, mlir::Value rest, const ChannelSplit &split);
   /// What takeShared has taken back in its places, and in the others those of `others`, or zeros where it is null.
+  /// Nothing for nothing.
   mlir::Value spread(mlir::Value shared, mlir::Value others, const ChannelSplit &split);
   /// `value` with zeros in the shared channels.
   mlir::Value clearShared(mlir::Value value, const ChannelSplit &split);
+  /// The product of `value`, whose last dimension is k, with the transpose of this rank's [n, k] of `matrices`
+  /// [ranks, n, …]: its columns from `first` on.
+  mlir::Value multiply(mlir::Value value, mlir::DenseElementsAttr matrices, int64_t first = 0);
   /// This rank's row of a matrix [ranks, channels], as [channels] of the given element type.
   mlir::Value takeRow(mlir::DenseElementsAttr matrix, mlir::Type elementType);
 
 private:
+  /// This rank's part of the constant `value`, whose first dimension counts ranks.
+  mlir::Value takeRank(mlir::DenseElementsAttr value);
+  mlir::Value castTo(mlir::Value value, mlir::Type elementType);
   mlir::Value take(mlir::Value value, const ChannelSplit &split, int64_t first, int64_t count);
 
   mlir::OpBuilder &builder;

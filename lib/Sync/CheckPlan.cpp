@@ -12,7 +12,10 @@ using EmitError = llvm::function_ref<InFlightDiagnostic()>;
 SmallVector<SiteInfo> caat::collectSites(ModuleOp module) {
   SmallVector<SiteInfo> sites;
   module.walk([&](tp::SyncPointOp op) {
-    sites.push_back({op.getSite().str(), op.getNumChannels(), op.getNotDeferrable().value_or("").str()});
+    std::string elementType;
+    llvm::raw_string_ostream(elementType) << getElementTypeOrSelf(op.getPartial().getType());
+    sites.push_back({op.getSite().str(), op.getNumChannels(), op.getNotDeferrable().value_or("").str(),
+                     bool(op.getInput()), elementType});
   });
   return sites;
 }
@@ -43,23 +46,24 @@ static LogicalResult checkSite(const Plan &plan, const PlanEntry &entry, const S
     return success();
   if (std::string wrong = runtime::tryCheckChannels(plan, entry, site.name, site.channels); !wrong.empty())
     return emitError() << wrong;
-  bool isExact = entry.getShared(site.channels) == site.channels;
-  if (!site.notDeferrable.empty() && !entry.isPrivate && !isExact)
+  bool isAll = entry.getShared(site.channels) == site.channels;
+  if (!site.notDeferrable.empty() && !entry.isPrivate && !isAll)
     return emitError() << plan.file << ": " << entry.path << ": site " << site.name
                        << " cannot defer: " << site.notDeferrable << "; it can be full, or partial with rest 'private'";
   if (!site.notDeferrable.empty() && entry.feedback.value_or(false))
     return emitError() << plan.file << ": " << entry.path << ".feedback: site " << site.name
                        << " cannot defer: " << site.notDeferrable << "; what rounding leaves out is lost there";
-  if (entry.isRounded()) // until the collectives for it exist
-    return emitError() << plan.file << ": " << entry.path
-                       << ".bits: rounding on the wire is not supported by this version";
+  if (entry.isRounded() && site.elementType != "f32")
+    return emitError() << plan.file << ": " << entry.path << ".bits: site " << site.name << " has elements of "
+                       << site.elementType << "; those of f32 can be rounded";
   if (!entry.estimate.empty()) {
     llvm::Expected<SiteEstimate> estimate = caat::readEstimate(plan, entry, site.name, size, site.channels);
     if (!estimate)
       return emitError() << llvm::toString(estimate.takeError());
-    if (estimate->inner > 0) // until reads of the stream can compute them
-      return emitError() << plan.file << ": " << entry.path << ".estimate: estimates of small rank ('" << site.name
-                         << ".u', '" << site.name << ".v') are not supported by this version";
+    if (estimate->readsInput() && !site.hasInput)
+      return emitError() << plan.file << ": " << entry.path
+                         << ".estimate: it reads the module's normalised input, and site " << site.name
+                         << " has none: no norm of the stream alone leads to its partial sum";
   }
   return success();
 }

@@ -25,6 +25,14 @@ struct Stream {
   /// The site whose policy made this rank's pending, and the policy whose estimate readers use.
   StringAttr site;
   tp::PolicyAttr policy;
+  /// What the site's module reads, for estimates; may be null.
+  Value input;
+};
+
+/// What a reduction gives: the sum, and what rounding has left out, null where that is lost or nothing.
+struct Reduced {
+  Value sum;
+  Value error;
 };
 
 class Expander {
@@ -36,11 +44,16 @@ public:
 
 private:
   Stream expand(tp::SyncPointOp op);
-  Stream send(tp::SyncPointOp op, const Stream &before);
+  Stream send(tp::SyncPointOp op, const Stream &before, tp::RoundingAttr rounding);
   Value expandRead(tp::ReadStreamOp op);
+  Value estimate(ChannelBuilder &channel, const Stream &stream);
   Value allReduce(tp::SyncPointOp op, OpBuilder &builder, Value value, const Twine &name);
-  void flush(tp::SyncPointOp op, OpBuilder &builder, Stream &stream, const ChannelSplit &split);
-  void record(StringRef site, StringRef policy, int64_t elements, int64_t channels, Type elementType);
+  Reduced reduce(tp::SyncPointOp op, OpBuilder &builder, Value value, const ChannelSplit &split,
+                 tp::RoundingAttr rounding, const Twine &name);
+  void flush(tp::SyncPointOp op, OpBuilder &builder, Stream &stream, const ChannelSplit &split,
+             tp::RoundingAttr rounding = {});
+  void record(StringRef site, StringRef policy, int64_t elements, int64_t channels, Type elementType,
+              tp::RoundingAttr rounding = {});
 
   func::FuncOp function;
   /// By the first result of the sync point.
@@ -56,20 +69,25 @@ static Value markPrivate(Value value, StringAttr site) {
   return value;
 }
 
+static bool isZero(DenseElementsAttr value) { return value.isSplat() && value.getSplatValue<APFloat>().isZero(); }
+
 static ChannelSplit getSplit(tp::SyncPointOp op) {
   DenseI64ArrayAttr order = op.getPolicy().getOrder();
-  return {op.getNumChannels(), op.getPolicy().getShared(), order ? order.asArrayRef() : ArrayRef<int64_t>()};
+  int64_t reduced = op.getPolicy().getReduced(op.getNumChannels());
+  return {op.getNumChannels(), reduced, order ? order.asArrayRef() : ArrayRef<int64_t>()};
 }
 
-void Expander::record(StringRef site, StringRef policy, int64_t elements, int64_t channels, Type elementType) {
+void Expander::record(StringRef site, StringRef policy, int64_t elements, int64_t channels, Type elementType,
+                      tp::RoundingAttr rounding) {
   Builder builder(function.getContext());
   int64_t width = elementType.getIntOrFloatBitWidth() / 8;
+  int64_t bytes = rounding ? getRoundedBytes(rounding, elements) : elements * width;
   entries.push_back(builder.getDictionaryAttr({
       builder.getNamedAttr("site", builder.getStringAttr(site)),
       builder.getNamedAttr("policy", builder.getStringAttr(policy)),
       builder.getNamedAttr("channels", builder.getI64IntegerAttr(channels)),
       builder.getNamedAttr("elements", builder.getI64IntegerAttr(elements)),
-      builder.getNamedAttr("bytes_per_token", builder.getI64IntegerAttr(elements * width)),
+      builder.getNamedAttr("bytes_per_token", builder.getI64IntegerAttr(bytes)),
       builder.getNamedAttr("full_bytes_per_token", builder.getI64IntegerAttr(channels * width)),
   }));
 }
@@ -80,34 +98,52 @@ Value Expander::allReduce(tp::SyncPointOp op, OpBuilder &builder, Value value, c
       .getResult();
 }
 
+/// The sum of the split's shared channels of `value`, which has these alone.
+Reduced Expander::reduce(tp::SyncPointOp op, OpBuilder &builder, Value value, const ChannelSplit &split,
+                         tp::RoundingAttr rounding, const Twine &name) {
+  if (!rounding)
+    return {allReduce(op, builder, value, name), {}};
+  SmallVector<int64_t> exact;
+  for (int64_t place = 0; place < split.shared; ++place)
+    if (llvm::is_contained(rounding.getExact(), split.channelAt(place)))
+      exact.push_back(place);
+  auto reduce = tp::QuantizedAllReduceOp::create(
+      builder, op.getLoc(), TypeRange{value.getType(), value.getType()}, value, Value(),
+      builder.getI64IntegerAttr(rounding.getBits()), builder.getI64IntegerAttr(rounding.getBlock()),
+      builder.getDenseI64ArrayAttr(exact), op.getMeshAttr(), op.getAxesAttr(), builder.getStringAttr(name));
+  return {reduce.getResult(0), rounding.getFeedback() ? reduce.getResult(1) : Value()};
+}
+
 /// The sync point by its policy, with the stream before it. With t = pending + partial:
 /// - full:     base + (all_reduce(t) + bias), nothing pending;
 /// - deferred: the shared channels of base get all_reduce(t) + bias, the others bias; t stays pending in the others;
 /// - private:  the shared channels as above, the others get scale * (partial + bias); what was pending there stays.
-Stream Expander::send(tp::SyncPointOp op, const Stream &before) {
+/// Where the sum is rounded, its error is pending in the shared channels.
+Stream Expander::send(tp::SyncPointOp op, const Stream &before, tp::RoundingAttr rounding) {
   OpBuilder builder(op);
   ChannelBuilder channel(builder, op.getLoc());
   tp::PolicyAttr policy = op.getPolicy();
   StringAttr site = op.getSiteAttr();
   Value partial = op.getPartial(), bias = op.getBias();
-  Stream after{before.base, {}, site, policy};
+  Stream after{before.base, {}, site, policy, op.getInput()};
 
   ChannelSplit split = getSplit(op);
-  if (policy.isExact(split.channels)) {
-    Value sum = allReduce(op, builder, channel.add(before.pending, partial), site.getValue());
-    after.base = channel.add(before.base, channel.add(sum, bias));
-    return after;
-  }
-  if (policy.isDeferred()) {
+  bool isAll = split.shared == split.channels;
+  if (isAll || policy.isDeferred()) {
     Value total = channel.add(before.pending, partial);
-    after.pending = total;
     if (split.shared == 0) {
       after.base = channel.add(before.base, bias);
+      after.pending = total;
       return after;
     }
-    Value sum = allReduce(op, builder, channel.takeShared(total, split), site.getValue());
-    after.base = channel.add(before.base, channel.add(channel.spread(sum, {}, split), bias));
-    after.pending = channel.clearShared(total, split);
+    if (isAll && !rounding)
+      split.order = {}; // all travel as they are: their order means nothing
+    Reduced shared = reduce(op, builder, channel.takeShared(total, split), split, rounding, site.getValue());
+    after.base = channel.add(before.base, channel.add(channel.spread(shared.sum, {}, split), bias));
+    if (shared.error)
+      after.pending = channel.spread(shared.error, total, split);
+    else if (!isAll)
+      after.pending = channel.clearShared(total, split);
     return after;
   }
   // Private.
@@ -120,28 +156,33 @@ Stream Expander::send(tp::SyncPointOp op, const Stream &before) {
   Value total = channel.takeShared(partial, split);
   if (before.pending)
     total = channel.add(channel.takeShared(before.pending, split), total);
-  Value sum = channel.add(allReduce(op, builder, total, site.getValue()), channel.takeShared(bias, split));
+  Reduced shared = reduce(op, builder, total, split, rounding, site.getValue());
+  Value sum = channel.add(shared.sum, channel.takeShared(bias, split));
   Value own = channel.scale(channel.add(partial, bias), policy.getScaleValue());
   after.base = markPrivate(channel.add(before.base, channel.spread(sum, own, split)), site);
-  if (before.pending)
+  if (shared.error)
+    after.pending = channel.spread(shared.error, before.pending, split);
+  else if (before.pending)
     after.pending = channel.clearShared(before.pending, split);
   return after;
 }
 
 /// Sums what is pending into base, behind a site: "final" behind the last one. In the split's shared channels nothing
 /// is.
-void Expander::flush(tp::SyncPointOp op, OpBuilder &builder, Stream &stream, const ChannelSplit &split) {
+void Expander::flush(tp::SyncPointOp op, OpBuilder &builder, Stream &stream, const ChannelSplit &split,
+                     tp::RoundingAttr rounding) {
   ChannelBuilder channel(builder, op.getLoc());
   bool isLast = llvm::none_of(op.getNewBase().getUsers(), llvm::IsaPred<tp::SyncPointOp>);
   std::string name = isLast ? "final" : (op.getSite() + ".flush").str();
   if (split.shared == 0) {
-    stream.base = channel.add(stream.base, allReduce(op, builder, stream.pending, name));
+    ChannelSplit all{split.channels, split.channels, {}};
+    stream.base = channel.add(stream.base, reduce(op, builder, stream.pending, all, rounding, name).sum);
   } else {
     Value sum = allReduce(op, builder, channel.takeRest(stream.pending, split), name);
     Value rest = channel.add(channel.takeRest(stream.base, split), sum);
     stream.base = channel.join(channel.takeShared(stream.base, split), rest, split);
   }
-  record(name, "flush", split.getRest(), 0, getElementTypeOrSelf(stream.pending.getType()));
+  record(name, "flush", split.getRest(), 0, getElementTypeOrSelf(stream.pending.getType()), rounding);
   stream.pending = {};
   remark::analysis(op.getLoc(), remark::RemarkOpts::name("flush").category("caat"))
       << llvm::formatv("behind site {0} the stream must be equal on all ranks: all-reduce {1} sums what is pending",
@@ -156,7 +197,7 @@ Stream Expander::expand(tp::SyncPointOp op) {
     if (known != streams.end())
       before = known->second;
     else // the stream's start
-      before = {op.getBase(), op.getPending(), {}, {}};
+      before = {op.getBase(), op.getPending(), {}, {}, {}};
     if (!op.getPending())
       before.pending = {};
   }
@@ -165,23 +206,57 @@ Stream Expander::expand(tp::SyncPointOp op) {
   tp::PolicyAttr policy = op.getPolicy();
   bool mustFlush = mustBeReplicated(op);
   OpBuilder builder(op);
+  // Nothing is lost by a policy that feeds errors back: where nothing may stay pending, it cannot round.
+  tp::RoundingAttr rounding = policy.getRounding();
+  if (mustFlush && policy.hasFeedback()) {
+    rounding = {};
+    remark::analysis(op.getLoc(), remark::RemarkOpts::name("unrounded").category("caat"))
+        << llvm::formatv(
+               "behind site {0} the stream must be equal on all ranks: rounding with feedback would be summed "
+               "again at once, so the site sends its elements as they are",
+               op.getSite())
+               .str();
+  }
 
   // Deferring what has to be summed at once saves nothing: one all-reduce of everything, instead of the policy's and a
   // flush.
-  if (mustFlush && policy.isDeferred() && !policy.isExact(channels)) {
+  if (mustFlush && policy.isDeferred() && policy.getShared() < channels) {
     ChannelBuilder channel(builder, op.getLoc());
     record(op.getSite(), describePolicy(policy, channels), 0, channels, elementType);
     Stream after{channel.add(before.base, op.getBias()), channel.add(before.pending, op.getPartial()), op.getSiteAttr(),
-                 policy};
-    flush(op, builder, after, {channels, 0, {}});
+                 policy, Value()};
+    flush(op, builder, after, {channels, 0, {}}, rounding);
     return after;
   }
-  record(op.getSite(), describePolicy(policy, channels), policy.isExact(channels) ? channels : policy.getShared(),
-         channels, elementType);
-  Stream after = send(op, before);
+  record(op.getSite(), describePolicy(policy, channels), policy.getReduced(channels), channels, elementType, rounding);
+  Stream after = send(op, before, rounding);
   if (mustFlush && after.pending)
     flush(op, builder, after, getSplit(op));
   return after;
+}
+
+/// What readers see beside base, for what is pending.
+Value Expander::estimate(ChannelBuilder &channel, const Stream &stream) {
+  DenseElementsAttr a = stream.policy.getEstimateScale(), b = stream.policy.getEstimateOffset();
+  if (!a)
+    return stream.pending;
+  Type elementType = getElementTypeOrSelf(stream.pending.getType());
+  Value seen;
+  if (!isZero(a))
+    seen = channel.multiplyRow(stream.pending, channel.takeRow(a, elementType));
+  if (!isZero(b))
+    seen = channel.add(seen, channel.takeRow(b, elementType));
+  tp::LowRankAttr lowRank = stream.policy.getLowRank();
+  if (!lowRank)
+    return seen;
+  Value product;
+  if (lowRank.readsPending())
+    product = channel.multiply(stream.pending, lowRank.getV());
+  if (lowRank.readsInput()) {
+    int64_t first = lowRank.readsPending() ? a.getType().getShape()[1] : 0;
+    product = channel.add(product, channel.multiply(stream.input, lowRank.getV(), first));
+  }
+  return channel.add(channel.multiply(product, lowRank.getU()), seen);
 }
 
 Value Expander::expandRead(tp::ReadStreamOp op) {
@@ -193,13 +268,8 @@ Value Expander::expandRead(tp::ReadStreamOp op) {
   const Stream &stream = known->second;
   if (!stream.pending)
     return stream.base;
-  Value pending = stream.pending;
-  if (DenseElementsAttr a = stream.policy.getEstimateScale()) {
-    Type elementType = getElementTypeOrSelf(pending.getType());
-    pending = onnx::MulOp::create(builder, op.getLoc(), pending.getType(), pending, channel.takeRow(a, elementType));
-    pending = channel.add(pending, channel.takeRow(stream.policy.getEstimateOffset(), elementType));
-  }
-  return markPrivate(channel.add(stream.base, pending), stream.site);
+  Value seen = estimate(channel, stream);
+  return seen ? markPrivate(channel.add(stream.base, seen), stream.site) : stream.base;
 }
 
 void Expander::run(SmallVectorImpl<Attribute> &report) {

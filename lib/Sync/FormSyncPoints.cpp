@@ -120,6 +120,26 @@ static bool dependsOnAttention(Value value, int64_t channels) {
   return false;
 }
 
+/// The norm of the stream `residual` that `partial` is computed from; the first where there are several (attention and
+/// MLP in parallel), null where there is none.
+static Value findInput(Value residual, Value partial) {
+  Operation *norm = nullptr;
+  SmallVector<Value> worklist = {partial};
+  llvm::SmallPtrSet<Operation *, 32> seen;
+  while (!worklist.empty()) {
+    Operation *op = worklist.pop_back_val().getDefiningOp();
+    if (!op || !seen.insert(op).second || op == residual.getDefiningOp() || isa<tp::ReadStreamOp, tp::SyncPointOp>(op))
+      continue;
+    if (isNorm(op) && op->getOperand(0) == residual) {
+      if (op->getResult(0).getType() == partial.getType() && (!norm || op->isBeforeInBlock(norm)))
+        norm = op;
+      continue;
+    }
+    llvm::append_range(worklist, op->getOperands());
+  }
+  return norm ? norm->getResult(0) : Value();
+}
+
 /// A bias, or the factors of a layer scale.
 bool Former::isChannelWeight(Value value, int64_t channels) {
   auto type = dyn_cast<RankedTensorType>(value.getType());
@@ -264,11 +284,12 @@ void Former::form(const Join &join) {
       base = read.getBase();
     }
   Type type = join.sum.getType();
+  Value input = join.residual ? findInput(join.residual, partial) : Value();
   StringAttr reason;
   if (!base)
     reason = builder.getStringAttr("its partial sum is normalised before it joins the stream");
-  auto site = tp::SyncPointOp::create(builder, loc, type, type, base, pending, partial, bias, reduce.getMeshAttr(),
-                                      reduce.getAxesAttr(), builder.getStringAttr(name),
+  auto site = tp::SyncPointOp::create(builder, loc, type, type, base, pending, partial, input, bias,
+                                      reduce.getMeshAttr(), reduce.getAxesAttr(), builder.getStringAttr(name),
                                       tp::PolicyAttr::getFull(builder.getContext()), reason, /*switchable=*/UnitAttr(),
                                       /*flushes=*/UnitAttr(), /*not_private=*/StringAttr());
   auto read = tp::ReadStreamOp::create(builder, loc, type, site.getNewBase(), site.getNewPending());

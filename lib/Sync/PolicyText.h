@@ -6,8 +6,12 @@
 
 namespace caat {
 
-/// A policy as reports and manifests name it: "full", "drop", "partial 144/576 deferred, estimate", ….
+/// A policy as reports and manifests name it: "full", "drop", "partial 144/576 deferred, estimate", "full 4 bits,
+/// 8 exact", ….
 std::string describePolicy(tp::PolicyAttr policy, int64_t channels);
+
+/// Bytes of one row of `channels` reduced channels that travel rounded: scales, integers and exact channels.
+int64_t getRoundedBytes(tp::RoundingAttr rounding, int64_t channels);
 
 } // namespace caat
 

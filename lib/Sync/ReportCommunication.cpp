@@ -78,9 +78,11 @@ static Report collect(ModuleOp module) {
       report.ranks = mesh.getNumRanks();
     if (auto site = dyn_cast<tp::SyncPointOp>(op)) {
       int64_t channels = site.getNumChannels(), width = getWidth(site.getPartial().getType());
-      int64_t elements = site.getPolicy().isExact(channels) ? channels : site.getPolicy().getShared();
-      report.rows.push_back({site.getSite().str(), describePolicy(site.getPolicy(), channels), elements,
-                             elements * width, channels * width, true});
+      int64_t elements = site.getPolicy().getReduced(channels);
+      tp::RoundingAttr rounding = site.getPolicy().getRounding();
+      int64_t bytes = rounding ? getRoundedBytes(rounding, elements) : elements * width;
+      report.rows.push_back(
+          {site.getSite().str(), describePolicy(site.getPolicy(), channels), elements, bytes, channels * width, true});
     }
     auto collective = dyn_cast<tp::CollectiveOpInterface>(op);
     if (!collective || known.contains(collective.getSiteName()))

@@ -97,6 +97,8 @@ bool Analysis::visit(Operation *op) {
       fact = {State::Sharded, result};
     else if (isa<tp::AllReduceOp, tp::AllGatherOp, tp::BroadcastOp>(op))
       fact = {};
+    else if (isa<tp::QuantizedAllReduceOp>(op))
+      fact = cast<OpResult>(result).getResultNumber() == 0 ? Fact{} : Fact{State::Private, result};
     else if (isa<tensor::DimOp, memref::DimOp, onnx::ShapeOp, onnx::SizeOp>(op))
       fact = {}; // every rank runs the same program on the same local shapes
     else if (auto read = dyn_cast<tp::ReadStreamOp>(op)) {
@@ -127,6 +129,8 @@ LogicalResult Analysis::requireReplicated(Operation *op, Value value, const Twin
     auto site = origin ? origin->getAttrOfType<StringAttr>(tp::kPrivateAttrName) : StringAttr();
     if (auto point = dyn_cast_or_null<tp::SyncPointOp>(origin))
       site = point.getSiteAttr();
+    if (auto reduce = dyn_cast_or_null<tp::QuantizedAllReduceOp>(origin))
+      site = reduce.getSiteAttr();
     why = "it depends on what the policy of site " + (site ? site.str() : "unknown") + " keeps on each rank";
   } else if (origin) {
     why = "it depends on '" + origin->getName().getStringRef().str() + "' without a collective in between";
@@ -160,7 +164,8 @@ LogicalResult Analysis::check(Operation *op) const {
           return failure();
     return success();
   }
-  if (auto reduce = dyn_cast<tp::AllReduceOp>(op)) {
+  if (isa<tp::AllReduceOp, tp::QuantizedAllReduceOp>(op)) {
+    auto reduce = cast<tp::CollectiveOpInterface>(op);
     if (reduce.hasTensorForm() && reduce.getGroupSize() > 1 && get(reduce.getInput()).state == State::Replicated)
       return op->emitError() << "site " << reduce.getSiteName()
                              << " sums a value that is equal on all ranks: it would count " << reduce.getGroupSize()

@@ -33,3 +33,12 @@ func.func @unsigned(%x: tensor<4xui64>) -> tensor<8xui64> {
   %0 = tp.all_gather %x dim 0 on @mesh ["tp"] : tensor<4xui64> -> tensor<8xui64>
   return %0 : tensor<8xui64>
 }
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @rounded(%x: tensor<4xf32>) -> tensor<4xf32> {
+  // expected-error@below {{cannot be written to ONNX: tp.quantized_all_reduce rounds what it sends, which no collective of ONNX Runtime does; export a plan without 'bits'}}
+  %0:2 = tp.quantized_all_reduce %x bits 4 block 32 exact [] on @mesh ["tp"] : tensor<4xf32>
+  return %0#0 : tensor<4xf32>
+}

@@ -38,16 +38,17 @@ func.func @pre_norm(%x: tensor<?x?x4xf32>, %q: tensor<?x2x?x4xf32>) -> tensor<?x
 }
 // CHECK-NOT:   tp.all_reduce
 // CHECK:       %[[B:.*]] = onnx.get_initializer @b
+// CHECK:       %[[H0:.*]] = onnx.RMSNormalization %[[X]]
 // CHECK:       %[[P0:.*]] = onnx.MatMul
-// CHECK:       %[[B0:.*]], %[[Q0:.*]] = tp.sync_point base(%[[X]]) partial(%[[P0]]) bias(%[[B]]) on @mesh ["tp"]
+// CHECK:       %[[B0:.*]], %[[Q0:.*]] = tp.sync_point base(%[[X]]) partial(%[[P0]]) input(%[[H0]]) bias(%[[B]]) on @mesh ["tp"]
 // CHECK-SAME:    policy = #tp.policy<full>, site = "layers.0.attn"
 // CHECK:       %[[Y0:.*]] = tp.read_stream %[[B0]], %[[Q0]]
-// CHECK:       onnx.RMSNormalization %[[Y0]]
+// CHECK:       %[[H1:.*]] = onnx.RMSNormalization %[[Y0]]
 // CHECK:       %[[P1:.*]] = onnx.MatMul
-// CHECK:       %[[B1:.*]], %[[Q1:.*]] = tp.sync_point base(%[[B0]]) pending(%[[Q0]]) partial(%[[P1]]) on
+// CHECK:       %[[B1:.*]], %[[Q1:.*]] = tp.sync_point base(%[[B0]]) pending(%[[Q0]]) partial(%[[P1]]) input(%[[H1]]) on
 // CHECK-SAME:    site = "layers.0.mlp"
 // An MLP behind an MLP opens a layer.
-// CHECK:       tp.sync_point base(%[[B1]]) pending(%[[Q1]])
+// CHECK:       tp.sync_point base(%[[B1]]) pending(%[[Q1]]) partial(%{{[^)]*}}) on
 // CHECK-SAME:    site = "layers.1.mlp"
 // CHECK:       %[[OUT:.*]] = tp.read_stream
 // CHECK:       return %[[OUT]]

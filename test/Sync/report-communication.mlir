@@ -6,10 +6,11 @@
 
 // CHECK:      site policy elements bytes/token before
 // CHECK-NEXT: layers.0.attn partial 1/4 deferred 1 4 16
+// CHECK-NEXT: layers.1.attn full 3 bits 4 4 16
 // CHECK-NEXT: layers.0.mlp full 4 16 16
 // CHECK-NEXT: embed all_reduce 4 16 16
-// CHECK-NEXT: total 36 48
-// CHECK-NEXT: 2 of 2 sync points on 2 ranks communicate; share of the bytes 0.750
+// CHECK-NEXT: total 40 64
+// CHECK-NEXT: 3 of 3 sync points on 2 ranks communicate; share of the bytes 0.625
 
 // JSON:      "tp": 2
 // JSON:      "site": "layers.0.attn"
@@ -21,10 +22,10 @@
 // JSON:      "site": "embed"
 // JSON-NEXT: "kind": "all_reduce"
 // JSON:      "total"
-// JSON-NEXT: "bytes_per_token": 36
-// JSON-NEXT: "bytes_per_token_before": 48
-// JSON-NEXT: "sync_points": 2
-// JSON-NEXT: "sync_points_before": 2
+// JSON-NEXT: "bytes_per_token": 40
+// JSON-NEXT: "bytes_per_token_before": 64
+// JSON-NEXT: "sync_points": 3
+// JSON-NEXT: "sync_points_before": 3
 
 // ERROR: /no/such/folder/x: cannot write the report: No such file or directory
 
@@ -35,7 +36,9 @@ func.func @main(%e: tensor<?x4xf32>, %p: tensor<?x4xf32>) -> tensor<?x4xf32> {
       {site = "layers.0.attn", policy = #tp.policy<partial, shared = 1, rest = deferred>} : tensor<?x4xf32>
   %u = tp.read_stream %s#0, %s#1 : tensor<?x4xf32>
   %z = onnx.Relu %u : (tensor<?x4xf32>) -> tensor<?x4xf32>
-  %t:2 = tp.sync_point base(%s#0) pending(%s#1) partial(%z) on @mesh ["tp"]
+  %v:2 = tp.sync_point base(%s#0) pending(%s#1) partial(%z) on @mesh ["tp"]
+      {site = "layers.1.attn", policy = #tp.policy<full, rounding = <bits = 3>>} : tensor<?x4xf32>
+  %t:2 = tp.sync_point base(%v#0) pending(%v#1) partial(%z) on @mesh ["tp"]
       {site = "layers.0.mlp", policy = #tp.policy<full>} : tensor<?x4xf32>
   %y = tp.read_stream %t#0, %t#1 : tensor<?x4xf32>
   return %y : tensor<?x4xf32>

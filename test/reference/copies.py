@@ -17,7 +17,8 @@ import numpy as np
 from onnx import numpy_helper
 
 from lockstep import Ranks, communicate
-from plan import Plan
+from plan import Plan, estimated
+from rounding import all_reduce
 
 
 @dataclass
@@ -152,24 +153,34 @@ def step(site: Site, policy, before: State, partials: np.ndarray):
     """(what is added to base, the state behind the site)."""
     width = partials.shape[-1]
     t = partials + before.pending
-    deferred = policy.rest == "deferred"
-    if policy.shared == width or (deferred and site.flushes):
-        return t.sum(0), State(0.0, before.private, before.private)
-    total = np.zeros(partials.shape[1:])
-    total[..., policy.reduced] = t[..., policy.reduced].sum(0)
-    if deferred:
+    deferred, is_all = policy.rest == "deferred", policy.shared == width
+    feedback = site.defers if policy.feedback is None else policy.feedback
+    bits = 0 if site.flushes and feedback else policy.bits
+    if is_all or (deferred and site.flushes):
+        if not bits:
+            return t.sum(0), State(0.0, before.private, before.private)
+        if not is_all or not feedback:
+            order = np.arange(width) if not is_all else policy.order
+            places = [place for place, channel in enumerate(order) if channel in policy.exact]
+            total = np.empty(t.shape[1:])
+            total[..., order] = all_reduce(t[..., order], bits, policy.block, places)[0]
+            return total, State(0.0, before.private, before.private)
+    total, errors = np.zeros(partials.shape[1:]), 0.0
+    sent = t[..., policy.reduced]
+    if bits:
+        total[..., policy.reduced], errors = all_reduce(sent, bits, policy.block, policy.exact_places)
+    else:
+        total[..., policy.reduced] = sent.sum(0)
+    errors = errors if feedback else 0.0
+    if deferred or is_all:
         pending = t.copy()
-        pending[..., policy.reduced] = 0
-        seen = pending
-        if policy.a is not None:
-            rows = (len(partials), *[1] * (partials.ndim - 2), width)
-            seen = policy.a.reshape(rows) * pending + policy.b.reshape(rows)
-        return total, State(pending, before.private, seen + before.private)
+        pending[..., policy.reduced] = errors
+        return total, State(pending, before.private, estimated(policy, pending, None) + before.private)
     bias = np.zeros(width) if site.bias is None else site.bias
     own = np.zeros_like(partials)
     own[..., policy.kept] = (policy.scale * (partials + bias) - bias)[..., policy.kept]
     pending = before.pending + np.zeros_like(partials)
-    pending[..., policy.reduced] = 0
+    pending[..., policy.reduced] = errors
     if site.flushes:
         total, pending = total + pending.sum(0), np.zeros_like(partials)
     private = before.private + own

@@ -13,7 +13,8 @@ from math import erf, pi, sqrt
 import numpy as np
 
 from model import Linear, Model, Norm
-from plan import Plan, Policy
+from plan import Plan, Policy, estimated
+from rounding import all_reduce
 
 _erf = np.vectorize(erf, otypes=[np.float64])
 
@@ -81,21 +82,18 @@ class Stream:
 
     def __init__(self, base: np.ndarray, ranks: int, observer=None):
         self.base, self.ranks, self.observer = base, ranks, observer
-        self.pending = self.private = self.estimate = None
+        self.pending = self.private = self.estimate = self.input = None
 
     def read(self) -> np.ndarray:
         """What each rank reads: [r, B, S, h], or [1, B, S, h] where all ranks read the same."""
         x = self.base[None]
         if self.pending is not None:
-            if self.estimate is None:
-                x = x + self.pending
-            else:
-                a, b = (e.astype(x.dtype)[:, None, None] for e in self.estimate)
-                x = x + a * self.pending + b
+            x = x + (self.pending if self.estimate is None else estimated(self.estimate, self.pending, self.input))
         return x if self.private is None else x + self.private
 
-    def sync(self, site: str, policy: Policy, partials: np.ndarray, bias):
-        """Joins the partials [r, B, S, h] of a row-parallel product to the stream."""
+    def sync(self, site: str, policy: Policy, partials: np.ndarray, bias, module_input=None, is_last=False):
+        """Joins the partials [r, B, S, h] of a row-parallel product to the stream. Behind the last site nothing can stay pending:
+        what would is summed there as it is."""
         bias = self.base.dtype.type(0) if bias is None else bias.astype(self.base.dtype)
         if self.observer:
             self.observer(site, policy, partials, self.pending)
@@ -112,19 +110,32 @@ class Stream:
                 bias = bias.copy()
                 bias[kept] = 0
         t = partials if self.pending is None else partials + self.pending
-        if policy.shared == len(policy.order):
+        feedback = policy.feedback is not False
+        bits = 0 if is_last and feedback else policy.bits
+        is_all = policy.shared == len(policy.order)
+        if is_last and policy.rest == "deferred" and bits and not is_all:   # one rounded sum of everything
+            self.base, self.pending = self.base + all_reduce(t, bits, policy.block, list(policy.exact))[0] + bias, None
+            return
+        if not bits and is_all:
             self.base, self.pending = self.base + t.sum(0) + bias, None
             return
         self.base = self.base + bias
-        self.base[..., policy.reduced] += t[..., policy.reduced].sum(0)
-        if policy.rest == "private":
-            # Only what an earlier site deferred can be pending here, and it stays pending where it is not reduced.
-            if self.pending is None:
+        sent, errors = t[..., policy.reduced], 0
+        if bits:
+            total, errors = all_reduce(sent, bits, policy.block, policy.exact_places)
+        else:
+            total = sent.sum(0)
+        self.base[..., policy.reduced] += total
+        if not (bits and feedback):
+            errors = 0
+            # Only what an earlier site deferred can be pending at a private one, and it stays pending where it is not reduced.
+            if is_all or (policy.rest == "private" and self.pending is None):
+                self.pending = None
                 return
         self.pending = t.copy() if t is partials else t
-        self.pending[..., policy.reduced] = 0
+        self.pending[..., policy.reduced] = errors
         if policy.a is not None:
-            self.estimate = (policy.a, policy.b)
+            self.estimate, self.input = policy, module_input
 
     def flush(self):
         if self.pending is not None:
@@ -231,10 +242,12 @@ class Simulator:
 
     def layer(self, i, stream: Stream, plan: Plan, keep, positions, cache=None):
         layer = self.model.layers[i]
-        partials = self._attention(i, normalise(layer.attention_norm, stream.read()), keep, positions, cache)
-        stream.sync(f"layers.{i}.attn", plan[f"layers.{i}.attn"], partials, layer.out.bias)
-        partials = self._mlp(i, normalise(layer.mlp_norm, stream.read()))
-        stream.sync(f"layers.{i}.mlp", plan[f"layers.{i}.mlp"], partials, layer.down.bias)
+        x = normalise(layer.attention_norm, stream.read())
+        partials = self._attention(i, x, keep, positions, cache)
+        stream.sync(f"layers.{i}.attn", plan[f"layers.{i}.attn"], partials, layer.out.bias, x)
+        x = normalise(layer.mlp_norm, stream.read())
+        stream.sync(f"layers.{i}.mlp", plan[f"layers.{i}.mlp"], self._mlp(i, x), layer.down.bias, x,
+                    is_last=i + 1 == len(self.layers))
 
     def finish(self, stream: Stream):
         stream.flush()

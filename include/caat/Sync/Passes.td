@@ -32,13 +32,15 @@ def TPFormSyncPoints : Pass<"tp-form-sync-points", "::mlir::func::FuncOp"> {
     layer starts at an attention, or at an MLP that follows an MLP or a block. Reshapes and constant factors, of
     the whole or of each channel (a layer scale), between the reduction and the addition move in front of the reduction.
 
+    Where the partial is computed from a norm of the stream that it joins, that norm's result is the site's `input`.
+
     A site whose sum is normalised before it becomes the stream, or whose partial is (`not_deferrable`), can only be
-    full or private. Collectives that are no sync point and have no name are named `reduce.0`, `reduce.1`, ….
+    full or private, and what rounding leaves out is lost there. Collectives that are no sync point and have no name are named `reduce.0`, `reduce.1`, ….
     ```mlir
     %r = tp.all_reduce %p on @mesh ["tp"] : tensor<?x?x64xf32>
     %y = onnx.Add %x, %r : …
     // becomes
-    %base, %pending = tp.sync_point base(%x) partial(%p) on @mesh ["tp"]
+    %base, %pending = tp.sync_point base(%x) partial(%p) input(%norm) on @mesh ["tp"]
         {site = "layers.0.attn", policy = #tp.policy<full>} : tensor<?x?x64xf32>
     %y = tp.read_stream %base, %pending : tensor<?x?x64xf32>
     ```
@@ -62,8 +64,8 @@ def TPApplyPlan : Pass<"tp-apply-plan", "::mlir::ModuleOp"> {
 def TPExpandSyncPoints : Pass<"tp-expand-sync-points", "::mlir::ModuleOp"> {
   let summary = "turns sync points into onnx operations and collectives";
   let description = [{
-    Every `tp.sync_point` and `tp.read_stream` goes; an all-reduce named by the site stays where the policy sends
-    something. What is pending is flushed (all-reduce "final" behind the last site, "SITE.flush" elsewhere) where
+    Every `tp.sync_point` and `tp.read_stream` goes; an all-reduce named by the site, or where the policy rounds a
+    `tp.quantized_all_reduce`, stays where the policy sends something. What is pending is flushed (all-reduce "final" behind the last site, "SITE.flush" elsewhere) where
     the stream is read by anything but the input of a later sync point. Where every policy is full, nothing is ever
     pending and the result is the program before `tp-form-sync-points`. The module's attribute `tp.sync` lists what
     each site sends; operations whose result differs per rank on purpose carry `tp.private`.

@@ -25,6 +25,10 @@ struct SiteInfo {
   int64_t channels;
   /// Why the site cannot defer; empty where it can.
   std::string notDeferrable;
+  /// Whether estimates can read the module's normalised input.
+  bool hasInput;
+  /// Elements of the stream, "f32".
+  std::string elementType;
 };
 
 /// Reads and validates a plan as far as that is possible without a program. Errors name the file and the place in it.

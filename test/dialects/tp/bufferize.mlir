@@ -28,6 +28,19 @@ func.func @read_again(%x: tensor<?x4xf32>) -> (tensor<?x4xf32>, tensor<?x4xf32>)
   return %0, %x : tensor<?x4xf32>, tensor<?x4xf32>
 }
 
+// A rounded sum is in place too; its error has a buffer of its own where somebody reads it.
+// CHECK-LABEL: func.func @rounded(
+// CHECK-SAME:    %[[X:.*]]: memref<?x4xf32>
+// CHECK:         %[[E:.*]] = memref.alloc(%{{.*}}) {{.*}}: memref<?x4xf32>
+// CHECK-NEXT:    tp.quantized_all_reduce %[[X]] error(%[[E]]) bits 4 block 32 exact [1] on @mesh ["tp"] {site = "s"} : memref<?x4xf32>
+// CHECK:         tp.quantized_all_reduce %[[X]] bits 8 block 32 exact [] on @mesh ["tp"] : memref<?x4xf32>
+// CHECK:         return %[[X]], %[[E]]
+func.func @rounded(%x: tensor<?x4xf32> {bufferization.writable = true}) -> (tensor<?x4xf32>, tensor<?x4xf32>) {
+  %0:2 = tp.quantized_all_reduce %x bits 4 block 32 exact [1] on @mesh ["tp"] {site = "s"} : tensor<?x4xf32>
+  %1:2 = tp.quantized_all_reduce %0#0 bits 8 block 32 exact [] on @mesh ["tp"] : tensor<?x4xf32>
+  return %1#0, %0#1 : tensor<?x4xf32>, tensor<?x4xf32>
+}
+
 // The others write a buffer of their own, whose dynamic extents follow from the operand's.
 // CHECK-LABEL: func.func @own_buffer(
 // CHECK-SAME:    %[[X:.*]]: memref<?x?xf32>

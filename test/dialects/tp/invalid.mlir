@@ -405,7 +405,7 @@ func.func @f(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %b: tensor<3xf32>) {
 tp.mesh @mesh <["tp" = 2]>
 func.func @f(%x: tensor<?x4xf32>, %p: tensor<2x4xf32>) {
   // expected-error@below {{has a partial of 'tensor<2x4xf32>' beside 'tensor<?x4xf32>'}}
-  %0:2 = "tp.sync_point"(%x, %p) {mesh = @mesh, axes = ["tp"], site = "s", policy = #tp.policy<full>, operandSegmentSizes = array<i32: 1, 0, 1, 0>} : (tensor<?x4xf32>, tensor<2x4xf32>) -> (tensor<2x4xf32>, tensor<2x4xf32>)
+  %0:2 = "tp.sync_point"(%x, %p) {mesh = @mesh, axes = ["tp"], site = "s", policy = #tp.policy<full>, operandSegmentSizes = array<i32: 1, 0, 1, 0, 0>} : (tensor<?x4xf32>, tensor<2x4xf32>) -> (tensor<2x4xf32>, tensor<2x4xf32>)
   return
 }
 
@@ -539,5 +539,185 @@ func.func @f(%i: index) {
   %0 = arith.constant dense<0.0> : tensor<4xf32>
   // expected-error@below {{takes an argument of a function}}
   %1 = tp.block %0 at %i : tensor<4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %w: tensor<?xf32>, %i: tensor<?x4xf64>, %m: memref<?x4xf32>, %n: memref<4x4xf32>) {
+  // expected-error@below {{bits is 5, not 8, 4 or 3}}
+  %0:2 = tp.quantized_all_reduce %x bits 5 block 32 exact [] on @mesh ["tp"] : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %w: tensor<?xf32>, %i: tensor<?x4xf64>, %m: memref<?x4xf32>, %n: memref<4x4xf32>) {
+  // expected-error@below {{block is 12, no multiple of 8 in [8, 1024]}}
+  %0:2 = tp.quantized_all_reduce %x bits 4 block 12 exact [] on @mesh ["tp"] : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %w: tensor<?xf32>, %i: tensor<?x4xf64>, %m: memref<?x4xf32>, %n: memref<4x4xf32>) {
+  // expected-error@below {{exact must list channels in ascending order, and has 1 at 1}}
+  %0:2 = tp.quantized_all_reduce %x bits 4 block 32 exact [2, 1] on @mesh ["tp"] : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %w: tensor<?xf32>, %i: tensor<?x4xf64>, %m: memref<?x4xf32>, %n: memref<4x4xf32>) {
+  // expected-error@below {{exempts channel 4 of 4}}
+  %0:2 = tp.quantized_all_reduce %x bits 4 block 32 exact [4] on @mesh ["tp"] : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %w: tensor<?xf32>, %i: tensor<?x4xf64>, %m: memref<?x4xf32>, %n: memref<4x4xf32>) {
+  // expected-error@below {{needs elements of f32 and channels of known number in the last dimension, not 'tensor<?x4xf64>'}}
+  %0:2 = tp.quantized_all_reduce %i bits 4 block 32 exact [] on @mesh ["tp"] : tensor<?x4xf64>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %w: tensor<?xf32>, %i: tensor<?x4xf64>, %m: memref<?x4xf32>, %n: memref<4x4xf32>) {
+  // expected-error@below {{needs elements of f32 and channels of known number in the last dimension, not 'tensor<?xf32>'}}
+  %0:2 = tp.quantized_all_reduce %w bits 4 block 32 exact [] on @mesh ["tp"] : tensor<?xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %w: tensor<?xf32>, %i: tensor<?x4xf64>, %m: memref<?x4xf32>, %n: memref<4x4xf32>) {
+  // expected-error@below {{has an error of 'memref<4x4xf32>' beside 'memref<?x4xf32>'}}
+  "tp.quantized_all_reduce"(%m, %n) {bits = 4 : i64, block = 32 : i64, exact = array<i64>, mesh = @mesh, axes = ["tp"]} : (memref<?x4xf32>, memref<4x4xf32>) -> ()
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %w: tensor<?xf32>, %i: tensor<?x4xf64>, %m: memref<?x4xf32>, %n: memref<4x4xf32>) {
+  // expected-error@below {{on a tensor has two results and no 'error'}}
+  %0 = "tp.quantized_all_reduce"(%x) {bits = 4 : i64, block = 32 : i64, exact = array<i64>, mesh = @mesh, axes = ["tp"]} : (tensor<?x4xf32>) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %w: tensor<?xf32>, %i: tensor<?x4xf64>, %m: memref<?x4xf32>, %n: memref<4x4xf32>) {
+  // expected-error@below {{exempts channel 3, which it does not reduce, from rounding}}
+  %0:2 = tp.sync_point base(%x) partial(%p) on @mesh ["tp"] {site = "s", policy = #tp.policy<partial, shared = 2, rest = deferred, rounding = <bits = 4, exact = [3]>>} : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %w: tensor<?xf32>, %i: tensor<?x4xf64>, %m: memref<?x4xf32>, %n: memref<4x4xf32>) {
+  // expected-error@below {{exempts channel 1, which it does not reduce, from rounding}}
+  %0:2 = tp.sync_point base(%x) partial(%p) on @mesh ["tp"] {site = "s", policy = #tp.policy<partial, shared = 1, rest = deferred, order = [3, 1, 0, 2], rounding = <bits = 4, exact = [1]>>} : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %w: tensor<?xf32>, %i: tensor<?x4xf64>, %m: memref<?x4xf32>, %n: memref<4x4xf32>) {
+  // expected-error@below {{cannot defer: a norm}}
+  %0:2 = tp.sync_point base(%x) partial(%p) on @mesh ["tp"] {site = "s", policy = #tp.policy<full, rounding = <bits = 4, feedback = true>>, not_deferrable = "a norm"} : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %w: tensor<?xf32>, %i: tensor<?x4xf64>, %m: memref<?x4xf32>, %n: memref<4x4xf32>) {
+  // expected-error@below {{a full policy has no other parameter than rounding and, beside it, order}}
+  %0:2 = tp.sync_point base(%x) partial(%p) on @mesh ["tp"] {site = "s", policy = #tp.policy<full, order = [1, 0, 2, 3]>} : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %w: tensor<?xf32>, %i: tensor<?x4xf64>, %m: memref<?x4xf32>, %n: memref<4x4xf32>) {
+  // expected-error@below {{bits is 2, not 8, 4 or 3}}
+  %0:2 = tp.sync_point base(%x) partial(%p) on @mesh ["tp"] {site = "s", policy = #tp.policy<full, rounding = <bits = 2>>} : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %w: tensor<?xf32>, %i: tensor<?x4xf64>, %m: memref<?x4xf32>, %n: memref<4x4xf32>) {
+  // expected-error@below {{unknown parameter 'byte' of a rounding}}
+  %0:2 = tp.sync_point base(%x) partial(%p) on @mesh ["tp"] {site = "s", policy = #tp.policy<full, rounding = <byte = 2>>} : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %w: tensor<?xf32>, %i: tensor<?x4xf64>, %m: memref<?x4xf32>, %n: memref<4x4xf32>) {
+  // expected-error@below {{expected 'true' or 'false', not 'maybe'}}
+  %0:2 = tp.sync_point base(%x) partial(%p) on @mesh ["tp"] {site = "s", policy = #tp.policy<full, rounding = <bits = 4, feedback = maybe>>} : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %w: tensor<?xf32>, %i: tensor<?x4xf64>, %m: memref<?x4xf32>, %n: memref<4x4xf32>) {
+  // expected-error@below {{low_rank needs an estimate of the same ranks, channels and type}}
+  %0:2 = tp.sync_point base(%x) partial(%p) on @mesh ["tp"] {site = "s", policy = #tp.policy<partial, shared = 0, rest = deferred, low_rank = <u = dense<1.0> : tensor<2x4x1xf32>, v = dense<1.0> : tensor<2x1x4xf32>, feature = pending>>} : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %w: tensor<?xf32>, %i: tensor<?x4xf64>, %m: memref<?x4xf32>, %n: memref<4x4xf32>) {
+  // expected-error@below {{u of 'tensor<2x4x1xf32>' needs a v of [2, 1, 8], not 'tensor<2x1x4xf32>'}}
+  %0:2 = tp.sync_point base(%x) partial(%p) on @mesh ["tp"] {site = "s", policy = #tp.policy<partial, shared = 0, rest = deferred, low_rank = <u = dense<1.0> : tensor<2x4x1xf32>, v = dense<1.0> : tensor<2x1x4xf32>, feature = pending_and_input>>} : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %w: tensor<?xf32>, %i: tensor<?x4xf64>, %m: memref<?x4xf32>, %n: memref<4x4xf32>) {
+  // expected-error@below {{u and v need three dimensions and one floating-point type}}
+  %0:2 = tp.sync_point base(%x) partial(%p) on @mesh ["tp"] {site = "s", policy = #tp.policy<partial, shared = 0, rest = deferred, low_rank = <u = dense<1.0> : tensor<2x4xf32>, v = dense<1.0> : tensor<2x1x4xf32>, feature = pending>>} : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %w: tensor<?xf32>, %i: tensor<?x4xf64>, %m: memref<?x4xf32>, %n: memref<4x4xf32>) {
+  // expected-error@below {{has an estimate that reads its input, which it does not have}}
+  %0:2 = tp.sync_point base(%x) partial(%p) on @mesh ["tp"] {site = "s", policy = #tp.policy<partial, shared = 0, rest = deferred, estimate = [dense<1.0> : tensor<2x4xf32>, dense<0.0> : tensor<2x4xf32>], low_rank = <u = dense<1.0> : tensor<2x4x1xf32>, v = dense<1.0> : tensor<2x1x4xf32>, feature = input>>} : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %w: tensor<?xf32>, %i: tensor<?x4xf64>, %m: memref<?x4xf32>, %n: memref<4x4xf32>) {
+  // expected-error@below {{rounds elements of f32 only, not of 'f64'}}
+  %0:2 = tp.sync_point base(%i) partial(%i) on @mesh ["tp"] {site = "s", policy = #tp.policy<full, rounding = <bits = 4>>} : tensor<?x4xf64>
   return
 }

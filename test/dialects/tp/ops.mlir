@@ -30,6 +30,10 @@ func.func @collectives(%x: tensor<?x?x4xf32> {tp.shard = #tp.shard<dim = 2, glob
 func.func @buffers(%m: memref<4xf32>, %o: memref<8xf32>, %n: memref<4xf32>) {
   // CHECK: tp.all_reduce %[[M]] on @mesh ["tp"] : memref<4xf32>
   tp.all_reduce %m on @mesh ["tp"] : memref<4xf32>
+  // CHECK: tp.quantized_all_reduce %[[M]] bits 8 block 32 exact [] on @mesh ["tp"] : memref<4xf32>
+  tp.quantized_all_reduce %m bits 8 block 32 exact [] on @mesh ["tp"] : memref<4xf32>
+  // CHECK: tp.quantized_all_reduce %[[M]] error(%[[N]]) bits 3 block 8 exact [0, 2] on @mesh ["tp"] : memref<4xf32>
+  tp.quantized_all_reduce %m error(%n) bits 3 block 8 exact [0, 2] on @mesh ["tp"] : memref<4xf32>
   // CHECK: tp.broadcast %[[M]] root 0 on @mesh ["tp"] : memref<4xf32>
   tp.broadcast %m root 0 on @mesh ["tp"] : memref<4xf32>
   // CHECK: tp.all_gather %[[M]] into %[[O]] dim 0 on @mesh ["tp"] : memref<4xf32> into memref<8xf32>
@@ -61,6 +65,19 @@ func.func @stream(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %b: tensor<4xf32>, %
   // CHECK: estimate = [dense<1.000000e+00> : tensor<2x4xf32>, dense<0.000000e+00> : tensor<2x4xf32>]
   %v:2 = tp.sync_point base(%t#0) pending(%t#1) partial(%p) on @mesh ["tp"]
       {site = "layers.1.mlp", policy = #tp.policy<partial, shared = 0, rest = deferred, estimate = [dense<1.0> : tensor<2x4xf32>, dense<0.0> : tensor<2x4xf32>]>} : tensor<?x4xf32>
+  // CHECK: tp.sync_point base(%{{.*}}) pending(%{{.*}}) partial(%[[P]]) input(%[[X]]) on @mesh ["tp"]
+  // CHECK-SAME: #tp.policy<full, order = [3, 1, 0, 2], rounding = <bits = 4, block = 32, exact = [1, 2], feedback = true>>
+  %w0:2 = tp.sync_point base(%v#0) pending(%v#1) partial(%p) input(%x) on @mesh ["tp"]
+      {site = "layers.2.attn", policy = #tp.policy<full, order = [3, 1, 0, 2], rounding = <bits = 4, exact = [1, 2]>>} : tensor<?x4xf32>
+  // CHECK: rounding = <bits = 8, block = 64, feedback = false>
+  // CHECK: low_rank = <u = dense<1.000000e+00> : tensor<2x4x1xf32>, v = dense<5.000000e-01> : tensor<2x1x8xf32>, feature = pending_and_input>
+  %w1:2 = tp.sync_point base(%w0#0) pending(%w0#1) partial(%p) input(%x) bias(%b) on @mesh ["tp"]
+      {site = "layers.2.mlp", policy = #tp.policy<partial, shared = 1, rest = private, rounding = <bits = 8, block = 64, feedback = false>>} : tensor<?x4xf32>, tensor<4xf32>
+  %w2:2 = tp.sync_point base(%w1#0) pending(%w1#1) partial(%p) input(%x) on @mesh ["tp"]
+      {site = "layers.3.mlp", policy = #tp.policy<partial, shared = 0, rest = deferred, estimate = [dense<1.0> : tensor<2x4xf32>, dense<0.0> : tensor<2x4xf32>],
+       low_rank = <u = dense<1.0> : tensor<2x4x1xf32>, v = dense<0.5> : tensor<2x1x8xf32>, feature = pending_and_input>>} : tensor<?x4xf32>
+  // CHECK: tp.quantized_all_reduce %[[X]] bits 4 block 32 exact [3] on @mesh ["tp"] {site = "s"} : tensor<?x4xf32>
+  %q:2 = tp.quantized_all_reduce %x bits 4 block 32 exact [3] on @mesh ["tp"] {site = "s"} : tensor<?x4xf32>
   // CHECK: tp.read_stream %{{.*}}, %{{.*}} : tensor<?x4xf32>
   %y = tp.read_stream %v#0, %v#1 : tensor<?x4xf32>
   return %y : tensor<?x4xf32>
