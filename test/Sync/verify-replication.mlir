@@ -104,7 +104,7 @@ tp.mesh @mesh <["tp" = 2]>
 func.func @rounded(%p: tensor<?x4xf32> {tp.shard = #tp.shard<dim = 1, global = 8, pieces = [[[0, 4]], [[4, 4]]]>}) -> (tensor<?x4xf32>, tensor<?x4xf32>) {
   // expected-note@below {{this value differs from rank to rank}}
   %s:2 = tp.quantized_all_reduce %p bits 4 block 32 exact [] on @mesh ["tp"] {site = "layers.0.mlp"} : tensor<?x4xf32>
-  // expected-error@below {{result 1 of @rounded has no 'tp.shard' and must be equal on all ranks, but it depends on what the policy of site "layers.0.mlp" keeps on each rank}}
+  // expected-error@below {{result 1 of @rounded has no 'tp.shard' and must be equal on all ranks, but it depends on what the policy of site layers.0.mlp keeps on each rank}}
   return %s#0, %s#1 : tensor<?x4xf32>, tensor<?x4xf32>
 }
 

@@ -28,8 +28,9 @@ def rounded(x: np.ndarray, bits: int, block: int, exact) -> np.ndarray:
     values[..., exact] = 0
     values = np.concatenate([values, np.zeros((*x.shape[:-1], -width % block), x.dtype)], -1)
     values = values.reshape(*x.shape[:-1], -1, block)
-    scale = (largest_as_sent(values, bits) / limit).astype(x.dtype)
-    steps = np.rint(values / np.where(scale == 0, 1, scale))
+    largest = largest_as_sent(values, bits).astype(x.dtype)
+    scale = largest / x.dtype.type(limit)
+    steps = np.rint(values * (x.dtype.type(limit) / np.where(largest == 0, 1, largest)))
     result = (np.clip(steps, -limit, limit) * scale).reshape(*x.shape[:-1], -1)[..., :width].astype(x.dtype)
     result[..., exact] = x[..., exact]
     return result

@@ -66,8 +66,8 @@ struct Result {
   size_t measured = 0; // plans, in all
 };
 
-/// Runs the ablation and writes sensitivity.json, frontier.csv, plan.json (+ .safetensors), report.json and report.html to the output;
-/// goes on where an earlier run stopped. Throws Error.
+/// Runs the ablation and writes sensitivity.json, frontier.csv, plan.json (+ .safetensors), report.json and report.html
+/// to the output; goes on where an earlier run stopped. Throws Error.
 Result ablate(const Options &options);
 
 /// As JSON, in the form that docs/ablation.md gives.
