@@ -5,7 +5,7 @@
     reproduce.py [MODEL_DIR] [--json FILE]
 
 Needs a built tree and what make_plans.py writes. Each row takes about ten seconds on two cores; exit 1 where a
-perplexity is off by more than one percent, two where sums are rounded.
+perplexity is off by more than one percent, or worse by two where sums are rounded.
 """
 import argparse
 import json
@@ -89,7 +89,8 @@ def main():
             off = found / expected - 1
             # Figures of order 1e6 are known to one digit only: shown, and not judged.
             judged = expected < 1e5
-            wrong += judged and abs(off) > (0.02 if "bits" in title else 0.01)
+            # What rounding costs depends on details (scales, which channels are exact): better is no fault.
+            wrong += judged and (off > 0.02 if "bits" in title else abs(off) > 0.01)
             print(f"{title:38} {expected:10.4g} {found:10.4g} {off:+7.1%}{'' if judged else '  (one digit known)'}", flush=True)
             results.append({"plan": title, "simulated": expected, "perplexity": found})
     if arguments.json:
