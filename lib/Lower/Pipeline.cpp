@@ -28,6 +28,13 @@
 using namespace mlir;
 using namespace caat;
 
+/// Programs are structured until the end: there are no blocks to merge and none that cannot be reached, which the
+/// canonicalizer would look for in the whole program time and again.
+static void addCanonicalizer(OpPassManager &pm) {
+  pm.addPass(
+      createCanonicalizerPass(GreedyRewriteConfig().setRegionSimplificationLevel(GreedySimplifyRegionLevel::Disabled)));
+}
+
 void caat::buildTensorPipeline(OpPassManager &pm) {
   pm.addNestedPass<func::FuncOp>(createRTFormCachesPass());
   pm.addPass(createRTExtractParametersPass());
@@ -39,41 +46,42 @@ void caat::buildTensorPipeline(OpPassManager &pm) {
   pm.addPass(createCSEPass());
   pm.addNestedPass<func::FuncOp>(createRTFormKernelsPass());
   pm.addNestedPass<func::FuncOp>(memref::createResolveShapedTypeResultDimsPass());
-  pm.addPass(createCanonicalizerPass());
+  addCanonicalizer(pm);
   pm.addPass(createCSEPass());
 }
 
 void caat::buildBufferPipeline(OpPassManager &pm) {
   pm.addNestedPass<func::FuncOp>(createRTBufferizePass());
-  pm.addPass(createCanonicalizerPass());
+  addCanonicalizer(pm);
   pm.addPass(createCSEPass());
-  pm.addPass(createCanonicalizerPass());
+  addCanonicalizer(pm);
   pm.addNestedPass<func::FuncOp>(createRTNormalizeBuffersPass());
   pm.addPass(createCSEPass());
   pm.addNestedPass<func::FuncOp>(memref::createResolveShapedTypeResultDimsPass());
   pm.addPass(createRTOutlineKernelsPass());
-  pm.addPass(createCanonicalizerPass());
+  addCanonicalizer(pm);
   pm.addPass(createCSEPass());
   pm.addPass(createRTPlanMemoryPass());
   pm.addPass(createCSEPass());
 }
 
 void caat::buildCodePipeline(OpPassManager &pm) {
+  // What only kernels need comes first: the host is a few ops a layer until it becomes calls in LLVM's dialect.
   pm.addNestedPass<func::FuncOp>(createReinterpretExpansionsPass());
   pm.addNestedPass<func::FuncOp>(createRTApproximateMathPass());
-  pm.addPass(createRTToLLVMPass());
   pm.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
   pm.addPass(memref::createFoldMemRefAliasOpsPass());
   pm.addPass(memref::createExpandStridedMetadataPass());
-  pm.addPass(createCanonicalizerPass());
+  addCanonicalizer(pm);
   pm.addPass(createCSEPass());
   pm.addNestedPass<func::FuncOp>(createConvertVectorToSCFPass());
   pm.addPass(createLowerAffinePass());
-  pm.addPass(createSCFToControlFlowPass());
   pm.addPass(createConvertVectorToLLVMPass());
   pm.addPass(createUBToLLVMConversionPass());
   pm.addPass(createConvertMathToLLVMPass());
   pm.addPass(createConvertMathToLibmPass()); // what LLVM has no intrinsic for
+  pm.addPass(createRTToLLVMPass());
+  pm.addPass(createSCFToControlFlowPass());
   pm.addPass(createArithToLLVMConversionPass());
   pm.addPass(createConvertIndexToLLVMPass());
   pm.addPass(createFinalizeMemRefToLLVMConversionPass());

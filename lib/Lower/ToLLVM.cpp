@@ -8,10 +8,12 @@
 #include "dialects/onnx/ONNX.h"
 #include "mlir/Conversion/LLVMCommon/MemRefBuilder.h"
 #include "mlir/Conversion/LLVMCommon/TypeConverter.h"
+#include "mlir/Conversion/SCFToControlFlow/SCFToControlFlow.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Transforms/DialectConversion.h"
 
 namespace caat {
 #define GEN_PASS_DEF_RTTOLLVMPASS
@@ -101,7 +103,10 @@ public:
   void wrapKernel(func::FuncOp kernel, SymbolTable &symbols) {
     loc = kernel.getLoc();
     StringAttr name = kernel.getSymNameAttr();
-    (void)symbols.rename(kernel, b.getStringAttr(name.getValue() + "_rows"));
+    // The host names kernels by number by now: there is no use to rename.
+    symbols.remove(kernel);
+    kernel.setSymNameAttr(b.getStringAttr(name.getValue() + "_rows"));
+    symbols.insert(kernel);
     kernel->setAttr("llvm.linkage", LLVM::LinkageAttr::get(b.getContext(), LLVM::Linkage::Internal));
     b.setInsertionPoint(kernel);
     auto wrapper = func::FuncOp::create(b, loc, name, b.getFunctionType({i64, i64, pointer, pointer}, {}));
@@ -394,6 +399,23 @@ private:
   DenseMap<Operation *, int64_t> collectiveIndex;
 };
 
+/// The host's loops become blocks here, the last one first: each splits the block that it stands in, which moves all
+/// operations behind it. From the front that would take time with the square of the layers.
+LogicalResult lowerLoops(func::FuncOp host) {
+  SmallVector<scf::ForOp> loops;
+  host.walk<WalkOrder::PreOrder>([&](scf::ForOp loop) { loops.push_back(loop); });
+  RewritePatternSet set(host.getContext());
+  populateSCFToControlFlowConversionPatterns(set);
+  FrozenRewritePatternSet patterns(std::move(set));
+  ConversionTarget target(*host.getContext());
+  target.addIllegalOp<scf::ForOp>();
+  target.markUnknownOpDynamicallyLegal([](Operation *) { return true; });
+  for (scf::ForOp loop : llvm::reverse(loops))
+    if (failed(applyPartialConversion(loop.getOperation(), target, patterns)))
+      return failure();
+  return success();
+}
+
 struct ToLLVMPass : caat::impl::RTToLLVMPassBase<ToLLVMPass> {
   void runOnOperation() override {
     ModuleOp module = getOperation();
@@ -402,7 +424,7 @@ struct ToLLVMPass : caat::impl::RTToLLVMPassBase<ToLLVMPass> {
       return signalPassFailure();
     OpBuilder b(&getContext());
     HostLowering lowering(*program, b);
-    if (failed(lowering.run()))
+    if (failed(lowering.run()) || failed(lowerLoops(program->host)))
       return signalPassFailure();
     if (auto workspace = module.lookupSymbol<func::FuncOp>("caat_workspace_bytes"))
       lowering.lowerDims(workspace);

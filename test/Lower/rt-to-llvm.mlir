@@ -55,8 +55,8 @@ module attributes {rt.interface = {dims = ["n", "m"], inputs = [{}], caches = []
     // CHECK: llvm.call %{{.*}}(%[[CTX]], %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}) : !llvm.ptr, (!llvm.ptr, i64, !llvm.ptr, !llvm.ptr, i64) -> ()
     tp.quantized_all_reduce %y bits 4 block 32 exact [] on @mesh ["tp"] : memref<?x8xf32>
 
-    // Outer batch dimensions are loops, the last one goes to the runtime.
-    // CHECK: scf.for
+    // Outer batch dimensions are loops, which become blocks here; the last one goes to the runtime.
+    // CHECK: cf.cond_br
     // CHECK:   llvm.getelementptr %[[API]][2]
     // CHECK:   llvm.call
     %v = memref.expand_shape %y [[0, 1], [2, 3]] output_shape [%n, 1, 2, 4] : memref<?x8xf32> into memref<?x1x2x4xf32>

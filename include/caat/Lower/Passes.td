@@ -125,7 +125,7 @@ def RTToLLVMPass : Pass<"rt-to-llvm", "::mlir::ModuleOp"> {
     `void(int64_t begin, int64_t end, void *const *buffers, const int64_t *dims)` that unpacks its arguments.
   }];
   let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
-                           "::mlir::scf::SCFDialect"];
+                           "::mlir::scf::SCFDialect", "::mlir::cf::ControlFlowDialect"];
 }
 
 #endif // CAAT_LOWER_PASSES
