@@ -287,7 +287,7 @@ LogicalResult Checker::measure(shard::ShardingAnalysis &analysis, shard::Shardin
       chosen.push_back(cls.chosen);
     auto [it, isNew] = known.try_emplace(chosen);
     if (isNew) {
-      FailureOr<std::vector<Message>> messages = findMessages(*module, ranks, values);
+      FailureOr<std::vector<Message>> messages = findMessages(analysis, split, ranks, values);
       if (failed(messages))
         return failure();
       it->second = std::move(*messages);

@@ -5,6 +5,7 @@
 #include "Messages.h"
 #include "caat/Shard/Passes.h"
 #include "caat/Sync/Passes.h"
+#include "lib/Shard/Annotations.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/Pass/PassManager.h"
 
@@ -23,13 +24,17 @@ static Message describe(Operation *op, StringRef kind, StringRef site, Value val
   return message;
 }
 
-FailureOr<std::vector<Message>> caat::check::findMessages(ModuleOp raised, int64_t ranks, const DimValues &values) {
+FailureOr<std::vector<Message>> caat::check::findMessages(shard::ShardingAnalysis &analysis, const shard::Split &split,
+                                                          int64_t ranks, const DimValues &values) {
+  // What tp-auto-shard does, with the analysis that has been made.
+  auto raised = analysis.getFunction()->getParentOfType<ModuleOp>();
+  shard::annotate(analysis, split);
   OwningOpRef<ModuleOp> copy = raised.clone();
+  shard::clearAnnotations(analysis.getFunction());
+  if (failed(shard::addMesh(*copy, ranks)))
+    return failure();
   PassManager manager(raised.getContext());
   manager.enableVerifier(false); // the raised module is verified, and nothing of the copy is compiled
-  TpAutoShardOptions shard;
-  shard.size = ranks;
-  manager.addPass(createTpAutoShard(shard));
   manager.addPass(createTpPartition());
   manager.addNestedPass<func::FuncOp>(createTPMergeAllReduces());
   manager.addNestedPass<func::FuncOp>(createTPFormSyncPoints());

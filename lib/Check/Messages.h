@@ -4,6 +4,7 @@
 
 #include "Report.h"
 #include "caat/Shard/LocalSizes.h"
+#include "caat/Shard/ShardingChoice.h"
 #include "mlir/IR/BuiltinOps.h"
 
 namespace caat::check {
@@ -11,8 +12,9 @@ namespace caat::check {
 /// Sizes of named dimensions in each scenario.
 using DimValues = std::array<shard::LocalSizes::Dims, numScenarios>;
 
-/// Splits a copy of `raised` over `ranks` and lists its collectives in the order of the program.
-llvm::FailureOr<std::vector<Message>> findMessages(mlir::ModuleOp raised, int64_t ranks, const DimValues &values);
+/// Splits a copy of the module of `analysis` over `ranks` and lists its collectives in the order of the program.
+llvm::FailureOr<std::vector<Message>> findMessages(shard::ShardingAnalysis &analysis, const shard::Split &split,
+                                                   int64_t ranks, const DimValues &values);
 
 } // namespace caat::check
 

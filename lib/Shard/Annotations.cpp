@@ -6,29 +6,49 @@ using namespace mlir;
 
 namespace caat::shard {
 
-static tp::ShardingAttr shardingOf(MLIRContext *context, const Split &split, const ValueLayout &layout,
-                                   bool unreduced) {
-  ArrayAttr axis = ArrayAttr::get(context, StringAttr::get(context, axisName)), none = ArrayAttr::get(context, {});
-  SmallVector<ArrayAttr> dims;
-  for (const DimLayout &terms : layout)
-    dims.push_back(split.isSplit(terms) ? axis : none);
-  return tp::ShardingAttr::get(context, dims, unreduced ? axis : none, none);
+LogicalResult addMesh(ModuleOp module, int64_t size) {
+  if (auto mesh = module.lookupSymbol<tp::MeshOp>(meshName)) {
+    if (mesh.getAxisSize(axisName) != size)
+      return mesh.emitError("is not a mesh of ") << size << " ranks along \"" << axisName << "\"";
+    return success();
+  }
+  OpBuilder builder = OpBuilder::atBlockBegin(module.getBody());
+  auto axes = tp::AxesAttr::get(builder.getContext(), {builder.getStringAttr(axisName)}, {size});
+  tp::MeshOp::create(builder, module.getLoc(), meshName, axes);
+  return success();
 }
 
-/// No attribute where nothing is split.
-static void setShardings(Operation *op, StringRef name, ArrayRef<Attribute> shardings) {
-  if (llvm::any_of(shardings, [](Attribute attr) { return !cast<tp::ShardingAttr>(attr).isReplicated(); }))
-    op->setAttr(name, ArrayAttr::get(op->getContext(), shardings));
-}
+namespace {
+struct ShardingBuilder {
+  ShardingBuilder(MLIRContext *context, const Split &split)
+      : context(context), split(split), axis(ArrayAttr::get(context, StringAttr::get(context, axisName))),
+        none(ArrayAttr::get(context, {})) {}
 
+  bool isSplit(const ValueLayout &layout) const {
+    return llvm::any_of(layout, [&](const DimLayout &terms) { return split.isSplit(terms); });
+  }
+  tp::ShardingAttr get(const ValueLayout &layout, bool unreduced) const {
+    SmallVector<ArrayAttr> dims;
+    for (const DimLayout &terms : layout)
+      dims.push_back(split.isSplit(terms) ? axis : none);
+    return tp::ShardingAttr::get(context, dims, unreduced ? axis : none, none);
+  }
+
+  MLIRContext *context;
+  const Split &split;
+  ArrayAttr axis, none;
+};
+} // namespace
+
+/// No attributes where nothing is split.
 void annotate(ShardingAnalysis &analysis, const Split &split) {
   func::FuncOp function = analysis.getFunction();
   MLIRContext *context = function.getContext();
-  for (BlockArgument argument : function.getArguments()) {
-    tp::ShardingAttr sharding = shardingOf(context, split, analysis.getLayout(argument), false);
-    if (!sharding.isReplicated())
-      function.setArgAttr(argument.getArgNumber(), argumentSharding, sharding);
-  }
+  ShardingBuilder shardings(context, split);
+  for (BlockArgument argument : function.getArguments())
+    if (shardings.isSplit(analysis.getLayout(argument)))
+      function.setArgAttr(argument.getArgNumber(), argumentSharding,
+                          shardings.get(analysis.getLayout(argument), false));
   for (Operation *op : analysis.getOps()) {
     const OpFactors &factors = analysis.getFactors(op);
     bool whole = whyWhole(analysis, split, op).has_value();
@@ -36,15 +56,17 @@ void annotate(ShardingAnalysis &analysis, const Split &split) {
       return split.isSplit(analysis.getSpace().resolve(contraction.layout));
     });
     SmallVector<Attribute> operands, results;
-    for (OpOperand &operand : op->getOpOperands())
-      operands.push_back(
-          shardingOf(context, split,
-                     whole ? ValueLayout(analysis.getLayout(operand).size()) : analysis.getLayout(operand), false));
-    for (OpResult result : op->getResults())
-      results.push_back(
-          shardingOf(context, split, analysis.getLayout(result), partial && result.getResultNumber() == 0));
-    setShardings(op, operandShardings, operands);
-    setShardings(op, resultShardings, results);
+    auto isSplit = [&](auto &&value) { return shardings.isSplit(analysis.getLayout(value)); };
+    if (!whole && llvm::any_of(op->getOpOperands(), isSplit)) {
+      for (OpOperand &operand : op->getOpOperands())
+        operands.push_back(shardings.get(analysis.getLayout(operand), false));
+      op->setAttr(operandShardings, ArrayAttr::get(context, operands));
+    }
+    if (partial || llvm::any_of(op->getResults(), isSplit)) {
+      for (OpResult result : op->getResults())
+        results.push_back(shardings.get(analysis.getLayout(result), partial && result.getResultNumber() == 0));
+      op->setAttr(resultShardings, ArrayAttr::get(context, results));
+    }
   }
 }
 

@@ -14,6 +14,8 @@ inline constexpr llvm::StringLiteral argumentSharding = "caat.sharding";
 inline constexpr llvm::StringLiteral meshName = "mesh";
 inline constexpr llvm::StringLiteral axisName = "tp";
 
+/// Adds the mesh of `size` ranks. Fails, with an error, where there is one of another size.
+llvm::LogicalResult addMesh(mlir::ModuleOp module, int64_t size);
 void annotate(ShardingAnalysis &analysis, const Split &split);
 /// The annotated choice. Fails, with an error, where it would split a value twice or a dimension that cannot be.
 llvm::FailureOr<Split> readAnnotations(ShardingAnalysis &analysis, int64_t size);

@@ -94,19 +94,6 @@ namespace {
 struct TpAutoShard : impl::TpAutoShardBase<TpAutoShard> {
   using TpAutoShardBase::TpAutoShardBase;
 
-  LogicalResult addMesh() {
-    ModuleOp module = getOperation();
-    if (auto mesh = module.lookupSymbol<tp::MeshOp>(meshName)) {
-      if (mesh.getAxisSize(axisName) != size)
-        return mesh.emitError("is not a mesh of ") << size.getValue() << " ranks along \"" << axisName << "\"";
-      return success();
-    }
-    OpBuilder builder = OpBuilder::atBlockBegin(module.getBody());
-    auto axes = tp::AxesAttr::get(builder.getContext(), {builder.getStringAttr(axisName)}, {size.getValue()});
-    tp::MeshOp::create(builder, module.getLoc(), meshName, axes);
-    return success();
-  }
-
   LogicalResult shardFunction(func::FuncOp function, const ShardingRules &rules) {
     ShardingAnalysis analysis(function, rules);
     ShardingChoice choice(analysis, {size, pad, lookupShare});
@@ -134,7 +121,7 @@ struct TpAutoShard : impl::TpAutoShardBase<TpAutoShard> {
       getOperation().emitError("the number of ranks must be at least 1, not ") << size.getValue();
       return signalPassFailure();
     }
-    if (failed(addMesh()))
+    if (failed(addMesh(getOperation(), size)))
       return signalPassFailure();
     if (size == 1)
       return;
