@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Models that are small and ask for much: no memory, disk or time beyond the model's own size. And disks that are full."""
+"""Models that are small and ask for much: no memory, disk or time beyond the model's own size. And disks that are full,
+and compilations that are ended."""
+import signal
 import subprocess
 import sys
 import tempfile
@@ -118,6 +120,56 @@ class FullDisk(unittest.TestCase):
             self.assertNotIn("Stack dump", done.stderr)
             self.assertNotIn("manifest.json", done.stderr)
             self.assertNotIn(".tmp", done.stderr.splitlines()[-1])
+
+
+class Interrupted(unittest.TestCase):
+    """A compilation that is ended while it writes weights, over an earlier program."""
+
+    SIZE = 4096  # each of the weights has 64 MiB, in a sparse file
+
+    def setUp(self):
+        holder = tempfile.TemporaryDirectory()
+        self.addCleanup(holder.cleanup)
+        self.folder = Path(holder.name)
+        self.out = self.folder / "out"
+        weights = [TensorProto(name=f"w{i}", data_type=TensorProto.FLOAT, dims=[self.SIZE] * 2,
+                               data_location=TensorProto.EXTERNAL) for i in range(3)]
+        for i, weight in enumerate(weights):
+            length = 4 * self.SIZE**2
+            for key, text in (("location", "zeros.bin"), ("offset", i * length), ("length", length)):
+                weight.external_data.add(key=key, value=str(text))
+        with open(self.folder / "zeros.bin", "wb") as file:
+            file.truncate(len(weights) * length)
+        nodes = [helper.make_node("MatMul", [f"x{i}" if i else "x", f"w{i}"], [f"x{i + 1}"]) for i in range(len(weights))]
+        graph = helper.make_graph(nodes, "g", [value("x", ("n", self.SIZE))], [value("x3", ("n", self.SIZE))], weights)
+        model = helper.make_model(graph, ir_version=9, opset_imports=[helper.make_opsetid("", 20)])
+        (self.folder / "model.onnx").write_bytes(model.SerializeToString())
+
+    def interrupt(self, sent):
+        """Ends a compilation when its first file of weights has appeared under its temporary name."""
+        programs.must("caat-compile", MLP, "--tp=2", "-o", self.out)
+        process = subprocess.Popen([programs.BIN / "caat-compile", self.folder / "model.onnx", "--tp=2", "-o", self.out],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while process.poll() is None and not any(self.out.glob("weights-*.tmp")):
+            time.sleep(0.001)
+        process.send_signal(sent)
+        self.assertEqual(process.wait(timeout=SECONDS), -sent)
+        self.assertFalse((self.out / "manifest.json").exists(), "what is left looks like a program")
+        done = programs.run("caat-run", "infer", self.out, f"--inputs={MLP.parent / 'inputs.npz'}",
+                            f"--outputs={self.folder / 'outputs.npz'}")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("manifest.json", done.stderr)
+
+    def test_no_program_is_left(self):
+        for sent in (signal.SIGTERM, signal.SIGINT):
+            with self.subTest(signal=sent.name):
+                self.interrupt(sent)
+                self.assertEqual(list(self.out.glob("*.tmp")), [], "temporary files are left")
+
+    def test_no_program_is_left_by_a_kill(self):
+        self.interrupt(signal.SIGKILL)
+        programs.must("caat-compile", MLP, "--tp=2", "-o", self.out)  # what is left is in nobody's way
+        programs.infer(self.out, MLP.parent / "inputs.npz")
 
 
 if __name__ == "__main__":
