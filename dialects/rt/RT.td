@@ -279,15 +279,18 @@ class RT_RotationOp<string mnemonic> : RT_Op<mnemonic> {
   let assemblyFormat = "$group attr-dict";
 }
 
-def RT_RotateStartOp : RT_RotationOp<"rotate_start"> {
+def RT_RotateStartOp : RT_Op<"rotate_start"> {
   let summary = "begins to send a group's shards to the next rank, and to receive those of the rank before";
   let description = [{
-    The shards at hand can be read until `rt.rotate_wait` returns.
+    They are received in a spare buffer, which `rt.rotate_wait` exchanges for the group's own. Until it returns, the shards
+    at hand can be read. Transfers that were started go one after the other.
 
     ```mlir
-    rt.rotate_start "layers.0.mlp"
+    rt.rotate_start "layers.0.mlp" into 1
     ```
   }];
+  let arguments = (ins StrAttr:$group, ConfinedAttr<I64Attr, [IntNonNegative]>:$spare);
+  let assemblyFormat = "$group `into` $spare attr-dict";
 }
 
 def RT_RotateWaitOp : RT_RotationOp<"rotate_wait"> {

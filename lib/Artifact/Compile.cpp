@@ -53,7 +53,6 @@ public:
                                     options.maxLength,
                                     hostTarget(),
                                     batch ? batch.str() : "",
-                                    options.rotateInPlace,
                                     vocabulary};
     FailureOr<std::string> manifest = writeManifest(*program, manifestOptions);
     if (failed(manifest))

@@ -31,10 +31,13 @@ public:
       if (options.isRotated()) {
         json.attribute("batch", options.batch);
         json.attributeArray("rotations", [&] {
-          for (StringAttr group : program.rotations)
-            json.value(group.getValue());
+          for (auto [group, spare] : program.rotations)
+            json.object([&, group = group, spare = spare] {
+              json.attribute("name", group.getValue());
+              if (spare >= 0)
+                json.attribute("spare", spare);
+            });
         });
-        json.attribute("rotate", options.inPlace ? "in-place" : "out-of-place");
       }
       json.attributeObject("target", [&] {
         json.attribute("device", options.target.device);
@@ -212,8 +215,7 @@ private:
       if (weight.getLinear())
         json.attribute("transposed", weight.getTransposed());
       if (StringAttr group = weight.getGroupAttr(); group && program.rotations.contains(group))
-        json.attribute("rotation",
-                       static_cast<int64_t>(llvm::find(program.rotations, group) - program.rotations.begin()));
+        json.attribute("rotation", static_cast<int64_t>(program.rotations.find(group) - program.rotations.begin()));
     });
     return success(good);
   }
@@ -276,8 +278,8 @@ private:
       }
     });
     writeSites(schedule);
-    for (StringAttr group : program.rotations)
-      schedule += llvm::formatv("{0} rotate{1}\n", group.getValue(), options.inPlace ? " in place" : "").str();
+    for (auto [group, spare] : program.rotations)
+      schedule += llvm::formatv("{0} rotate {1}\n", group.getValue(), spare).str();
     std::array<uint8_t, 32> hash =
         llvm::SHA256::hash(ArrayRef(reinterpret_cast<const uint8_t *>(schedule.data()), schedule.size()));
     json.attribute("digest", llvm::toHex(ArrayRef(hash).take_front(16), /*LowerCase=*/true));

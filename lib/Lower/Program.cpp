@@ -66,8 +66,10 @@ FailureOr<Program> Program::get(ModuleOp module) {
       program.sites.push_back(site);
     else if (auto check = dyn_cast<rt::CheckOp>(op))
       program.messages.insert(check.getMessageAttr());
-    else if (isa<rt::RotateStartOp, rt::RotateOp>(op))
-      program.rotations.insert(op->getAttrOfType<StringAttr>("group"));
+    else if (auto start = dyn_cast<rt::RotateStartOp>(op))
+      program.rotations.insert({start.getGroupAttr(), static_cast<int64_t>(start.getSpare())});
+    else if (auto rotate = dyn_cast<rt::RotateOp>(op))
+      program.rotations.insert({rotate.getGroupAttr(), -1});
   });
   for (Operation *kernel : kernels)
     program.kernels.push_back(cast<func::FuncOp>(kernel));

@@ -194,9 +194,7 @@ private:
     return result ? op.getResult() : Value();
   }
 
-  Value rotation(StringAttr group) {
-    return constant(llvm::find(program.rotations, group) - program.rotations.begin());
-  }
+  Value rotation(StringAttr group) { return constant(program.rotations.find(group) - program.rotations.begin()); }
 
   LogicalResult lower(Operation *op) {
     if (auto dim = dyn_cast<rt::DimOp>(op))

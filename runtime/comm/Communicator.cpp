@@ -11,17 +11,6 @@ void Communicator::allGatherBytes(const char *name, const void *in, void *out, s
   allGather(call, in, out, 1, static_cast<int64_t>(bytes));
 }
 
-void Communicator::permuteInPlace(const CollectiveCall &call, void *data, int64_t bytes, int64_t shift) {
-  constexpr int64_t piece = 1 << 20;
-  auto *at = static_cast<std::byte *>(data);
-  for (int64_t done = 0; done < bytes; done += piece) {
-    CollectiveCall part = call;
-    part.dtype = DType::UI8;
-    part.count = std::min(piece, bytes - done);
-    permute(part, at + done, at + done, part.count, shift);
-  }
-}
-
 Link parseLink(const std::string &text) {
   std::string reason;
   std::optional<Link> link = Link::parse(text, reason);

@@ -328,16 +328,18 @@ Manifest Manifest::parse(std::string_view text, const std::string &origin) {
     manifest.dims.push_back(dim.string());
   checkUnique(manifest.dims, origin + ".dims");
   if (manifest.strategy == "rtp") {
-    std::string batch = root.at("batch").string(), mode = root.at("rotate").string();
+    std::string batch = root.at("batch").string();
     manifest.batch = manifest.dim(batch);
     if (!manifest.batch)
       failArtifact(origin, ".batch: '", batch, "' is no dimension of the program");
-    if (mode != "in-place" && mode != "out-of-place")
-      failArtifact(origin, ".rotate: unknown mode '", mode, "'");
-    manifest.rotateInPlace = mode == "in-place";
-    for (const Reader &rotation : root.list("rotations"))
-      manifest.rotations.push_back(rotation.string());
-    checkUnique(manifest.rotations, origin + ".rotations");
+    std::vector<std::string> groups;
+    for (const Reader &rotation : root.list("rotations")) {
+      RotationSpec &spec = manifest.rotations.emplace_back();
+      groups.push_back(spec.name = rotation.at("name").string());
+      if (rotation.has("spare"))
+        spec.spare = rotation.at("spare").integer(0, maxEntries - 1);
+    }
+    checkUnique(groups, origin + ".rotations");
   } else if (!manifest.strategy.empty() && manifest.strategy != "tp") {
     failArtifact(origin, ".strategy: '", manifest.strategy, "' is not known to this runtime; update caat");
   }

@@ -73,19 +73,20 @@ void RankContext::stopWhereAsked(const std::string &name) {
 }
 
 template <typename F> void RankContext::rotate(int64_t rotation, bool starts, F &&run) {
-  const auto &names = program.manifest().rotations;
-  if (rotation < 0 || static_cast<size_t>(rotation) >= names.size())
-    failRun("the code turns rotation ", rotation, ", the manifest has ", names.size());
+  const auto &rotations = program.manifest().rotations;
+  if (rotation < 0 || static_cast<size_t>(rotation) >= rotations.size())
+    failRun("the code turns rotation ", rotation, ", the manifest has ", rotations.size());
   auto group = static_cast<size_t>(rotation);
+  const std::string &name = rotations[group].name;
   if (starts)
-    stopWhereAsked(names[group]);
+    stopWhereAsked(name);
   CollectiveStats &stats = profile.rotations[group];
   auto bytes = static_cast<int64_t>(rings.bytes(group));
   double before = stats.seconds;
   {
     Timer timer(stats.seconds);
     // Numbered below the runtime's own calls.
-    run(group, CollectiveCall{-2 - rotation, names[group].c_str(), CollectiveKind::Permute, DType::UI8, bytes, 1});
+    run(group, CollectiveCall{-2 - rotation, name.c_str(), CollectiveKind::Permute, DType::UI8, bytes, 1});
   }
   profile.communication += stats.seconds - before;
   stats.calls += starts;

@@ -11,8 +11,14 @@ namespace caat::runtime {
 static constexpr size_t align(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 Rings::Rings(const Manifest &manifest, Linears &linears, Communicator &communicator)
-    : linears(linears), communicator(communicator), inPlace(manifest.rotateInPlace),
-      shift(std::getenv("CAAT_TEST_REVERSE_RING") ? -1 : 1), groups(manifest.rotations.size()) {}
+    : linears(linears), communicator(communicator), shift(std::getenv("CAAT_TEST_REVERSE_RING") ? -1 : 1),
+      groups(manifest.rotations.size()) {
+  for (size_t i = 0; i < groups.size(); ++i) {
+    groups[i].spare = manifest.rotations[i].spare;
+    if (groups[i].spare && *groups[i].spare >= spares.size())
+      spares.resize(*groups[i].spare + 1);
+  }
+}
 
 void Rings::add(size_t group, int64_t linear, void **pointer, const std::byte *source, size_t bytes,
                 std::function<void()> read) {
@@ -27,15 +33,13 @@ void Rings::allocate() {
       member.offset = group.bytes;
       group.bytes += align(member.bytes);
     }
-    auto known = std::find_if(spares.begin(), spares.end(), [&](const Spare &s) { return s.bytes == group.bytes; });
-    group.spare = static_cast<size_t>(known - spares.begin());
-    if (known == spares.end() && !inPlace)
-      spares.push_back({group.bytes, nullptr});
+    if (group.spare)
+      spares[*group.spare].bytes = std::max(spares[*group.spare].bytes, group.bytes);
   }
   memory.reserve(weightBytes() + spareBytes());
   std::byte *next = memory.data();
   for (Group &group : groups)
-    group.data = std::exchange(next, next + group.bytes);
+    group.data = std::exchange(next, next + room(group));
   for (Spare &spare : spares)
     spare.data = std::exchange(next, next + spare.bytes);
   refill();
@@ -74,13 +78,15 @@ int64_t Rings::shardAt(int64_t step) const {
 
 void Rings::start(size_t index, const CollectiveCall &call) {
   Group &group = groups[index];
-  communicator.startPermute(call, group.data, spares[group.spare].data, call.count, shift);
+  if (!group.spare)
+    failRun("the code starts to rotate '", call.name, "', which has no spare buffer");
+  communicator.startPermute(call, group.data, spares[*group.spare].data, call.count, shift);
 }
 
 void Rings::finish(size_t index, const CollectiveCall &call) {
   Group &group = groups[index];
   communicator.finishPermute(call);
-  std::swap(group.data, spares[group.spare].data);
+  std::swap(group.data, spares[*group.spare].data);
   point(group);
 }
 
@@ -91,7 +97,7 @@ void Rings::rotateInPlace(size_t index, const CollectiveCall &call) {
 size_t Rings::weightBytes() const {
   size_t total = 0;
   for (const Group &group : groups)
-    total += group.bytes;
+    total += room(group);
   return total;
 }
 

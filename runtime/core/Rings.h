@@ -8,6 +8,7 @@
 #include "Memory.h"
 #include "caat/runtime/Communicator.h"
 #include <functional>
+#include <optional>
 #include <vector>
 
 namespace caat::runtime {
@@ -37,6 +38,7 @@ public:
   void finish(size_t group, const CollectiveCall &call);
   void rotateInPlace(size_t group, const CollectiveCall &call);
 
+  /// Of a group's shards: what a hop sends.
   size_t bytes(size_t group) const { return groups[group].bytes; }
   /// Of all groups, and of the spare buffers.
   size_t weightBytes() const;
@@ -52,19 +54,20 @@ private:
   };
   struct Group {
     std::vector<Member> members;
-    size_t bytes = 0, spare = 0;
+    std::optional<size_t> spare;
+    size_t bytes = 0;
     std::byte *data = nullptr;
   };
-  /// Receives the shard that comes; one for all groups of a size.
+  /// Receives the shards that come. Groups that share it change places with it, so their buffers are as large.
   struct Spare {
-    size_t bytes;
-    std::byte *data;
+    size_t bytes = 0;
+    std::byte *data = nullptr;
   };
+  size_t room(const Group &group) const { return group.spare ? spares[*group.spare].bytes : group.bytes; }
   void point(Group &group);
 
   Linears &linears;
   Communicator &communicator;
-  bool inPlace;
   int64_t shift; // -1 where a test turns the ring the wrong way round
   int64_t runs = 0;
   bool valid = true;

@@ -305,6 +305,41 @@ TEST_P(CommunicatorTest, ExchangesBesideOtherCollectives) {
   }
 }
 
+TEST_P(CommunicatorTest, ExchangesWaitForEachOther) {
+  // Several under way, of different sizes, finished in order; and one that is finished out of turn.
+  auto call = [](int64_t number, size_t bytes) {
+    return CollectiveCall{-2 - number, "ring", CollectiveKind::Permute, DType::UI8, static_cast<int64_t>(bytes), 1};
+  };
+  std::atomic<int> wrong = 0;
+  expectNoErrors(onRanks(group, size, [&](Communicator &comm, int rank) {
+    for (int round = 0; round < 20; ++round) {
+      std::vector<std::vector<uint8_t>> out, in;
+      for (int number = 0; number < 3; ++number) {
+        size_t bytes = number == round % 3 ? 700000 : 5;
+        out.push_back(pattern(rank, round + number, bytes));
+        in.emplace_back(bytes);
+        comm.startPermute(call(number, bytes), out.back().data(), in.back().data(), static_cast<int64_t>(bytes), 1);
+      }
+      Interval last;
+      for (int number = 0; number < 3; ++number) {
+        Interval time = comm.finishPermute(call(number, in[static_cast<size_t>(number)].size()));
+        wrong += time.end < time.begin || (number > 0 && time.begin < last.end);
+        wrong += in[static_cast<size_t>(number)] !=
+                 pattern((rank + size - 1) % size, round + number, in[static_cast<size_t>(number)].size());
+        last = time;
+      }
+    }
+  }));
+  EXPECT_EQ(wrong, 0);
+  for (const std::string &error : onRanks(group, size, [&](Communicator &comm, int) {
+         std::vector<uint8_t> out(8), in(8);
+         comm.startPermute(call(0, 8), out.data(), in.data(), 8, 1);
+         comm.finishPermute(call(1, 8));
+       }))
+    EXPECT_NE(error.find("rotate different weights"), error.npos) << error;
+  group.reset();
+}
+
 TEST_P(CommunicatorTest, ExchangeNamesTheLateRank) {
   if (size < 2)
     return;
@@ -353,7 +388,10 @@ TEST(Link, TransfersRunBesideWork) {
            if (!inPlace)
              comm.startPermute(what, out.data(), in.data(), bytes, 1);
            std::this_thread::sleep_for(std::chrono::milliseconds(80));
-           inPlace ? comm.permuteInPlace(what, out.data(), bytes, 1) : comm.finishPermute(what);
+           if (inPlace)
+             comm.permuteInPlace(what, out.data(), bytes, 1);
+           else
+             comm.finishPermute(what);
          }))
       EXPECT_EQ(error, "");
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();

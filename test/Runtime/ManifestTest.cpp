@@ -75,6 +75,21 @@ TEST_P(ManifestDamage, IsRefused) {
   expectError(damage.message, [&] { parse(json); });
 }
 
+TEST(Manifest, ReadsRotations) {
+  Json json = Json::parse(tinyManifest(2));
+  json["strategy"] = "rtp";
+  json["batch"] = "batch";
+  json["rotations"] = {{{"name", "a"}, {"spare", 1}}, {{"name", "b"}}};
+  Manifest m = parse(json);
+  ASSERT_EQ(m.rotations.size(), 2u);
+  EXPECT_EQ(m.rotations[0].spare, 1u);
+  EXPECT_FALSE(m.rotations[1].spare);
+  json["rotations"][1]["name"] = "a";
+  expectError("'a' appears twice", [&] { parse(json); });
+  json["rotations"][0]["spare"] = -1;
+  expectError("rotations[0].spare: -1 is not in", [&] { parse(json); });
+}
+
 const Json removed = Json(Json::value_t::discarded);
 
 INSTANTIATE_TEST_SUITE_P(

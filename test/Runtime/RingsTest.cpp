@@ -11,17 +11,19 @@ namespace {
 
 constexpr int64_t inner = 24, outer = 40, entries = 1000;
 
-/// One rank with two groups: a product's weight and an array in the first, an array in the second. Slice r holds r + 1.
+/// One rank with three groups: a product's weight and an array in the first, an array in each of the others. Slice r
+/// holds r + 1. The first and the last share their spare buffer.
 struct RingRank {
   Linears linears;
   Rings rings;
   int rank;
-  std::vector<float> weight, table, other;
-  void *tableAt = nullptr, *otherAt = nullptr;
+  std::vector<float> weight, table, other, last;
+  void *tableAt = nullptr, *otherAt = nullptr, *lastAt = nullptr;
 
   RingRank(const Manifest &manifest, Communicator &comm)
       : rings(manifest, linears, comm), rank(comm.rank()), weight(inner * outer, static_cast<float>(rank + 1)),
-        table(entries, static_cast<float>(rank + 1)), other(3, static_cast<float>(rank + 1)) {
+        table(entries, static_cast<float>(rank + 1)), other(3, static_cast<float>(rank + 1)),
+        last(3, static_cast<float>(rank + 1)) {
     ParameterSpec spec;
     spec.shape = {inner, outer};
     spec.linear = true;
@@ -30,6 +32,7 @@ struct RingRank {
     rings.add(0, number, nullptr, bytes(weight), 0);
     rings.add(0, -1, &tableAt, bytes(table), table.size() * 4);
     rings.add(1, -1, &otherAt, bytes(other), other.size() * 4);
+    rings.add(2, -1, &lastAt, bytes(last), last.size() * 4);
     linears.pack([](size_t) {});
     rings.allocate();
   }
@@ -42,8 +45,10 @@ struct RingRank {
   /// Whether everything of `group` is virtual rank `shard`'s, while it may be travelling.
   bool holds(size_t group, int64_t shard) {
     auto value = static_cast<float>(shard + 1);
-    if (group == 1)
-      return static_cast<float *>(otherAt)[0] == value && static_cast<float *>(otherAt)[2] == value;
+    if (group > 0) {
+      const auto *array = static_cast<float *>(group == 1 ? otherAt : lastAt);
+      return array[0] == value && array[2] == value;
+    }
     std::vector<float> x(inner, 1.0f), y(outer);
     linears.run(0, x.data(), 1, y.data(), false);
     const auto *at = static_cast<float *>(tableAt);
@@ -60,8 +65,8 @@ TEST_P(RingsTest, SlicesAreWhereTheRunExpectsThem) {
   auto [size, inPlace] = GetParam();
   Manifest manifest;
   manifest.tp = size;
-  manifest.rotations = {"a", "b"};
-  manifest.rotateInPlace = inPlace;
+  auto spare = [&](size_t number) { return inPlace ? std::nullopt : std::optional(number); };
+  manifest.rotations = {{"a", spare(1)}, {"b", spare(0)}, {"c", spare(1)}};
   ThreadGroup group(size);
   std::atomic<int> wrong = 0;
   std::vector<std::thread> threads;
@@ -69,14 +74,19 @@ TEST_P(RingsTest, SlicesAreWhereTheRunExpectsThem) {
     threads.emplace_back([&, rank, size = size, inPlace = inPlace] {
       RingRank mine(manifest, group.at(rank));
       auto run = [&] {
-        for (size_t which : {0u, 1u})
+        // Two transfers under way at once, then one.
+        for (const std::vector<size_t> &together : {std::vector<size_t>{0, 1}, {2}})
           for (int64_t step = 0; step < size; ++step) {
             bool travels = step + 1 < size;
-            if (travels && !inPlace)
-              mine.rings.start(which, mine.call(which));
-            wrong += !mine.holds(which, mine.rings.shardAt(step));
-            if (travels)
-              inPlace ? mine.rings.rotateInPlace(which, mine.call(which)) : mine.rings.finish(which, mine.call(which));
+            for (size_t which : together)
+              if (travels && !inPlace)
+                mine.rings.start(which, mine.call(which));
+            for (size_t which : together)
+              wrong += !mine.holds(which, mine.rings.shardAt(step));
+            for (size_t which : together)
+              if (travels)
+                inPlace ? mine.rings.rotateInPlace(which, mine.call(which))
+                        : mine.rings.finish(which, mine.call(which));
           }
       };
       wrong += mine.rings.shardAt(0) != rank;

@@ -20,7 +20,6 @@ struct ManifestOptions {
   int64_t maxLength = 0;
   Target target;
   std::string batch;      // rtp: the dimension that is split over the ranks
-  bool inPlace = false;   // rtp
   int64_t vocabulary = 0; // rows of the table that tokens are looked up in; 0: none was found
   bool isRotated() const { return !batch.empty(); }
 };

@@ -9,6 +9,7 @@
 #include "dialects/tp/TP.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/BuiltinOps.h"
+#include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/SetVector.h"
 #include <optional>
 #include <string>
@@ -30,7 +31,8 @@ struct Program {
   llvm::SmallVector<tp::CollectiveOpInterface> collectives;
   llvm::SmallVector<rt::SyncPointOp> sites; // whose policy is read at run time
   llvm::SetVector<mlir::StringAttr> messages;
-  llvm::SetVector<mlir::StringAttr> rotations; // groups of weights that travel
+  /// Groups of weights that travel, and the spare buffer that each is received in (below 0: none, in place).
+  llvm::MapVector<mlir::StringAttr, int64_t> rotations;
 
   mlir::ArrayAttr dims() const { return interface.getAs<mlir::ArrayAttr>("dims"); }
   size_t numBuffers(llvm::StringRef kind) const { return interface.getAs<mlir::ArrayAttr>(kind).size(); }

@@ -49,16 +49,21 @@ def TPRotateWeights : Pass<"tp-rotate-weights", "::mlir::ModuleOp"> {
 def RTScheduleRotations : Pass<"rt-schedule-rotations", "::mlir::func::FuncOp"> {
   let summary = "places the start and the end of each transfer of weights";
   let description = [{
-    On buffers. A group's shards begin to travel before their first use in a step, which they do not disturb, and must
-    have arrived where the next step begins. In place, a `tp.rotate` is one exchange between two steps, with no transfer
-    beside a product.
+    On buffers. Shards must have arrived where their step begins. They begin to travel as early as can be: transfers go one
+    after the other, in the order in which they are needed, and the spare buffer that receives one must be free. Groups of
+    one size share a buffer; so the first shards of a group may travel beside the products of the group before, and
+    several transfers may be waiting for the link. In place, a `tp.rotate` is one exchange between two steps, with no
+    transfer beside a product.
 
     ```mlir
-    rt.rotate_start "layers.0.mlp"
+    rt.rotate_start "layers.0.mlp" into 0
     rt.linear @w at %i …
     rt.rotate_wait "layers.0.mlp"
+    rt.rotate_start "layers.1.mlp" into 0
     rt.linear @w at %j …
     ```
+
+    An op that reads shards after the next ones have come is an error.
   }];
   let options = [Option<"inPlace", "in-place", "bool", "false", "exchange without a spare buffer, between two steps">];
   let dependentDialects = ["::caat::rt::RTDialect", "::caat::tp::TPDialect"];

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Exchange.h"
+#include <algorithm>
 #include <cstring>
+#include <sys/prctl.h>
 
 namespace caat::runtime {
 
@@ -11,9 +13,9 @@ constexpr auto pollInterval = std::chrono::milliseconds(5);
 /// What is copied before the link's speed is looked at.
 constexpr size_t pieceBytes = 256 << 10;
 
-void waitUntil(Clock::time_point begin, double seconds, const std::function<bool()> &stop) {
+void waitUntil(Clock::time_point begin, double seconds, Waiting how, const std::function<bool()> &stop) {
   auto end = begin + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
-  constexpr auto inaccuracy = std::chrono::microseconds(100); // of a sleep
+  auto inaccuracy = std::chrono::microseconds(how == Waiting::Precise ? 100 : 0); // of a sleep
   for (auto now = Clock::now(); now < end; now = Clock::now()) {
     if (end - now <= inaccuracy)
       std::this_thread::yield();
@@ -40,71 +42,87 @@ Exchange::~Exchange() {
 
 void Exchange::start(int rank, const CollectiveCall &call, const void *in, void *out, size_t bytes, int64_t shift) {
   auto size = static_cast<int64_t>(seats.size());
-  Seat &seat = seats[static_cast<size_t>(rank)];
+  auto place = [&](int64_t distance) { return static_cast<int>(((rank + distance % size) % size + size) % size); };
+  Seat &seat = seatOf(rank);
   {
     std::lock_guard lock(mutex);
-    seat.call = call;
-    seat.in = static_cast<const std::byte *>(in);
-    seat.out = static_cast<std::byte *>(out);
-    seat.bytes = bytes;
-    seat.from = static_cast<int>(((rank - shift) % size + size) % size);
-    seat.to = static_cast<int>(((rank + shift) % size + size) % size);
-    ++seat.started;
+    seat.open.push_back(
+        {call, static_cast<const std::byte *>(in), static_cast<std::byte *>(out), bytes, place(-shift), place(shift)});
     if (!seat.thread.joinable())
-      seat.thread = std::thread([this, &seat] { serve(seat); });
+      seat.thread = std::thread([this, rank] { serve(rank); });
   }
   changed.notify_all();
 }
 
-void Exchange::serve(Seat &seat) {
+/// At the link's speed, if it is slow.
+void Exchange::copy(const std::byte *in, std::byte *out, size_t bytes) {
+  auto begin = Clock::now();
+  auto size = static_cast<int64_t>(seats.size());
+  for (size_t at = 0; at < bytes && !aborted(); at += pieceBytes) {
+    size_t piece = std::min(pieceBytes, bytes - at);
+    std::memcpy(out + at, in + at, piece);
+    if (link.isSlow())
+      waitUntil(begin, cost::permute(size, static_cast<double>(at + piece)).seconds(link), Waiting::Idle, aborted);
+  }
+}
+
+void Exchange::serve(int rank) {
+  prctl(PR_SET_TIMERSLACK, 1); // sleeps end when they should
+  Seat &seat = seatOf(rank);
   std::unique_lock lock(mutex);
   while (!stopping) {
-    Seat &source = seats[static_cast<size_t>(seat.from)];
-    bool ready = seat.started > seat.received && source.started >= seat.started && !aborted();
-    if (!ready || seat.disagrees) {
+    uint64_t number = seat.received;
+    bool ready = seat.started() > number && seatOf(seat[number].from).started() > number;
+    if (!ready || seat.disagrees || aborted()) {
       changed.wait(lock);
       continue;
     }
-    if (source.bytes != seat.bytes || source.call.index != seat.call.index || source.to != &seat - seats.data()) {
-      seat.disagrees = source.disagrees = true;
+    // Stay where they are while others are added, and until both ranks have finished them.
+    Transfer &mine = seat[number], &source = seatOf(mine.from)[number];
+    if (source.bytes != mine.bytes || source.call.index != mine.call.index || source.to != rank) {
+      seat.disagrees = seatOf(mine.from).disagrees = true;
       changed.notify_all();
       continue;
     }
     seat.copying = true;
-    const std::byte *in = source.in;
-    std::byte *out = seat.out;
-    size_t bytes = seat.bytes;
     lock.unlock();
-    auto begin = Clock::now();
-    for (size_t at = 0; at < bytes && !aborted(); at += pieceBytes) {
-      size_t piece = std::min(pieceBytes, bytes - at);
-      std::memcpy(out + at, in + at, piece);
-      if (link.isSlow())
-        waitUntil(begin, cost::Traffic{1, static_cast<double>(at + piece)}.seconds(link), aborted);
-    }
+    mine.time.begin = Clock::now();
+    copy(source.in, mine.out, mine.bytes);
+    mine.time.end = Clock::now();
     lock.lock();
     seat.copying = false;
     ++seat.received;
-    ++source.sent;
+    source.sent = true;
     changed.notify_all();
   }
 }
 
-Exchange::Result Exchange::finish(int rank, std::chrono::milliseconds timeout, int &other) {
-  Seat &seat = seats[static_cast<size_t>(rank)];
+Exchange::Result Exchange::finish(int rank, const CollectiveCall &call, std::chrono::milliseconds timeout, int &other,
+                                  Interval &time) {
+  Seat &seat = seatOf(rank);
   auto end = Clock::now() + timeout;
   std::unique_lock lock(mutex);
-  while (seat.received < seat.started || seat.sent < seat.started) {
-    // Who sends to this rank has not begun, or who receives from it.
-    other = seats[static_cast<size_t>(seat.from)].started < seat.started ? seat.from : seat.to;
+  if (seat.open.empty() || seat.open.front().call.index != call.index)
+    return Result::Disagree;
+  uint64_t number = seat.finished;
+  Transfer &transfer = seat.open.front();
+  while (seat.received <= number || !transfer.sent) {
     if (seat.disagrees)
       return Result::Disagree;
     if (aborted())
       return Result::Aborted;
-    if (Clock::now() >= end)
+    // Who sends to this rank has not begun, or who receives from it. What has begun comes to an end.
+    bool fromStarted = seatOf(transfer.from).started() > number, toStarted = seatOf(transfer.to).started() > number;
+    other = fromStarted ? transfer.to : transfer.from;
+    if (fromStarted && toStarted)
+      end = Clock::now() + timeout;
+    else if (Clock::now() >= end)
       return Result::TimedOut;
     changed.wait_for(lock, pollInterval);
   }
+  time = transfer.time;
+  seat.open.pop_front();
+  ++seat.finished;
   return Result::Done;
 }
 
@@ -113,7 +131,8 @@ void Exchange::reset() {
   while (std::any_of(seats.begin(), seats.end(), [](const Seat &seat) { return seat.copying; }))
     changed.wait_for(lock, pollInterval);
   for (Seat &seat : seats) {
-    seat.started = seat.received = seat.sent = 0;
+    seat.open.clear();
+    seat.finished = seat.received = 0;
     seat.disagrees = false;
   }
 }

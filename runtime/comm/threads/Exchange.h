@@ -5,6 +5,7 @@
 
 #include "caat/runtime/Communicator.h"
 #include <condition_variable>
+#include <deque>
 #include <functional>
 #include <mutex>
 #include <thread>
@@ -12,8 +13,12 @@
 
 namespace caat::runtime {
 
+/// Precise: the last moments are spent in a loop. Idle: the processor is left to others all the time.
+enum class Waiting { Precise, Idle };
+
 /// Waits until `seconds` after `begin`, or until `stop` says so.
-void waitUntil(std::chrono::steady_clock::time_point begin, double seconds, const std::function<bool()> &stop);
+void waitUntil(std::chrono::steady_clock::time_point begin, double seconds, Waiting how,
+               const std::function<bool()> &stop);
 
 class Exchange {
 public:
@@ -23,23 +28,34 @@ public:
   ~Exchange();
 
   void start(int rank, const CollectiveCall &call, const void *in, void *out, size_t bytes, int64_t shift);
-  /// Waits for what `rank` receives and for who receives from it. `other` becomes the rank that it waits for.
-  Result finish(int rank, std::chrono::milliseconds timeout, int &other);
+  /// Waits for the oldest transfer of `rank`, which must be `call`'s: until it has received, and who receives from it
+  /// too. `time` becomes when it received; after a timeout `other` is the rank that has not started.
+  Result finish(int rank, const CollectiveCall &call, std::chrono::milliseconds timeout, int &other, Interval &time);
   /// Forgets everything. All ranks are idle.
   void reset();
 
 private:
-  struct Seat {
+  struct Transfer {
     CollectiveCall call;
-    const std::byte *in = nullptr;
-    std::byte *out = nullptr;
-    size_t bytes = 0;
-    int from = 0, to = 0;
-    uint64_t started = 0, received = 0, sent = 0; // transfers so far
+    const std::byte *in;
+    std::byte *out;
+    size_t bytes;
+    int from, to;
+    bool sent = false;
+    Interval time = {};
+  };
+  /// Transfers are numbered by rank; those with the same number belong together.
+  struct Seat {
+    std::deque<Transfer> open; // not finished
+    uint64_t finished = 0, received = 0;
     bool copying = false, disagrees = false;
     std::thread thread; // made at the first start
+    uint64_t started() const { return finished + open.size(); }
+    Transfer &operator[](uint64_t number) { return open[number - finished]; }
   };
-  void serve(Seat &seat);
+  Seat &seatOf(int rank) { return seats[static_cast<size_t>(rank)]; }
+  void serve(int rank);
+  void copy(const std::byte *in, std::byte *out, size_t bytes);
 
   Link link;
   std::function<bool()> aborted;

@@ -200,20 +200,32 @@ public:
   }
 
   void permute(const CollectiveCall &call, const void *in, void *out, int64_t count, int64_t shift) override {
-    int parity = enter({call, in, out});
     size_t bytes = static_cast<size_t>(count) * sizeOf(call.dtype);
-    int64_t n = size(), from = ((rank() - shift % n) % n + n) % n;
-    const void *source = posted(static_cast<int>(from), parity).in;
+    if (in == out)
+      return permuteInPlace(call, out, static_cast<int64_t>(bytes), shift);
+    int parity = enter({call, in, out});
+    copyBytes(out, posted(before(shift), parity).in, bytes);
     pace(cost::permute(size(), static_cast<double>(bytes)));
-    if (in != out) {
-      copyBytes(out, source, bytes);
-      leave(call);
-      return;
-    }
-    std::vector<std::byte> copy(bytes); // the peer may still be reading what we overwrite
-    copyBytes(copy.data(), source, bytes);
     leave(call);
-    copyBytes(out, copy.data(), bytes);
+  }
+
+  void permuteInPlace(const CollectiveCall &call, void *data, int64_t bytes, int64_t shift) override {
+    constexpr int64_t pieceBytes = 1 << 20;
+    std::vector<std::byte> piece(static_cast<size_t>(std::min(bytes, pieceBytes)));
+    auto *at = static_cast<std::byte *>(data);
+    std::chrono::steady_clock::time_point begin;
+    int64_t done = 0;
+    do {
+      auto count = static_cast<size_t>(std::min(pieceBytes, bytes - done));
+      int parity = enter({call, at + done, at + done});
+      if (done == 0)
+        begin = met;
+      copyBytes(piece.data(), posted(before(shift), parity).in, count);
+      leave(call); // the peer has read what is overwritten here
+      copyBytes(at + done, piece.data(), count);
+      done += static_cast<int64_t>(count);
+      pace(cost::permute(size(), static_cast<double>(done)), begin);
+    } while (done < bytes);
   }
 
   void broadcast(const CollectiveCall &call, void *data, int64_t count, int root) override {
@@ -231,11 +243,12 @@ public:
     state.exchange->start(rank(), call, in, out, static_cast<size_t>(count) * sizeOf(call.dtype), shift);
   }
 
-  void finishPermute(const CollectiveCall &call) override {
+  Interval finishPermute(const CollectiveCall &call) override {
     int other = rank();
-    switch (state.exchange->finish(rank(), state.timeout, other)) {
+    Interval time;
+    switch (state.exchange->finish(rank(), call, state.timeout, other, time)) {
     case Exchange::Result::Done:
-      return;
+      return time;
     case Exchange::Result::Aborted:
       failRun(state.barrier.reason());
     case Exchange::Result::Disagree:
@@ -288,10 +301,17 @@ private:
     return enter({call, data, nullptr});
   }
 
+  /// The rank that sends to this one.
+  int before(int64_t shift) const {
+    int64_t n = size();
+    return static_cast<int>(((rank() - shift % n) % n + n) % n);
+  }
+
   /// Takes the time that a slow link would, from the moment on when all ranks had come.
-  void pace(const cost::Traffic &traffic) {
+  void pace(const cost::Traffic &traffic) { pace(traffic, met); }
+  void pace(const cost::Traffic &traffic, std::chrono::steady_clock::time_point begin) {
     if (state.link.isSlow())
-      waitUntil(met, traffic.seconds(state.link), [this] { return aborted(); });
+      waitUntil(begin, traffic.seconds(state.link), Waiting::Precise, [this] { return aborted(); });
   }
 
   /// Waits until the others have read this rank's data.

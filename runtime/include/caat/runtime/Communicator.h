@@ -29,6 +29,10 @@ struct CollectiveStats {
   double seconds = 0; // waiting for late ranks included
 };
 
+struct Interval {
+  std::chrono::steady_clock::time_point begin, end;
+};
+
 class Communicator {
 public:
   virtual ~Communicator() = default;
@@ -56,9 +60,13 @@ public:
   virtual void broadcast(const CollectiveCall &call, void *data, int64_t count, int root) = 0;
 
   /// permute() beside whatever the rank does next: until finishPermute() the buffers, which do not overlap, may not be
-  /// written and `out` not be read. One at a time.
+  /// written and `out` not be read. Several may be under way: they go one after the other, and are finished in the
+  /// order in which they were started.
   virtual void startPermute(const CollectiveCall &call, const void *in, void *out, int64_t count, int64_t shift) = 0;
-  virtual void finishPermute(const CollectiveCall &call) = 0;
+  /// Returns when this rank's transfer went on.
+  virtual Interval finishPermute(const CollectiveCall &call) = 0;
+  /// permute() of bytes onto themselves without a second buffer, a piece at a time.
+  virtual void permuteInPlace(const CollectiveCall &call, void *data, int64_t bytes, int64_t shift) = 0;
 
   /// Ends every rank's waiting with this text; the first one counts.
   virtual void abort(const std::string &reason) = 0;
@@ -66,8 +74,6 @@ public:
 
   /// Bytes of every rank, one after another, by allGather.
   void allGatherBytes(const char *name, const void *in, void *out, size_t bytes);
-  /// permute() of bytes onto themselves, a piece at a time.
-  void permuteInPlace(const CollectiveCall &call, void *data, int64_t bytes, int64_t shift);
   /// Compares the schedule of collectives before the first one. Throws Error (Run) that names the rank that differs.
   void checkSchedule(std::string_view digest);
 

@@ -73,11 +73,16 @@ struct SiteSpec {
   std::string notDeferrable, notPrivate; // why a policy is not possible; empty where it is
 };
 
+/// Weights that travel round the ring together.
+struct RotationSpec {
+  std::string name;
+  std::optional<size_t> spare; // number of the buffer that receives them; groups may share one. Nothing: in place
+};
+
 struct Manifest {
   int tp = 1;
   std::string strategy, device, features, code; // features: "+avx512f,..." that the code needs
-  std::vector<std::string> rotations;           // rtp: groups of weights that travel round the ring
-  bool rotateInPlace = false;                   // rtp: no spare buffers
+  std::vector<RotationSpec> rotations;          // rtp
   std::optional<size_t> batch;                  // rtp: the dimension that is divided over the ranks
   std::vector<std::string> dims;
   std::vector<ArraySpec> inputs, outputs;
