@@ -81,6 +81,11 @@ void Engine::resetProfile() {
     rank->context.profile.reset();
 }
 
+void Engine::writeTrace() {
+  if (workers->trace)
+    workers->trace->write();
+}
+
 size_t Engine::productBytes() const { return workers->ranks[0]->context.linears.bytes(); }
 
 /// The dimension "max_length" holds the room of the caches; checked against what the program was compiled for.

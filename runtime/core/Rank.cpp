@@ -6,8 +6,8 @@
 
 namespace caat::runtime {
 
-Rank::Rank(const Program &program, Communicator &communicator, int threads)
-    : context(program, communicator, threads), program(program), comm(communicator) {}
+Rank::Rank(const Program &program, Communicator &communicator, int threads, Trace::Track *trace)
+    : context(program, communicator, threads, trace), program(program), comm(communicator) {}
 
 void Rank::load() {
   const Manifest &manifest = program.manifest();

@@ -20,7 +20,8 @@ std::vector<ShardRun> ownedRuns(const ShardSpec &shard, int rank);
 
 class Rank {
 public:
-  Rank(const Program &program, Communicator &communicator, int threads);
+  /// `trace`, where given, gets what the rank does.
+  Rank(const Program &program, Communicator &communicator, int threads, Trace::Track *trace = nullptr);
 
   /// Maps the weights, checks them against the manifest and packs the linear ones.
   void load();

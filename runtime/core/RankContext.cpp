@@ -8,21 +8,25 @@
 
 namespace caat::runtime {
 
-namespace {
-
-class Timer {
+/// Adds the time of its life to a sum, and to the trace as an event.
+class RankContext::Timer {
 public:
-  explicit Timer(double &sum) : sum(sum) {}
-  ~Timer() { sum += seconds(); }
-  double seconds() const { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+  Timer(RankContext &context, double &sum, Trace::Event event)
+      : trace(context.trace), sum(sum), event(std::move(event)) {
+    this->event.time.begin = std::chrono::steady_clock::now();
+  }
+  ~Timer() {
+    event.time.end = std::chrono::steady_clock::now();
+    sum += std::chrono::duration<double>(event.time.end - event.time.begin).count();
+    if (trace)
+      trace->add(event);
+  }
 
 private:
-  using Clock = std::chrono::steady_clock;
+  Trace::Track *trace;
   double &sum;
-  Clock::time_point begin = Clock::now();
+  Trace::Event event;
 };
-
-} // namespace
 
 StopRank StopRank::fromEnvironment() {
   StopRank stop;
@@ -35,9 +39,9 @@ StopRank StopRank::fromEnvironment() {
   return stop;
 }
 
-RankContext::RankContext(const Program &program, Communicator &communicator, int threads)
+RankContext::RankContext(const Program &program, Communicator &communicator, int threads, Trace::Track *trace)
     : rings(program.manifest(), linears, communicator), sites(program.manifest(), communicator), program(program),
-      communicator(communicator), threads(threads), stop(StopRank::fromEnvironment()) {
+      communicator(communicator), threads(threads), trace(trace), stop(StopRank::fromEnvironment()) {
   profile.collectives.resize(program.manifest().collectives.size());
   profile.rotations.resize(program.manifest().rotations.size());
 }
@@ -72,25 +76,38 @@ void RankContext::stopWhereAsked(const std::string &name) {
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
 }
 
-template <typename F> void RankContext::rotate(int64_t rotation, bool starts, F &&run) {
+std::string_view RankContext::groupOf(size_t parameter) const {
+  const Manifest &manifest = program.manifest();
+  std::optional<size_t> rotation = manifest.parameters[parameter].rotation;
+  return rotation ? std::string_view(manifest.rotations[*rotation].name) : std::string_view();
+}
+
+template <typename F> void RankContext::rotate(int64_t rotation, Rotation part, F &&run) {
   const auto &rotations = program.manifest().rotations;
   if (rotation < 0 || static_cast<size_t>(rotation) >= rotations.size())
     failRun("the code turns rotation ", rotation, ", the manifest has ", rotations.size());
   auto group = static_cast<size_t>(rotation);
   const std::string &name = rotations[group].name;
-  if (starts)
+  bool isWait = part == Rotation::Wait;
+  if (!isWait)
     stopWhereAsked(name);
   CollectiveStats &stats = profile.rotations[group];
   auto bytes = static_cast<int64_t>(rings.bytes(group));
+  // Numbered below the runtime's own calls.
+  CollectiveCall call{-2 - rotation, name.c_str(), CollectiveKind::Permute, DType::UI8, bytes, 1};
   double before = stats.seconds;
-  {
-    Timer timer(stats.seconds);
-    // Numbered below the runtime's own calls.
-    run(group, CollectiveCall{-2 - rotation, name.c_str(), CollectiveKind::Permute, DType::UI8, bytes, 1});
+  if (part == Rotation::InPlace) {
+    Timer timer(*this, stats.seconds, {Trace::Row::Communication, "permute", name, {}, {}, bytes});
+    run(group, call);
+  } else {
+    Timer timer(*this, stats.seconds, {Trace::Row::Compute, isWait ? "wait" : "start", name, {}, {}});
+    run(group, call);
   }
   profile.communication += stats.seconds - before;
-  stats.calls += starts;
-  stats.bytes += starts ? bytes : 0;
+  if (!isWait) {
+    ++stats.calls;
+    stats.bytes += bytes;
+  }
 }
 
 /// Times and counts a collective, and stops there where a test asks for it.
@@ -109,7 +126,7 @@ void RankContext::exchange(const CollectiveSpec &spec, int64_t index, int64_t co
   CollectiveStats &stats = profile.collectives[static_cast<size_t>(index)];
   double before = stats.seconds;
   {
-    Timer timer(stats.seconds);
+    Timer timer(*this, stats.seconds, {Trace::Row::Communication, nameOf(spec.kind), spec.name, {}, {}, bytes});
     run(CollectiveCall{index, spec.name.c_str(), spec.kind, spec.dtype, count, extra});
   }
   profile.communication += stats.seconds - before;
@@ -141,7 +158,8 @@ struct Api {
     step(ctx, [&](RankContext &c) {
       if (kernel < 0 || static_cast<size_t>(kernel) >= c.program.kernels.size())
         failRun("the code launches kernel ", kernel, ", the manifest has ", c.program.kernels.size());
-      Timer timer(c.profile.kernels);
+      const std::string &name = c.program.manifest().kernels[static_cast<size_t>(kernel)];
+      RankContext::Timer timer(c, c.profile.kernels, {Trace::Row::Compute, "kernel", name, {}, {}});
       runKernel(c.program.kernels[static_cast<size_t>(kernel)], grid, static_cast<void *const *>(buffers),
                 static_cast<const int64_t *>(dims), c.threads);
     });
@@ -154,9 +172,11 @@ struct Api {
         failRun("the code multiplies with parameter ", parameter, ", which is no linear parameter of the manifest");
       if (m < 0)
         failRun("product with ", m, " rows");
-      Timer timer(c.profile.linear);
-      c.linears.run(static_cast<size_t>(c.linearOfParameter[static_cast<size_t>(parameter)]),
-                    static_cast<const float *>(x), m, static_cast<float *>(y), accumulate != 0);
+      auto index = static_cast<size_t>(parameter);
+      const std::string &name = c.program.manifest().parameters[index].name;
+      RankContext::Timer timer(c, c.profile.linear, {Trace::Row::Compute, "product", name, c.groupOf(index), {}});
+      c.linears.run(static_cast<size_t>(c.linearOfParameter[index]), static_cast<const float *>(x), m,
+                    static_cast<float *>(y), accumulate != 0);
     });
   }
 
@@ -166,7 +186,7 @@ struct Api {
     step(ctx, [&](RankContext &context) {
       if (dtype < 0 || dtype >= numDTypes)
         failRun("product of element type ", dtype);
-      Timer timer(context.profile.matmul);
+      RankContext::Timer timer(context, context.profile.matmul, {Trace::Row::Compute, "product", "matmul", {}, {}});
       runMatMul({static_cast<DType>(dtype), batch, m, n, k, a, aBatch, aRow, aCol, b, bBatch, bRow, bCol, c, cBatch,
                  cRow, alpha, beta});
     });
@@ -176,7 +196,7 @@ struct Api {
     step(ctx, [&](RankContext &c) {
       if (bytes < 0)
         failRun("copy of ", bytes, " bytes");
-      Timer timer(c.profile.kernels);
+      RankContext::Timer timer(c, c.profile.kernels, {Trace::Row::Compute, "kernel", "copy", {}, {}});
       std::memmove(destination, source, static_cast<size_t>(bytes));
     });
   }
@@ -245,9 +265,12 @@ struct Api {
     if (!context.error.empty())
       return;
     guarded(context, [&](RankContext &c) {
-      Timer timer(c.profile.communication);
-      if (site >= 0 && static_cast<size_t>(site) < c.program.manifest().sites.size())
-        c.stopWhereAsked(c.program.manifest().sites[static_cast<size_t>(site)].name);
+      const auto &all = c.program.manifest().sites;
+      std::string_view name; // lives as long as the manifest
+      if (site >= 0 && static_cast<size_t>(site) < all.size())
+        name = all[static_cast<size_t>(site)].name;
+      RankContext::Timer timer(c, c.profile.communication, {Trace::Row::Communication, "sync_point", name, {}, {}});
+      c.stopWhereAsked(std::string(name));
       c.sites.run(static_cast<size_t>(site), static_cast<void *const *>(buffers), static_cast<const int64_t *>(sizes),
                   live);
     });
@@ -255,19 +278,25 @@ struct Api {
 
   static void rotate_start(void *ctx, int64_t rotation) {
     step(ctx, [&](RankContext &c) {
-      c.rotate(rotation, true, [&](size_t group, const CollectiveCall &call) { c.rings.start(group, call); });
+      c.rotate(rotation, RankContext::Rotation::Start,
+               [&](size_t group, const CollectiveCall &call) { c.rings.start(group, call); });
     });
   }
 
   static void rotate_wait(void *ctx, int64_t rotation) {
     step(ctx, [&](RankContext &c) {
-      c.rotate(rotation, false, [&](size_t group, const CollectiveCall &call) { c.rings.finish(group, call); });
+      c.rotate(rotation, RankContext::Rotation::Wait, [&](size_t group, const CollectiveCall &call) {
+        Interval time = c.rings.finish(group, call);
+        if (c.trace)
+          c.trace->add({Trace::Row::Transfer, "permute", call.name, {}, time, call.count});
+      });
     });
   }
 
   static void rotate(void *ctx, int64_t rotation) {
     step(ctx, [&](RankContext &c) {
-      c.rotate(rotation, true, [&](size_t group, const CollectiveCall &call) { c.rings.rotateInPlace(group, call); });
+      c.rotate(rotation, RankContext::Rotation::InPlace,
+               [&](size_t group, const CollectiveCall &call) { c.rings.rotateInPlace(group, call); });
     });
   }
 

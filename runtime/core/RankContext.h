@@ -21,7 +21,7 @@ struct StopRank {
 
 class RankContext {
 public:
-  RankContext(const Program &program, Communicator &communicator, int threads);
+  RankContext(const Program &program, Communicator &communicator, int threads, Trace::Track *trace = nullptr);
 
   /// The table that caat_forward receives.
   static const void *const *api();
@@ -39,11 +39,15 @@ public:
 
 private:
   friend struct Api;
+  class Timer;
+  /// Name of the group of weights that a parameter travels with, or "".
+  std::string_view groupOf(size_t parameter) const;
   void fail(const std::string &text);
   const CollectiveSpec &collective(int64_t index, CollectiveKind kind);
 
   /// Part of a rotation: `run` gets the group's number and a call that names it.
-  template <typename F> void rotate(int64_t rotation, bool starts, F &&run);
+  enum class Rotation { Start, Wait, InPlace };
+  template <typename F> void rotate(int64_t rotation, Rotation part, F &&run);
   void stopWhereAsked(const std::string &name);
   template <typename F> void exchange(int64_t index, CollectiveKind kind, int64_t count, int64_t extra, F &&run);
   template <typename F>
@@ -52,6 +56,7 @@ private:
   const Program &program;
   Communicator &communicator;
   int threads;
+  Trace::Track *trace;
   StopRank stop;
   std::string error;
 };

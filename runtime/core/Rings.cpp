@@ -83,11 +83,12 @@ void Rings::start(size_t index, const CollectiveCall &call) {
   communicator.startPermute(call, group.data, spares[*group.spare].data, call.count, shift);
 }
 
-void Rings::finish(size_t index, const CollectiveCall &call) {
+Interval Rings::finish(size_t index, const CollectiveCall &call) {
   Group &group = groups[index];
-  communicator.finishPermute(call);
+  Interval time = communicator.finishPermute(call);
   std::swap(group.data, spares[*group.spare].data);
   point(group);
+  return time;
 }
 
 void Rings::rotateInPlace(size_t index, const CollectiveCall &call) {

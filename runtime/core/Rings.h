@@ -35,7 +35,8 @@ public:
   int64_t shardAt(int64_t step) const;
 
   void start(size_t group, const CollectiveCall &call);
-  void finish(size_t group, const CollectiveCall &call);
+  /// Returns when the shards came.
+  Interval finish(size_t group, const CollectiveCall &call);
   void rotateInPlace(size_t group, const CollectiveCall &call);
 
   /// Of a group's shards: what a hop sends.

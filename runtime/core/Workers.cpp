@@ -4,10 +4,12 @@
 namespace caat::runtime {
 
 Engine::Workers::Workers(const Program &program, const EngineOptions &options)
-    : group(program.manifest().tp, {options.timeout, -1, options.link}) {
+    : trace(options.trace.empty() ? nullptr : std::make_unique<Trace>(options.trace, program.manifest().tp)),
+      group(program.manifest().tp, {options.timeout, -1, options.link}) {
   int size = program.manifest().tp;
   for (int rank = 0; rank < size; ++rank)
-    ranks.push_back(std::make_unique<Rank>(program, group.at(rank), options.threadsPerRank));
+    ranks.push_back(
+        std::make_unique<Rank>(program, group.at(rank), options.threadsPerRank, trace ? &trace->at(rank) : nullptr));
   for (int rank = 0; rank < size; ++rank)
     threads.emplace_back([=, this] { loop(rank, options.threadsPerRank); });
 }

@@ -19,6 +19,7 @@ struct Engine::Workers {
   /// Runs `work` on each rank's thread, waits, throws the first error.
   void run(const std::function<void(Rank &)> &work);
 
+  std::unique_ptr<Trace> trace; // where asked for
   std::vector<std::unique_ptr<Rank>> ranks;
 
 private:

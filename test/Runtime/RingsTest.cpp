@@ -84,9 +84,10 @@ TEST_P(RingsTest, SlicesAreWhereTheRunExpectsThem) {
             for (size_t which : together)
               wrong += !mine.holds(which, mine.rings.shardAt(step));
             for (size_t which : together)
-              if (travels)
-                inPlace ? mine.rings.rotateInPlace(which, mine.call(which))
-                        : mine.rings.finish(which, mine.call(which));
+              if (travels && inPlace)
+                mine.rings.rotateInPlace(which, mine.call(which));
+              else if (travels)
+                mine.rings.finish(which, mine.call(which));
           }
       };
       wrong += mine.rings.shardAt(0) != rank;

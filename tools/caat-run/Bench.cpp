@@ -133,6 +133,7 @@ void bench(const BenchOptions &options) {
   double load = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   Json json = {{"tp", engine.size()}, {"threads_per_rank", options.threadsPerRank}, {"load_seconds", load}};
   json.update(measure(engine, options, progress));
+  engine.writeTrace();
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   json["peak_rss_bytes"] = usage.ru_maxrss * 1024L;

@@ -20,7 +20,7 @@ struct Common {
   std::string directory;
   int threadsPerRank = 1;
   double timeout = 30;
-  std::string link, plan;
+  std::string link, plan, trace;
   bool json = false, quiet = false;
 
   void addTo(CLI::App &command);

@@ -17,6 +17,8 @@ void Common::addTo(CLI::App &command) {
       ->capture_default_str();
   command.add_option("--link", link, "Make the ranks as slow as a link between machines: 10GB/s or 10GB/s,5us");
   command.add_option("--plan", plan, "What each sync point sends; the program must be compiled with --switchable");
+  command.add_option("--trace", trace, "Write what each rank did when: JSON for Perfetto or chrome://tracing")
+      ->type_name("FILE.json");
   command.add_flag("--json", json, "Print the result as JSON");
   command.add_flag("--quiet,-q", quiet, "No progress on stderr");
 }
@@ -25,6 +27,7 @@ runtime::EngineOptions Common::engineOptions() const {
   runtime::EngineOptions options;
   options.threadsPerRank = threadsPerRank;
   options.timeout = std::chrono::milliseconds(static_cast<int64_t>(std::max(1.0, timeout * 1000)));
+  options.trace = trace;
   if (!link.empty())
     options.link = runtime::parseLink(link);
   return options;

@@ -24,6 +24,7 @@ void generate(const GenerateOptions &options) {
   auto begin = std::chrono::steady_clock::now();
   runtime::Tensor result =
       runtime::generate(engine, prompt, {options.maxNewTokens, options.stopToken, std::ref(progress)});
+  engine.writeTrace();
   double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 
   int64_t promptLength = prompt.shape.back(), length = result.shape[1];

@@ -30,6 +30,7 @@ void infer(const InferOptions &options) {
     outputs = engine.infer(inputs);
   }
   double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  engine.writeTrace();
   runtime::writeTensors(options.outputs, outputs);
   nlohmann::ordered_json result = {{"seconds", seconds}, {"outputs", nlohmann::ordered_json::object()}};
   for (const auto &[name, tensor] : outputs) {

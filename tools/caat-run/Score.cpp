@@ -23,6 +23,7 @@ void score(const ScoreOptions &options) {
   auto begin = std::chrono::steady_clock::now();
   runtime::ScoreResult result = runtime::score(engine, tokens, task);
   double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  engine.writeTrace();
   nlohmann::ordered_json json = {
       {"nll", result.nll}, {"perplexity", result.perplexity}, {"tokens", result.tokens}, {"seconds", seconds}};
   std::cout << json.dump() << '\n';

@@ -6,6 +6,7 @@
 
 #include "caat/Cost/Link.h"
 #include "caat/runtime/Manifest.h"
+#include "caat/runtime/Trace.h"
 #include "caat/runtime/Wire.h"
 #include <chrono>
 #include <memory>
@@ -27,10 +28,6 @@ struct CollectiveStats {
   int64_t calls = 0;
   int64_t bytes = 0;  // of the inputs, as they travel
   double seconds = 0; // waiting for late ranks included
-};
-
-struct Interval {
-  std::chrono::steady_clock::time_point begin, end;
 };
 
 class Communicator {

@@ -18,6 +18,7 @@ struct EngineOptions {
   std::chrono::milliseconds timeout{30000};          // of a collective
   Link link = {};                                    // between the ranks
   std::function<void(const std::string &)> progress; // may be empty; called by the loading thread
+  std::string trace;                                 // file for a Trace, or empty
 };
 
 /// Not thread-safe: one call at a time.
@@ -58,6 +59,8 @@ public:
   /// Profile of one rank since the last resetProfile().
   const Profile &profile(int rank) const;
   void resetProfile();
+  /// Writes the trace that the options ask for, once, after all runs. Throws Error (Input).
+  void writeTrace();
   /// Bytes of the weights that rank 0's products read in one step.
   size_t productBytes() const;
 
