@@ -4,8 +4,9 @@
 
     memory.py [--ranks 4] [--length 256] [--batch 4] [--limit 8] [--sizes 340M,774M,1.5B,2.7B] [--work DIR]
 
-Weights are random and written slice by slice, so that no step holds a model. What needs more than --limit GiB is not
-run: its row shows the sizes that caat-compile would print, marked "computed".
+Weights are random and written slice by slice, so that no step holds a model. Every row has the sizes by formula; those
+whose process, which holds all ranks, would take less than --limit GiB are run and measured too. "Replicated" is one rank
+with all weights and its share of the rows, as in data parallelism.
 """
 import argparse
 import os
@@ -21,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(os.environ.get("CAAT_BIN", ROOT / "build" / "bin"))
 SIZES = {"340M": (1024, 24, 16), "774M": (1280, 36, 20), "1.5B": (1600, 48, 25), "2.7B": (2560, 32, 32)}
 VOCABULARY = 50257
-PROGRAMS = {"tp": [], "rtp": ["--strategy=rtp"], "rtp in place": ["--strategy=rtp", "--rotate=in-place"]}
+PROGRAMS = {"replicated": [], "tp": [], "rtp": ["--strategy=rtp"], "rtp in place": ["--strategy=rtp", "--rotate=in-place"]}
 
 
 class Model:
@@ -90,13 +91,16 @@ def run(*command) -> float:
     return usage.ru_maxrss / 1024
 
 
-def computed(name: str, hidden: int, layers: int, ranks: int, length: int) -> float:
-    """MiB of a rank's weights and spare buffers."""
+def computed(name: str, hidden: int, layers: int, ranks: int, tokens: int, length: int) -> tuple[float, float]:
+    """MiB of a rank's weights with spare buffers, and of its activations: logits, and about twelve values of the
+    residual stream's size."""
     attention, mlp = 4 * hidden * hidden + 3 * hidden, 8 * hidden * hidden + 4 * hidden
     table, whole = VOCABULARY * hidden, layers * 6 * hidden + length * hidden
     split = layers * (attention + mlp) + 2 * table
-    spare = attention + mlp + table if name == "rtp" else 0  # look-up and head share theirs where sizes agree
-    return 4 * ((split + spare) / ranks + whole) / 2**20
+    spare = attention + mlp + table if name == "rtp" else 0  # look-up and head share theirs
+    weights = split + whole if name == "replicated" else (split + spare) / ranks + whole
+    activations = tokens / ranks * VOCABULARY + (tokens if name == "tp" else tokens / ranks) * 12 * hidden
+    return 4 * weights / 2**20, 4 * activations / 2**20
 
 
 def main():
@@ -108,28 +112,32 @@ def main():
     parser.add_argument("--sizes", default=",".join(SIZES))
     parser.add_argument("--work", type=Path)
     options = parser.parse_args()
-    print(f"{'size':>5} {'program':<14} {'MiB a rank':>10}  ({options.ranks} ranks, {options.batch} x {options.length} tokens)")
+    tokens = options.batch * options.length
+    print(f"MiB a rank, {options.ranks} ranks, a step of {options.batch} x {options.length} tokens")
+    print(f"{'size':>5} {'program':<13} {'weights':>8} {'activations':>11} {'computed':>8} {'measured':>8}")
     for size in options.sizes.split(","):
         hidden, layers, heads = SIZES[size]
-        estimates = {name: computed(name, hidden, layers, options.ranks, options.length) for name in PROGRAMS}
-        fits = 1.5 * options.ranks * max(estimates.values()) < 1024 * options.limit
+        estimates = {name: computed(name, hidden, layers, options.ranks, tokens, options.length) for name in PROGRAMS}
         with tempfile.TemporaryDirectory(dir=options.work) as folder:
             folder = Path(folder)
-            if fits:
+            fits = {name: 1.1 * sum(estimates[name]) * (1 if name == "replicated" else options.ranks) < 1024 * options.limit
+                    for name in PROGRAMS}
+            if any(fits.values()):
                 write(folder, hidden, layers, heads, options.length)
-                np.save(folder / "tokens.npy", np.random.default_rng(1).integers(
-                    0, VOCABULARY, options.batch * options.length))
+                np.save(folder / "tokens.npy", np.random.default_rng(1).integers(0, VOCABULARY, tokens))
             for name, flags in PROGRAMS.items():
-                if not fits:
-                    print(f"{size:>5} {name:<14} {estimates[name]:>10.0f}  computed: weights and spare buffers")
+                weights, activations = estimates[name]
+                row = f"{size:>5} {name:<13} {weights:>8.0f} {activations:>11.0f} {weights + activations:>8.0f}"
+                if not fits[name]:
+                    print(f"{row} {'-':>8}", flush=True)
                     continue
-                run(BIN / "caat-compile", folder / "model.onnx", f"--tp={options.ranks}", *flags, "--quiet", "-o",
-                    folder / "program")
+                ranks = 1 if name == "replicated" else options.ranks
+                run(BIN / "caat-compile", folder / "model.onnx", f"--tp={ranks}", *flags, "--quiet", "-o", folder / "program")
                 # Not infer, which joins the logits of all ranks.
                 memory = run(BIN / "caat-run", "score", folder / "program", f"--tokens={folder / 'tokens.npy'}",
-                             f"--length={options.length}", f"--batch={options.batch}", "--quiet")
-                print(f"{size:>5} {name:<14} {memory / options.ranks:>10.0f}  measured; weights and spare buffers "
-                      f"{estimates[name]:.0f}", flush=True)
+                             f"--length={options.length}", f"--batch={options.batch * ranks // options.ranks}",
+                             f"--samples={options.batch * ranks // options.ranks}", "--quiet")
+                print(f"{row} {memory / ranks:>8.0f}", flush=True)
 
 
 if __name__ == "__main__":

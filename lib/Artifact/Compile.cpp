@@ -35,7 +35,7 @@ public:
     if (failed(timed("import", [&] { return import(); })) || failed(makeDirectory(options.output)) ||
         (!options.dumpDirectory.empty() && failed(makeDirectory(options.dumpDirectory))))
       return failure();
-    if (failed(stage("raise", "01-raised", [&](OpPassManager &pm) { buildRaise(pm); })) || failed(findBatch()))
+    if (failed(raise()))
       return failure();
     int64_t vocabulary = findVocabulary();
     if (failed(stage("shard", "02-sharded", [&](OpPassManager &pm) { buildShard(pm); })) || failed(rotate()) ||
@@ -151,13 +151,15 @@ private:
     return success();
   }
 
-  void buildRaise(OpPassManager &pm) {
+  void buildRaise(OpPassManager &pm, bool freeBatch) {
     if (!options.dims.empty() || !options.values.empty()) {
       ONNXBindInputsPassOptions bind;
       bind.dims.assign(options.dims.begin(), options.dims.end());
       bind.values.assign(options.values.begin(), options.values.end());
       pm.addNestedPass<func::FuncOp>(createONNXBindInputsPass(bind));
     }
+    if (freeBatch)
+      pm.addPass(createTPFreeBatch());
     RaiseOptions raise;
     raise.raise = options.raise;
     raise.widen = true;
@@ -188,31 +190,49 @@ private:
 
   bool isRotated() const { return summary.strategy == "rtp"; }
 
-  /// Whether the batch can be divided. With `auto` a program for which it cannot is compiled for tensor parallelism.
-  LogicalResult findBatch() {
+  /// Raises the module, and finds out whether its batch can be divided. With `auto` a program for which it cannot is
+  /// compiled for tensor parallelism.
+  LogicalResult raise() {
+    auto build = [&](bool freeBatch) {
+      return stage("raise", "01-raised", [&](OpPassManager &pm) { buildRaise(pm, freeBatch); });
+    };
     summary.strategy = options.strategy == "auto" ? "rtp" : options.strategy;
+    if (options.strategy == "auto" && options.tp == 1) {
+      summary.strategy = "tp";
+      summary.reason = "there is one rank";
+    }
     if (!isRotated())
-      return success();
-    if (options.strategy == "auto" && (options.tp == 1 || !options.plan.empty())) {
-      summary.strategy = "tp";
-      summary.reason = options.tp == 1 ? "there is one rank" : "the plan rewrites sums, which rtp has none of";
-      return success();
+      return build(false);
+    auto find = [&] { return stage("batch", "01-batch", [](OpPassManager &pm) { pm.addPass(createTPFindBatch()); }); };
+    if (options.strategy == "rtp") {
+      if (succeeded(build(true)) && succeeded(find())) {
+        whole = module->clone();
+        return success();
+      }
+      if (auto batch = (*module)->getAttrOfType<IntegerAttr>("caat.fixed_batch"))
+        emitRemark(module->getLoc(), "the batch is fixed at ")
+            << batch.getInt()
+            << "; --strategy=rtp divides it, as if it were dynamic. Export the model with a dynamic batch";
+      return failure();
     }
+    OwningOpRef<ModuleOp> imported(module->clone());
     std::string refusal;
-    auto build = [](OpPassManager &pm) { pm.addPass(createTPFindBatch()); };
-    if (options.strategy != "auto")
-      return stage("batch", "01-batch", build);
-    ScopedDiagnosticHandler quiet(&context, [&](Diagnostic &diagnostic) {
-      if (diagnostic.getSeverity() != DiagnosticSeverity::Error)
-        return failure();
-      refusal = diagnostic.str();
-      return success();
-    });
-    if (failed(stage("batch", "01-batch", build))) {
-      summary.strategy = "tp";
-      summary.reason = refusal;
+    {
+      ScopedDiagnosticHandler quiet(&context, [&](Diagnostic &diagnostic) {
+        if (diagnostic.getSeverity() != DiagnosticSeverity::Error)
+          return failure();
+        refusal = refusal.empty() ? diagnostic.str() : refusal;
+        return success();
+      });
+      if (succeeded(build(true)) && succeeded(find())) {
+        whole = module->clone();
+        return success();
+      }
     }
-    return success();
+    summary.strategy = "tp";
+    summary.reason = refusal;
+    module = std::move(imported);
+    return build(false);
   }
 
   /// Lets the weights travel where that is the strategy, or where it sends less.
@@ -222,21 +242,40 @@ private:
     OwningOpRef<ModuleOp> partitioned(module->clone());
     if (failed(stage("rotate", "03-rotated", buildRotatePipeline)))
       return failure();
-    summary.cost = CostModel::get(*partitioned, *module);
+    summary.cost = CostModel::get(*whole, *partitioned, *module, options.maxLength);
+    whole = {};
+    if (failed(costPlan(*partitioned)))
+      return failure();
     if (options.strategy != "auto")
       return success();
     std::optional<int64_t> crossover = summary.cost->crossover();
-    double tp = summary.cost->tensorParallel(options.tokens).sent.seconds(options.link);
-    double rtp = summary.cost->rotated(options.rotateInPlace).sent.seconds(options.link);
+    StrategyCost summed = summary.cost->planned(options.tokens);
+    double tp = summed.sent.seconds(options.link);
+    double rtp = summary.cost->rotated(options.tokens, options.rotateInPlace).sent.seconds(options.link);
     bool less = rtp < tp;
-    summary.reason = llvm::formatv("a step of {0} token{1} takes {2:F3} ms on the link with tp, {3:F3} ms with rtp",
-                                   options.tokens, options.tokens == 1 ? "" : "s", tp * 1e3, rtp * 1e3);
+    summary.reason = llvm::formatv("a step of {0} token{1} takes {2:F3} ms on the link with {3}, {4:F3} ms with rtp",
+                                   options.tokens, options.tokens == 1 ? "" : "s", tp * 1e3, summed.name, rtp * 1e3);
+    if (less && !options.plan.empty())
+      summary.reason += ", which is exact; the plan is not used";
     if (!less && crossover)
       summary.reason += llvm::formatv("; weights are worth sending from about {0} tokens on", *crossover);
     if (!less) {
       summary.strategy = "tp";
       module = std::move(partitioned);
     }
+    return success();
+  }
+
+  /// What a plan would leave to send.
+  LogicalResult costPlan(ModuleOp partitioned) {
+    if (options.plan.empty())
+      return success();
+    OwningOpRef<ModuleOp> planned(partitioned.clone());
+    PassManager pm(&context);
+    buildSync(pm);
+    if (failed(pm.run(*planned)))
+      return failure();
+    summary.cost->plannedPerToken = trafficPerToken(*planned, options.tp);
     return success();
   }
 
@@ -286,6 +325,7 @@ private:
   llvm::SourceMgr sources;
   SourceMgrDiagnosticHandler handler;
   OwningOpRef<ModuleOp> module;
+  OwningOpRef<ModuleOp> whole; // before sharding, where strategies are compared
 };
 
 } // namespace

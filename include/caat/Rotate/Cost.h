@@ -16,22 +16,36 @@ struct StrategyCost {
   std::string name;
   cost::Traffic sent; // by a rank in a step
   int64_t weightBytes = 0, spareBytes = 0;
-  bool dividesBatch = false; // a rank has 1/N of the tokens, so 1/N of the activations
+  int64_t tokens = 0;          // of a rank in a step
+  int64_t activationBytes = 0; // of a rank, about
 };
+
+/// Bytes of intermediate values of a module's function @main that are alive at once, for each token; about.
+int64_t activationsPerToken(mlir::ModuleOp module);
+
+/// What one rank sends for the collectives of @main: latencies of a step, bytes of a token.
+cost::Traffic trafficPerToken(mlir::ModuleOp partitioned, int64_t ranks);
 
 struct CostModel {
   int64_t ranks = 1;
-  int64_t splitBytes = 0;      // of a rank's own slices
-  int64_t wholeBytes = 0;      // of weights that every rank has
-  std::vector<int64_t> groups; // slices that travel together; empty before tp-rotate-weights
-  cost::Traffic sentPerToken;  // by a rank, for the collectives of a tensor-parallel program
+  int64_t splitBytes = 0;                       // of a rank's own slices
+  int64_t wholeBytes = 0;                       // of weights that every rank has
+  std::vector<int64_t> groups;                  // slices that travel together; empty before tp-rotate-weights
+  cost::Traffic sentPerToken;                   // by a rank, for the collectives of a tensor-parallel program
+  std::optional<cost::Traffic> plannedPerToken; // the same where a plan is applied
+  int64_t cacheBytes = 0;                       // of one row, on all ranks together, with any strategy
+  int64_t wholeActivations = 0, splitActivations = 0, rotatedActivations = 0; // bytes a token of a rank
 
-  /// Of the function @main after tp-partition, and of the same after tp-rotate-weights.
-  static CostModel get(mlir::ModuleOp partitioned, mlir::ModuleOp rotated);
+  /// Of the function @main before sharding, after tp-partition, and after tp-rotate-weights.
+  /// `maxLength`: positions of a cache.
+  static CostModel get(mlir::ModuleOp whole, mlir::ModuleOp partitioned, mlir::ModuleOp rotated, int64_t maxLength);
 
+  // For a step of so many tokens, all rows together.
   StrategyCost tensorParallel(int64_t tokens) const;
-  StrategyCost rotated(bool inPlace) const;
-  StrategyCost dataParallel() const;
+  /// With the plan, if there is one.
+  StrategyCost planned(int64_t tokens) const;
+  StrategyCost rotated(int64_t tokens, bool inPlace) const;
+  StrategyCost dataParallel(int64_t tokens) const;
   /// Tokens of a step, of the whole batch, from which on rotated weights send less; nothing where nothing is summed.
   std::optional<int64_t> crossover() const;
 

@@ -4,6 +4,28 @@
 
 include "mlir/Pass/PassBase.td"
 
+def TPFreeBatch : Pass<"tp-free-batch", "::mlir::ModuleOp"> {
+  let summary = "makes a batch of fixed size dynamic";
+  let description = [{
+    Before raising, where no argument's first dimension has a name: the batch is the first size of the first argument, and of
+    every argument that begins with the same size. It becomes the symbol `batch`, constant shapes that begin with it begin with
+    the size of the argument. For the batch of the export nothing changes, whether or not these sizes were the batch; that the
+    program also holds for parts of it is for `tp-find-batch` to prove. The size is left in `caat.fixed_batch`.
+
+    ```mlir
+    func.func @main(%x: tensor<4x6x8xf32> {onnx.dims = ["", "", ""]})
+      %shape = onnx.Constant dense<[4, 48]> : tensor<2xi64>
+      %0 = onnx.Reshape %x, %shape : …
+    // becomes
+    func.func @main(%x: tensor<?x6x8xf32> {onnx.dims = ["batch", "", ""]})
+      %size = onnx.Shape %x {start = 0, end = 1} : …
+      %shape = onnx.Concat %size, %rest {axis = 0} : …
+      %0 = onnx.Reshape %x, %shape : …
+    ```
+  }];
+  let dependentDialects = ["::caat::onnx::ONNXDialect"];
+}
+
 def TPFindBatch : Pass<"tp-find-batch", "::mlir::ModuleOp"> {
   let summary = "proves that the samples of a batch do not meet";
   let description = [{

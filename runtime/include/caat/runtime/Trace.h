@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// What each rank did when, for a viewer of Chrome traces (Perfetto, chrome://tracing): one process for each rank, with a
-// row for its work and rows for what it sends.
+// What each rank did when, for a viewer of Chrome traces (Perfetto, chrome://tracing): one process for each rank, with
+// a row for its work and rows for what it sends.
 #ifndef CAAT_RUNTIME_TRACE_H
 #define CAAT_RUNTIME_TRACE_H
 
