@@ -320,6 +320,7 @@ def RT_CheckOp : RT_Op<"check"> {
   }];
   let arguments = (ins I1:$condition, StrAttr:$message);
   let assemblyFormat = "$condition `,` $message attr-dict";
+  let hasCanonicalizeMethod = 1;
 }
 
 #endif // CAAT_DIALECTS_RT_TD

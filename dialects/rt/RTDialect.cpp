@@ -114,6 +114,14 @@ struct FoldDimOfBuffer : OpRewritePattern<memref::DimOp> {
 };
 } // namespace
 
+/// What always holds need not be checked.
+LogicalResult CheckOp::canonicalize(CheckOp op, PatternRewriter &rewriter) {
+  if (!matchPattern(op.getCondition(), m_One()))
+    return failure();
+  rewriter.eraseOp(op);
+  return success();
+}
+
 void BufferOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRContext *context) {
   patterns.add<FoldDimOfBuffer>(context);
 }

@@ -89,6 +89,12 @@ private:
         .Case([&](arith::CmpIOp compare) {
           return arithmetic([&](Value a, Value b) { return convertCompare(compare, a, b); });
         })
+        .Case([&](arith::SelectOp select) -> LogicalResult {
+          if (!onScalars)
+            return failure();
+          return define(op, onnx::WhereOp::create(builder, loc, one, get(select.getCondition()),
+                                                  get(select.getTrueValue()), get(select.getFalseValue())));
+        })
         .Case([&](arith::MaxSIOp) {
           return arithmetic([&](Value a, Value b) { return onnx::MaxOp::create(builder, loc, one, ValueRange{a, b}); });
         })

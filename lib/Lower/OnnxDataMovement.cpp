@@ -10,15 +10,26 @@ using namespace caat::lower;
 
 namespace caat {
 
-/// The sizes of `op`'s result: what the analysis says, or `computed` where it does not.
-static Dims resultSizes(const ShapeFacts *facts, Operation *op, RankedTensorType type, Builder &b,
+/// The sizes of `op`'s result: what the analysis says, or `computed` where it does not. What the analysis has from
+/// other ops than this one is checked.
+static Dims resultSizes(const ShapeFacts *facts, Operation *op, RankedTensorType type, OpBuilder &b,
                         function_ref<Dims()> computed) {
-  if (type.hasStaticShape())
+  auto sizes = facts ? facts->sizes(op) : std::nullopt;
+  bool isProved = op->hasAttr(onnx::kProvedSizeAttr);
+  if (!isProved && type.hasStaticShape())
     return refine(type, Dims(type.getRank(), b.getIndexAttr(0)), b);
-  if (facts)
-    if (auto sizes = facts->sizes(op))
-      return refine(type, *sizes, b);
-  return refine(type, computed(), b);
+  if (!isProved && sizes)
+    return refine(type, *sizes, b);
+  Dims own = computed();
+  if (!sizes && !type.hasStaticShape())
+    return refine(type, own, b);
+  ScalarBuilder s{b, op->getLoc()};
+  Dims known = refine(type, sizes ? Dims(*sizes) : own, b);
+  for (auto [size, expected] : llvm::zip_equal(own, known))
+    if (!isEqualConstantIntOrValue(size, expected))
+      checkAtRunTime(s, op, s.equal(s.value(size), s.value(expected)),
+                     "the result's size is not what the nodes that read it need");
+  return known;
 }
 
 static Value scalarOf(ScalarBuilder &s, Value tensor) {
@@ -212,23 +223,69 @@ struct SlicePattern : OpRewritePattern<onnx::SliceOp> {
 struct ExpandPattern : OpRewritePattern<onnx::ExpandOp> {
   ExpandPattern(MLIRContext *context, const ShapeFacts *facts) : OpRewritePattern(context), facts(facts) {}
 
+  /// Whether the operand's dimension may be 1 and the result's another size, or does not fit it at all.
+  bool mayDiffer(onnx::ExpandOp op, int64_t from, int64_t to) const {
+    int64_t size = tensorType(op.getInput()).getDimSize(from);
+    if (size == 1 || (!ShapedType::isDynamic(size) && size == tensorType(op.getOutput()).getDimSize(to)))
+      return false;
+    auto source = facts ? facts->source(op) : std::nullopt, result = facts ? facts->result(op) : std::nullopt;
+    return !source || !result || (*source)[from] != (*result)[to];
+  }
+
   LogicalResult matchAndRewrite(onnx::ExpandOp op, PatternRewriter &rewriter) const override {
     ScalarBuilder s{rewriter, op.getLoc()};
     auto type = tensorType(op.getOutput());
-    Dims dims = resultSizes(facts, op, type, rewriter, [&] {
-      // A dimension of the operand that is not a static 1 stays; others are as the shape says.
-      Dims source = dimsOf(s, op.getInput()), shape = indexElements(s, op.getShape()), result;
-      for (int64_t i = 0, rank = type.getRank(); i < rank; ++i) {
-        int64_t from = i - (rank - source.size()), to = i - (rank - shape.size());
-        bool keeps = from >= 0 && !isOneInteger(source[from]);
-        result.push_back(keeps || to < 0 ? source[from] : shape[to]);
+    Dims source = dimsOf(s, op.getInput()), shape = indexElements(s, op.getShape()), whole(type.getRank());
+    int64_t rank = type.getRank(), lead = rank - source.size(), missing = rank - shape.size();
+    SmallVector<bool> chosen(source.size());
+    for (int64_t i = 0; i < rank; ++i) {
+      OpFoldResult size = i >= missing ? shape[i - missing] : OpFoldResult(rewriter.getIndexAttr(1));
+      if (i < lead) {
+        whole[i] = size;
+        continue;
       }
-      return result;
-    });
-    Value result =
-        elementwise(s, type, dims, op.getInput(), [](ScalarBuilder &, Scalars x) { return x[0]; }, /*exact=*/true);
-    rewriter.replaceOp(op, result);
+      OpFoldResult own = source[i - lead];
+      chosen[i - lead] = !isOneInteger(size) && mayDiffer(op, i - lead, i);
+      if (isOneInteger(own))
+        whole[i] = size;
+      else
+        whole[i] = chosen[i - lead] ? broadcastSize(s, own, size) : own;
+    }
+    Dims dims = resultSizes(facts, op, type, rewriter, [&] { return whole; });
+    Value input = op.getInput();
+    if (llvm::none_of(chosen, [](bool choice) { return choice; })) {
+      rewriter.replaceOp(op, elementwise(
+                                 s, type, dims, input, [](ScalarBuilder &, Scalars x) { return x[0]; },
+                                 /*exact=*/true));
+      return success();
+    }
+    SmallVector<Value> isOne(source.size());
+    for (auto [i, choice] : llvm::enumerate(chosen))
+      if (choice) {
+        isOne[i] = checkFits(s, op, source[i], dims[lead + i], lead + i);
+        checkFits(s, op, shape[lead + i - missing], dims[lead + i], lead + i);
+      }
+    rewriter.replaceOp(op, indexed(s, type, dims, [&](ScalarBuilder &in, Scalars at) -> Value {
+                         SmallVector<Value> from;
+                         for (auto [index, one] : llvm::zip_equal(at.drop_front(lead), isOne))
+                           from.push_back(one ? in.select(one, in.index(0), index) : index);
+                         return extract(in, input, from);
+                       }));
     return success();
+  }
+
+  /// Fails the run where `size` is neither 1 nor `whole`; whether it is 1.
+  static Value checkFits(ScalarBuilder &s, Operation *op, OpFoldResult size, OpFoldResult whole, int64_t dim) {
+    Value isOne = s.equal(s.value(size), s.index(1));
+    Value fits = s.bitOr(isOne, s.equal(s.value(size), s.value(whole)));
+    checkAtRunTime(s, op, fits,
+                   "sizes of dimension " + Twine(dim) + " cannot be broadcast: they are neither equal nor 1");
+    return isOne;
+  }
+
+  static OpFoldResult broadcastSize(ScalarBuilder &s, OpFoldResult size, OpFoldResult other) {
+    Value isOne = s.equal(s.value(size), s.index(1));
+    return s.select(isOne, s.value(other), s.value(size));
   }
 
   const ShapeFacts *facts;

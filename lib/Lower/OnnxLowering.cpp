@@ -2,6 +2,7 @@
 //
 // Dimensions, constants and common linalg forms for the lowering of onnx ops.
 #include "lib/Lower/OnnxLowering.h"
+#include "dialects/rt/RT.h"
 #include "mlir/Dialect/Utils/StructuredOpsUtils.h"
 
 using namespace mlir;
@@ -181,6 +182,12 @@ AffineMap broadcastMap(RankedTensorType operand, RankedTensorType result) {
     exprs.push_back(broadcast ? getAffineConstantExpr(0, context) : getAffineDimExpr(lead + i, context));
   }
   return AffineMap::get(result.getRank(), 0, exprs, context);
+}
+
+void checkAtRunTime(ScalarBuilder s, Operation *op, Value holds, const Twine &message) {
+  auto named = dyn_cast<NameLoc>(op->getLoc());
+  std::string node = named ? "node '" + named.getName().str() + "': " : "";
+  rt::CheckOp::create(s.b, s.loc, holds, node + message.str());
 }
 
 // Tensors.

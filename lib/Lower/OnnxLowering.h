@@ -119,6 +119,9 @@ Dims broadcastDims(ScalarBuilder s, mlir::ValueRange operands, mlir::RankedTenso
 /// Map from the loops of a result of `resultRank` to an operand: leading dimensions dropped, static 1 read at 0.
 mlir::AffineMap broadcastMap(mlir::RankedTensorType operand, mlir::RankedTensorType result);
 
+/// Fails the run where `holds` is false; the message names the node of `op`.
+void checkAtRunTime(ScalarBuilder s, mlir::Operation *op, mlir::Value holds, const llvm::Twine &message);
+
 // Tensors.
 
 mlir::Value empty(ScalarBuilder s, llvm::ArrayRef<mlir::OpFoldResult> dims, mlir::Type element);

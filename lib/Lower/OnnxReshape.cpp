@@ -174,8 +174,23 @@ struct ReshapePattern : OpRewritePattern<onnx::ReshapeOp> {
       if (auto sizes = facts->sizes(op))
         dims = llvm::to_vector(*sizes);
     }
+    checkElements(s, op, sourceDims, refine(type, dims, rewriter), source, result);
     rewriter.replaceOp(op, reshaped(s, op.getData(), type, dims, source, result));
     return success();
+  }
+
+  /// Both shapes have the same number of elements, which is checked where it is not known.
+  static void checkElements(ScalarBuilder &s, Operation *op, ArrayRef<OpFoldResult> from, ArrayRef<OpFoldResult> to,
+                            ArrayRef<AffineExpr> source, ArrayRef<AffineExpr> result) {
+    AffineExpr before = s.b.getAffineConstantExpr(1), after = before;
+    for (AffineExpr dim : source)
+      before = mulDims(before, dim);
+    for (AffineExpr dim : result)
+      after = mulDims(after, dim);
+    if (before && before == after)
+      return;
+    Value equal = s.equal(s.value(s.product(from)), s.value(s.product(to)));
+    checkAtRunTime(s, op, equal, "the new shape has another number of elements");
   }
 
   /// The meaning of 0 and -1 for sizes that are only known when the program runs.

@@ -115,6 +115,19 @@ static Value unwrappedBound(arith::SelectOp select) {
   return never ? select.getFalseValue() : Value();
 }
 
+/// `x == 1 ? y : x`, the size that sizes x and y are broadcast to: 0 if one of them is 0, else the larger one.
+static std::optional<std::string> broadcastText(arith::SelectOp select) {
+  auto isOne = select.getCondition().getDefiningOp<arith::CmpIOp>();
+  if (!isOne || isOne.getPredicate() != arith::CmpIPredicate::eq || isOne.getLhs() != select.getFalseValue() ||
+      getConstantIntValue(isOne.getRhs()) != 1)
+    return std::nullopt;
+  std::optional<std::string> x = dimText(select.getFalseValue()), y = dimText(select.getTrueValue());
+  if (!x || !y)
+    return std::nullopt;
+  std::string both = "(" + *x + ", " + *y + ")";
+  return "max" + both + " * min(1, min" + both + ")";
+}
+
 /// The map's result over the texts of its operands.
 static std::optional<std::string> applyText(affine::AffineApplyOp op) {
   SmallVector<std::string> operands;
@@ -155,9 +168,11 @@ std::optional<std::string> caat::dimText(Value index) {
     return dimText(op->getOperand(0));
   if (isa<arith::MaxSIOp>(op))
     return callText(op, "max");
-  if (auto select = dyn_cast<arith::SelectOp>(op))
+  if (auto select = dyn_cast<arith::SelectOp>(op)) {
     if (Value bound = unwrappedBound(select))
       return dimText(bound);
+    return broadcastText(select);
+  }
   if (isa<arith::IndexCastOp, arith::IndexCastUIOp>(op))
     return dimText(op->getOperand(0));
   if (auto apply = dyn_cast<affine::AffineApplyOp>(op))

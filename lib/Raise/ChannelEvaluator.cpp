@@ -161,12 +161,16 @@ std::optional<std::pair<Value, ChannelEvaluator::Place>> ChannelEvaluator::sourc
         return result ? Source({from, *result}) : std::nullopt;
       })
       .Case([&](onnx::ExpandOp expand) -> Source {
-        auto dims = shapes.getDims(expand.getInput());
-        if (!dims)
+        auto dims = shapes.getDims(expand.getInput()), wide = shapes.getDims(value);
+        if (!dims || !wide || dims->size() > place.size())
           return std::nullopt;
         Place result;
-        for (auto [index, size] : llvm::zip(place.take_back(dims->size()), *dims))
+        for (auto [index, size, full] :
+             llvm::zip(place.take_back(dims->size()), *dims, ArrayRef(*wide).take_back(dims->size()))) {
+          if (constantDim(size) != 1 && size != full)
+            return std::nullopt; // which may be either
           result.push_back(constantDim(size) == 1 ? shapes.constant(0) : index);
+        }
         return Source({expand.getInput(), result});
       })
       .Case([&](onnx::TileOp tile) -> Source {

@@ -309,6 +309,8 @@ AffineExpr normalizeDim(AffineExpr expr, llvm::function_ref<AffineExpr(unsigned)
   return normal ? normal : expr;
 }
 
+bool isEarlierDim(AffineExpr a, AffineExpr b) { return compareExprs(a, b) < 0; }
+
 static AffineExpr addScaledDims(AffineExpr a, AffineExpr b, int64_t factor) {
   if (!a || !b)
     return {};

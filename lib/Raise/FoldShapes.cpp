@@ -24,13 +24,44 @@ static bool refineResultTypes(Operation *op, const SymbolicShapes &shapes) {
   if (!isa<onnx::ONNXDialect>(op->getDialect()) || isa<onnx::ConstantOp, onnx::GetInitializerOp>(op))
     return false;
   bool changed = false;
-  for (Value result : op->getResults())
-    if (isa<TensorType>(result.getType())) {
-      Type type = shapes.refinedType(result);
-      changed |= type != result.getType();
-      result.setType(type);
-    }
+  for (Value result : op->getResults()) {
+    if (!isa<TensorType>(result.getType()))
+      continue;
+    for (int64_t axis = 0, rank = shapes.getRank(result).value_or(0); axis < rank; ++axis)
+      if (shapes.isProved(result, axis))
+        op->setAttr(onnx::kProvedSizeAttr, UnitAttr::get(op->getContext()));
+    Type type = shapes.refinedType(result);
+    changed |= type != result.getType();
+    result.setType(type);
+  }
   return changed;
+}
+
+static constexpr StringLiteral kEqualSizes = " needs equal sizes: ";
+
+/// Adds an `onnx.check` that sizes are equal which `assumption.op` needs to be. Whether there is one more.
+static bool checkEqualSizes(OpBuilder &builder, const SymbolicShapes::Assumption &assumption,
+                            const SymbolicShapes &shapes, llvm::StringSet<> &checked) {
+  auto [op, a, b] = assumption;
+  if (constantDim(a) && constantDim(b))
+    return false; // the op's verifier says so
+  if ((constantDim(a) && shapes.isArgumentSize(b)) || (constantDim(b) && shapes.isArgumentSize(a)))
+    return false; // the argument gets the size as its type, and what is passed has to have it
+  std::string node;
+  if (auto named = dyn_cast<NameLoc>(op->getLoc()))
+    node = "node '" + named.getName().str() + "' ";
+  std::string sizes = shapes.describe(a) + " and " + shapes.describe(b);
+  if (!checked.insert(sizes).second)
+    return false;
+  Location loc = op->getLoc();
+  Value x = shapes.materializeAsWas(builder, loc, a), y = shapes.materializeAsWas(builder, loc, b);
+  if (!x || !y)
+    return false;
+  Value equal = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::eq, x, y);
+  Value condition = tensor::FromElementsOp::create(builder, loc, RankedTensorType::get({}, builder.getI1Type()), equal);
+  std::string message = node + "(" + op->getName().stripDialect().str() + ")" + kEqualSizes.str() + sizes;
+  onnx::CheckOp::create(builder, loc, condition, builder.getStringAttr(message));
+  return true;
 }
 
 /// Whether `value` is a constant of one element, which is `number`. A vector of ones is a weight and stays.
@@ -249,7 +280,7 @@ static Value materializeElements(OpBuilder &builder, Value value, const Symbolic
 /// ShapesMovement.cpp): a longer sequence then ends in a message. Whether there is one more.
 static bool checkTableLengths(OpBuilder &builder, onnx::SliceOp op, const SymbolicShapes &shapes,
                               llvm::StringSet<> &checked) {
-  auto ends = shapes.getElements(op.getEnds());
+  auto ends = isTable(op.getData()) ? shapes.getElements(op.getEnds()) : std::nullopt;
   auto table = shapes.getDims(op.getData()), part = shapes.getDims(op.getOutput());
   auto axes = op.getAxes() ? shapes.getConstants(op.getAxes())
                            : llvm::to_vector(llvm::seq<int64_t>(0, ends ? ends->size() : 0));
@@ -261,7 +292,7 @@ static bool checkTableLengths(OpBuilder &builder, onnx::SliceOp op, const Symbol
     std::optional<int64_t> size = place ? constantDim((*table)[*place]) : std::nullopt;
     AffineExpr length = place ? (*part)[*place] : AffineExpr();
     bool isAssumed = size && end && !constantDim(end) && length && !constantDim(length) &&
-                     !provablyGreaterEqual(shapes.constant(*size), end) && shapes.canMaterialize(end);
+                     !shapes.isGreaterEqual(shapes.constant(*size), end) && shapes.canMaterialize(end);
     if (!isAssumed)
       continue;
     std::string message =
@@ -300,7 +331,7 @@ public:
       return;
     }
     changed = nameCastTypes(function);
-    SymbolicShapes shapes(function);
+    auto &shapes = getAnalysis<SymbolicShapes>();
     Block &body = function.getBody().front();
     int64_t before = body.getOperations().size();
     forward(body, shapes);
@@ -318,13 +349,19 @@ private:
   /// Types, constants and forwarded values. Nothing is erased, since the analysis refers to values.
   void forward(Block &body, SymbolicShapes &shapes) {
     llvm::StringSet<> checked;
-    for (auto check : body.getOps<onnx::CheckOp>())
-      checked.insert(check.getMessage());
+    for (auto check : body.getOps<onnx::CheckOp>()) {
+      auto [node, sizes] = check.getMessage().split(kEqualSizes);
+      checked.insert(sizes.empty() ? node : sizes);
+    }
+    SmallVector<SymbolicShapes::Assumption> copy(shapes.getAssumptions()); // visits may add more
+    ArrayRef<SymbolicShapes::Assumption> assumptions(copy);
     for (Operation &op : llvm::make_early_inc_range(body)) {
       if (op.hasTrait<OpTrait::IsTerminator>())
         continue;
       changed |= refineResultTypes(&op, shapes);
       OpBuilder builder(&op);
+      for (; !assumptions.empty() && assumptions.front().op == &op; assumptions = assumptions.drop_front())
+        changed |= checkEqualSizes(builder, assumptions.front(), shapes, checked);
       if (auto slice = dyn_cast<onnx::SliceOp>(op))
         changed |= checkTableLengths(builder, slice, shapes, checked);
       if (isa<onnx::ConstantOp>(op) || op.getNumResults() == 0)

@@ -314,12 +314,16 @@ MaskEvaluator::Result MaskEvaluator::at(Value value, ArrayRef<AffineExpr> place)
         return at(transpose.getData(), source);
       })
       .Case([&](onnx::ExpandOp expand) -> Result {
-        auto dims = shapes.getDims(expand.getInput());
-        if (!dims)
+        auto dims = shapes.getDims(expand.getInput()), wide = shapes.getDims(value);
+        if (!dims || !wide || dims->size() > place.size())
           return std::nullopt;
         Place source;
-        for (auto [index, size] : llvm::zip(place.take_back(dims->size()), *dims))
+        for (auto [index, size, full] :
+             llvm::zip(place.take_back(dims->size()), *dims, ArrayRef(*wide).take_back(dims->size()))) {
+          if (constantDim(size) != 1 && size != full)
+            assumptions.emplace_back(size, full);
           source.push_back(constantDim(size) == 1 ? shapes.constant(0) : index);
+        }
         return at(expand.getInput(), source);
       })
       .Case([&](onnx::ConcatOp concat) -> Result {

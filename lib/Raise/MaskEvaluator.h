@@ -39,6 +39,9 @@ public:
   /// that are read from a tensor stand for 0 and 1, as masks hold.
   std::optional<MaskElement> evaluate(mlir::Value mask);
 
+  /// Sizes that must be equal for that: dims which may be broadcast when the program runs are taken not to be.
+  llvm::ArrayRef<std::pair<mlir::AffineExpr, mlir::AffineExpr>> getAssumptions() const { return assumptions; }
+
 private:
   using Place = llvm::SmallVector<mlir::AffineExpr, 4>;
   using Result = std::optional<MaskElement>;
@@ -63,6 +66,7 @@ private:
 
   const SymbolicShapes &shapes;
   SymbolicShapes::Dims sizes; // of the mask: d_i < sizes[i]
+  llvm::SmallVector<std::pair<mlir::AffineExpr, mlir::AffineExpr>> assumptions;
   unsigned depth = 0, steps = 0;
 };
 

@@ -36,6 +36,8 @@ void buildRaisePipeline(OpPassManager &pm, const RaiseOptions &options) {
   foldControlFlow(/*final=*/true);
   convertContrib();
   foldShapes();
+  pm.addNestedPass<func::FuncOp>(createONNXExpandBroadcastsPass());
+  pm.addNestedPass<func::FuncOp>(createCSEPass());
   if (options.widen) {
     pm.addNestedPass<func::FuncOp>(createONNXWidenFloatsPass());
     foldShapes();

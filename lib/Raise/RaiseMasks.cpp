@@ -41,6 +41,7 @@ private:
   bool takePart(Value part);
   void takeParts(Value mask);
   void hide(Value condition);
+  bool checkEqual(ArrayRef<std::pair<AffineExpr, AffineExpr>> assumptions);
   std::optional<Conjunction> asConjunction(const MaskElement &element, ArrayRef<bool> visible);
   static int64_t tighter(int64_t a, int64_t b) { return a < 0 ? b : b < 0 ? a : std::min(a, b); }
 
@@ -127,12 +128,32 @@ void MaskRaiser::hide(Value condition) {
   found.visible = found.visible ? b.make<onnx::AndOp>(found.visible, condition) : condition;
 }
 
+/// Leaves a check of each pair of sizes: a mask of one key for all keys would have no bounds.
+bool MaskRaiser::checkEqual(ArrayRef<std::pair<AffineExpr, AffineExpr>> assumptions) {
+  auto known = [&](auto &pair) { return shapes.canMaterialize(pair.first) && shapes.canMaterialize(pair.second); };
+  if (!llvm::all_of(assumptions, known)) {
+    reason = "the mask may be broadcast";
+    return false;
+  }
+  Location loc = b.getLocation();
+  for (auto [size, whole] : assumptions) {
+    Value x = shapes.materialize(b, loc, size), y = shapes.materialize(b, loc, whole);
+    Value equal = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, x, y);
+    Value condition = tensor::FromElementsOp::create(b, loc, RankedTensorType::get({}, b.getI1Type()), equal);
+    onnx::CheckOp::create(b, loc, condition,
+                          b.getStringAttr("the mask's length " + shapes.describe(size) + " must be that of the keys, " +
+                                          shapes.describe(whole)));
+  }
+  return true;
+}
+
 /// Takes a part of the mask that is a conjunction of bounds and padding; false if it is none.
 bool MaskRaiser::takePart(Value part) {
   Value whole = part;
   if (int64_t rank = *shapes.getRank(part); rank < 4)
     whole = b.unsqueeze(part, llvm::to_vector(llvm::seq<int64_t>(0, 4 - rank)));
-  auto element = MaskEvaluator(shapes).evaluate(whole);
+  MaskEvaluator evaluator(shapes);
+  auto element = evaluator.evaluate(whole);
   if (!element || element->integer) {
     reason = "the mask is not computed from places and a padding mask alone";
     return false;
@@ -147,6 +168,8 @@ bool MaskRaiser::takePart(Value part) {
     reason = "the mask is not query + past - left <= key <= query + past + right, a padding mask, or both";
     return false;
   }
+  if (!checkEqual(evaluator.getAssumptions()))
+    return false;
   found.right = tighter(found.right, terms->right);
   found.left = tighter(found.left, terms->left);
   if (terms->padding >= 0) {

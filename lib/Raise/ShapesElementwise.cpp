@@ -9,14 +9,14 @@ namespace caat {
 
 bool inferElementwiseShape(Operation *op, SymbolicShapes &shapes) {
   if (op->hasTrait<onnx::BroadcastElementwise>()) {
-    std::optional<SymbolicShapes::Dims> result = SymbolicShapes::Dims();
+    SymbolicShapes::Dims result;
     for (Value operand : op->getOperands()) {
       auto dims = shapes.getDims(operand);
       if (!dims)
         return false;
-      result = shapes.broadcastShapes(*result, *dims);
+      result = shapes.broadcastShapes(result, *dims);
     }
-    shapes.setDims(op->getResult(0), *result);
+    shapes.setDims(op->getResult(0), result);
     return true;
   }
 

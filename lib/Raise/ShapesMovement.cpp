@@ -108,9 +108,12 @@ static bool infer(onnx::SqueezeOp op, SymbolicShapes &shapes) {
     }
   }
   Dims result;
-  for (auto [axis, dim] : llvm::enumerate(*input))
+  for (auto [axis, dim] : llvm::enumerate(*input)) {
     if (!dropped[axis])
       result.push_back(dim);
+    else
+      shapes.proveEqual(dim, shapes.constant(1));
+  }
   shapes.setDims(op.getSqueezed(), result);
   return true;
 }
@@ -175,7 +178,7 @@ static bool infer(onnx::SplitOp op, SymbolicShapes &shapes) {
   auto axis = onnx::normalizeAxis(op.getAxis(), dims->size());
   if (!axis)
     return false;
-  AffineExpr whole = (*dims)[*axis];
+  AffineExpr whole = (*dims)[*axis], total = shapes.constant(0);
   auto sizes = op.getSplit() ? shapes.getElements(op.getSplit()) : std::nullopt;
   int64_t parts = op.getNumResults();
   for (auto [place, part] : llvm::enumerate(op.getOutputs())) {
@@ -192,8 +195,18 @@ static bool infer(onnx::SplitOp op, SymbolicShapes &shapes) {
     }
     (*dims)[*axis] = size;
     shapes.setDims(part, *dims);
+    AffineExpr known = shapes.getDim(part, *axis);
+    total = addDims(total, known);
   }
+  if (op.getSplit())
+    shapes.proveEqual(total, whole);
   return true;
+}
+
+bool isTable(Value value) {
+  while (auto slice = value.getDefiningOp<onnx::SliceOp>())
+    value = slice.getData();
+  return isa_and_present<onnx::ConstantOp, onnx::GetInitializerOp>(value.getDefiningOp());
 }
 
 /// Number of elements of a slice along one dimension; null if it depends on more than the signs show.
@@ -202,17 +215,17 @@ static AffineExpr sliceLength(AffineExpr size, AffineExpr start, AffineExpr end,
   if (!start || !end)
     return {};
   AffineExpr zero = shapes.constant(0);
-  auto place = [&](AffineExpr bound) -> AffineExpr { // counted from the front and clamped
-    if (auto number = constantDim(bound); number && *number < 0)
-      bound = *number < -(int64_t(1) << 40) ? zero : addDims(size, bound);
-    if (provablyGreaterEqual(zero, bound))
+  auto place = [&](AffineExpr bound, bool isEnd) -> AffineExpr { // counted from the front and clamped
+    if (auto number = constantDim(bound); number && *number < -(int64_t(1) << 40))
       return zero;
     if (auto number = constantDim(bound); number && *number > (int64_t(1) << 40))
       return size;
-    if (provablyGreaterEqual(bound, size))
-      return size;
-    // Between: right if both inequalities hold. A shorter dimension would clamp, so they must be known.
-    return provablyGreaterEqual(bound, zero) && provablyGreaterEqual(size, bound) ? bound : AffineExpr();
+    if (shapes.isGreaterEqual(shapes.constant(-1), bound))
+      bound = shapes.larger(addDims(size, bound), zero);
+    if (!shapes.isGreaterEqual(bound, zero))
+      return {}; // counted from the front or from the end, which depends
+    // A table of positions is cut to the length of the sequence, which it is taken to be long enough for.
+    return isEnd && isTable && constantDim(size) && !constantDim(bound) ? bound : shapes.smaller(size, bound);
   };
   if (auto whole = constantDim(size)) {
     auto from = constantDim(start), to = constantDim(end);
@@ -230,13 +243,10 @@ static AffineExpr sliceLength(AffineExpr size, AffineExpr start, AffineExpr end,
   }
   if (step != 1)
     return {};
-  AffineExpr first = place(start), last = place(end);
-  // A table of positions is cut to the length of the sequence, which it is taken to be long enough for.
-  if (first && !last && constantDim(size) && isTable && provablyGreaterEqual(end, zero))
-    last = end;
+  AffineExpr first = place(start, false), last = place(end, true);
   if (!first || !last)
     return {};
-  return provablyGreaterEqual(last, first) ? subDims(last, first) : AffineExpr();
+  return shapes.isGreaterEqual(last, first) ? subDims(last, first) : AffineExpr();
 }
 
 static bool infer(onnx::SliceOp op, SymbolicShapes &shapes) {
@@ -260,14 +270,14 @@ static bool infer(onnx::SliceOp op, SymbolicShapes &shapes) {
   }
   auto starts = shapes.getElements(op.getStarts()), ends = shapes.getElements(op.getEnds());
   auto steps = op.getSteps() ? shapes.getConstants(op.getSteps()) : SmallVector<int64_t>(axes.size(), 1);
-  bool isTable = isa_and_present<onnx::ConstantOp, onnx::GetInitializerOp>(op.getData().getDefiningOp());
   for (auto [i, axis] : llvm::enumerate(axes)) {
     auto place = onnx::normalizeAxis(axis, rank);
     if (!place)
       return false;
     bool known = starts && ends && steps && i < starts->size() && i < ends->size() && i < steps->size() && (*steps)[i];
     (*dims)[*place] =
-        known ? sliceLength((*dims)[*place], (*starts)[i], (*ends)[i], (*steps)[i], isTable, shapes) : AffineExpr();
+        known ? sliceLength((*dims)[*place], (*starts)[i], (*ends)[i], (*steps)[i], isTable(op.getData()), shapes)
+              : AffineExpr();
   }
   shapes.setDims(op.getOutput(), *dims);
   return true;
@@ -280,7 +290,7 @@ static bool infer(onnx::ExpandOp op, SymbolicShapes &shapes) {
     target = unknownOfLength(op.getShape(), shapes);
   if (!input || !target)
     return false;
-  shapes.setDims(op.getOutput(), *shapes.broadcastShapes(*input, *target));
+  shapes.setDims(op.getOutput(), shapes.broadcastShapes(*input, *target));
   return true;
 }
 
@@ -355,7 +365,7 @@ static bool infer(onnx::RangeOp op, SymbolicShapes &shapes) {
     if (auto first = constantDim(start), last = constantDim(limit); first && last && *delta != 0) {
       int64_t span = *delta > 0 ? *last - *first : *first - *last, step = *delta > 0 ? *delta : -*delta;
       count = shapes.constant(span <= 0 ? 0 : llvm::divideCeil(span, step));
-    } else if (*delta == 1 && provablyGreaterEqual(limit, start)) {
+    } else if (*delta == 1 && shapes.isGreaterEqual(limit, start)) {
       count = subDims(limit, start);
     }
   }

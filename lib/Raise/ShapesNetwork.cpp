@@ -21,12 +21,12 @@ static bool infer(onnx::MatMulOp op, SymbolicShapes &shapes) {
   if (column)
     b->push_back(shapes.constant(1));
   shapes.proveEqual(a->back(), (*b)[b->size() - 2]);
-  auto result = shapes.broadcastShapes(ArrayRef(*a).drop_back(2), ArrayRef(*b).drop_back(2));
+  Dims result = shapes.broadcastShapes(ArrayRef(*a).drop_back(2), ArrayRef(*b).drop_back(2));
   if (!row)
-    result->push_back((*a)[a->size() - 2]);
+    result.push_back((*a)[a->size() - 2]);
   if (!column)
-    result->push_back(b->back());
-  shapes.setDims(op.getY(), *result);
+    result.push_back(b->back());
+  shapes.setDims(op.getY(), result);
   return true;
 }
 
@@ -74,6 +74,11 @@ static bool infer(onnx::AttentionOp op, SymbolicShapes &shapes) {
        v = headsOf(*rawV, op.getKvNumHeads(), shapes);
   if (!q || !k || !v)
     return false;
+  for (AffineExpr batch : {(*k)[0], (*v)[0]})
+    shapes.proveEqual((*q)[0], batch);
+  shapes.proveEqual((*k)[1], (*v)[1]);
+  shapes.proveEqual((*k)[2], (*v)[2]);
+  shapes.proveEqual((*q)[3], (*k)[3]);
   AffineExpr total = (*k)[2];
   // The cache holds what is appended to it: same batch, heads and head size.
   auto join = [&](Value past, Dims &now) {

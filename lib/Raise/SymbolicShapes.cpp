@@ -193,6 +193,20 @@ bool SymbolicShapes::sameShape(Value a, Value b) const {
   return x && y && *x == *y;
 }
 
+std::string SymbolicShapes::describe(AffineExpr expr) const {
+  return printDim(expr, [&](unsigned position) {
+    const Symbol &entry = symbols[position];
+    if (entry.choice != Choice::None)
+      return (entry.choice == Choice::Larger ? "max(" : "broadcast(") + describe(entry.first) + ", " +
+             describe(entry.second) + ")";
+    if (!entry.name.empty())
+      return entry.name;
+    Operation *op = entry.anchor ? entry.anchor.getDefiningOp() : nullptr;
+    auto named = op ? dyn_cast<NameLoc>(op->getLoc()) : NameLoc();
+    return named ? "size(" + named.getName().str() + ", " + std::to_string(entry.axis) + ")" : std::string("?");
+  });
+}
+
 std::string SymbolicShapes::print(AffineExpr expr) const {
   bool named = true;
   std::string text = printDim(resolve(expr), [&](unsigned position) {
@@ -223,35 +237,6 @@ void SymbolicShapes::setElements(Value value, ArrayRef<AffineExpr> values) {
   elements[value] = Dims(values);
 }
 
-AffineExpr SymbolicShapes::broadcast(AffineExpr a, AffineExpr b) const {
-  if (!a || !b)
-    return {};
-  if (a == b)
-    return a;
-  auto x = constantDim(a), y = constantDim(b);
-  if (x == 1)
-    return b;
-  if (y == 1)
-    return a;
-  // A constant above one wins: the other side is it or one.
-  if (x)
-    return a;
-  if (y)
-    return b;
-  return {};
-}
-
-std::optional<SymbolicShapes::Dims> SymbolicShapes::broadcastShapes(ArrayRef<AffineExpr> a,
-                                                                    ArrayRef<AffineExpr> b) const {
-  if (a.size() < b.size())
-    std::swap(a, b);
-  Dims result(a);
-  size_t offset = a.size() - b.size();
-  for (size_t i = 0; i < b.size(); ++i)
-    result[offset + i] = broadcast(a[offset + i], b[i]);
-  return result;
-}
-
 void SymbolicShapes::proveEqual(AffineExpr a, AffineExpr b) {
   if (!a || !b)
     return;
@@ -259,85 +244,120 @@ void SymbolicShapes::proveEqual(AffineExpr a, AffineExpr b) {
   b = resolve(b);
   if (a == b)
     return;
+  assumptions.push_back({visited, a, b});
+  if (!decideChoice(a, b) && (mentions(a, b) || mentions(b, a) || !unite(a, b)))
+    return;
   resolved.clear();
+  updateChoices();
+}
+
+/// Makes one symbol of `a` or `b` say what the other one does; false where none can.
+bool SymbolicShapes::unite(AffineExpr a, AffineExpr b) {
   auto x = dyn_cast<AffineSymbolExpr>(a), y = dyn_cast<AffineSymbolExpr>(b);
   // Names and earlier symbols stay, unnamed and later ones give way.
   if (x && y) {
     bool xNamed = !symbols[x.getPosition()].name.empty(), yNamed = !symbols[y.getPosition()].name.empty();
     bool xStays = xNamed != yNamed ? xNamed : x.getPosition() < y.getPosition();
     (xStays ? symbols[y.getPosition()] : symbols[x.getPosition()]).equals = xStays ? a : b;
-    return;
+    return true;
   }
   if (!x) {
     std::swap(x, y);
     std::swap(a, b);
   }
   if (!x)
-    return; // two composite expressions: nothing to replace
-  bool occurs = false;
+    return false;                         // two composite expressions: nothing to replace
   std::optional<AffineSymbolExpr> latest; // unnamed, and found later than x
   b.walk([&](AffineExpr e) {
-    occurs |= e == a;
     auto symbol = dyn_cast<AffineSymbolExpr>(e);
     if (symbol && symbols[symbol.getPosition()].name.empty() && symbol.getPosition() > latest.value_or(x).getPosition())
       latest = symbol;
   });
-  if (occurs)
-    return;
   if (!latest) {
     symbols[x.getPosition()].equals = b;
-    return;
+    return true;
   }
   // seq = n + 1, n being a later value's dimension: n = seq - 1. Earlier symbols are never said by later ones.
   AffineExpr rest = subDims(b, *latest);
   if (!rest)
-    return;
+    return false;
   bool isSum = true;
   rest.walk([&](AffineExpr e) { isSum &= e != *latest; });
-  if (isSum)
-    if (AffineExpr value = subDims(a, rest))
-      symbols[latest->getPosition()].equals = value;
+  AffineExpr value = isSum ? subDims(a, rest) : AffineExpr();
+  if (value)
+    symbols[latest->getPosition()].equals = value;
+  return static_cast<bool>(value);
 }
 
-bool SymbolicShapes::canMaterialize(AffineExpr expr) const {
+bool SymbolicShapes::isAnchored(AffineExpr expr, bool asWas) const {
   bool possible = true;
-  resolve(expr).walk([&](AffineExpr e) {
-    if (auto symbol = dyn_cast<AffineSymbolExpr>(e))
-      possible &= static_cast<bool>(symbols[symbol.getPosition()].anchor);
+  (asWas ? expr : resolve(expr)).walk([&](AffineExpr e) {
+    if (auto symbol = dyn_cast<AffineSymbolExpr>(e)) {
+      if (const Symbol *choice = asChoice(e))
+        possible &= isAnchored(choice->first, asWas) && isAnchored(choice->second, asWas);
+      else
+        possible &= static_cast<bool>(symbols[symbol.getPosition()].anchor);
+    }
     possible &= !isa<AffineDimExpr>(e);
   });
   return possible;
 }
 
+Value SymbolicShapes::build(OpBuilder &builder, Location loc, AffineExpr expr, bool asWas) const {
+  AffineExpr e = asWas ? expr : resolve(expr);
+  if (auto constant = dyn_cast<AffineConstantExpr>(e))
+    return arith::ConstantIndexOp::create(builder, loc, constant.getValue());
+  if (const Symbol *choice = asChoice(e)) {
+    Value first = build(builder, loc, choice->first, asWas), second = build(builder, loc, choice->second, asWas);
+    if (choice->choice == Choice::Larger)
+      return arith::MaxSIOp::create(builder, loc, first, second);
+    Value one = arith::ConstantIndexOp::create(builder, loc, 1);
+    Value isOne = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::eq, first, one);
+    return arith::SelectOp::create(builder, loc, isOne, second, first);
+  }
+  if (auto symbol = dyn_cast<AffineSymbolExpr>(e)) {
+    const Symbol &entry = symbols[symbol.getPosition()];
+    return tensor::DimOp::create(builder, loc, entry.anchor, entry.axis);
+  }
+  auto binary = cast<AffineBinaryOpExpr>(e);
+  Value lhs = build(builder, loc, binary.getLHS(), asWas), rhs = build(builder, loc, binary.getRHS(), asWas);
+  switch (e.getKind()) {
+  case AffineExprKind::Add:
+    return arith::AddIOp::create(builder, loc, lhs, rhs);
+  case AffineExprKind::Mul:
+    return arith::MulIOp::create(builder, loc, lhs, rhs);
+  case AffineExprKind::FloorDiv:
+    return arith::FloorDivSIOp::create(builder, loc, lhs, rhs);
+  case AffineExprKind::CeilDiv:
+    return arith::CeilDivSIOp::create(builder, loc, lhs, rhs);
+  default:
+    return arith::RemSIOp::create(builder, loc, lhs, rhs);
+  }
+}
+
 Value SymbolicShapes::materialize(OpBuilder &builder, Location loc, AffineExpr expr) const {
-  if (!canMaterialize(expr))
-    return {};
-  auto build = [&](auto &&self, AffineExpr e) -> Value {
-    if (auto constant = dyn_cast<AffineConstantExpr>(e))
-      return arith::ConstantIndexOp::create(builder, loc, constant.getValue());
-    if (auto symbol = dyn_cast<AffineSymbolExpr>(e)) {
-      const Symbol &entry = symbols[symbol.getPosition()];
-      return tensor::DimOp::create(builder, loc, entry.anchor, entry.axis);
-    }
-    auto binary = cast<AffineBinaryOpExpr>(e);
-    Value lhs = self(self, binary.getLHS()), rhs = self(self, binary.getRHS());
-    switch (e.getKind()) {
-    case AffineExprKind::Add:
-      return arith::AddIOp::create(builder, loc, lhs, rhs);
-    case AffineExprKind::Mul:
-      return arith::MulIOp::create(builder, loc, lhs, rhs);
-    case AffineExprKind::FloorDiv:
-      return arith::FloorDivSIOp::create(builder, loc, lhs, rhs);
-    case AffineExprKind::CeilDiv:
-      return arith::CeilDivSIOp::create(builder, loc, lhs, rhs);
-    default:
-      return arith::RemSIOp::create(builder, loc, lhs, rhs);
-    }
-  };
-  return build(build, resolve(expr));
+  return expr && isAnchored(expr, false) ? build(builder, loc, expr, false) : Value();
+}
+
+Value SymbolicShapes::materializeAsWas(OpBuilder &builder, Location loc, AffineExpr expr) const {
+  return expr && isAnchored(expr, true) ? build(builder, loc, expr, true) : Value();
+}
+
+bool SymbolicShapes::isArgumentSize(AffineExpr expr) const {
+  auto symbol = dyn_cast<AffineSymbolExpr>(expr);
+  return symbol && isa_and_present<BlockArgument>(symbols[symbol.getPosition()].anchor);
+}
+
+bool SymbolicShapes::isProved(Value value, int64_t axis) const {
+  auto it = unknowns.find({value, axis});
+  if (it == unknowns.end())
+    return false;
+  AffineExpr own = getAffineSymbolExpr(it->second, context);
+  return dims.lookup(value)[axis] == own && resolve(own) != own;
 }
 
 void SymbolicShapes::visit(Operation *op) {
+  visited = op;
   bool known = inferElementwiseShape(op, *this) || inferReductionShape(op, *this) || inferMovementShape(op, *this) ||
                inferNetworkShape(op, *this);
   if (!known)

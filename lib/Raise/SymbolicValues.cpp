@@ -61,9 +61,9 @@ static AffineExpr combine(Operation *op, AffineExpr a, AffineExpr b, SymbolicSha
   if (!a || !b)
     return {};
   auto greater = [&](AffineExpr x, AffineExpr y) -> std::optional<bool> {
-    if (provablyGreater(x, y))
+    if (shapes.isGreaterEqual(x, addDims(y, shapes.constant(1))))
       return true;
-    if (provablyGreaterEqual(y, x))
+    if (shapes.isGreaterEqual(y, x))
       return false;
     return std::nullopt;
   };
@@ -91,14 +91,8 @@ static AffineExpr combine(Operation *op, AffineExpr a, AffineExpr b, SymbolicSha
       .Case([&](onnx::LessOp) { return truth(greater(b, a)); })
       .Case([&](onnx::GreaterOrEqualOp) { return truth(negate(greater(b, a))); })
       .Case([&](onnx::LessOrEqualOp) { return truth(negate(greater(a, b))); })
-      .Case([&](onnx::MaxOp) {
-        auto order = greater(a, b);
-        return order ? (*order ? a : b) : AffineExpr();
-      })
-      .Case([&](onnx::MinOp) {
-        auto order = greater(a, b);
-        return order ? (*order ? b : a) : AffineExpr();
-      })
+      .Case([&](onnx::MaxOp) { return shapes.larger(a, b); })
+      .Case([&](onnx::MinOp) { return shapes.smaller(a, b); })
       .Default(AffineExpr());
 }
 
@@ -196,6 +190,18 @@ static void elementsOfSlice(onnx::SliceOp op, SymbolicShapes &shapes) {
   shapes.setElements(op.getOutput(), result);
 }
 
+static AffineExpr evaluate(Value value, SymbolicShapes &shapes, int &left);
+
+/// `x == 1 ? y : x`, the size of a broadcast.
+static AffineExpr evaluateBroadcast(arith::SelectOp op, SymbolicShapes &shapes, int &left) {
+  auto isOne = op.getCondition().getDefiningOp<arith::CmpIOp>();
+  if (!isOne || isOne.getPredicate() != arith::CmpIPredicate::eq || isOne.getLhs() != op.getFalseValue() ||
+      !matchPattern(isOne.getRhs(), m_One()))
+    return {};
+  AffineExpr x = evaluate(op.getFalseValue(), shapes, left), y = evaluate(op.getTrueValue(), shapes, left);
+  return x && y ? shapes.broadcast(x, y) : AffineExpr();
+}
+
 /// Scalar index arithmetic, as this stage itself writes it; `left` bounds the operations that are looked at.
 static AffineExpr evaluate(Value value, SymbolicShapes &shapes, int &left) {
   if (left-- <= 0)
@@ -212,7 +218,10 @@ static AffineExpr evaluate(Value value, SymbolicShapes &shapes, int &left) {
     auto axis = dim.getConstantIndex();
     return axis ? shapes.getDim(dim.getSource(), *axis) : AffineExpr();
   }
-  if (op->getNumOperands() != 2 || !isa<arith::AddIOp, arith::SubIOp, arith::MulIOp, arith::FloorDivSIOp>(op))
+  if (auto select = dyn_cast<arith::SelectOp>(op))
+    return evaluateBroadcast(select, shapes, left);
+  if (op->getNumOperands() != 2 ||
+      !isa<arith::AddIOp, arith::SubIOp, arith::MulIOp, arith::FloorDivSIOp, arith::MaxSIOp, arith::MinSIOp>(op))
     return {};
   AffineExpr a = evaluate(op->getOperand(0), shapes, left), b = evaluate(op->getOperand(1), shapes, left);
   if (!a || !b)
@@ -221,6 +230,8 @@ static AffineExpr evaluate(Value value, SymbolicShapes &shapes, int &left) {
     return addDims(a, b);
   if (isa<arith::SubIOp>(op))
     return subDims(a, b);
+  if (isa<arith::MaxSIOp, arith::MinSIOp>(op))
+    return isa<arith::MaxSIOp>(op) ? shapes.larger(a, b) : shapes.smaller(a, b);
   return isa<arith::MulIOp>(op) ? mulDims(a, b) : divDims(a, b);
 }
 

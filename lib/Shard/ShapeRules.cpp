@@ -245,9 +245,7 @@ static LogicalResult expandFactors(Operation *op, FactorBuilder &factors) {
   RankedTensorType from = factors.operandType(0), to = factors.resultType(0);
   if (!canReplaceElements(cast<onnx::ExpandOp>(op).getShape()) || from.getRank() > to.getRank())
     return failure();
-  for (int64_t dim = 1; dim <= from.getRank(); ++dim)
-    if (from.getDimSize(from.getRank() - dim) == to.getDimSize(to.getRank() - dim))
-      factors.broadcastDim(0, dim, 0);
+  factors.broadcast(0);
   return success();
 }
 

@@ -32,6 +32,72 @@ def norms(g: Graph):
     return {"x": (B, S, W), "skip": (B, S, W)}
 
 
+def norm_statistics(g: Graph):
+    """The mean, the inverse deviation and the sum as results, and as what later nodes read."""
+    x, skip = x_input(g), x_input(g, "skip")
+    g.contrib("SkipLayerNormalization", [x, skip, g.weight(W), g.weight(W), g.weight(W)], ["a", "mean", "deviation", "sum"], epsilon=1e-3)
+    g.node("Mul", [g.node("Sub", ["sum", "mean"]), "deviation"], ["b"])
+    _, _, inverse, total = g.contrib("SkipSimplifiedLayerNormalization", [x, skip, g.weight(W)], ["c", "", "inverse", "total"], epsilon=1e-3)
+    g.node("MatMul", [g.node("Mul", [total, inverse]), g.weight(W, 6)], ["d"])
+    for name, width in {"a": W, "b": W, "c": W, "sum": W, "d": 6, "mean": 1, "deviation": 1}.items():
+        g.output(name, ["batch", "seq", width])
+    return {"x": (B, S, W), "skip": (B, S, W)}
+
+
+def norm_statistics_twin(g: Graph):
+    """The same without SkipLayerNormalization's statistics, which ONNX Runtime's CPU kernels do not write."""
+    x, skip = x_input(g), x_input(g, "skip")
+    gamma, beta, bias, scale, out = g.weight(W), g.weight(W), g.weight(W), g.weight(W), g.weight(W, 6)
+    axes, epsilon = g.constant(np.array([-1])), g.constant(np.array(1e-3, np.float32))
+    total = g.node("Add", [x, skip])
+    g.node("Add", [total, bias], ["sum"])
+    g.node("LayerNormalization", ["sum", gamma, beta], ["a", "mean", "deviation"], epsilon=1e-3)
+    g.node("Mul", [g.node("Sub", ["sum", "mean"]), "deviation"], ["b"])
+    square = g.node("ReduceMean", [g.node("Mul", [total, total]), axes])
+    normed = g.node("Div", [total, g.node("Sqrt", [g.node("Add", [square, epsilon])])])
+    g.node("Mul", [normed, scale], ["c"])
+    g.node("MatMul", [normed, out], ["d"])
+    for name, width in {"a": W, "b": W, "c": W, "sum": W, "d": 6, "mean": 1, "deviation": 1}.items():
+        g.output(name, ["batch", "seq", width])
+    return {"x": (B, S, W), "skip": (B, S, W)}
+
+
+def bias_add(g: Graph, fused=True):
+    """ONNX Runtime has it for CUDA only: the twin is made of additions."""
+    x, skip, bias = x_input(g), x_input(g, "skip"), g.weight(W)
+    h = g.node("MatMul", [x, g.weight(W, W)])
+    if fused:
+        g.contrib("BiasAdd", [h, bias, skip], ["s"])
+    else:
+        g.node("Add", [g.node("Add", [h, bias]), skip], ["s"])
+    g.node("MatMul", ["s", g.weight(W, 6)], ["y"])
+    g.output("s", ["batch", "seq", W])
+    g.output("y", ["batch", "seq", 6])
+    return {"x": (B, S, W), "skip": (B, S, W)}
+
+
+def gemma_rotary(g: Graph, fused=True):
+    """Queries and keys with their rotated halves; for CUDA only in ONNX Runtime too."""
+    x, angles = x_input(g), g.input("angles", ["batch", "seq", D])
+    heads = []
+    for count in (H, KV):
+        flat = g.node("MatMul", [x, g.weight(W, count * D)])
+        split = g.node("Reshape", [flat, g.constant(np.array([0, 0, count, D]))])
+        head = g.node("Transpose", [split], perm=[0, 2, 1, 3])
+        low, high = g.node("Split", [head], 2, axis=-1, num_outputs=2)
+        heads += [head, g.node("Concat", [g.node("Neg", [high]), low], axis=-1)]
+    if fused:
+        g.contrib("GemmaRotaryEmbedding", [angles, *heads], ["q", "k"])
+    else:
+        wide = g.node("Unsqueeze", [angles, g.constant(np.array([1]))])
+        for name, plain, turned in (("q", *heads[:2]), ("k", *heads[2:])):
+            parts = [g.node("Mul", [plain, g.node("Cos", [wide])]), g.node("Mul", [turned, g.node("Sin", [wide])])]
+            g.node("Add", parts, [name])
+    g.output("q", ["batch", H, "seq", D])
+    g.output("k", ["batch", KV, "seq", D])
+    return {"x": (B, S, W), "angles": (B, S, D)}
+
+
 def activations(g: Graph):
     x = x_input(g)
     h = g.node("MatMul", [x, g.weight(W, 96)])
@@ -153,7 +219,7 @@ def packed_attention(g: Graph, mask=None, past=False, **attributes):
     return feeds
 
 
-def grouped(g: Graph, packed=True, past=P, rotary=True, ids=False, batch=1, **attributes):
+def grouped(g: Graph, packed=True, past=P, rotary=True, ids=False, batch=1, norms=False, **attributes):
     """GroupQueryAttention; every row has `past` keys already. ONNX Runtime wants head sizes of 16 and, on a cache, one row
     or one token."""
     x = x_input(g)
@@ -174,6 +240,8 @@ def grouped(g: Graph, packed=True, past=P, rotary=True, ids=False, batch=1, **at
         if ids:
             inputs.append(g.input("ids", ["batch", "seq"], T.INT64))
             feeds["ids"] = np.broadcast_to(np.arange(past, total), (B, S)).copy()
+    if norms:
+        inputs += [""] * (14 - len(inputs)) + [g.weight(D, scale=1), g.weight(D, scale=1)]
     g.contrib("GroupQueryAttention", inputs, ["o", "present_key", "present_value"], num_heads=H, kv_num_heads=KV,
               do_rotary=int(rotary), **attributes)
     for name in ("present_key", "present_value"):
@@ -285,6 +353,9 @@ def decoder_layers(g: Graph):
 
 CASES = {
     "norms": norms,
+    "norm_statistics": norm_statistics,
+    "bias_add": bias_add,
+    "gemma_rotary": gemma_rotary,
     "activations": activations,
     "fused_matmul": fused_matmul,
     "embeddings": embeddings,
@@ -306,6 +377,10 @@ CASES = {
     "grouped_window": lambda g: grouped(g, local_window_size=3, softcap=5.0, scale=0.5),
     "grouped_positions": lambda g: grouped(g, ids=True),
     "grouped_plain": lambda g: grouped(g, packed=False, rotary=False),
+    "grouped_norms": lambda g: grouped(g, norms=True),
+    "grouped_norms_plain": lambda g: grouped(g, packed=False, rotary=False, norms=True, qk_norm_epsilon=1e-2),
+    "quantized_2": lambda g: quantized(g, bits=2, block=16),
+    "quantized_2_middle": lambda g: quantized(g, bits=2, zero=None, block=32, k=80, bias=False),
     "quantized_4": quantized,
     "quantized_4_middle": lambda g: quantized(g, zero=None, block=32, k=80, bias=False),
     "quantized_8": lambda g: quantized(g, bits=8, block=32, k=64),
@@ -319,6 +394,9 @@ CASES = {
 
 #: The same for ONNX Runtime, where its CPU kernels lack a form.
 TWINS = {
+    "norm_statistics": norm_statistics_twin,
+    "bias_add": lambda g: bias_add(g, fused=False),
+    "gemma_rotary": lambda g: gemma_rotary(g, fused=False),
     "multi_head_qkv": lambda g: multi_head(g, packed="qkv", unpack=True),
     "multi_head_kv": lambda g: multi_head(g, packed="kv", unpack=True),
 }

@@ -17,6 +17,9 @@ namespace caat {
 /// The normal form of `expr`. `replace` maps a symbol's position to what it is known to equal (null: nothing known).
 mlir::AffineExpr normalizeDim(mlir::AffineExpr expr, llvm::function_ref<mlir::AffineExpr(unsigned)> replace = {});
 
+/// A total order of expressions, the same in every run.
+bool isEarlierDim(mlir::AffineExpr a, mlir::AffineExpr b);
+
 /// Null where the result would be larger than any size of a model, a coefficient overflows, or an operand is null.
 mlir::AffineExpr addDims(mlir::AffineExpr a, mlir::AffineExpr b);
 mlir::AffineExpr subDims(mlir::AffineExpr a, mlir::AffineExpr b);

@@ -95,6 +95,28 @@ def ONNXConvertContribPass : Pass<"onnx-convert-contrib", "::mlir::func::FuncOp"
   let dependentDialects = ["::caat::onnx::ONNXDialect", "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
 }
 
+def ONNXExpandBroadcastsPass : Pass<"onnx-expand-broadcasts", "::mlir::func::FuncOp"> {
+  let summary = "Make broadcasts explicit that only the program's inputs decide";
+  let description = [{
+    ONNX broadcasts a dimension of size 1, whether the file says that it is 1 or not. Where the analysis of shapes cannot show that an
+    operand's dimension either is 1 or has the result's size (two inputs with symbols of their own, a size that is computed), an Expand to
+    the size that broadcasting gives stands in front of the operand. From here on every op but Expand takes dimensions for equal that are not
+    1 in their type; the lowered Expand reads by an index that depends on the size, and fails the run where the sizes do not fit.
+
+    ```mlir
+    // in
+    func.func @main(%x: tensor<?x8xf32> {onnx.dims = ["n", ""]}, %y: tensor<?x8xf32> {onnx.dims = ["m", ""]})
+      %z = onnx.Add %x, %y : (tensor<?x8xf32>, tensor<?x8xf32>) -> tensor<?x8xf32>
+    // out, with size = n == 1 ? m : n
+      %shape = tensor.from_elements %size, %one : tensor<2xi64>
+      %x1 = onnx.Expand %x, %shape : (tensor<?x8xf32>, tensor<2xi64>) -> tensor<?x8xf32>
+      %y1 = onnx.Expand %y, %shape : (tensor<?x8xf32>, tensor<2xi64>) -> tensor<?x8xf32>
+      %z = onnx.Add %x1, %y1 : (tensor<?x8xf32>, tensor<?x8xf32>) -> tensor<?x8xf32>
+    ```
+  }];
+  let dependentDialects = ["::caat::onnx::ONNXDialect", "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
+}
+
 def ONNXWidenFloatsPass : Pass<"onnx-widen-floats", "::mlir::func::FuncOp"> {
   let summary = "Compute with f32 what the model declares as f16 or bf16";
   let description = [{
@@ -212,7 +234,7 @@ def ONNXRaiseMasksPass : Pass<"onnx-raise-masks", "::mlir::func::FuncOp"> {
     `right_window_size`, the second `left_window_size`, the third remains as a mask of shape [B, 1, 1, T]. Of a sum or a choice of masks
     and biases (ALiBi, relative positions) each part is looked at; what is not recognised stays the mask.
   }];
-  let dependentDialects = ["::caat::onnx::ONNXDialect"];
+  let dependentDialects = ["::caat::onnx::ONNXDialect", "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
 }
 
 def ONNXLowerOpsetPass : Pass<"onnx-lower-opset", "::mlir::func::FuncOp"> {

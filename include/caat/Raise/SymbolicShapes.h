@@ -10,6 +10,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
 #include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/SetVector.h"
 #include "llvm/ADT/StringMap.h"
 
 namespace caat {
@@ -56,6 +57,8 @@ public:
 
   /// "past_sequence_length + sequence_length"; empty if a symbol of it has no name among the arguments.
   std::string print(mlir::AffineExpr expr) const;
+  /// The same for messages: sizes without a name are said by the node that they come from.
+  std::string describe(mlir::AffineExpr expr) const;
 
   //===--- making expressions ---===//
 
@@ -69,39 +72,85 @@ public:
   mlir::AffineExpr resolve(mlir::AffineExpr expr) const;
   /// Computes `expr` as an index from `tensor.dim`s; a null value if a symbol is bound to no dimension.
   mlir::Value materialize(mlir::OpBuilder &builder, mlir::Location loc, mlir::AffineExpr expr) const;
-  bool canMaterialize(mlir::AffineExpr expr) const;
+  bool canMaterialize(mlir::AffineExpr expr) const { return isAnchored(expr, /*asWas=*/false); }
 
   //===--- for the inference rules ---===//
 
   /// Null dims become unknown ones; static sizes of the value's type fill in what is unknown.
   void setDims(mlir::Value value, llvm::ArrayRef<mlir::AffineExpr> dims);
   void setElements(mlir::Value value, llvm::ArrayRef<mlir::AffineExpr> elements);
-  /// The size of two dims broadcast against each other; null where that depends on their values.
-  mlir::AffineExpr broadcast(mlir::AffineExpr a, mlir::AffineExpr b) const;
-  std::optional<Dims> broadcastShapes(llvm::ArrayRef<mlir::AffineExpr> a, llvm::ArrayRef<mlir::AffineExpr> b) const;
+  /// The size of two dims broadcast against each other: where neither is known to be 1 or both to be equal, a symbol
+  /// that stands for the choice, the same at every call. Null if an operand is, or if too much is to be chosen from.
+  mlir::AffineExpr broadcast(mlir::AffineExpr a, mlir::AffineExpr b);
+  Dims broadcastShapes(llvm::ArrayRef<mlir::AffineExpr> a, llvm::ArrayRef<mlir::AffineExpr> b);
+  /// The larger or smaller of two sizes; null where it may be negative.
+  mlir::AffineExpr larger(mlir::AffineExpr a, mlir::AffineExpr b);
+  mlir::AffineExpr smaller(mlir::AffineExpr a, mlir::AffineExpr b);
+  /// Whether a >= b for all sizes: as provablyGreaterEqual, and for each value that choices in them may have.
+  bool isGreaterEqual(mlir::AffineExpr a, mlir::AffineExpr b) const;
   /// An op that is only valid for equal sizes has both: from here on they are one.
   void proveEqual(mlir::AffineExpr a, mlir::AffineExpr b);
+
+  /// Sizes that were not known to be equal until an op was visited that is only valid if they are, as they were then.
+  struct Assumption {
+    mlir::Operation *op;
+    mlir::AffineExpr a, b;
+  };
+  llvm::ArrayRef<Assumption> getAssumptions() const { return assumptions; }
+  /// Computes the size as it was before anything was proved equal; null where a symbol is bound to no dimension.
+  mlir::Value materializeAsWas(mlir::OpBuilder &builder, mlir::Location loc, mlir::AffineExpr expr) const;
+  /// Whether the size is one of an argument.
+  bool isArgumentSize(mlir::AffineExpr expr) const;
+  /// Whether the op of `value` does not say its size along `axis`: what is known of it others have proved.
+  bool isProved(mlir::Value value, int64_t axis) const;
 
 private:
   explicit SymbolicShapes(mlir::MLIRContext *context) : context(context) {}
   void addArguments(mlir::func::FuncOp function);
   unsigned addSymbol(std::string name);
 
+  /// What a symbol is that stands for one of two sizes: `first == 1 ? second : first`, or the larger one.
+  enum class Choice { None, Broadcast, Larger };
   struct Symbol {
     std::string name;        // empty: not named by any argument
     mlir::AffineExpr equals; // null: free
     mlir::Value anchor;      // the symbol is this value's size
     int64_t axis = 0;        //   along this axis
+    Choice choice = Choice::None;
+    mlir::AffineExpr first, second; // of a choice
+    unsigned depth = 0;             // of choices in it
   };
+  bool isAnchored(mlir::AffineExpr expr, bool asWas) const;
+  mlir::Value build(mlir::OpBuilder &builder, mlir::Location loc, mlir::AffineExpr expr, bool asWas) const;
+  const Symbol *asChoice(mlir::AffineExpr expr) const;
+  mlir::AffineExpr choose(Choice choice, mlir::AffineExpr a, mlir::AffineExpr b);
+  void collectParts(mlir::AffineExpr expr, llvm::SmallSetVector<mlir::AffineExpr, 4> &parts) const;
+  /// A choice in one of the expressions, null if there is none.
+  mlir::AffineExpr findChoice(llvm::ArrayRef<mlir::AffineExpr> exprs) const;
+  mlir::AffineExpr broadcastByCases(mlir::AffineExpr a, mlir::AffineExpr b, int depth);
+  mlir::AffineExpr replaced(mlir::AffineExpr expr, mlir::AffineExpr symbol, mlir::AffineExpr by) const;
+  bool isGreaterEqual(mlir::AffineExpr a, mlir::AffineExpr b, int depth) const;
+  bool mentions(mlir::AffineExpr expr, mlir::AffineExpr symbol) const;
+  bool decideChoice(mlir::AffineExpr a, mlir::AffineExpr b);
+  bool unite(mlir::AffineExpr a, mlir::AffineExpr b);
+  /// Choices between what has become equal are none.
+  void updateChoices();
 
   mlir::MLIRContext *context;
   std::vector<Symbol> symbols;
   llvm::StringMap<unsigned> byName;
   llvm::DenseMap<std::pair<mlir::Value, int64_t>, unsigned> unknowns;
+  llvm::DenseMap<std::pair<mlir::AffineExpr, mlir::AffineExpr>, unsigned> choices[3]; // by Choice
+  llvm::SmallVector<unsigned> chosen;                                                 // their symbols
   llvm::DenseMap<mlir::Value, Dims> dims;
   llvm::DenseMap<mlir::Value, Dims> elements;
+  llvm::SmallVector<Assumption> assumptions;
+  mlir::Operation *visited = nullptr;
   mutable llvm::DenseMap<mlir::AffineExpr, mlir::AffineExpr> resolved; // of composite expressions, until more is known
 };
+
+/// Whether `value` is a constant or part of one.
+bool isTable(mlir::Value value);
 
 /// Rules by topic, each in its own file: true if the op is one of the topic's and its results were set.
 bool inferElementwiseShape(mlir::Operation *op, SymbolicShapes &shapes);

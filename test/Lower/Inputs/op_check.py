@@ -127,7 +127,8 @@ def main():
             print(case.name, flush=True)
             run([LOWER, *PASSES], "module attributes {onnx.opset = 24 : i64} {\n" + functions[-1] + "\n}\n")
     module = "module attributes {onnx.opset = 24 : i64} {\n" + "\n".join(functions) + "\n}\n"
-    ir = run(["mlir-translate", "--mlir-to-llvmir"], run([LOWER, *PASSES], module))
+    lowered = re.sub(r"^ *rt\.check .*\n", "", run([LOWER, *PASSES], module), flags=re.M)  # there is no host to fail
+    ir = run(["mlir-translate", "--mlir-to-llvmir"], lowered)
     source, library = os.path.join(args.folder, "ops.ll"), os.path.abspath(os.path.join(args.folder, "ops.so"))
     with open(source, "w") as file:
         file.write(ir)
