@@ -5,6 +5,7 @@
 #include "caat/Artifact/Manifest.h"
 #include "caat/Artifact/OutputFile.h"
 #include "caat/Import/Import.h"
+#include "caat/Import/NodeMessages.h"
 #include "caat/Lower/Passes.h"
 #include "caat/Raise/Passes.h"
 #include "caat/Rotate/Passes.h"
@@ -28,7 +29,9 @@ namespace {
 class Compiler {
 public:
   Compiler(const CompileOptions &options, CompileSummary &summary)
-      : options(options), summary(summary), context(makeRegistry()), handler(sources, &context) {}
+      : options(options), summary(summary), context(makeRegistry()), handler(sources, &context) {
+    printMessagesByNode(context, options.model);
+  }
 
   LogicalResult run() {
     using Build = void (*)(OpPassManager &);

@@ -136,7 +136,7 @@ private:
       if (static_cast<uint64_t>(buffer.getPosition()) == position) {
         if (std::optional<SmallVector<std::string>> sizes = sizeTexts(buffer.getResult()))
           return *sizes;
-        return buffer.emitOpError("has a size that does not follow from the dims"), failure();
+        return emitError(buffer.getLoc(), kSizeFromData), failure();
       }
     return emitError(func::FuncOp(program.host).getLoc(), "no output at position ") << position, failure();
   }

@@ -5,6 +5,7 @@
 #include "caat/Check/Check.h"
 #include "Messages.h"
 #include "caat/Import/Import.h"
+#include "caat/Import/NodeMessages.h"
 #include "caat/Raise/Passes.h"
 #include "caat/Raise/SymbolicShapes.h"
 #include "caat/Shard/Passes.h"
@@ -38,6 +39,7 @@ public:
   Checker(StringRef model, const CheckOptions &options)
       : model(model), options(options), context(MLIRContext::Threading::DISABLED), handler(sources, &context) {
     context.disableMultithreading(); // MLIR's command line options turn it on again, and with it all locks
+    printMessagesByNode(context, model);
   }
 
   LogicalResult run(raw_ostream &os);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "caat/Lower/Passes.h"
+#include "caat/Lower/Program.h"
 #include "mlir/Analysis/SliceAnalysis.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -77,7 +78,7 @@ struct PlanMemoryPass : caat::impl::RTPlanMemoryPassBase<PlanMemoryPass> {
     Operation *op = value.getDefiningOp();
     if (!op || !isMemoryEffectFree(op) || op->getNumRegions() ||
         llvm::any_of(op->getOperandTypes(), [](Type type) { return !type.isIntOrIndex(); }))
-      return emitError(value.getLoc(), "the size of a buffer does not follow from the dims");
+      return emitError(value.getLoc(), kSizeFromData);
     for (Value operand : op->getOperands())
       if (failed(recompute(b, operand, mapping)))
         return failure();

@@ -30,7 +30,7 @@ REFUSED = [
      "axes and steps that are no constants"),
     (None, r"the rank of an operand or result is not known|has an unknown rank",
      "operands that decide the rank of the result and are no constants"),
-    (None, r"does not follow from the dims|size that does not follow",
+    (None, r"a size depends on what tensors hold",
      "results whose size depends on values at run time"),
     (None, r"only known at run time", "control flow that values at run time decide"),
     ("Scan", r"\(Scan, opset 8\)", "the form of opset 8, over batches"),

@@ -2,6 +2,7 @@
 #include "OnnxFiles.h"
 #include "caat/Export/Export.h"
 #include "caat/Import/Import.h"
+#include "caat/Import/NodeMessages.h"
 
 #include "mlir/Bytecode/BytecodeWriter.h"
 #include "mlir/IR/Diagnostics.h"
@@ -17,6 +18,7 @@ std::unique_ptr<llvm::MemoryBuffer> caat::importToBytecode(StringRef path) {
   context.disableMultithreading(); // MLIR's command line options turn it on again
   llvm::SourceMgr sources;
   SourceMgrDiagnosticHandler handler(sources, &context);
+  printMessagesByNode(context, path);
   FailureOr<OwningOpRef<ModuleOp>> module = importONNX(path, &context);
   std::string bytecode;
   llvm::raw_string_ostream stream(bytecode);
@@ -38,6 +40,7 @@ LogicalResult caat::runAndExport(std::unique_ptr<llvm::MemoryBuffer> model, Stri
   llvm::SourceMgr sources;
   SourceMgrDiagnosticHandler handler(sources, &context);
   context.printOpOnDiagnostic(false); // one message, not the module behind it
+  printMessagesByNode(context, name);
   OwningOpRef<ModuleOp> module =
       parseSourceString<ModuleOp>(bytecode, ParserConfig(&context, /*verifyAfterParse=*/false), name);
   return module ? exportONNX(*module, {output.str()}) : failure();

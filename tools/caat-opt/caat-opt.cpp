@@ -3,10 +3,12 @@
 #include "OnnxFiles.h"
 #include "Stages.h"
 #include "caat/Check/Check.h"
+#include "caat/Import/NodeMessages.h"
 
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
 #include "mlir/InitAllPasses.h"
+#include "mlir/Pass/PassManager.h"
 #include "mlir/Support/FileUtilities.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
 #include "llvm/Support/InitLLVM.h"
@@ -57,6 +59,11 @@ static LogicalResult run(int argc, char **argv) {
     return failure();
   }
   MlirOptMainConfig config = MlirOptMainConfig::createFromCLOptions();
+  config.setPassPipelineSetupFn([given = config, input = input](PassManager &pm) {
+    pm.getContext()->printOpOnDiagnostic(false); // one message, not the module behind it
+    caat::printMessagesByNode(*pm.getContext(), input);
+    return given.setupPassPipeline(pm);
+  });
   if (writesOnnx)
     return caat::runAndExport(std::move(model), output, config, registry);
   std::unique_ptr<llvm::ToolOutputFile> file = openOutputFile(output, &error);

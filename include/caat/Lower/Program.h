@@ -43,6 +43,12 @@ struct Program {
 /// The text of an index value in terms of rt.dim: "past + seq". Nothing where it depends on anything else.
 std::optional<std::string> dimText(mlir::Value index);
 
+/// What to say of a size that is no function of the dims.
+inline constexpr llvm::StringLiteral kSizeFromData =
+    "a size depends on what tensors hold, not only on the sizes of the inputs: fix sizes with --dim NAME=SIZE or "
+    "inputs "
+    "with --set NAME=VALUE, or export the model with sizes that are known";
+
 /// The sizes of a host-level buffer, each a number or a text. Nothing where one cannot be expressed.
 std::optional<llvm::SmallVector<std::string>> sizeTexts(mlir::Value memref);
 
