@@ -219,7 +219,7 @@ def packed_attention(g: Graph, mask=None, past=False, **attributes):
     return feeds
 
 
-def grouped(g: Graph, packed=True, past=P, rotary=True, ids=False, batch=1, norms=False, **attributes):
+def grouped(g: Graph, packed=True, past=P, rotary=True, ids=False, batch=1, **attributes):
     """GroupQueryAttention; every row has `past` keys already. ONNX Runtime wants head sizes of 16 and, on a cache, one row
     or one token."""
     x = x_input(g)
@@ -240,8 +240,6 @@ def grouped(g: Graph, packed=True, past=P, rotary=True, ids=False, batch=1, norm
         if ids:
             inputs.append(g.input("ids", ["batch", "seq"], T.INT64))
             feeds["ids"] = np.broadcast_to(np.arange(past, total), (B, S)).copy()
-    if norms:
-        inputs += [""] * (14 - len(inputs)) + [g.weight(D, scale=1), g.weight(D, scale=1)]
     g.contrib("GroupQueryAttention", inputs, ["o", "present_key", "present_value"], num_heads=H, kv_num_heads=KV,
               do_rotary=int(rotary), **attributes)
     for name in ("present_key", "present_value"):
@@ -377,9 +375,6 @@ CASES = {
     "grouped_window": lambda g: grouped(g, local_window_size=3, softcap=5.0, scale=0.5),
     "grouped_positions": lambda g: grouped(g, ids=True),
     "grouped_plain": lambda g: grouped(g, packed=False, rotary=False),
-    "grouped_norms": lambda g: grouped(g, norms=True),
-    "grouped_norms_plain": lambda g: grouped(g, packed=False, rotary=False, norms=True, qk_norm_epsilon=1e-2),
-    "quantized_2": lambda g: quantized(g, bits=2, block=16),
     "quantized_2_middle": lambda g: quantized(g, bits=2, zero=None, block=32, k=80, bias=False),
     "quantized_4": quantized,
     "quantized_4_middle": lambda g: quantized(g, zero=None, block=32, k=80, bias=False),
