@@ -40,11 +40,13 @@ uint64_t hashBytes(const void *data, size_t bytes, uint64_t hash = 0xcbf29ce4842
 /// What an option at every site is tried with; option 0 is full.
 Choices makeOptions() {
   return {Choice::full(),
-          Choice::drop(),
-          Choice::drop(Estimate::Affine),
-          Choice::defer(0.1, Estimate::Affine),
+          Choice::round(8, 0, true),
+          Choice::round(4, 8, true),
+          Choice::round(3, 8, true),
+          Choice::round(8, 0, false),
           Choice::defer(0.25, Estimate::Affine),
-          Choice::defer(0.5, Estimate::Affine)};
+          Choice::drop(),
+          Choice::drop(Estimate::Affine)};
 }
 
 class Ablation {
@@ -67,6 +69,7 @@ private:
 
   void sweep(Result &result);
   void algorithm1(Result &result);
+  void greedy(Result &result);
   void proposeThresholds(Result &result);
   void search(Result &result);
   void test(Result &result);
@@ -258,6 +261,43 @@ void Ablation::algorithm1(Result &result) {
   }
 }
 
+/// Sites dropped one after another, always the one that costs least with those dropped already. Losses mostly grow with
+/// the others dropped, so only the most promising few are measured in each step.
+void Ablation::greedy(Result &result) {
+  constexpr size_t width = 3;
+  constexpr double enough = 1.5; // times the exact perplexity
+  Choice drop = Choice::drop();
+  std::vector<std::pair<double, size_t>> open; // the least that a site is known to cost, and the site
+  for (const Sensitivity &figure : result.sensitivity)
+    if (figure.choice == drop)
+      open.emplace_back(figure.measure.kl, figure.site);
+  Choices plan(numSites());
+  Measure before = result.exactSearch;
+  before.kl = before.added = 0;
+  for (size_t step = 0; step < options.greedySteps && !open.empty() && before.ratio() < enough; ++step) {
+    std::sort(open.begin(), open.end());
+    size_t tried = std::min(width, open.size());
+    std::vector<Choices> plans;
+    for (size_t i = 0; i < tried; ++i) {
+      plans.push_back(plan);
+      plans.back()[open[i].second] = drop;
+    }
+    std::vector<Candidate> measured = measureAll(plans, "greedy order, site " + std::to_string(step + 1));
+    size_t best = 0;
+    for (size_t i = 0; i < tried; ++i) {
+      open[i].first = measured[i].measure.kl - before.kl;
+      if (measured[i].measure.kl < measured[best].measure.kl)
+        best = i;
+    }
+    plan = plans[best];
+    result.greedy.push_back({open[best].second, measured[best].measure.added - before.added, measured[best].measure});
+    before = measured[best].measure;
+    open.erase(open.begin() + static_cast<std::ptrdiff_t>(best));
+    for (Candidate &candidate : measured)
+      seen.push_back(std::move(candidate));
+  }
+}
+
 /// Thresholds between insensitive, sensitive and extremely sensitive sites, where the user gives none: the sorted
 /// losses of dropping one site are cut at their two widest gaps, in logarithms.
 void Ablation::proposeThresholds(Result &result) {
@@ -299,7 +339,8 @@ void Ablation::search(Result &result) {
       plan.push_back(choices[option]);
     plans.push_back(std::move(plan));
   }
-  seen = measureAll(plans, "search");
+  for (Candidate &candidate : measureAll(plans, "search"))
+    seen.push_back(std::move(candidate));
   const Candidate *start = nullptr;
   for (const Candidate &candidate : seen)
     if (fits(candidate, options.budget, result.exactCost) && (!start || isBetter(candidate, *start, options.budget)))
@@ -362,6 +403,16 @@ void Ablation::test(Result &result) {
     if (std::any_of(plan.begin(), plan.end(), [](const Choice &choice) { return !choice.isFull(); }))
       addPlan(result, "caat", label, plan);
   }
+  for (int bits : {8, 4, 3})
+    for (bool feedback : {true, false}) {
+      Choices plan;
+      for (const runtime::SiteSpec &site : manifest().sites) {
+        Choice rounded = Choice::round(bits, feedback ? 8 : 0, feedback, feedback ? Order::Magnitude : Order::Index);
+        plan.push_back(isPossible(rounded, site) ? rounded : Choice::round(8, 0, false));
+      }
+      addPlan(result, feedback ? "bits, feedback" : "bits, plain",
+              std::to_string(bits) + " bits" + (feedback ? ", 8 exact, with feedback" : " without feedback"), plan);
+    }
   std::vector<Evaluator::Plan> plans;
   for (NamedPlan &named : result.plans) {
     if (options.progress)
@@ -399,6 +450,7 @@ Result Ablation::run() {
     result.evaluationSeconds = secondsSince(begin) / 2;
   sweep(result);
   algorithm1(result);
+  greedy(result);
   proposeThresholds(result);
   search(result);
   test(result);

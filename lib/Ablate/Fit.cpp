@@ -47,6 +47,13 @@ void SiteMoments::add(const Snapshot &there) {
 
 std::vector<double> SiteMoments::energy() const { return residual(Estimate::None); }
 
+std::vector<double> SiteMoments::magnitude() const {
+  std::vector<double> sums(static_cast<size_t>(channels));
+  for (size_t i = 0; i < square.size(); ++i)
+    sums[i % sums.size()] += square[i] / static_cast<double>(tokens);
+  return sums;
+}
+
 SiteMoments::Line SiteMoments::fit(int64_t rank, int64_t channel, Estimate estimate) const {
   auto c = static_cast<size_t>(channel), at = static_cast<size_t>(rank * channels + channel);
   auto n = static_cast<double>(tokens);
@@ -92,7 +99,9 @@ std::vector<int64_t> orderOf(const Choice &choice, const SiteMoments &moments, i
   std::iota(order.begin(), order.end(), int64_t{0});
   if (choice.order == Order::Index)
     return order;
-  std::vector<double> weight = choice.order == Order::Energy ? moments.energy() : moments.residual(choice.estimate);
+  std::vector<double> weight = choice.order == Order::Energy      ? moments.energy()
+                               : choice.order == Order::Magnitude ? moments.magnitude()
+                                                                  : moments.residual(choice.estimate);
   std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
     double x = weight[static_cast<size_t>(a)], y = weight[static_cast<size_t>(b)];
     return x != y ? x > y : a < b;
@@ -127,13 +136,19 @@ SiteMoments Fitter::momentsHere() const {
 std::shared_ptr<const SitePolicy> Fitter::make(const std::string &key, const Choice &choice, const SiteMoments &moments,
                                                int64_t channels) {
   auto policy = std::make_shared<SitePolicy>();
-  policy->full = false;
+  policy->full = choice.shared >= 1;
   policy->shared = orderOf(choice, moments, channels);
   policy->shared.resize(static_cast<size_t>(choice.getShared(channels)));
+  if (choice.bits) {
+    policy->rounding = {choice.getShared(channels), choice.bits, choice.block, {}};
+    policy->feedback = choice.feedback;
+    for (int64_t place = 0; place < std::min<int64_t>(choice.exact, policy->rounding->channels); ++place)
+      policy->rounding->exact.push_back(place);
+  }
   policy->isPrivate = choice.isPrivate;
   if (choice.isPrivate)
     policy->scale = choice.scalesBySqrt ? std::sqrt(static_cast<float>(engine.size())) : 1;
-  else if (choice.estimate != Estimate::None)
+  else if (choice.shared < 1 && choice.estimate != Estimate::None)
     policy->estimate = moments.estimate(choice.estimate, policy->shared);
   return made[key] = std::move(policy);
 }

@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "caat/Ablate/PlanCost.h"
+#include "caat/runtime/Wire.h"
+#include <algorithm>
 
 namespace caat::ablate {
 
 double CostModel::bytesPerToken(size_t site, const Choice &choice) const {
-  return static_cast<double>(choice.getShared(manifest.sites[site].channels)) * elementBytes;
+  int64_t channels = choice.getShared(manifest.sites[site].channels);
+  if (!choice.bits)
+    return static_cast<double>(channels) * elementBytes;
+  runtime::WireFormat wire{channels, choice.bits, choice.block, {}};
+  return static_cast<double>(wire.rowBytes()) +
+         std::min<double>(choice.exact, static_cast<double>(channels)) * elementBytes;
 }
 
 double CostModel::seconds(double bytesPerToken, const cost::Link &over) const {

@@ -30,17 +30,27 @@ void writePlan(const runtime::Policies &policies, const runtime::Manifest &manif
     const runtime::SitePolicy &policy = *policies[i];
     const runtime::SiteSpec &site = manifest.sites[i];
     auto width = static_cast<int64_t>(policy.shared.size());
-    if (policy.full || width == site.channels)
+    bool isWhole = policy.full || width == site.channels;
+    if (isWhole && !policy.rounding)
       continue;
     Json entry;
-    entry["sync"] = "partial";
-    // A share that truncates to the right number of channels.
-    entry["shared"] = width == 0 ? 0.0 : (static_cast<double>(width) + 0.5) / static_cast<double>(site.channels);
-    entry["rest"] = policy.isPrivate ? "private" : "deferred";
-    if (policy.isPrivate)
-      entry["scale"] = policy.scale;
+    entry["sync"] = isWhole ? "full" : "partial";
+    if (!isWhole) {
+      // A share that truncates to the right number of channels.
+      entry["shared"] = width == 0 ? 0.0 : (static_cast<double>(width) + 0.5) / static_cast<double>(site.channels);
+      entry["rest"] = policy.isPrivate ? "private" : "deferred";
+      if (policy.isPrivate)
+        entry["scale"] = policy.scale;
+    }
     if (width > 0)
       entry["order"] = completed(policy.shared, site.channels);
+    if (policy.rounding) {
+      entry["bits"] = policy.rounding->bits;
+      entry["block"] = policy.rounding->block;
+      for (int64_t place : policy.rounding->exact)
+        entry["exact"].push_back(policy.shared[static_cast<size_t>(place)]);
+      entry["feedback"] = policy.feedback;
+    }
     if (policy.estimate) {
       entry["estimate"] = name + ".safetensors";
       for (auto [suffix, values] : {std::pair{".a", &policy.estimate->a}, {".b", &policy.estimate->b}}) {

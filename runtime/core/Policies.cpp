@@ -7,10 +7,14 @@
 namespace caat::runtime {
 
 void checkPolicy(const SitePolicy &policy, const SiteSpec &site, int ranks) {
-  if (policy.full)
+  if (policy.full && !policy.rounding)
     return;
   auto channels = static_cast<size_t>(site.channels);
-  bool keeps = policy.shared.size() < channels;
+  bool keeps = !policy.full && policy.shared.size() < channels;
+  if (policy.full && policy.shared.size() != channels)
+    failInput("site ", site.name, ": a full sum that is rounded needs the order of all ", site.channels, " channels");
+  if (policy.rounding && policy.rounding->channels != static_cast<int64_t>(policy.shared.size()))
+    failInput("site ", site.name, ": rounds ", policy.rounding->channels, " of ", policy.shared.size(), " channels");
   if (keeps && !policy.isPrivate && !site.notDeferrable.empty())
     failInput("site ", site.name, " cannot defer: ", site.notDeferrable);
   if (keeps && policy.isPrivate && !site.notPrivate.empty())
@@ -35,16 +39,27 @@ void checkPolicy(const SitePolicy &policy, const SiteSpec &site, int ranks) {
 static std::shared_ptr<const SitePolicy> readPolicy(const Plan &plan, const PlanEntry &entry, const SiteSpec &site,
                                                     int ranks) {
   auto policy = std::make_shared<SitePolicy>();
-  if (entry.isRounded())
-    failInput(plan.file, ": ", entry.path, ".bits: switchable programs do not round yet; compile the plan");
-  if (entry.isFull)
+  if (entry.isFull && !entry.isRounded())
     return policy;
   checkChannels(plan, entry, site.name, site.channels);
-  policy->full = false;
+  policy->full = entry.isFull;
   policy->isPrivate = entry.isPrivate;
   policy->scale = static_cast<float>(entry.isPrivate ? entry.getScale(ranks) : 1.0);
   for (int64_t place = 0; place < entry.getShared(site.channels); ++place)
     policy->shared.push_back(entry.channelAt(place));
+  if (entry.isRounded()) {
+    WireFormat &wire = policy->rounding.emplace();
+    wire.channels = static_cast<int64_t>(policy->shared.size());
+    wire.bits = entry.bits;
+    wire.block = entry.block;
+    for (int64_t place = 0; place < wire.channels; ++place)
+      if (std::find(entry.exact.begin(), entry.exact.end(), policy->shared[static_cast<size_t>(place)]) !=
+          entry.exact.end())
+        wire.exact.push_back(place);
+    policy->feedback = entry.feedback.value_or(site.notDeferrable.empty());
+    if (policy->feedback && !site.notDeferrable.empty())
+      failInput(plan.file, ": ", entry.path, ".feedback: site ", site.name, " cannot defer: ", site.notDeferrable);
+  }
   if (!entry.estimate.empty())
     policy->estimate = readEstimate(plan, entry, site.name, ranks, site.channels);
   try {

@@ -143,41 +143,40 @@ void SiteRunner::restore(const Arrays &arrays) {
   }
 }
 
-void SiteRunner::exchange(size_t site, const std::string &name, float *data, int64_t count) {
+template <typename F> void SiteRunner::exchange(size_t site, CollectiveCall call, int64_t bytes, F &&run) {
   if (communicator.size() == 1)
     return;
   CollectiveStats &counted = stats[site];
   auto before = std::chrono::steady_clock::now();
-  // Numbered apart from the manifest's collectives and from rotations.
-  CollectiveCall call{
-      -1'000'000 - static_cast<int64_t>(site), name.c_str(), CollectiveKind::AllReduce, DType::F32, count, 0};
-  communicator.allReduce(call, data);
+  run(call);
   counted.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();
   ++counted.calls;
-  counted.bytes += count * static_cast<int64_t>(sizeof(float));
+  counted.bytes += bytes;
 }
+
+/// Calls of sites are numbered apart from the manifest's collectives and from rotations.
+static int64_t numberOf(size_t site) { return -1'000'000 - static_cast<int64_t>(site); }
 
 /// What the site's policy says, with t = pending + partial, as tp-expand-sync-points has it:
 /// - full:     base + (all_reduce(t) + bias), nothing pending;
 /// - deferred: the shared channels of base get all_reduce(t) + bias, the others bias; t stays pending in the others;
 /// - private:  the shared channels as above, the others get scale * (partial + bias); what was pending there stays.
+/// Where the sum is rounded, its error is pending in the shared channels.
 void SiteRunner::apply(size_t site, const Arrays &x) {
   static const SitePolicy fullPolicy;
   const SiteSpec &spec = manifest.sites[site];
   const SitePolicy &policy = policies && !policies->empty() ? *(*policies)[site] : fullPolicy;
-  bool all = policy.full || static_cast<int64_t>(policy.shared.size()) == x.channels || communicator.size() == 1;
   if (spec.startsBase)
     std::fill_n(x.base, x.count(), 0.0f);
   if (spec.startsPending)
     std::fill_n(x.pending, x.count(), 0.0f);
-  // What has to be summed at once anyway is not deferred.
-  if (all || (spec.flushes && !policy.isPrivate))
+  // What has to be summed at once anyway is neither deferred nor rounded with an error that is sent again.
+  bool rounds = policy.rounding && communicator.size() > 1 && !(spec.flushes && policy.feedback);
+  bool all = policy.full || static_cast<int64_t>(policy.shared.size()) == x.channels || communicator.size() == 1;
+  bool atOnce = spec.flushes && !policy.isPrivate;
+  if ((all || atOnce) && !rounds)
     return reduceAll(site, x);
-  packed.resize(static_cast<size_t>(x.rows) * policy.shared.size());
-  if (policy.isPrivate)
-    keepPrivate(site, x, policy);
-  else
-    defer(site, x, policy);
+  reduceShared(site, x, {policy, rounds ? &*policy.rounding : nullptr, policy.feedback && spec.notDeferrable.empty()});
   if (spec.flushes)
     flush(flushNames[site], site, x);
   else
@@ -193,51 +192,65 @@ void SiteRunner::reduceAll(size_t site, const Arrays &x) {
 
 /// Everything pending is summed into base, and read there.
 void SiteRunner::flush(const std::string &name, size_t site, const Arrays &x) {
-  exchange(site, name, x.pending, static_cast<int64_t>(x.count()));
+  auto count = static_cast<int64_t>(x.count());
+  CollectiveCall call{numberOf(site), name.c_str(), CollectiveKind::AllReduce, DType::F32, count, 0};
+  exchange(site, call, count * 4, [&](const CollectiveCall &c) { communicator.allReduce(c, x.pending); });
   addTo(x.base, x.pending, x.count());
   std::fill_n(x.pending, x.count(), 0.0f);
   std::copy_n(x.base, x.count(), x.stream);
 }
 
-void SiteRunner::defer(size_t site, const Arrays &x, const SitePolicy &policy) {
-  addTo(x.pending, x.partial, x.count());
-  if (x.bias)
-    addRow(x.base, x.bias, x.rows, x.channels);
-  if (policy.shared.empty())
-    return;
+/// The shared channels are summed; the others stay pending, or join this rank's stream.
+void SiteRunner::reduceShared(size_t site, const Arrays &x, const Sending &sending) {
+  const std::vector<int64_t> &shared = sending.policy.shared;
+  size_t row = static_cast<size_t>(x.channels);
+  packed.resize(static_cast<size_t>(x.rows) * shared.size());
   float *wire = packed.data();
-  for (const float *row = x.pending, *end = row + x.count(); row != end; row += x.channels)
-    for (int64_t channel : policy.shared)
-      *wire++ = row[channel];
-  exchange(site, manifest.sites[site].name, packed.data(), static_cast<int64_t>(packed.size()));
-  wire = packed.data();
-  for (size_t row = 0; row != x.count(); row += static_cast<size_t>(x.channels))
-    for (int64_t channel : policy.shared) {
-      x.base[row + static_cast<size_t>(channel)] += *wire++;
-      x.pending[row + static_cast<size_t>(channel)] = 0;
+  for (size_t at = 0; at != x.count(); at += row)
+    for (int64_t channel : shared) {
+      size_t place = at + static_cast<size_t>(channel);
+      *wire++ = x.pending[place] + x.partial[place];
+    }
+  const char *name = manifest.sites[site].name.c_str();
+  auto count = static_cast<int64_t>(packed.size());
+  bool keepsError = sending.rounding && sending.feedback;
+  if (sending.rounding) {
+    errors.resize(packed.size());
+    CollectiveCall call{numberOf(site), name,  CollectiveKind::QuantizedAllReduce,
+                        DType::F32,     count, sending.rounding->bits};
+    exchange(site, call, x.rows * sending.rounding->rowBytes(), [&](const CollectiveCall &c) {
+      communicator.quantizedAllReduce(c, *sending.rounding, packed.data(), errors.data(), x.rows);
+    });
+  } else if (count > 0) {
+    CollectiveCall call{numberOf(site), name, CollectiveKind::AllReduce, DType::F32, count, 0};
+    exchange(site, call, count * 4, [&](const CollectiveCall &c) { communicator.allReduce(c, packed.data()); });
+  }
+  if (sending.policy.isPrivate)
+    keepOthers(x, sending.policy);
+  else
+    addTo(x.pending, x.partial, x.count());
+  if (x.bias && !sending.policy.isPrivate)
+    addRow(x.base, x.bias, x.rows, x.channels);
+  const float *sum = packed.data(), *error = errors.data();
+  for (size_t at = 0; at != x.count(); at += row)
+    for (int64_t channel : shared) {
+      size_t place = at + static_cast<size_t>(channel);
+      x.base[place] += *sum++;
+      x.pending[place] = keepsError ? *error++ : 0;
     }
 }
 
-void SiteRunner::keepPrivate(size_t site, const Arrays &x, const SitePolicy &policy) {
-  float *wire = packed.data();
-  for (size_t row = 0; row != x.count(); row += static_cast<size_t>(x.channels))
-    for (int64_t channel : policy.shared)
-      *wire++ = x.pending[row + static_cast<size_t>(channel)] + x.partial[row + static_cast<size_t>(channel)];
-  if (!policy.shared.empty())
-    exchange(site, manifest.sites[site].name, packed.data(), static_cast<int64_t>(packed.size()));
-  std::vector<float> scales(static_cast<size_t>(x.channels), policy.scale); // of this rank's own part
-  for (int64_t channel : policy.shared)
-    scales[static_cast<size_t>(channel)] = 0;
-  wire = packed.data();
-  for (size_t row = 0; row != x.count(); row += static_cast<size_t>(x.channels)) {
-    for (size_t c = 0; c < scales.size(); ++c)
-      x.base[row + c] += scales[c] * (x.partial[row + c] + (x.bias ? x.bias[c] : 0.0f));
-    for (int64_t channel : policy.shared) {
-      auto c = static_cast<size_t>(channel);
-      x.base[row + c] += *wire++ + (x.bias ? x.bias[c] : 0.0f);
-      x.pending[row + c] = 0;
-    }
+/// base += scale * (partial + bias) in channels that are not shared, base += bias in the others.
+void SiteRunner::keepOthers(const Arrays &x, const SitePolicy &policy) {
+  auto width = static_cast<size_t>(x.channels);
+  std::vector<float> ofPartial(width, policy.scale), ofBias = ofPartial;
+  for (int64_t channel : policy.shared) {
+    ofPartial[static_cast<size_t>(channel)] = 0;
+    ofBias[static_cast<size_t>(channel)] = 1;
   }
+  for (size_t at = 0; at != x.count(); at += width)
+    for (size_t c = 0; c < width; ++c)
+      x.base[at + c] += ofPartial[c] * x.partial[at + c] + (x.bias ? ofBias[c] * x.bias[c] : 0.0f);
 }
 
 void SiteRunner::writeStream(const Arrays &x, const SitePolicy &policy) {

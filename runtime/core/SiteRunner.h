@@ -34,11 +34,17 @@ private:
   void save(size_t site, const Arrays &arrays);
   void restore(const Arrays &arrays);
   void apply(size_t site, const Arrays &arrays);
+  /// A policy at one site, with what the place forbids taken out of it.
+  struct Sending {
+    const SitePolicy &policy;
+    const WireFormat *rounding; // null: elements travel as they are
+    bool feedback;
+  };
   void reduceAll(size_t site, const Arrays &arrays);
-  void defer(size_t site, const Arrays &arrays, const SitePolicy &policy);
-  void keepPrivate(size_t site, const Arrays &arrays, const SitePolicy &policy);
+  void reduceShared(size_t site, const Arrays &arrays, const Sending &sending);
+  void keepOthers(const Arrays &arrays, const SitePolicy &policy);
   void flush(const std::string &name, size_t site, const Arrays &arrays);
-  void exchange(size_t site, const std::string &name, float *data, int64_t count);
+  template <typename F> void exchange(size_t site, CollectiveCall call, int64_t bytes, F &&run);
   void writeStream(const Arrays &arrays, const SitePolicy &policy);
   void addSmallRank(const Arrays &arrays, const SiteEstimate &estimate);
 
@@ -48,8 +54,8 @@ private:
   std::shared_ptr<const Policies> policies;
   SiteRange range;
   bool skipping = false;
-  std::vector<float> packed; // the channels on the wire
-  std::vector<float> hidden; // of an estimate of small rank
+  std::vector<float> packed, errors; // the channels on the wire, and what rounding them left out
+  std::vector<float> hidden;         // of an estimate of small rank
 };
 
 } // namespace caat::runtime

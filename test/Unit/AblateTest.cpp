@@ -167,6 +167,8 @@ TEST(PlanCost, CountsBytesSyncsAndTime) {
   PlanCost plan = model.of({Choice::drop(), Choice::defer(0.255, Estimate::None), Choice::full(), Choice::full()});
   EXPECT_EQ(plan.syncs, 3);
   EXPECT_DOUBLE_EQ(plan.bytesPerToken, 25 * 2 + 2 * 200); // int(0.255 * 100)
+  // 100 channels of 4 bits, eight at a time, 4 scales of a byte, 8 channels in bf16.
+  EXPECT_DOUBLE_EQ(model.bytesPerToken(0, Choice::round(4, 8, true)), 13 * 4 + 4 + 8 * 2);
 }
 
 TEST(Choice, WhatASiteCanDo) {
@@ -179,6 +181,10 @@ TEST(Choice, WhatASiteCanDo) {
   EXPECT_FALSE(isPossible(Choice::keep(0.5, true, Order::Index), site));
   EXPECT_TRUE(isPossible(Choice::full(), site));
   EXPECT_EQ(Choice::defer(0.25, Estimate::Affine).text(), "defer 0.25 affine");
+  EXPECT_EQ(Choice::round(4, 8, true).text(), "4 bits, 8 exact");
+  EXPECT_EQ(Choice::round(8, 0, false, Order::Index).text(), "8 bits, plain index");
+  EXPECT_FALSE(isPossible(Choice::round(4, 8, true), site)); // its error would have to be summed at once
+  EXPECT_TRUE(isPossible(Choice::round(4, 8, false), site));
   EXPECT_EQ(splitName("layers.12.attn"), (std::pair<int64_t, std::string>{12, "attn"}));
   EXPECT_EQ(splitName("odd").first, -1);
 }
@@ -222,7 +228,7 @@ TEST(Fit, LinesAreFound) {
 
 TEST(PlanFile, IsReadAsItWasWritten) {
   TemporaryFolder folder;
-  runtime::Manifest manifest = manifestOf(4, 6, 2);
+  runtime::Manifest manifest = manifestOf(5, 6, 2);
   auto full = std::make_shared<SitePolicy>(), drop = std::make_shared<SitePolicy>(),
        defer = std::make_shared<SitePolicy>(), keep = std::make_shared<SitePolicy>();
   drop->full = defer->full = keep->full = false;
@@ -233,7 +239,11 @@ TEST(PlanFile, IsReadAsItWasWritten) {
   keep->shared = {5, 0, 1};
   keep->isPrivate = true;
   keep->scale = 1.5f;
-  writePlan({full, drop, defer, keep}, manifest, folder.path.string(), "plan");
+  auto round = std::make_shared<SitePolicy>();
+  round->shared = {3, 1, 2, 0, 5, 4};
+  round->rounding = {6, 4, 16, {0, 1}};
+  round->feedback = false;
+  writePlan({full, drop, defer, keep, round}, manifest, folder.path.string(), "plan");
   Policies read = readPolicies(runtime::readPlan(folder / "plan.json"), manifest);
   EXPECT_TRUE(read[0]->full);
   EXPECT_TRUE(!read[1]->full && read[1]->shared.empty() && !read[1]->estimate);
@@ -244,6 +254,12 @@ TEST(PlanFile, IsReadAsItWasWritten) {
   EXPECT_EQ(read[3]->shared, keep->shared);
   EXPECT_TRUE(read[3]->isPrivate);
   EXPECT_FLOAT_EQ(read[3]->scale, 1.5f);
+  EXPECT_TRUE(read[4]->full && !read[4]->feedback);
+  EXPECT_EQ(read[4]->shared, round->shared);
+  ASSERT_TRUE(read[4]->rounding);
+  EXPECT_EQ(read[4]->rounding->bits, 4);
+  EXPECT_EQ(read[4]->rounding->block, 16);
+  EXPECT_EQ(read[4]->rounding->exact, (std::vector<int64_t>{0, 1}));
 }
 
 } // namespace

@@ -142,6 +142,8 @@ int main(int argc, char **argv) {
       ->check(positive)
       ->capture_default_str();
   app.add_option("--rounds", arguments.rounds, "Rounds of refinement, four plans each")->capture_default_str();
+  app.add_option("--greedy-steps", arguments.greedySteps, "Sites that the greedy order gives up, three plans each")
+      ->capture_default_str();
   app.add_option(
          "--thresholds", arguments.thresholds,
          "Divergence between insensitive, sensitive and extremely sensitive sites: TAU1 TAU2 (default: proposed)")

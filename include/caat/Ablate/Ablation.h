@@ -25,6 +25,7 @@ struct Options {
   int threadsPerRank = 1;
   std::vector<double> thresholds; // tau1 and tau2, added loss; empty: proposed from the figures
   size_t rounds = 12;             // of refinement
+  size_t greedySteps = 20;        // sites of the greedy order
   std::string command;            // how it was called, for the report
   /// A line that says what is done and how long it will take.
   std::function<void(const std::string &)> progress;

@@ -21,6 +21,8 @@ public:
   std::vector<double> energy() const;
   /// The same of what is left after a rank's best estimate of T from its t.
   std::vector<double> residual(Estimate estimate) const;
+  /// By channel: the mean of t^2, summed over the ranks.
+  std::vector<double> magnitude() const;
   /// That estimate: a t + b, a row for each rank; channels that are `shared` have nothing pending, so nothing to add.
   runtime::SiteEstimate estimate(Estimate estimate, const std::vector<int64_t> &shared) const;
 

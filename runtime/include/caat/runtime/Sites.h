@@ -5,15 +5,19 @@
 
 #include "caat/runtime/Manifest.h"
 #include "caat/runtime/Plan.h"
+#include "caat/runtime/Wire.h"
 
 namespace caat::runtime {
 
 /// What one site sends and what it keeps; docs/plan.schema.json says what the parts mean.
 struct SitePolicy {
   bool full = true;
-  std::vector<int64_t> shared; // the channels that are reduced, in the order of the wire; of a full site unused
+  std::vector<int64_t> shared; // the channels that are reduced, in the order of the wire; all of them where it is full
+                               // and rounded, unused where it is full and not
   bool isPrivate = false;      // the others are added to this rank's stream, times scale; else they stay pending
   float scale = 1;
+  std::optional<WireFormat> rounding;   // of the shared channels, by their places; without: as they are
+  bool feedback = true;                 // what rounding leaves out stays pending
   std::optional<SiteEstimate> estimate; // what readers see beside base; without: what is pending
 };
 
