@@ -118,7 +118,7 @@ Traffic broadcast(int64_t ranks, double bytes) {
 Traffic permute(int64_t ranks, double bytes) { return ranks > 1 ? Traffic{1, bytes} : Traffic{}; }
 
 std::optional<Traffic> trafficOf(std::string_view mnemonic, int64_t ranks, double bytes) {
-  if (mnemonic == "all_reduce")
+  if (mnemonic == "all_reduce" || mnemonic == "quantized_all_reduce") // pieces to their owners, sums to everybody
     return allReduce(AllReduce::Ring, ranks, bytes);
   if (mnemonic == "all_gather")
     return allGather(ranks, bytes);

@@ -28,7 +28,8 @@ cost::Traffic caat::trafficPerToken(ModuleOp partitioned, int64_t ranks) {
     Operation *op = collective;
     Value whole = isa<tp::ReduceScatterOp>(op) ? op->getOperand(0) : op->getResult(0);
     auto bytes = static_cast<double>(shard::bytesPerToken(whole.getType()));
-    if (auto rounded = dyn_cast<tp::QuantizedAllReduceOp>(op)) { // scales, integers, exact channels: as runtime/comm/Quantize.h
+    if (auto rounded =
+            dyn_cast<tp::QuantizedAllReduceOp>(op)) { // scales, integers, exact channels: as runtime/comm/Quantize.h
       int64_t channels = rounded.getNumChannels(), blocks = llvm::divideCeil(channels, int64_t(rounded.getBlock()));
       bytes = static_cast<double>(blocks + llvm::divideCeil(channels, int64_t{8}) * int64_t(rounded.getBits()) +
                                   4 * static_cast<int64_t>(rounded.getExact().size()));
