@@ -38,6 +38,8 @@ namespace caat::onnx {
 
 /// Of an argument or result: the element type that the model declares, where the program computes with another.
 constexpr llvm::StringLiteral kDeclaredTypeAttr = "onnx.declared_type";
+/// On a function in which every op but Expand has operands of the result's sizes, or of size 1 by their type.
+constexpr llvm::StringLiteral kExplicitBroadcastsAttr = "onnx.explicit_broadcasts";
 /// On an op whose result has a size that the op does not say, but those that read it: checked when the program runs.
 constexpr llvm::StringLiteral kProvedSizeAttr = "onnx.proved_size";
 /// Of a Cast from the type that a weight is stored in, where the model itself computes with that type.

@@ -210,7 +210,7 @@ namespace {
 struct ExpandBroadcasts : caat::impl::ONNXExpandBroadcastsPassBase<ExpandBroadcasts> {
   void runOnOperation() override {
     func::FuncOp function = getOperation();
-    if (function.isExternal())
+    if (function.isExternal() || function->hasAttr(onnx::kExplicitBroadcastsAttr))
       return;
     auto &shapes = getAnalysis<SymbolicShapes>();
     bool changed = false;
@@ -218,6 +218,8 @@ struct ExpandBroadcasts : caat::impl::ONNXExpandBroadcastsPassBase<ExpandBroadca
       OnnxBuilder builder(&op, shapes);
       changed |= expandOperands(&op, builder);
     }
+    // The analysis is the same with the attribute where nothing changed.
+    function->setAttr(onnx::kExplicitBroadcastsAttr, UnitAttr::get(&getContext()));
     if (!changed)
       markAllAnalysesPreserved();
   }

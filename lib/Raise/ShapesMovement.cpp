@@ -290,7 +290,10 @@ static bool infer(onnx::ExpandOp op, SymbolicShapes &shapes) {
     target = unknownOfLength(op.getShape(), shapes);
   if (!input || !target)
     return false;
-  shapes.setDims(op.getOutput(), shapes.broadcastShapes(*input, *target));
+  Dims result(target->size() < input->size() ? *input : *target);
+  for (size_t i = 1, e = std::min(target->size(), input->size()); i <= e; ++i)
+    result[result.size() - i] = shapes.chooseBroadcast((*input)[input->size() - i], (*target)[target->size() - i]);
+  shapes.setDims(op.getOutput(), result);
   return true;
 }
 

@@ -99,6 +99,8 @@ static bool infer(onnx::AttentionOp op, SymbolicShapes &shapes) {
     shapes.setDims(op.getY(), {(*q)[0], (*q)[2], (*q)[1] && (*v)[3] ? mulDims((*q)[1], (*v)[3]) : AffineExpr()});
   else
     shapes.setDims(op.getY(), {(*q)[0], (*q)[1], (*q)[2], (*v)[3]});
+  if (auto mask = op.getAttnMask() ? shapes.getDims(op.getAttnMask()) : std::nullopt)
+    shapes.fits(*mask, {(*q)[0], (*q)[1], (*q)[2], total});
   if (op.getPresentKey())
     shapes.setDims(op.getPresentKey(), {(*k)[0], (*k)[1], total, (*k)[3]});
   if (op.getPresentValue())
@@ -220,10 +222,30 @@ template <typename Op> static bool inferPool(Op op, SymbolicShapes &shapes) {
   return true;
 }
 
+/// Collectives of ONNX Runtime, as rank files have them.
+static bool infer(onnx::CustomOp op, SymbolicShapes &shapes) {
+  bool gathers = op.getOpType() == "AllGather";
+  if (op.getDomain() != "com.microsoft" || (op.getOpType() != "AllReduce" && !gathers) || op->getNumOperands() != 1)
+    return false;
+  auto dims = shapes.getDims(op->getOperand(0));
+  if (!dims)
+    return false;
+  if (gathers) {
+    auto axis = op.getNodeAttributes().getAs<IntegerAttr>("axis"),
+         size = op.getNodeAttributes().getAs<IntegerAttr>("group_size");
+    auto place = onnx::normalizeAxis(axis ? axis.getInt() : 0, dims->size());
+    if (!size || !place)
+      return false;
+    (*dims)[*place] = mulDims((*dims)[*place], shapes.constant(size.getInt()));
+  }
+  shapes.setDims(op->getResult(0), *dims);
+  return true;
+}
+
 bool inferNetworkShape(Operation *operation, SymbolicShapes &shapes) {
   return TypeSwitch<Operation *, bool>(operation)
       .Case<onnx::MatMulOp, onnx::GemmOp, onnx::LayerNormalizationOp, onnx::AttentionOp, onnx::EinsumOp, onnx::ConvOp,
-            onnx::ConvTransposeOp, onnx::LinearAttentionOp>([&](auto op) { return infer(op, shapes); })
+            onnx::ConvTransposeOp, onnx::LinearAttentionOp, onnx::CustomOp>([&](auto op) { return infer(op, shapes); })
       .Case<onnx::AveragePoolOp, onnx::LpPoolOp, onnx::MaxPoolOp>([&](auto op) { return inferPool(op, shapes); })
       .Case<onnx::DepthToSpaceOp, onnx::SpaceToDepthOp>([&](auto op) {
         auto dims = shapes.getDims(op.getInput());

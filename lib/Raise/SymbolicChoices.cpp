@@ -86,6 +86,24 @@ AffineExpr SymbolicShapes::broadcastByCases(AffineExpr a, AffineExpr b, int dept
 }
 
 AffineExpr SymbolicShapes::broadcast(AffineExpr a, AffineExpr b) {
+  if (isExplicit && a && b)
+    fits({a}, {b});
+  return chooseBroadcast(a, b);
+}
+
+void SymbolicShapes::fits(ArrayRef<AffineExpr> dims, ArrayRef<AffineExpr> whole) {
+  if (!isExplicit || dims.size() > whole.size())
+    return;
+  for (auto [dim, size] : llvm::zip_equal(dims, whole.take_back(dims.size()))) {
+    if (!dim || !size)
+      continue;
+    AffineExpr a = resolve(dim), b = resolve(size);
+    if (a != b && constantDim(a) != 1 && constantDim(b) != 1)
+      makeEqual(a, b);
+  }
+}
+
+AffineExpr SymbolicShapes::chooseBroadcast(AffineExpr a, AffineExpr b) {
   if (!a || !b)
     return {};
   a = resolve(a);
@@ -201,7 +219,7 @@ void SymbolicShapes::updateChoices() {
     AffineExpr a = resolve(entry.first), b = resolve(entry.second);
     if (entry.equals || (a == entry.first && b == entry.second))
       continue;
-    AffineExpr now = entry.choice == Choice::Broadcast ? broadcast(a, b) : larger(a, b);
+    AffineExpr now = entry.choice == Choice::Broadcast ? chooseBroadcast(a, b) : larger(a, b);
     if (!now || mentions(now, getAffineSymbolExpr(chosen[i], context)))
       continue;
     symbols[chosen[i]].equals = now;

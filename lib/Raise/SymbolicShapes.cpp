@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "caat/Raise/SymbolicShapes.h"
+#include "dialects/onnx/ONNX.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -67,6 +68,7 @@ static SmallVector<StringRef> dimTexts(func::FuncOp function, unsigned argument,
 void SymbolicShapes::addArguments(func::FuncOp function) {
   if (function.isExternal())
     return;
+  isExplicit = function->hasAttr(onnx::kExplicitBroadcastsAttr);
   auto isName = [](StringRef text) { return text.find_first_of("+-*/() ") == StringRef::npos; };
   // Plain names first: expressions may use names that a later argument binds.
   for (BlockArgument argument : function.getArguments()) {
@@ -245,6 +247,10 @@ void SymbolicShapes::proveEqual(AffineExpr a, AffineExpr b) {
   if (a == b)
     return;
   assumptions.push_back({visited, a, b});
+  makeEqual(a, b);
+}
+
+void SymbolicShapes::makeEqual(AffineExpr a, AffineExpr b) {
   if (!decideChoice(a, b) && (mentions(a, b) || mentions(b, a) || !unite(a, b)))
     return;
   resolved.clear();

@@ -199,7 +199,7 @@ static AffineExpr evaluateBroadcast(arith::SelectOp op, SymbolicShapes &shapes, 
       !matchPattern(isOne.getRhs(), m_One()))
     return {};
   AffineExpr x = evaluate(op.getFalseValue(), shapes, left), y = evaluate(op.getTrueValue(), shapes, left);
-  return x && y ? shapes.broadcast(x, y) : AffineExpr();
+  return x && y ? shapes.chooseBroadcast(x, y) : AffineExpr();
 }
 
 /// Scalar index arithmetic, as this stage itself writes it; `left` bounds the operations that are looked at.

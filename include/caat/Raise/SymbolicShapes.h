@@ -81,6 +81,8 @@ public:
   void setElements(mlir::Value value, llvm::ArrayRef<mlir::AffineExpr> elements);
   /// The size of two dims broadcast against each other: where neither is known to be 1 or both to be equal, a symbol
   /// that stands for the choice, the same at every call. Null if an operand is, or if too much is to be chosen from.
+  mlir::AffineExpr chooseBroadcast(mlir::AffineExpr a, mlir::AffineExpr b);
+  /// The same for ops other than Expand, which are broadcast by their types alone once broadcasts are explicit.
   mlir::AffineExpr broadcast(mlir::AffineExpr a, mlir::AffineExpr b);
   Dims broadcastShapes(llvm::ArrayRef<mlir::AffineExpr> a, llvm::ArrayRef<mlir::AffineExpr> b);
   /// The larger or smaller of two sizes; null where it may be negative.
@@ -90,6 +92,9 @@ public:
   bool isGreaterEqual(mlir::AffineExpr a, mlir::AffineExpr b) const;
   /// An op that is only valid for equal sizes has both: from here on they are one.
   void proveEqual(mlir::AffineExpr a, mlir::AffineExpr b);
+
+  /// Once broadcasts are explicit: the last dims of an operand are those of `whole`, or 1.
+  void fits(llvm::ArrayRef<mlir::AffineExpr> dims, llvm::ArrayRef<mlir::AffineExpr> whole);
 
   /// Sizes that were not known to be equal until an op was visited that is only valid if they are, as they were then.
   struct Assumption {
@@ -131,6 +136,7 @@ private:
   mlir::AffineExpr replaced(mlir::AffineExpr expr, mlir::AffineExpr symbol, mlir::AffineExpr by) const;
   bool isGreaterEqual(mlir::AffineExpr a, mlir::AffineExpr b, int depth) const;
   bool mentions(mlir::AffineExpr expr, mlir::AffineExpr symbol) const;
+  void makeEqual(mlir::AffineExpr a, mlir::AffineExpr b);
   bool decideChoice(mlir::AffineExpr a, mlir::AffineExpr b);
   bool unite(mlir::AffineExpr a, mlir::AffineExpr b);
   /// Choices between what has become equal are none.
@@ -146,6 +152,7 @@ private:
   llvm::DenseMap<mlir::Value, Dims> elements;
   llvm::SmallVector<Assumption> assumptions;
   mlir::Operation *visited = nullptr;
+  bool isExplicit = false; // broadcasts are: see onnx::kExplicitBroadcastsAttr
   mutable llvm::DenseMap<mlir::AffineExpr, mlir::AffineExpr> resolved; // of composite expressions, until more is known
 };
 
