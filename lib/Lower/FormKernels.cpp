@@ -297,6 +297,15 @@ struct FormKernelsPass : caat::impl::RTFormKernelsPassBase<FormKernelsPass> {
     return operand->get().hasOneUse() && size(operand->get().getDefiningOp()) + size(operand->getOwner()) <= maxBody;
   }
 
+  /// Destinations whose sizes are known better than their types become the types of what is written to them. Upstream's
+  /// fusion would make a destination of the old type for ever.
+  static void refineDestinations(func::FuncOp func) {
+    RewritePatternSet patterns(func.getContext());
+    tensor::EmptyOp::getCanonicalizationPatterns(patterns, func.getContext());
+    func.getContext()->getLoadedDialect<tensor::TensorDialect>()->getCanonicalizationPatterns(patterns);
+    (void)applyPatternsGreedily(func, std::move(patterns));
+  }
+
   /// Element-wise producers with one use go into their consumer.
   static void fuseElementwise(func::FuncOp func) {
     RewritePatternSet patterns(func.getContext());
@@ -328,6 +337,7 @@ struct FormKernelsPass : caat::impl::RTFormKernelsPassBase<FormKernelsPass> {
         forall.setMappingAttr(mapping);
       return WalkResult::skip();
     });
+    refineDestinations(func);
     fuseElementwise(func);
 
     SmallVector<Block *> blocks;
