@@ -145,12 +145,19 @@ class Interrupted(unittest.TestCase):
         model = helper.make_model(graph, ir_version=9, opset_imports=[helper.make_opsetid("", 20)])
         (self.folder / "model.onnx").write_bytes(model.SerializeToString())
 
+    def has_begun(self):
+        """Whether weights are being written: a file without content may not have been registered for removal yet."""
+        try:
+            return any(file.stat().st_size for file in self.out.glob("weights-*.tmp"))
+        except FileNotFoundError:  # got its final name
+            return True
+
     def interrupt(self, sent):
         """Ends a compilation when its first file of weights has appeared under its temporary name."""
         programs.must("caat-compile", MLP, "--tp=2", "-o", self.out)
         process = subprocess.Popen([programs.BIN / "caat-compile", self.folder / "model.onnx", "--tp=2", "-o", self.out],
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while process.poll() is None and not any(self.out.glob("weights-*.tmp")):
+        while process.poll() is None and not self.has_begun():
             time.sleep(0.001)
         process.send_signal(sent)
         self.assertEqual(process.wait(timeout=SECONDS), -sent)
