@@ -77,9 +77,14 @@ static bool infer(onnx::TransposeOp op, SymbolicShapes &shapes) {
   auto input = shapes.getDims(op.getData());
   if (!input)
     return false;
+  auto perm = op.getPerm();
+  // Of an operand whose type has no rank, the verifier could not tell.
+  auto exists = [&](int64_t place) { return place >= 0 && place < static_cast<int64_t>(input->size()); };
+  if (perm && (perm->size() != input->size() || !llvm::all_of(*perm, exists)))
+    return false;
   Dims result;
   for (size_t i = 0; i < input->size(); ++i)
-    result.push_back((*input)[op.getPerm() ? (*op.getPerm())[i] : input->size() - 1 - i]);
+    result.push_back((*input)[perm ? (*perm)[i] : input->size() - 1 - i]);
   shapes.setDims(op.getTransposed(), result);
   return true;
 }
