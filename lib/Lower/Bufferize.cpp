@@ -4,6 +4,7 @@
 #include "mlir/Dialect/Bufferization/Transforms/OneShotModuleBufferize.h"
 #include "mlir/Dialect/Bufferization/Transforms/Transforms.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 namespace caat {
@@ -32,12 +33,48 @@ static void separateEmptyTensors(func::FuncOp func) {
   }
 }
 
+/// Whether `use` writes over its value, or over a copy of it if the value is read later.
+static bool isOverwritten(OpOperand &use) {
+  Operation *user = use.getOwner();
+  if (auto dps = dyn_cast<DestinationStyleOpInterface>(user))
+    return dps.isDpsInit(&use);
+  if (auto forall = dyn_cast<scf::ForallOp>(user))
+    return llvm::is_contained(forall.getOutputs(), use.get());
+  return isa<scf::ForOp, scf::IfOp, scf::WhileOp>(user);
+}
+
+/// What `value` is written over.
+static Value destinationOf(Value value) {
+  auto result = dyn_cast<OpResult>(value);
+  Operation *op = result ? result.getOwner() : nullptr;
+  if (auto dps = dyn_cast_or_null<DestinationStyleOpInterface>(op))
+    return dps.getTiedOpOperand(result)->get();
+  if (auto forall = dyn_cast_or_null<scf::ForallOp>(op))
+    return forall.getTiedOpOperand(result)->get();
+  auto cast = dyn_cast_or_null<tensor::CastOp>(op);
+  return cast ? cast.getSource() : Value();
+}
+
+/// A value is computed in the buffer that it ends in, unless two values are made from one on the way: the other one may
+/// be put in place, and would then be there when this one is written over it.
+static Value placeInDestination(RewriterBase &rewriter, SubsetInsertionOpInterface op, tensor::EmptyOp empty,
+                                Operation *user) {
+  for (Value value = op.getSourceOperand().get(); value; value = destinationOf(value))
+    if (!value.hasOneUse() && llvm::any_of(value.getUses(), isOverwritten))
+      return {};
+  return bufferization::buildSubsetExtraction(rewriter, op, empty, user);
+}
+
 namespace {
 struct BufferizePass : caat::impl::RTBufferizePassBase<BufferizePass> {
   void runOnOperation() override {
     separateEmptyTensors(getOperation());
     IRRewriter rewriter(&getContext());
-    if (failed(bufferization::eliminateEmptyTensors(rewriter, getOperation())))
+    bufferization::OneShotBufferizationOptions analysis;
+    analysis.allowReturnAllocsFromLoops = true;
+    bufferization::OneShotAnalysisState aliases(getOperation(), analysis);
+    if (failed(bufferization::analyzeOp(getOperation(), aliases)) ||
+        failed(bufferization::eliminateEmptyTensors(rewriter, getOperation(), aliases, placeInDestination)))
       return signalPassFailure();
     bufferization::OneShotBufferizationOptions options;
     bufferization::BufferizationState state;
