@@ -62,7 +62,6 @@ private:
   std::function<void(const Work &)> watch(const std::string &what);
   std::vector<Measure> measure(Evaluator &evaluator, const std::vector<Evaluator::Plan> &plans,
                                const std::string &what);
-  Policies fit(const Choices &choices);
   Evaluator::Plan planOf(const Choices &choices);
   std::vector<Candidate> measureAll(const std::vector<Choices> &plans, const std::string &what);
   Workload measureStep();
@@ -161,9 +160,7 @@ std::vector<Measure> Ablation::measure(Evaluator &evaluator, const std::vector<E
   return measures;
 }
 
-Policies Ablation::fit(const Choices &plan) { return fitter.fit(plan); }
-
-Evaluator::Plan Ablation::planOf(const Choices &plan) { return {describe(plan, manifest()), fit(plan)}; }
+Evaluator::Plan Ablation::planOf(const Choices &plan) { return {describe(plan, manifest()), fitter.fit(plan)}; }
 
 std::vector<Candidate> Ablation::measureAll(const std::vector<Choices> &plans, const std::string &what) {
   std::vector<Evaluator::Plan> fitted;
@@ -204,10 +201,9 @@ Workload Ablation::measureStep() {
 
 /// Every option at every site, all others full.
 void Ablation::sweep(Result &result) {
-  size_t done = 0;
   std::vector<Policies> fitted = fitter.fitEach(choices, [&](size_t sites) {
     if (options.progress)
-      options.progress("fitting orders and estimates: site " + std::to_string(done = sites) + " of " +
+      options.progress("fitting orders and estimates: site " + std::to_string(sites) + " of " +
                        std::to_string(numSites()));
   });
   std::vector<Evaluator::Plan> plans;

@@ -192,10 +192,6 @@ static Json report(const Options &options, const Result &result, const runtime::
   return json;
 }
 
-std::string reportJson(const Options &options, const Result &result, const runtime::Manifest &manifest) {
-  return report(options, result, manifest).dump(1) + "\n";
-}
-
 void writeResults(const Options &options, const Result &result, const runtime::Manifest &manifest) {
   Json json = report(options, result, manifest);
   std::string text = json.dump(1) + "\n";

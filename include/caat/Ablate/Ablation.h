@@ -71,8 +71,7 @@ struct Result {
 /// to the output; goes on where an earlier run stopped. Throws Error.
 Result ablate(const Options &options);
 
-/// As JSON, in the form that docs/ablation.md gives.
-std::string reportJson(const Options &options, const Result &result, const runtime::Manifest &manifest);
+/// Writes those files; docs/ablation.md gives the form of report.json.
 void writeResults(const Options &options, const Result &result, const runtime::Manifest &manifest);
 
 /// layers.7.attn -> 7 and attn; -1 and the name where it has another form.
