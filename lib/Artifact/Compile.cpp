@@ -5,6 +5,7 @@
 #include "caat/Artifact/Manifest.h"
 #include "caat/Artifact/OutputFile.h"
 #include "caat/Import/Import.h"
+#include "caat/Import/ModuleText.h"
 #include "caat/Import/NodeMessages.h"
 #include "caat/Lower/Passes.h"
 #include "caat/Raise/Passes.h"
@@ -14,7 +15,6 @@
 #include "dialects/onnx/ONNX.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/Verifier.h"
-#include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/SourceMgr.h"
@@ -144,7 +144,7 @@ private:
     context.loadAllAvailableDialects();
     context.printOpOnDiagnostic(false); // one message, not the module behind it
     if (StringRef(options.model).ends_with(".mlir")) {
-      module = parseSourceFile<ModuleOp>(options.model, sources, &context);
+      module = parseModuleFile(options.model, sources, &context);
       return success(bool(module));
     }
     FailureOr<OwningOpRef<ModuleOp>> imported = importONNX(options.model, &context);

@@ -5,13 +5,13 @@
 #include "caat/Check/Check.h"
 #include "Messages.h"
 #include "caat/Import/Import.h"
+#include "caat/Import/ModuleText.h"
 #include "caat/Import/NodeMessages.h"
 #include "caat/Raise/Passes.h"
 #include "caat/Raise/SymbolicShapes.h"
 #include "caat/Shard/Passes.h"
 #include "caat/Shard/ShardingChoice.h"
 #include "mlir/IR/Diagnostics.h"
-#include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/Path.h"
@@ -112,7 +112,7 @@ LogicalResult Checker::import() {
   context.loadAllAvailableDialects();
   context.printOpOnDiagnostic(false);
   if (model.ends_with(".mlir")) {
-    module = parseSourceFile<ModuleOp>(model, sources, &context);
+    module = parseModuleFile(model, sources, &context);
     if (!module)
       return failure();
   } else {

@@ -3,6 +3,7 @@
 #include "OnnxFiles.h"
 #include "Stages.h"
 #include "caat/Check/Check.h"
+#include "caat/Import/ModuleText.h"
 #include "caat/Import/NodeMessages.h"
 
 #include "mlir/InitAllDialects.h"
@@ -49,9 +50,13 @@ static LogicalResult run(int argc, char **argv) {
     return success();
   }
   bool writesOnnx = StringRef(output).ends_with(".onnx");
+  std::string error;
+  if (StringRef(input).ends_with(".mlir") && !caat::openModuleFile(input, error)) {
+    llvm::errs() << error << "\n";
+    return failure();
+  }
   if (!writesOnnx && !StringRef(input).ends_with(".onnx"))
     return MlirOptMain(argc, argv, input, output, registry);
-  std::string error;
   std::unique_ptr<llvm::MemoryBuffer> model =
       StringRef(input).ends_with(".onnx") ? caat::importToBytecode(input) : openInputFile(input, &error);
   if (!model) {
