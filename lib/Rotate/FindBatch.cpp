@@ -133,7 +133,8 @@ private:
 /// An op that takes a shape as this operand.
 bool takesShape(OpOperand &operand) {
   Operation *op = operand.getOwner();
-  return isa<onnx::ReshapeOp, onnx::ExpandOp>(op) ? operand.getOperandNumber() == 1 : isa<onnx::ConstantOfShapeOp>(op);
+  return isa<onnx::ReshapeOp, onnx::ExpandOp, onnx::TileOp>(op) ? operand.getOperandNumber() == 1
+                                                                : isa<onnx::ConstantOfShapeOp>(op);
 }
 
 struct FindBatch : caat::impl::TPFindBatchBase<FindBatch> {
@@ -155,7 +156,7 @@ struct FindBatch : caat::impl::TPFindBatchBase<FindBatch> {
       return dims && dim < static_cast<int64_t>(dims.size()) && cast<StringAttr>(dims[dim]) == batch;
     };
     ShardingRules rules;
-    ShardingAnalysis analysis(function, rules);
+    ShardingAnalysis analysis(function, rules, isBatch);
     DimSpace &space = analysis.getSpace();
     // More than one where arguments never meet.
     llvm::SmallDenseSet<Atom> atoms;

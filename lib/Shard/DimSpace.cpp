@@ -107,6 +107,7 @@ void DimSpace::bind(Atom atom, ArrayRef<Term> to) {
     if (other.unpaddable.empty())
       other.unpaddable = info.unpaddable;
     other.heads |= info.heads;
+    other.leads |= info.leads;
     if (info.heads && (term.width() != 1 || to.size() != 1))
       other.repeatable = false;
     other.repeatable &= info.repeatable;
@@ -224,6 +225,11 @@ void DimSpace::markHeads(ArrayRef<Term> layout, int64_t group) {
   }
 }
 
+void DimSpace::markLeading(ArrayRef<Term> layout) {
+  for (const Term &term : resolve(layout))
+    atoms[term.atom].info.leads = true;
+}
+
 bool DimSpace::isRefused(ArrayRef<Term> layout) {
   for (const Term &term : resolve(layout))
     if (!atoms[term.atom].info.refused.empty())
@@ -234,6 +240,13 @@ bool DimSpace::isRefused(ArrayRef<Term> layout) {
 bool DimSpace::isHeads(ArrayRef<Term> layout) {
   for (const Term &term : resolve(layout))
     if (atoms[term.atom].info.heads)
+      return true;
+  return false;
+}
+
+bool DimSpace::isLeading(ArrayRef<Term> layout) {
+  for (const Term &term : resolve(layout))
+    if (atoms[term.atom].info.leads)
       return true;
   return false;
 }

@@ -108,12 +108,16 @@ static LogicalResult padFactors(Operation *op, FactorBuilder &factors) {
   return success();
 }
 
-/// Copies one behind the other are segments that are split alike.
+/// Copies one behind the other are segments that are split alike; many of them are a dimension of their own, as are
+/// those of a single element.
 static LogicalResult tileFactors(Operation *op, FactorBuilder &factors) {
   constexpr int64_t maxSegments = 64;
   RankedTensorType from = factors.operandType(0), to = factors.resultType(0);
+  bool replaceable = canReplaceElements(cast<onnx::TileOp>(op).getRepeats());
   for (int64_t dim = 0; dim < from.getRank(); ++dim) {
     int64_t size = from.getDimSize(dim), whole = to.getDimSize(dim);
+    if (size == 1 && replaceable)
+      continue;
     DimLayout part = factors.operand(0, dim), result = factors.result(0, dim);
     bool known = !ShapedType::isDynamic(size) && !ShapedType::isDynamic(whole) && size > 1 && whole % size == 0;
     // Copies as many as a batch has: each unit is in every copy.
@@ -121,6 +125,8 @@ static LogicalResult tileFactors(Operation *op, FactorBuilder &factors) {
                  factors.space().getSize(factors.space().resolve(result)) == size;
     if (known && whole / size <= maxSegments) {
       factors.same(result, factors.space().repeated(part, whole / size));
+    } else if (known && replaceable) {
+      factors.merge({factors.space().fresh(whole / size), part}, {whole / size, size}, result);
     } else if (outer) {
       factors.same(result, part);
     } else {
@@ -128,6 +134,27 @@ static LogicalResult tileFactors(Operation *op, FactorBuilder &factors) {
       factors.replicate(result, "is repeated");
     }
   }
+  return success();
+}
+
+/// Where the copies are split, and not what is copied, there are fewer of them.
+static LogicalResult tileLocal(Operation *op, LocalShapes &local) {
+  auto tile = cast<onnx::TileOp>(op);
+  int64_t dim = local.resultSplit(op, 0);
+  if (dim < 0 || local.operandSplit(op, 0) == dim)
+    return success();
+  auto from = cast<RankedTensorType>(tile.getInput().getType()),
+       to = cast<RankedTensorType>(tile.getOutput().getType());
+  DimLayout layout = local.resultLayout(op, 0)[dim];
+  int64_t size = from.getDimSize(dim), own = local.localSize(layout);
+  Value repeats;
+  if (size == 1)
+    repeats = local.replaceSize(tile.getRepeats(), dim, to, dim, layout);
+  else if (size > 1 && !to.isDynamicDim(dim) && own % size == 0)
+    repeats = local.replaceElement(tile.getRepeats(), dim, own / size);
+  if (!repeats)
+    return failure();
+  tile.getRepeatsMutable().assign(repeats);
   return success();
 }
 
@@ -181,7 +208,7 @@ void populateIndexRules(ShardingRules &rules) {
     return elementsFactors(factors, cast<onnx::ScatterElementsOp>(op).getAxis(), {1, 2}, true);
   });
   rules.add<onnx::PadOp>(padFactors);
-  rules.add<onnx::TileOp>(tileFactors);
+  rules.add<onnx::TileOp>(tileFactors, tileLocal);
   rules.add<onnx::TriluOp>(triluFactors);
   rules.add<onnx::QuantizeLinearOp>([](Operation *op, FactorBuilder &factors) {
     auto quantize = cast<onnx::QuantizeLinearOp>(op);

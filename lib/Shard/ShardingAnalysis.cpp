@@ -7,11 +7,16 @@ using namespace mlir;
 
 namespace caat::shard {
 
-ShardingAnalysis::ShardingAnalysis(func::FuncOp function, const ShardingRules &rules)
+ShardingAnalysis::ShardingAnalysis(func::FuncOp function, const ShardingRules &rules,
+                                   llvm::function_ref<bool(unsigned, int64_t)> isLeading)
     : function(function), shapes(function) {
   findWeights();
-  for (BlockArgument argument : function.getArguments())
+  for (BlockArgument argument : function.getArguments()) {
     addLayout(argument);
+    for (auto [dim, layout] : llvm::enumerate(values[argument]))
+      if (isLeading && isLeading(argument.getArgNumber(), dim))
+        space.markLeading(layout);
+  }
   for (Operation &op : function.getBody().front())
     if (op.getNumResults() == 0 || !isWeight(op.getResult(0))) {
       ops.push_back(&op);
@@ -136,13 +141,11 @@ void ShardingAnalysis::visit(Operation *op, const ShardingRules &rules) {
   }
 }
 
-/// Reshapes of several dimensions into one: heads first, as they carry the decision of an attention; then the outermost
-/// dimension that may be split, which is what a plain reshape keeps in order.
+/// Reshapes of several dimensions into one: what the caller wants to lead and heads first, as they carry the decision
+/// of an attention; then the outermost dimension that may be split, which is what a plain reshape keeps in order.
 void ShardingAnalysis::resolveMerges() {
-  auto isHeads = [&](const Merge &merge) {
-    return space.isHeads(merge.merged) ||
-           llvm::any_of(merge.factors, [&](const DimLayout &dim) { return space.isHeads(dim); });
-  };
+  auto isFirst = [&](const DimLayout &dim) { return space.isLeading(dim) || space.isHeads(dim); };
+  auto isHeads = [&](const Merge &merge) { return isFirst(merge.merged) || llvm::any_of(merge.factors, isFirst); };
   // Heads reach further with each merge, in both directions of the graph; merges of others do not make new ones.
   bool found = true, backward = false;
   while (std::exchange(found, false)) {
@@ -166,6 +169,20 @@ void ShardingAnalysis::resolveMerges() {
   merges.clear();
 }
 
+/// The factor that is split where the caller has marked one, or the dimension that they are merged to.
+std::optional<size_t> ShardingAnalysis::leadingFactor(const Merge &merge) {
+  for (auto [index, dim] : llvm::enumerate(merge.factors))
+    if (!dim.empty() && space.isLeading(dim))
+      return index;
+  DimLayout merged = space.resolve(merge.merged);
+  int64_t inner = 1;
+  if (merged.size() == 1 && space.isLeading(merged))
+    for (size_t index = merge.factors.size(); index-- > 0; inner *= merge.sizes[index])
+      if (merged.front().width() == inner && !merge.factors[index].empty())
+        return index;
+  return std::nullopt;
+}
+
 void ShardingAnalysis::resolveMerge(const Merge &merge) {
   space.setSpeaker(merge.op);
   constexpr int64_t maxSegments = 64;
@@ -173,6 +190,8 @@ void ShardingAnalysis::resolveMerge(const Merge &merge) {
   for (auto [index, dim] : llvm::enumerate(merge.factors))
     if (!dim.empty() && space.isHeads(dim))
       chosen = index;
+  if (std::optional<size_t> leading = leadingFactor(merge))
+    chosen = leading;
   int64_t outer = 1;
   for (auto [index, dim] : llvm::enumerate(merge.factors)) {
     if (!chosen && !dim.empty() && outer <= maxSegments && !space.isRefused(dim))

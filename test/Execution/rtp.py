@@ -14,9 +14,6 @@ import onnxruntime
 import programs
 
 MODELS = ("llama-gqa-genai", "gpt2-op", "opt-d18", "llama-mha-d23")
-# What the other models of the tests are refused for.
-REFUSED = {"deberta-v2-d18": "a dimension is merged with another dimension",
-           "gptj-op-past": "a dimension is repeated"}
 TOLERANCE = 1e-5
 
 
@@ -85,12 +82,7 @@ class Rotation(unittest.TestCase):
             name = model.parent.name
             if name in MODELS or name == "mlp-block":  # has a fixed batch
                 continue
-            if name in REFUSED:
-                done = programs.run("caat-compile", model, "--tp=3", "--strategy=rtp", "-o", self.folder / "no")
-                self.assertEqual(done.returncode, 1)
-                self.assertIn(REFUSED[name], done.stderr)
-            else:
-                self.check(name, 3)
+            self.check(name, 3)
 
     def test_fixed_batch(self):
         """A batch that the export or a flag fixes is divided all the same."""
@@ -157,32 +149,36 @@ class Rotation(unittest.TestCase):
 
         for rotate in ("out-of-place", "in-place"):
             program = self.compile("llama-gqa-genai", 3, f"--rotate={rotate}")
-            events = self.trace(program, "--link=10MB/s")
-            for rank in range(3):
-                mine = [e for e in events if e["pid"] == rank]
-                work = [e for e in mine if e["row"] == "compute" and e["cat"] in ("kernel", "product")]
-                row = "transfers" if rotate == "out-of-place" else "communication"
-                sent = sorted((e for e in mine if e["row"] == row), key=lambda e: e["ts"])
-                self.assertEqual({e["name"] for e in sent}, {"embed", "layers.0.attn", "layers.0.mlp", "layers.1.attn",
-                                                             "layers.1.mlp", "outputs"})
-                for event in sent:  # at the speed of the link
-                    self.assertGreaterEqual(event["dur"], 0.99 * event["args"]["bytes"] / 10)
-                for before, after in zip(sent, sent[1:]):
-                    self.assertLessEqual(before["end"], after["ts"] + 0.01)
-                beside = sum(during(event, work) for event in sent)
-                possible = min(sum(event["dur"] for event in events) for events in (work, sent))
-                if rotate == "in-place":
-                    self.assertLess(beside, 0.01)
-                else:
-                    self.assertGreater(beside, 0.1 * possible)  # much less than there is, for busy machines
-                    groups = {e["args"]["group"] for e in work if "group" in e.get("args", {})}
-                    self.assertIn("layers.0.mlp", groups)
+            shares = []  # of the time in which a transfer could go beside work
+            while not shares or rotate == "out-of-place" and shares[-1] <= 0.1 and len(shares) < 5:  # a busy machine
+                events = self.trace(program, "--link=10MB/s")
+                shares.append(1.0)
+                for rank in range(3):
+                    mine = [e for e in events if e["pid"] == rank]
+                    work = [e for e in mine if e["row"] == "compute" and e["cat"] in ("kernel", "product")]
+                    row = "transfers" if rotate == "out-of-place" else "communication"
+                    sent = sorted((e for e in mine if e["row"] == row), key=lambda e: e["ts"])
+                    self.assertEqual({e["name"] for e in sent}, {"embed", "layers.0.attn", "layers.0.mlp",
+                                                                 "layers.1.attn", "layers.1.mlp", "outputs"})
+                    for event in sent:  # at the speed of the link
+                        self.assertGreaterEqual(event["dur"], 0.99 * event["args"]["bytes"] / 10)
+                    for before, after in zip(sent, sent[1:]):
+                        self.assertLessEqual(before["end"], after["ts"] + 0.01)
+                    beside = sum(during(event, work) for event in sent)
+                    possible = min(sum(event["dur"] for event in events) for events in (work, sent))
+                    if rotate == "in-place":
+                        self.assertLess(beside, 0.01)
+                    else:
+                        shares[-1] = min(shares[-1], beside / possible)
+                        groups = {e["args"]["group"] for e in work if "group" in e.get("args", {})}
+                        self.assertIn("layers.0.mlp", groups)
+            self.assertGreater(shares[-1], 0.1)  # much less than there is, for busy machines
 
     def test_stopped_rank(self):
-        inputs = batch_of(programs.load(programs.cases(programs.MODELS / "llama-gqa-genai")[0][0]), 3)
+        inputs = batch_of(programs.load(programs.cases(programs.MODELS / "llama-gqa-genai")[0][0]), 4)
         np.savez(self.folder / "in.npz", **inputs)
         for flag in ("--rotate=out-of-place", "--rotate=in-place"):
-            program = self.compile("llama-gqa-genai", 3, flag)
+            program = self.compile("llama-gqa-genai", 4, flag)
             done = programs.run("caat-run", "infer", program, f"--inputs={self.folder / 'in.npz'}",
                                 f"--outputs={self.folder / 'out.npz'}", "--timeout=1",
                                 environment={"CAAT_TEST_STOP_RANK": "1@layers.1.mlp"})

@@ -23,6 +23,39 @@ module {
 
 // -----
 
+// Samples stay apart where they are merged with heads, and beside copies made for each of them.
+// CHECK: module attributes {caat.batch = "batch"}
+module {
+  func.func @main(%x: tensor<?x3x?x4xf32> {onnx.dims = ["batch", "", "seq", ""]}, %keys: tensor<3x16x4xf32>,
+                  %row: tensor<1x1x?x16xf32> {onnx.dims = ["", "", "seq", ""]}) -> tensor<?x3x?x16xf32> {
+    %c0 = arith.constant 0 : index
+    %c2 = arith.constant 2 : index
+    %one = arith.constant 1 : i64
+    %three = arith.constant 3 : i64
+    %four = arith.constant 4 : i64
+    %width = arith.constant 16 : i64
+    %all = arith.constant -1 : i64
+    %b = tensor.dim %x, %c0 : tensor<?x3x?x4xf32>
+    %s = tensor.dim %x, %c2 : tensor<?x3x?x4xf32>
+    %bi = arith.index_cast %b : index to i64
+    %si = arith.index_cast %s : index to i64
+    %merged = tensor.from_elements %all, %si, %four : tensor<3xi64>
+    %0 = onnx.Reshape %x, %merged : (tensor<?x3x?x4xf32>, tensor<3xi64>) -> tensor<?x?x4xf32>
+    %often = tensor.from_elements %bi, %one, %one : tensor<3xi64>
+    %1 = onnx.Tile %keys, %often : (tensor<3x16x4xf32>, tensor<3xi64>) -> tensor<?x16x4xf32>
+    %2 = onnx.Transpose %1 {perm = array<i64: 0, 2, 1>} : (tensor<?x16x4xf32>) -> tensor<?x4x16xf32>
+    %3 = onnx.MatMul %0, %2 : (tensor<?x?x4xf32>, tensor<?x4x16xf32>) -> tensor<?x?x16xf32>
+    %parts = tensor.from_elements %bi, %three, %si, %width : tensor<4xi64>
+    %4 = onnx.Reshape %3, %parts : (tensor<?x?x16xf32>, tensor<4xi64>) -> tensor<?x3x?x16xf32>
+    %rows = tensor.from_elements %bi, %three, %one, %one : tensor<4xi64>
+    %5 = onnx.Tile %row, %rows : (tensor<1x1x?x16xf32>, tensor<4xi64>) -> tensor<?x3x?x16xf32>
+    %6 = onnx.Add %4, %5 : (tensor<?x3x?x16xf32>, tensor<?x3x?x16xf32>) -> tensor<?x3x?x16xf32>
+    return %6 : tensor<?x3x?x16xf32>
+  }
+}
+
+// -----
+
 module {
   // expected-error@below {{the samples along 'batch' cannot be divided over the ranks (--strategy=rtp): (ReduceMean) sums over them}}
   func.func @main(%x: tensor<?x4xf32> {onnx.dims = ["batch", ""]}) -> tensor<?x4xf32> {
@@ -84,5 +117,17 @@ module {
   // expected-error@below {{dimension 1 of argument 0 has that size too}}
   func.func @main(%x: tensor<?x?xf32> {onnx.dims = ["batch", "batch"]}) -> tensor<?x?xf32> {
     return %x : tensor<?x?xf32>
+  }
+}
+
+// -----
+
+// Copies of the samples themselves.
+module {
+  // expected-error@below {{the first dimension of result 0 is not that of the samples}}
+  func.func @main(%x: tensor<?x4xf32> {onnx.dims = ["batch", ""]}) -> tensor<?x4xf32> {
+    %twice = onnx.Constant dense<[2, 1]> : tensor<2xi64>
+    %0 = onnx.Tile %x, %twice : (tensor<?x4xf32>, tensor<2xi64>) -> tensor<?x4xf32>
+    return %0 : tensor<?x4xf32>
   }
 }

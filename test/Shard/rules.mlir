@@ -209,6 +209,21 @@ func.func @tile(%x: tensor<2x3x12xf32>) -> tensor<2x3x12xf32> {
   return %sum : tensor<2x3x12xf32>
 }
 
+// A single element is repeated as often as the rank has columns.
+// CHECK-LABEL: func.func @tile_one(
+// CHECK: onnx.Tile %{{.*}} -> tensor<2x3x12xf32>
+func.func @tile_one(%x: tensor<2x3x12xf32>, %t: tensor<2x3x1xf32>) -> tensor<2x3x12xf32> {
+  %up = onnx.get_initializer @up : tensor<12x24xf32>
+  %down = onnx.get_initializer @down : tensor<24x12xf32>
+  %h = onnx.MatMul %x, %up : (tensor<2x3x12xf32>, tensor<12x24xf32>) -> tensor<2x3x24xf32>
+  %often = onnx.Constant dense<[1, 1, 24]> : tensor<3xi64>
+  %c = onnx.Tile %t, %often : (tensor<2x3x1xf32>, tensor<3xi64>) -> tensor<2x3x24xf32>
+  %y = onnx.Mul %h, %c : (tensor<2x3x24xf32>, tensor<2x3x24xf32>) -> tensor<2x3x24xf32>
+  %z = onnx.MatMul %y, %down : (tensor<2x3x24xf32>, tensor<24x12xf32>) -> tensor<2x3x12xf32>
+  %sum = onnx.Add %x, %z : (tensor<2x3x12xf32>, tensor<2x3x12xf32>) -> tensor<2x3x12xf32>
+  return %sum : tensor<2x3x12xf32>
+}
+
 // Scales go with the axis that they are for.
 // CHECK-LABEL: func.func @quantize(
 // CHECK: onnx.QuantizeLinear

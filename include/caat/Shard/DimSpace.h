@@ -49,6 +49,7 @@ public:
   struct Info {
     int64_t units = 0;
     bool heads = false;     // KV heads of an attention: more ranks than units can be served
+    bool leads = false;     // merged with others, this is the one to follow
     bool repeatable = true; // a unit may be on several ranks (heads with a group only)
     int64_t group = 1;      // query heads per KV head
     std::string refused;    // why some op needs it whole; empty: none does
@@ -81,9 +82,11 @@ public:
   void forbidPadding(llvm::ArrayRef<Term> layout, llvm::StringRef reason);
   void forbidRepeats(llvm::ArrayRef<Term> layout);
   void markHeads(llvm::ArrayRef<Term> layout, int64_t group);
+  void markLeading(llvm::ArrayRef<Term> layout);
 
   bool isRefused(llvm::ArrayRef<Term> layout);
   bool isHeads(llvm::ArrayRef<Term> layout);
+  bool isLeading(llvm::ArrayRef<Term> layout);
 
 private:
   struct State {

@@ -44,7 +44,10 @@ struct OpFactors {
 
 class ShardingAnalysis {
 public:
-  ShardingAnalysis(mlir::func::FuncOp function, const ShardingRules &rules);
+  /// `isLeading(argument, dim)`: of dimensions that a reshape merges this is the one that is split; else it is the
+  /// heads.
+  ShardingAnalysis(mlir::func::FuncOp function, const ShardingRules &rules,
+                   llvm::function_ref<bool(unsigned argument, int64_t dim)> isLeading = {});
 
   mlir::func::FuncOp getFunction() const { return function; }
   DimSpace &getSpace() { return space; }
@@ -76,6 +79,7 @@ private:
   void visit(mlir::Operation *op, const ShardingRules &rules);
   void resolveMerges();
   void resolveMerge(const Merge &merge);
+  std::optional<size_t> leadingFactor(const Merge &merge);
   ValueLayout freshLayout(mlir::Value value);
   ValueLayout resolved(const ValueLayout *layout);
 

@@ -113,11 +113,14 @@ Exchange::Result Exchange::finish(int rank, const CollectiveCall &call, std::chr
       return Result::Aborted;
     // Who sends to this rank has not begun, or who receives from it. What has begun comes to an end.
     bool fromStarted = seatOf(transfer.from).started() > number, toStarted = seatOf(transfer.to).started() > number;
-    other = fromStarted ? transfer.to : transfer.from;
-    if (fromStarted && toStarted)
+    if (fromStarted && toStarted) {
       end = Clock::now() + timeout;
-    else if (Clock::now() >= end)
+    } else if (Clock::now() >= end) {
+      // They may wait for another one in turn: the rank that is furthest behind holds the ring up.
+      auto behind = [](const Seat &a, const Seat &b) { return a.started() < b.started(); };
+      other = static_cast<int>(std::min_element(seats.begin(), seats.end(), behind) - seats.begin());
       return Result::TimedOut;
+    }
     changed.wait_for(lock, pollInterval);
   }
   time = transfer.time;

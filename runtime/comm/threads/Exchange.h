@@ -29,7 +29,7 @@ public:
 
   void start(int rank, const CollectiveCall &call, const void *in, void *out, size_t bytes, int64_t shift);
   /// Waits for the oldest transfer of `rank`, which must be `call`'s: until it has received, and who receives from it
-  /// too. `time` becomes when it received; after a timeout `other` is the rank that has not started.
+  /// too. `time` becomes when it received; after a timeout `other` is the rank that holds the ring up.
   Result finish(int rank, const CollectiveCall &call, std::chrono::milliseconds timeout, int &other, Interval &time);
   /// Forgets everything. All ranks are idle.
   void reset();
