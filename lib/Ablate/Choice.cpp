@@ -1,8 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "caat/Ablate/Choice.h"
+#include "caat/runtime/Error.h"
+#include <algorithm>
+#include <charconv>
 #include <cstdio>
+#include <sstream>
 
 namespace caat::ablate {
+
+static constexpr const char *orderNames[] = {"index", "energy", "residual", "magnitude", "gain"};
+static constexpr const char *featureNames[] = {"pending", "input", "both"};
 
 std::string Choice::text() const {
   if (isFull())
@@ -26,22 +33,137 @@ std::string Choice::text() const {
   if (isPrivate && scalesBySqrt)
     text += " sqrt";
   if (!isDropped() && order != (bits ? Order::Magnitude : Order::Residual))
-    text += order == Order::Energy     ? " energy"
-            : order == Order::Index    ? " index"
-            : order == Order::Residual ? " residual"
-                                       : " magnitude";
-  if (!isPrivate && shared < 1 && estimate != Estimate::None)
+    text += std::string(" ") + orderNames[static_cast<size_t>(order)];
+  if (!isPrivate && shared < 1 && estimate == Estimate::SmallRank)
+    text += " rank " + std::to_string(rank) + " of " + featureNames[static_cast<size_t>(feature)];
+  else if (!isPrivate && shared < 1 && estimate != Estimate::None)
     text += estimate == Estimate::Mean ? " mean" : " affine";
   return text;
 }
 
-bool isPossible(const Choice &choice, const runtime::SiteSpec &site) {
-  if (choice.bits && choice.feedback && (!site.notDeferrable.empty() || site.flushes))
+namespace {
+
+/// The words of a choice, one after another; commas separate words too.
+class Words {
+public:
+  explicit Words(const std::string &text) : whole(text) {
+    std::string spaced = text;
+    std::replace(spaced.begin(), spaced.end(), ',', ' ');
+    std::istringstream stream(spaced);
+    for (std::string word; stream >> word;)
+      words.push_back(word);
+  }
+
+  bool take(const std::string &word) {
+    bool there = at < words.size() && words[at] == word;
+    at += there;
+    return there;
+  }
+  template <typename T> bool takeNumber(T &number, T least, T most) {
+    if (at == words.size())
+      return false;
+    const std::string &word = words[at];
+    T value{};
+    auto [end, failed] = std::from_chars(word.data(), word.data() + word.size(), value);
+    if (failed != std::errc() || end != word.data() + word.size() || !(value >= least && value <= most))
+      return false;
+    number = value;
+    ++at;
+    return true;
+  }
+  template <typename T, size_t n> bool takeName(T &value, const char *const (&names)[n]) {
+    for (size_t i = 0; i < n; ++i)
+      if (take(names[i])) {
+        value = static_cast<T>(i);
+        return true;
+      }
     return false;
-  if (choice.getShared(site.channels) == site.channels)
-    return choice.shared >= 1;
-  return choice.isPrivate ? site.notPrivate.empty() : site.notDeferrable.empty() && !site.flushes;
+  }
+  bool isDone() const { return at == words.size(); }
+  [[noreturn]] void fail() const {
+    runtime::failInput("choice '", whole,
+                       "': ", isDone() ? "something is missing" : "'" + words[at] + "' is unexpected",
+                       at == 0 ? "" : " behind '" + words[at - 1] + "'",
+                       "; expected for example full, drop, 'drop affine', 'drop rank 64 of both', 'defer 0.25 mean', "
+                       "'private 0.9 sqrt', '4 bits, 8 exact' or 'defer 0.5 4 bits, 8 exact affine'");
+  }
+  void require(bool found) const {
+    if (!found)
+      fail();
+  }
+
+private:
+  std::string whole;
+  std::vector<std::string> words;
+  size_t at = 0;
+};
+
+} // namespace
+
+Choice Choice::parse(const std::string &text) {
+  constexpr int64_t manyChannels = 1 << 20;
+  Words words(text);
+  if (words.take("full")) {
+    words.require(words.isDone());
+    return full();
+  }
+  Choice choice;
+  choice.estimate = Estimate::None;
+  if (words.take("drop")) {
+    choice.shared = 0;
+  } else if (words.take("defer")) {
+    words.require(words.takeNumber(choice.shared, 0.0, 1.0));
+  } else if (words.take("private")) {
+    choice.isPrivate = true;
+    words.require(words.takeNumber(choice.shared, 0.0, 1.0));
+  }
+  if (!choice.isDropped() && words.takeNumber(choice.bits, 3, 8)) {
+    words.require(choice.bits == 3 || choice.bits == 4 || choice.bits == 8);
+    words.require(words.take("bits"));
+    choice.order = Order::Magnitude;
+    if (words.take("in"))
+      words.require(words.takeNumber(choice.block, 8, 1024) && choice.block % 8 == 0);
+    if (words.takeNumber(choice.exact, 1, 1 << 20))
+      words.require(words.take("exact"));
+    choice.feedback = !words.take("plain");
+  }
+  words.require(choice.shared < 1 || choice.bits);
+  choice.scalesBySqrt = choice.isPrivate && words.take("sqrt");
+  if (!choice.isDropped())
+    words.takeName(choice.order, orderNames);
+  if (!choice.isPrivate && choice.shared < 1) {
+    if (words.take("rank")) {
+      choice.estimate = Estimate::SmallRank;
+      words.require(words.takeNumber(choice.rank, int64_t{1}, manyChannels) && words.take("of") &&
+                    words.takeName(choice.feature, featureNames));
+    } else if (words.take("mean")) {
+      choice.estimate = Estimate::Mean;
+    } else if (words.take("affine")) {
+      choice.estimate = Estimate::Affine;
+    }
+  }
+  words.require(words.isDone());
+  return choice;
 }
+
+std::string whyNot(const Choice &choice, const runtime::SiteSpec &site) {
+  static const char *const nothingToGain = "everything pending is summed here: there is nothing to gain";
+  bool keepsSome = choice.getShared(site.channels) < site.channels;
+  if (keepsSome && choice.isPrivate)
+    return site.notPrivate;
+  if (keepsSome || (choice.bits && choice.feedback)) {
+    if (!site.notDeferrable.empty())
+      return site.notDeferrable;
+    if (site.flushes)
+      return nothingToGain;
+  }
+  if (keepsSome && choice.estimate == Estimate::SmallRank && choice.feature != Feature::Pending &&
+      site.input != site.channels)
+    return "what its module reads is not known here";
+  return "";
+}
+
+bool isPossible(const Choice &choice, const runtime::SiteSpec &site) { return whyNot(choice, site).empty(); }
 
 std::string describe(const Choices &choices, const runtime::Manifest &manifest) {
   std::string text;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "caat/Ablate/Fit.h"
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <numeric>
 
@@ -11,36 +12,48 @@ using runtime::SiteEstimate;
 using runtime::SitePolicy;
 using runtime::Snapshot;
 
-SiteMoments::SiteMoments(int64_t ranks, int64_t channels)
-    : ranks(ranks), channels(channels), sumT(static_cast<size_t>(channels)), sumTT(sumT),
+SiteMoments::SiteMoments(int64_t ranks, int64_t channels, bool normalised)
+    : ranks(ranks), channels(channels), normalised(normalised), sumT(static_cast<size_t>(channels)), sumTT(sumT),
       sum(static_cast<size_t>(ranks * channels)), square(sum), both(sum) {}
 
+/// 1 / mean(s^2) of the stream s = base + total.
+static double weightOf(const float *base, const std::vector<double> &total) {
+  double squares = 0;
+  for (size_t c = 0; c < total.size(); ++c) {
+    double s = total[c] + (base ? static_cast<double>(base[c]) : 0);
+    squares += s * s;
+  }
+  return squares > 0 ? static_cast<double>(total.size()) / squares : 0;
+}
+
 void SiteMoments::add(const Snapshot &there) {
-  tokens += there.rows;
   auto width = static_cast<size_t>(channels);
   std::vector<std::vector<float>> t(static_cast<size_t>(ranks), std::vector<float>(width));
   std::vector<double> total(width);
   for (int64_t r = 0; r < there.rows; ++r) {
     std::fill(total.begin(), total.end(), 0);
+    size_t row = static_cast<size_t>(r) * width;
     for (size_t m = 0; m < t.size(); ++m) {
       const runtime::RankSnapshot &rank = there.ranks[m];
-      size_t row = static_cast<size_t>(r) * width;
       for (size_t c = 0; c < width; ++c) {
         t[m][c] =
             (rank.pending.empty() ? 0 : rank.pending[row + c]) + (rank.partial.empty() ? 0 : rank.partial[row + c]);
         total[c] += static_cast<double>(t[m][c]);
       }
     }
+    const std::vector<float> &base = there.ranks.front().base;
+    double weight = normalised ? weightOf(base.empty() ? nullptr : &base[row], total) : 1;
+    tokens += weight;
     for (size_t c = 0; c < width; ++c) {
-      sumT[c] += total[c];
-      sumTT[c] += total[c] * total[c];
+      sumT[c] += weight * total[c];
+      sumTT[c] += weight * total[c] * total[c];
     }
     for (size_t m = 0; m < t.size(); ++m)
       for (size_t c = 0; c < width; ++c) {
         auto x = static_cast<double>(t[m][c]);
-        sum[m * width + c] += x;
-        square[m * width + c] += x * x;
-        both[m * width + c] += x * total[c];
+        sum[m * width + c] += weight * x;
+        square[m * width + c] += weight * x * x;
+        both[m * width + c] += weight * x * total[c];
       }
   }
 }
@@ -50,18 +63,19 @@ std::vector<double> SiteMoments::energy() const { return residual(Estimate::None
 std::vector<double> SiteMoments::magnitude() const {
   std::vector<double> sums(static_cast<size_t>(channels));
   for (size_t i = 0; i < square.size(); ++i)
-    sums[i % sums.size()] += square[i] / static_cast<double>(tokens);
+    sums[i % sums.size()] += square[i] / tokens;
   return sums;
 }
 
 SiteMoments::Line SiteMoments::fit(int64_t rank, int64_t channel, Estimate estimate) const {
   auto c = static_cast<size_t>(channel), at = static_cast<size_t>(rank * channels + channel);
-  auto n = static_cast<double>(tokens);
-  double x = sum[at] / n, xx = square[at] / n, xy = both[at] / n, y = sumT[c] / n, yy = sumTT[c] / n;
+  double x = sum[at] / tokens, xx = square[at] / tokens, xy = both[at] / tokens, y = sumT[c] / tokens,
+         yy = sumTT[c] / tokens;
   double a = 1, b = 0;
   if (estimate != Estimate::None)
     b = y - x;
-  if (estimate == Estimate::Affine && xx - x * x > 1e-12 * (xx + 1e-30)) {
+  bool hasSlope = estimate == Estimate::Affine || estimate == Estimate::SmallRank;
+  if (hasSlope && xx - x * x > 1e-12 * (xx + 1e-30)) {
     a = (xy - x * y) / (xx - x * x);
     b = y - a * x;
   }
@@ -94,7 +108,8 @@ SiteEstimate SiteMoments::estimate(Estimate estimate, const std::vector<int64_t>
   return result;
 }
 
-std::vector<int64_t> orderOf(const Choice &choice, const SiteMoments &moments, int64_t channels) {
+std::vector<int64_t> orderOf(const Choice &choice, const SiteMoments &moments, int64_t channels,
+                             const std::vector<double> &gains) {
   std::vector<int64_t> order(static_cast<size_t>(channels));
   std::iota(order.begin(), order.end(), int64_t{0});
   if (choice.order == Order::Index)
@@ -102,12 +117,58 @@ std::vector<int64_t> orderOf(const Choice &choice, const SiteMoments &moments, i
   std::vector<double> weight = choice.order == Order::Energy      ? moments.energy()
                                : choice.order == Order::Magnitude ? moments.magnitude()
                                                                   : moments.residual(choice.estimate);
+  if (choice.order == Order::Gain)
+    for (size_t c = 0; c < gains.size(); ++c)
+      weight[c] *= gains[c] * gains[c];
   std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
     double x = weight[static_cast<size_t>(a)], y = weight[static_cast<size_t>(b)];
     return x != y ? x > y : a < b;
   });
   return order;
 }
+
+/// Of the site where a fit stands, each kind when it is asked for.
+class Fitter::Moments {
+public:
+  Moments(const Fitter &fitter, size_t site) : fitter(fitter), site(site) {}
+
+  const SiteMoments &byChannel(bool normalised) {
+    std::optional<SiteMoments> &slot = channelwise[normalised];
+    if (!slot) {
+      slot.emplace(fitter.engine.size(), spec().channels, normalised);
+      for (const auto &snapshot : fitter.here)
+        slot->add(*snapshot);
+    }
+    return *slot;
+  }
+
+  /// Each rank fits its own row.
+  SiteEstimate smallRank(const Choice &choice, const std::vector<int64_t> &shared) {
+    bool isFirst = pairs.empty();
+    if (isFirst)
+      for (int rank = 0; rank < fitter.engine.size(); ++rank)
+        pairs.emplace_back(static_cast<size_t>(rank), spec().channels, spec().input);
+    std::vector<SiteEstimate> estimates(pairs.size());
+    std::atomic<size_t> next = 0; // whichever thread takes it
+    fitter.engine.onRanks([&](runtime::Rank &) {
+      size_t number = next++;
+      if (isFirst)
+        for (const auto &snapshot : fitter.here)
+          pairs[number].add(*snapshot);
+      estimates[number] = pairs[number].fit({choice.feature, choice.rank, shared, gains()});
+    });
+    return joinRanks(estimates);
+  }
+
+  const std::vector<double> &gains() const { return fitter.gains[site]; }
+  const runtime::SiteSpec &spec() const { return fitter.engine.manifest().sites[site]; }
+
+private:
+  const Fitter &fitter;
+  size_t site;
+  std::optional<SiteMoments> channelwise[2];
+  std::vector<RankMoments> pairs;
+};
 
 Fitter::Fitter(runtime::Engine &engine, Text text)
     : engine(engine), text(std::move(text)), here(static_cast<size_t>(this->text.batches())),
@@ -126,18 +187,30 @@ void Fitter::advance(size_t site, const Policies &policies) {
   }
 }
 
-SiteMoments Fitter::momentsHere() const {
-  SiteMoments moments(engine.size(), here.front()->channels);
-  for (const auto &snapshot : here)
-    moments.add(*snapshot);
-  return moments;
+static bool needsGains(const Choice &choice) {
+  return choice.order == Order::Gain || choice.estimate == Estimate::SmallRank;
 }
 
-std::shared_ptr<const SitePolicy> Fitter::make(const std::string &key, const Choice &choice, const SiteMoments &moments,
-                                               int64_t channels) {
+void Fitter::prepareGains(const Choices &choices) {
+  if (!gains.empty() || std::none_of(choices.begin(), choices.end(), needsGains))
+    return;
+  const std::vector<runtime::SiteSpec> &sites = engine.manifest().sites;
+  std::fill(here.begin(), here.end(), nullptr);
+  // What reads the stream behind a site is the module of the next one.
+  for (size_t site = 1; site < sites.size(); ++site) {
+    advance(site, {});
+    gains.push_back(readerGains(here));
+  }
+  gains.emplace_back(sites.back().channels, 1.0);
+}
+
+std::shared_ptr<const SitePolicy> Fitter::make(const std::string &key, const Choice &choice, Moments &moments) {
+  int64_t channels = moments.spec().channels;
   auto policy = std::make_shared<SitePolicy>();
   policy->full = choice.shared >= 1;
-  policy->shared = orderOf(choice, moments, channels);
+  bool byGain = choice.order == Order::Gain;
+  policy->shared =
+      orderOf(choice, moments.byChannel(byGain), channels, byGain ? moments.gains() : std::vector<double>());
   policy->shared.resize(static_cast<size_t>(choice.getShared(channels)));
   if (choice.bits) {
     policy->rounding = {choice.getShared(channels), choice.bits, choice.block, {}};
@@ -148,8 +221,10 @@ std::shared_ptr<const SitePolicy> Fitter::make(const std::string &key, const Cho
   policy->isPrivate = choice.isPrivate;
   if (choice.isPrivate)
     policy->scale = choice.scalesBySqrt ? std::sqrt(static_cast<float>(engine.size())) : 1;
+  else if (choice.shared < 1 && choice.estimate == Estimate::SmallRank)
+    policy->estimate = moments.smallRank(choice, policy->shared);
   else if (choice.shared < 1 && choice.estimate != Estimate::None)
-    policy->estimate = moments.estimate(choice.estimate, policy->shared);
+    policy->estimate = moments.byChannel(false).estimate(choice.estimate, policy->shared);
   return made[key] = std::move(policy);
 }
 
@@ -160,6 +235,7 @@ static std::string extend(const std::string &before, size_t site, const Choice &
 
 Policies Fitter::fit(const Choices &choices, const std::function<void(size_t)> &progress) {
   const std::vector<runtime::SiteSpec> &sites = engine.manifest().sites;
+  prepareGains(choices);
   std::fill(here.begin(), here.end(), nullptr);
   Policies policies(sites.size(), full);
   std::string key;
@@ -169,8 +245,8 @@ Policies Fitter::fit(const Choices &choices, const std::function<void(size_t)> &
       auto known = made.find(key);
       if (known == made.end())
         advance(site, policies);
-      policies[site] =
-          known != made.end() ? known->second : make(key, choices[site], momentsHere(), sites[site].channels);
+      Moments moments(*this, site);
+      policies[site] = known != made.end() ? known->second : make(key, choices[site], moments);
     }
     if (progress)
       progress(site + 1);
@@ -178,29 +254,34 @@ Policies Fitter::fit(const Choices &choices, const std::function<void(size_t)> &
   return policies;
 }
 
-std::vector<Policies> Fitter::fitEach(const Choices &options, const std::function<void(size_t)> &progress) {
+std::vector<Policies> Fitter::fitAround(const Choices &centre, const std::vector<Choices> &options,
+                                        const std::function<void(size_t)> &progress) {
   const std::vector<runtime::SiteSpec> &sites = engine.manifest().sites;
+  for (const Choices &some : options)
+    prepareGains(some);
+  Policies way = fit(centre);
   std::fill(here.begin(), here.end(), nullptr);
-  std::vector<Policies> fitted(sites.size(), Policies(options.size()));
+  std::vector<Policies> fitted(sites.size());
+  std::string before;
   for (size_t site = 0; site < sites.size(); ++site) {
-    std::optional<SiteMoments> moments;
-    for (size_t i = 0; i < options.size(); ++i) {
-      if (!isPossible(options[i], sites[site]))
-        continue;
-      std::string key = extend("", site, options[i]);
-      auto known = made.find(key);
-      if (options[i].isFull()) {
-        fitted[site][i] = full;
+    Moments moments(*this, site);
+    bool isHere = false;
+    for (const Choice &option : options[site]) {
+      std::string key = extend(before, site, option);
+      std::shared_ptr<const SitePolicy> policy;
+      if (auto known = made.find(key); option.isFull()) {
+        policy = full;
       } else if (known != made.end()) {
-        fitted[site][i] = known->second;
-      } else {
-        if (!moments) {
-          advance(site, {});
-          moments = momentsHere();
-        }
-        fitted[site][i] = make(key, options[i], *moments, sites[site].channels);
+        policy = known->second;
+      } else if (isPossible(option, sites[site])) {
+        if (!isHere)
+          advance(site, way);
+        isHere = true;
+        policy = make(key, option, moments);
       }
+      fitted[site].push_back(std::move(policy));
     }
+    before = extend(before, site, centre[site]);
     if (progress)
       progress(site + 1);
   }

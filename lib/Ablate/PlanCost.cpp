@@ -14,21 +14,29 @@ double CostModel::bytesPerToken(size_t site, const Choice &choice) const {
          std::min<double>(choice.exact, static_cast<double>(channels)) * elementBytes;
 }
 
-double CostModel::seconds(double bytesPerToken, const cost::Link &over) const {
-  double bytes = bytesPerToken * static_cast<double>(workload.tokens);
-  if (bytes == 0)
-    return 0;
-  return cost::allReduce(cost::fastestAllReduce(manifest.tp, bytes, over), manifest.tp, bytes).seconds(over);
+PlanCost CostModel::of(size_t site, const Choice &choice, const cost::Link &over) const {
+  PlanCost cost;
+  cost.bytesPerToken = bytesPerToken(site, choice);
+  auto tokens = static_cast<double>(workload.tokens);
+  if (double bytes = cost.bytesPerToken * tokens; bytes > 0) {
+    cost.syncs = 1;
+    cost.seconds = cost::allReduce(cost::fastestAllReduce(manifest.tp, bytes, over), manifest.tp, bytes).seconds(over);
+  }
+  if (choice.estimate == Estimate::SmallRank && !choice.isPrivate && choice.shared < 1) {
+    int64_t channels = manifest.sites[site].channels, features = (choice.feature == Feature::Both ? 2 : 1) * channels;
+    cost.seconds += 2 * tokens * static_cast<double>(choice.rank * (channels + features)) * workload.flopSeconds;
+  }
+  return cost;
 }
 
 PlanCost CostModel::of(const Choices &choices, const cost::Link &other) const {
   PlanCost cost;
   cost.seconds = workload.computeSeconds;
   for (size_t site = 0; site < choices.size(); ++site) {
-    double bytes = bytesPerToken(site, choices[site]);
-    cost.syncs += bytes > 0;
-    cost.bytesPerToken += bytes;
-    cost.seconds += seconds(bytes, other);
+    PlanCost part = of(site, choices[site], other);
+    cost.syncs += part.syncs;
+    cost.bytesPerToken += part.bytesPerToken;
+    cost.seconds += part.seconds;
   }
   return cost;
 }

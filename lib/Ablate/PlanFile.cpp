@@ -21,10 +21,17 @@ static std::vector<int64_t> completed(const std::vector<int64_t> &shared, int64_
   return order;
 }
 
+/// As docs/plan.schema.json names it.
+static const char *featureName(runtime::SiteEstimate::Feature feature) {
+  using Feature = runtime::SiteEstimate::Feature;
+  return feature == Feature::Pending ? "pending" : feature == Feature::Input ? "input" : "pending+input";
+}
+
 void writePlan(const runtime::Policies &policies, const runtime::Manifest &manifest, const std::string &folder,
                const std::string &name) {
   Json sites = Json::object();
   runtime::TensorMap estimates;
+  std::map<std::string, std::string> features;
   int64_t ranks = manifest.tp;
   for (size_t i = 0; i < policies.size(); ++i) {
     const runtime::SitePolicy &policy = *policies[i];
@@ -53,10 +60,18 @@ void writePlan(const runtime::Policies &policies, const runtime::Manifest &manif
     }
     if (policy.estimate) {
       entry["estimate"] = name + ".safetensors";
-      for (auto [suffix, values] : {std::pair{".a", &policy.estimate->a}, {".b", &policy.estimate->b}}) {
-        runtime::Tensor tensor(runtime::DType::F32, {ranks, site.channels});
-        std::copy(values->begin(), values->end(), tensor.as<float>());
+      const runtime::SiteEstimate &guess = *policy.estimate;
+      auto add = [&](const char *suffix, const std::vector<float> &values, const runtime::Shape &shape) {
+        runtime::Tensor tensor(runtime::DType::F32, shape);
+        std::copy(values.begin(), values.end(), tensor.as<float>());
         estimates.emplace(site.name + suffix, tensor);
+      };
+      add(".a", guess.a, {ranks, site.channels});
+      add(".b", guess.b, {ranks, site.channels});
+      if (guess.inner > 0) {
+        add(".u", guess.u, {ranks, site.channels, guess.inner});
+        add(".v", guess.v, {ranks, guess.inner, guess.getFeatures(site.channels)});
+        features[site.name + ".f"] = featureName(guess.feature);
       }
     }
     if (width == 0 && !policy.isPrivate && !policy.estimate)
@@ -66,7 +81,7 @@ void writePlan(const runtime::Policies &policies, const runtime::Manifest &manif
   Json plan = {{"version", 1}, {"tp", ranks}, {"default", {{"sync", "full"}}}, {"sites", std::move(sites)}};
   std::string path = folder + "/" + name + ".json";
   if (!estimates.empty())
-    runtime::writeSafeTensors(folder + "/" + name + ".safetensors", estimates);
+    runtime::writeSafeTensors(folder + "/" + name + ".safetensors", estimates, features);
   std::ofstream file(path);
   file << plan.dump(1) << '\n';
   file.close();

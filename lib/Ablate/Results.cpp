@@ -53,9 +53,7 @@ Json sitesJson(const Result &result, const runtime::Manifest &manifest) {
   for (size_t i = 0; i < manifest.sites.size(); ++i) {
     const runtime::SiteSpec &site = manifest.sites[i];
     auto [layer, kind] = splitName(site.name);
-    std::string reason = !site.notDeferrable.empty() ? site.notDeferrable
-                         : site.flushes              ? "everything pending is summed here: there is nothing to gain"
-                                                     : "";
+    std::string reason = whyNot(Choice::drop(), site);
     Json entry = {
         {"name", site.name}, {"layer", layer}, {"kind", kind}, {"deferrable", reason.empty()}, {"reason", reason}};
     if (dropped[i] >= 0 && result.tau1 > 0)
@@ -212,9 +210,13 @@ void writeResults(const Options &options, const Result &result, const runtime::M
     csv += line + "\n";
   }
   write(options.output + "/frontier.csv", csv);
-  for (const NamedPlan &named : result.plans)
+  for (size_t i = 0; i < result.plans.size(); ++i) {
+    const NamedPlan &named = result.plans[i];
     if (named.isChosen)
       writePlan(named.policies, manifest, options.output, "plan");
+    else if (named.family == "recipe")
+      writePlan(named.policies, manifest, options.output, json["plans"][i]["id"].get<std::string>());
+  }
 }
 
 } // namespace caat::ablate

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <set>
+#include <cstdio>
 
 namespace caat::ablate {
 
@@ -14,7 +14,7 @@ Budget Budget::parse(const std::string &text) {
   std::string kind = text.substr(0, colon), rest = colon == std::string::npos ? "" : text.substr(colon + 1);
   double scale = 1;
   if (kind == "ppl") {
-    budget.kind = Kind::Perplexity;
+    budget.kind = Kind::Quality;
   } else if (kind == "time") {
     budget.kind = Kind::Seconds;
     for (auto [unit, factor] : {std::pair{"us", 1e-6}, {"ms", 1e-3}, {"s", 1.0}})
@@ -39,123 +39,180 @@ Budget Budget::parse(const std::string &text) {
   return budget;
 }
 
-/// The choices of least loss + weight * seconds.
-static std::vector<size_t> cheapest(const Prices &prices, double weight) {
-  std::vector<size_t> plan;
-  for (const auto &options : prices) {
-    size_t best = 0;
-    auto sum = [&](size_t option) { return options[option]->loss + weight * options[option]->seconds; };
-    for (size_t option = 1; option < options.size(); ++option)
-      if (options[option] && sum(option) < sum(best))
-        best = option;
-    plan.push_back(best);
+std::string Budget::text() const {
+  char text[48];
+  const char *name = kind == Kind::Quality   ? "ppl"
+                     : kind == Kind::Seconds ? "time"
+                     : kind == Kind::Bytes   ? "bytes"
+                                             : "syncs";
+  std::snprintf(text, sizeof text, "%s:%.6g%s", name, limit, kind == Kind::Seconds ? "s" : "");
+  return text;
+}
+
+double Budget::resource(const PlanCost &cost) const {
+  switch (kind) {
+  case Kind::Bytes:
+    return cost.bytesPerToken;
+  case Kind::Syncs:
+    return static_cast<double>(cost.syncs);
+  case Kind::Quality:
+  case Kind::Seconds:
+    break;
   }
+  return cost.seconds;
+}
+
+/// The options of least loss + weight * resource, with option 0 at all but the `trust` sites that gain most.
+static Picks cheapest(const Prices &prices, double weight, size_t trust) {
+  Picks plan(prices.size());
+  std::vector<std::pair<double, size_t>> gains;
+  for (size_t site = 0; site < prices.size(); ++site) {
+    const auto &options = prices[site];
+    auto sum = [&](size_t option) { return options[option]->loss + weight * options[option]->resource; };
+    for (size_t option = 1; option < options.size(); ++option)
+      if (options[option] && sum(option) < sum(plan[site]))
+        plan[site] = option;
+    if (plan[site] != 0)
+      gains.emplace_back(sum(plan[site]) - sum(0), site);
+  }
+  std::sort(gains.begin(), gains.end());
+  for (size_t i = trust; i < gains.size(); ++i)
+    plan[gains[i].second] = 0;
   return plan;
 }
 
-std::vector<std::vector<size_t>> lagrangian(const Prices &prices, size_t most) {
+/// All plans of the Lagrangian, by falling resource.
+static std::vector<Picks> family(const Prices &prices, size_t trust) {
   // The weights at which some site changes its mind.
   std::vector<double> weights;
   for (const auto &options : prices)
     for (const auto &a : options)
       for (const auto &b : options)
-        if (a && b && b->loss > a->loss && b->seconds < a->seconds)
-          weights.push_back((b->loss - a->loss) / (a->seconds - b->seconds));
+        if (a && b && b->loss > a->loss && b->resource < a->resource)
+          weights.push_back((b->loss - a->loss) / (a->resource - b->resource));
   std::sort(weights.begin(), weights.end());
-  std::vector<std::vector<size_t>> plans{cheapest(prices, 0)};
+  std::vector<Picks> plans{cheapest(prices, 0, trust)};
   for (double weight : weights) {
-    std::vector<size_t> plan = cheapest(prices, weight * (1 + 1e-9));
+    Picks plan = cheapest(prices, weight * (1 + 1e-9), trust);
     if (plan != plans.back())
       plans.push_back(std::move(plan));
   }
+  return plans;
+}
+
+std::vector<Picks> lagrangian(const Prices &prices, size_t most, size_t trust) {
+  std::vector<Picks> plans = family(prices, trust);
   if (plans.size() <= most || most < 2)
     return plans;
-  std::vector<std::vector<size_t>> spread;
+  std::vector<Picks> spread;
   for (size_t i = 0; i < most; ++i)
     spread.push_back(plans[i * (plans.size() - 1) / (most - 1)]);
   return spread;
 }
 
-bool fits(const Candidate &candidate, const Budget &budget, const PlanCost &exact) {
-  switch (budget.kind) {
-  case Budget::Kind::Perplexity:
-    return candidate.measure.ratio() <= budget.limit;
-  case Budget::Kind::Seconds:
-    return candidate.cost.seconds <= budget.limit;
-  case Budget::Kind::Bytes:
-    return candidate.cost.bytesPerToken <= budget.limit * exact.bytesPerToken;
-  case Budget::Kind::Syncs:
-    return static_cast<double>(candidate.cost.syncs) <= budget.limit;
-  }
-  return false;
+double excess(const Candidate &candidate, const Budget &budget, const PlanCost &exact) {
+  double value = budget.kind == Budget::Kind::Quality ? candidate.measure.ratio() : budget.resource(candidate.cost);
+  double limit = budget.limit * (budget.kind == Budget::Kind::Bytes ? exact.bytesPerToken : 1);
+  return std::max(value - limit, 0.0);
 }
 
-bool isBetter(const Candidate &a, const Candidate &b, const Budget &budget) {
-  if (budget.kind == Budget::Kind::Perplexity && a.cost.seconds != b.cost.seconds)
+bool isBetter(const Candidate &a, const Candidate &b, const Budget &budget, const PlanCost &exact) {
+  double overA = excess(a, budget, exact), overB = excess(b, budget, exact);
+  if (overA != overB)
+    return overA < overB;
+  if (budget.kind == Budget::Kind::Quality && a.cost.seconds != b.cost.seconds)
     return a.cost.seconds < b.cost.seconds;
   return a.measure.kl < b.measure.kl;
 }
 
-Candidate refine(const Candidate &start, const Choices &options, const Prices &prices, const Budget &budget,
-                 const PlanCost &exact, size_t width, size_t rounds, const MeasureFunction &measure,
-                 std::vector<Candidate> &seen) {
-  Candidate best = start;
-  auto priceOf = [&](size_t site, const Choice &choice) {
-    auto option = static_cast<size_t>(std::find(options.begin(), options.end(), choice) - options.begin());
-    return *prices[site][option];
-  };
-  for (size_t round = 0; round < rounds; ++round) {
-    struct Move {
-      double promise;
-      size_t site, option;
-    };
-    std::vector<Move> moves;
-    bool saves = budget.kind == Budget::Kind::Perplexity; // else the budget is kept and the loss goes down
+std::vector<Picks> propose(const Candidate &centre, const Prices &prices, const Budget &budget, const PlanCost &exact,
+                           size_t trust, size_t width) {
+  std::vector<Picks> plans = family(prices, trust);
+  size_t pivot = plans.size() - 1; // the best that should keep to the budget
+  for (size_t i = 0; i < plans.size(); ++i) {
+    Candidate expected = centre;
+    double resource = budget.resource(centre.cost);
     for (size_t site = 0; site < prices.size(); ++site) {
-      Price now = priceOf(site, best.choices[site]);
-      for (size_t option = 0; option < options.size(); ++option) {
-        if (!prices[site][option] || options[option] == best.choices[site])
-          continue;
-        double loss = prices[site][option]->loss - now.loss, seconds = prices[site][option]->seconds - now.seconds;
-        if (saves && seconds < 0)
-          moves.push_back({std::max(loss, 1e-9) / -seconds, site, option});
-        else if (!saves && loss < 0)
-          moves.push_back({(seconds > 0 ? seconds : 1e-12) / -loss, site, option});
-      }
+      const Price &now = *prices[site][0], &then = *prices[site][plans[i][site]];
+      expected.measure.added += then.loss - now.loss;
+      resource += then.resource - now.resource;
     }
-    std::sort(moves.begin(), moves.end(), [](const Move &a, const Move &b) {
-      return std::tie(a.promise, a.site, a.option) < std::tie(b.promise, b.site, b.option);
-    });
-    std::vector<Choices> plans;
-    std::set<size_t> sites; // one move of each site in a round
-    for (const Move &move : moves) {
-      if (plans.size() == width)
+    bool limitsQuality = budget.kind == Budget::Kind::Quality;
+    double limit = budget.limit * (budget.kind == Budget::Kind::Bytes ? exact.bytesPerToken : 1);
+    if (limitsQuality ? expected.measure.ratio() <= limit : resource <= limit * (1 + 1e-12)) {
+      pivot = i;
+      if (!limitsQuality)
         break;
-      if (!sites.insert(move.site).second)
-        continue;
-      plans.push_back(best.choices);
-      plans.back()[move.site] = options[move.option];
     }
-    if (plans.empty())
-      break;
-    std::optional<Candidate> next;
-    for (Candidate &candidate : measure(plans)) {
-      if (fits(candidate, budget, exact) && isBetter(candidate, best, budget) &&
-          (!next || candidate.measure.kl < next->measure.kl))
-        next = candidate;
-      seen.push_back(std::move(candidate));
-    }
-    if (!next)
-      break;
-    best = std::move(*next);
   }
-  return best;
+  std::vector<Picks> nearest;
+  Picks same(prices.size());
+  for (size_t distance = 0; nearest.size() < width && distance < plans.size(); ++distance)
+    for (size_t i : {pivot - distance, pivot + distance})
+      if (i < plans.size() && (distance > 0 || i == pivot) && plans[i] != same && nearest.size() < width &&
+          std::find(nearest.begin(), nearest.end(), plans[i]) == nearest.end())
+        nearest.push_back(plans[i]);
+  return nearest;
 }
 
-std::vector<Candidate> frontier(std::vector<Candidate> candidates) {
-  std::sort(candidates.begin(), candidates.end(), [](const Candidate &a, const Candidate &b) {
-    return std::tie(a.cost.seconds, a.measure.added) < std::tie(b.cost.seconds, b.measure.added);
-  });
+/// The options of a site that are best for some weight, by falling resource.
+static std::vector<size_t> hull(const std::vector<std::optional<Price>> &options) {
+  std::vector<size_t> kept;
+  for (const Picks &plan : family({options}, 1))
+    kept.push_back(plan.front());
+  return kept;
+}
+
+/// What a site may do next: what it does, and its neighbours on the hull.
+static Choices neighbours(const Choice &now, const Choices &options, const std::vector<std::optional<Price>> &alone) {
+  Choices result{now};
+  std::vector<size_t> hulled = hull(alone);
+  for (size_t i = 0; i < hulled.size(); ++i) {
+    bool isNear = options[hulled[i]] == now || (i > 0 && options[hulled[i - 1]] == now) ||
+                  (i + 1 < hulled.size() && options[hulled[i + 1]] == now);
+    bool isOff = std::none_of(hulled.begin(), hulled.end(), [&](size_t option) { return options[option] == now; });
+    if ((isNear || isOff) && options[hulled[i]] != now)
+      result.push_back(options[hulled[i]]);
+  }
+  return result;
+}
+
+void improve(const std::vector<Choices> &options, const Prices &alone, const Budget &budget, const PlanCost &exact,
+             const SearchOptions &search, const Measuring &measuring, std::vector<Candidate> &seen) {
+  auto best = [&] {
+    size_t at = 0;
+    for (size_t i = 1; i < seen.size(); ++i)
+      if (isBetter(seen[i], seen[at], budget, exact))
+        at = i;
+    return at;
+  };
+  size_t trust = search.trust;
+  for (size_t round = 0; round < search.rounds && trust > 0; ++round) {
+    size_t before = best();
+    const Candidate centre = seen[before]; // seen grows
+    std::vector<Choices> moves;
+    for (size_t site = 0; site < options.size(); ++site)
+      moves.push_back(neighbours(centre.choices[site], options[site], alone[site]));
+    Prices prices = measuring.prices(centre, moves);
+    std::vector<Choices> plans;
+    for (const Picks &picks : propose(centre, prices, budget, exact, trust, search.width)) {
+      Choices plan;
+      for (size_t site = 0; site < picks.size(); ++site)
+        plan.push_back(moves[site][picks[site]]);
+      if (std::none_of(seen.begin(), seen.end(), [&](const Candidate &known) { return known.choices == plan; }))
+        plans.push_back(std::move(plan));
+    }
+    for (Candidate &candidate : measuring.plans(plans))
+      seen.push_back(std::move(candidate));
+    if (best() == before)
+      trust /= 2;
+  }
+}
+
+std::vector<Candidate> frontier(std::vector<Candidate> candidates, const Budget &budget) {
+  auto key = [&](const Candidate &c) { return std::pair(budget.resource(c.cost), c.measure.added); };
+  std::sort(candidates.begin(), candidates.end(),
+            [&](const Candidate &a, const Candidate &b) { return key(a) < key(b); });
   std::vector<Candidate> kept;
   for (Candidate &candidate : candidates)
     if (kept.empty() || candidate.measure.added < kept.back().measure.added)

@@ -134,8 +134,11 @@ TensorMap readSafeTensors(const std::string &path) {
   return result;
 }
 
-void writeSafeTensors(const std::string &path, const TensorMap &tensors) {
+void writeSafeTensors(const std::string &path, const TensorMap &tensors,
+                      const std::map<std::string, std::string> &metadata) {
   Json header = Json::object();
+  if (!metadata.empty())
+    header["__metadata__"] = metadata;
   std::vector<std::span<const std::byte>> parts(2);
   size_t offset = 0;
   for (const auto &[name, tensor] : tensors) {

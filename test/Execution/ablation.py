@@ -88,6 +88,31 @@ def check_construction(report: dict):
     check("the last site has nothing to gain", not last["deferrable"] and "nothing to gain" in last["reason"])
 
 
+def check_recipes(model: Path, tokens: Path, text: np.ndarray, folder: Path):
+    """Plans that are written down, with estimates of small rank: fitted, measured, and the same in compiled programs."""
+    recipes, out = folder / "recipes.json", folder / "recipes"
+    tested = folder / "tested.npy"
+    guess = {"layers.0.*": "drop rank 8 of both", "layers.1.attn": "defer 0.25 gain rank 4 of input"}
+    plans = [{"label": "drop", "sites": {"layers.0.*": "drop", "layers.1.attn": "drop"}}, {"label": "guess", "sites": guess},
+             {"label": "8 bits", "sites": {"*": "8 bits, plain"}}, {"label": "few", "sites": {"layers.0.attn": "defer 0.5 4 bits affine"}}]
+    recipes.write_text(json.dumps({"plans": plans}))
+    # Fitted on what is tested, where more of the loss must go.
+    same = np.concatenate([text[:WINDOWS * LENGTH]] * 3)
+    np.save(folder / "same.npy", same)
+    report = ablate(model, folder / "same.npy", out, f"--recipes={recipes}")
+    by_label = {plan["label"]: plan for plan in report["plans"]}
+    check("recipes", list(by_label) == ["drop", "guess", "8 bits", "few"])
+    check("estimates help", by_label["guess"]["kl"] < 0.5 * by_label["drop"]["kl"], str(by_label))
+    for plan in report["plans"]:
+        file = out / f"{plan['id']}.json"
+        # Who owns which rows of a rounded sum, and keeps its error, depends on how many windows run together.
+        switched = np.exp(score(out / "program", tested, f"--plan={file}", f"--batch={WINDOWS}"))
+        check(f"{plan['label']} at run time", abs(switched / plan["perplexity"] - 1) < 1e-9, f"{switched} {plan}")
+    programs.must("caat-compile", model, "--tp=2", f"--plan={out / 'recipe-2.json'}", "-o", folder / "guess")
+    compiled = np.exp(score(folder / "guess", tested))
+    check("estimates compiled", abs(compiled / by_label["guess"]["perplexity"] - 1) < 1e-5, f"{compiled}")
+
+
 def check_resume(model: Path, tokens: Path, out: Path, report: dict):
     """A run that was stopped in the middle of a line goes on, to the same figures bit by bit."""
     results = out / "measurements.jsonl"
@@ -119,6 +144,7 @@ def check_refusals(model: Path, text: np.ndarray, tokens: Path, out: Path, folde
     refused("no model", 1, "there is no such file", folder / "none.onnx", f"--tokens={tokens}", *fresh(4))
     refused("budget", 2, "expected ppl:RATIO", model, f"--tokens={tokens}", "--budget=ppl:0.5", *fresh(5))
     refused("link", 2, "--link=fast", model, f"--tokens={tokens}", "--link=fast", *fresh(6))
+    refused("choice", 2, "expected for example", model, f"--tokens={tokens}", "--choice=drop it", *fresh(7))
     refused("folder of another text", 1, "holds results for", model, f"--tokens={folder / 'searched-text.npy'}", "--tp=2",
             "-o", out)
 
@@ -135,6 +161,7 @@ def main():
             report = ablate(model, tokens, out, BUDGET)
             check_figures(model, text, report, out, folder)
             check_construction(report)
+            check_recipes(model, tokens, text, folder)
             check_resume(model, tokens, out, report)
             check_refusals(model, text, tokens, out, folder)
         except programs.Failed as failure:

@@ -18,7 +18,7 @@ namespace {
 
 struct Arguments : ablate::Options {
   int64_t tp = 2;
-  std::string budgetText = "ppl:1.05";
+  std::vector<std::string> budgetTexts{"ppl:1.05"}, choiceTexts;
   std::vector<std::string> dims, values;
   bool quiet = false;
 
@@ -121,6 +121,8 @@ int main(int argc, char **argv) {
   app.add_option("--length", arguments.length, "Tokens of a window")
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 20))
       ->capture_default_str();
+  app.add_option("--recipes", arguments.recipes,
+                 "Instead of searching, fit and measure the plans of this file (docs/ablation.md)");
   auto positive = CLI::Range(int64_t{1}, int64_t{1} << 20);
   app.add_option("--samples", arguments.samples, "Windows that sites and plans are measured on while searching")
       ->check(positive)
@@ -135,13 +137,22 @@ int main(int argc, char **argv) {
   app.add_option("--batch", arguments.batch, "Windows run together (0: chosen)")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  app.add_option("--budget", arguments.budgetText, "ppl:RATIO, time:3ms, bytes:SHARE or syncs:COUNT")
+  app.add_option(
+         "--budget", arguments.budgetTexts,
+         "ppl:RATIO, time:3ms, bytes:SHARE or syncs:COUNT; several: one search each, the first decides plan.json")
       ->capture_default_str();
+  app.add_option(
+      "--choice", arguments.choiceTexts,
+      "What a site may do beside a full sum, e.g. --choice='drop rank 64 of both' --choice='4 bits, 8 exact' "
+      "(default: a range of all kinds, see docs/ablation.md)");
   app.add_option("--link", arguments.linkText, "Between the ranks: bandwidth, latency")->capture_default_str();
   app.add_option("--step-tokens", arguments.stepTokens, "Tokens of the step that time is reckoned for")
       ->check(positive)
       ->capture_default_str();
-  app.add_option("--rounds", arguments.rounds, "Rounds of refinement, four plans each")->capture_default_str();
+  app.add_option("--starts", arguments.starts, "Plans from the prices of single sites that the search begins with")
+      ->capture_default_str();
+  app.add_option("--rounds", arguments.rounds, "Rounds of the search for each budget")->capture_default_str();
+  app.add_option("--width", arguments.width, "Plans of a round that are measured as wholes")->capture_default_str();
   app.add_option("--greedy-steps", arguments.greedySteps, "Sites that the greedy order gives up, three plans each")
       ->capture_default_str();
   app.add_option(
@@ -170,7 +181,13 @@ int main(int argc, char **argv) {
   for (int i = 0; i < argc; ++i)
     arguments.command += (i ? " " : "") + std::string(i ? argv[i] : "caat-ablate");
   try {
-    arguments.budget = ablate::Budget::parse(arguments.budgetText);
+    arguments.budgets.clear();
+    for (const std::string &text : arguments.budgetTexts)
+      arguments.budgets.push_back(ablate::Budget::parse(text));
+    if (!arguments.choiceTexts.empty())
+      arguments.choices = {ablate::Choice::full()};
+    for (const std::string &text : arguments.choiceTexts)
+      arguments.choices.push_back(ablate::Choice::parse(text));
     std::string error;
     std::optional<cost::Link> link = cost::Link::parse(arguments.linkText, error);
     if (!link)

@@ -8,23 +8,29 @@
 
 namespace caat::ablate {
 
+/// What sites are tried with where the user does not say.
+Choices defaultChoices();
+
 struct Options {
   std::string program; // directory of the switchable artifact
   std::string model;   // its file, for messages and reports
   std::string tokens;  // i64 .npy
   std::string output;  // directory for results
+  std::string recipes; // file of plans that are fitted and measured instead of a search; or empty
   int64_t length = 512;
   // Windows that sites are measured on, that orders and estimates are fitted on, and that plans are tested on: three
   // stretches of the text, one behind the other in the order test, search, fit.
   int64_t samples = 8, fitSamples = 8, testSamples = 8;
-  int64_t batch = 0; // windows run together; 0: as many as fit 1 GB of logits
-  Budget budget;
+  int64_t batch = 0;               // windows run together; 0: as many as fit 1 GB of logits
+  std::vector<Budget> budgets{{}}; // the plan for the first one is written
+  Choices choices;                 // what a site may do, the first is full; empty: defaultChoices()
   cost::Link link{5e-6, 10e9};
   std::string linkText = "10GB/s,5us";
   int64_t stepTokens = 512; // of the workload that time is reckoned for
   int threadsPerRank = 1;
   std::vector<double> thresholds; // tau1 and tau2, added loss; empty: proposed from the figures
-  size_t rounds = 12;             // of refinement
+  size_t starts = 24;             // plans of the Lagrangian around the exact one
+  size_t rounds = 12, width = 4;  // of the search for each budget, and plans of a round
   size_t greedySteps = 20;        // sites of the greedy order
   std::string command;            // how it was called, for the report
   /// A line that says what is done and how long it will take.

@@ -4,6 +4,7 @@
 #define CAAT_ABLATE_CHOICE_H
 
 #include "caat/runtime/Manifest.h"
+#include "caat/runtime/Plan.h"
 #include <string>
 #include <vector>
 
@@ -14,8 +15,11 @@ enum class Order {
   Energy,    // where a rank's part differs most from the sum first
   Residual,  // where most is left of that after the estimate first
   Magnitude, // largest first: channels of like size share a scale of rounding
+  Gain,      // as Residual, by what the next module sees of it: tokens normalised, channels times its gains
 };
-enum class Estimate { None, Mean, Affine };
+enum class Estimate { None, Mean, Affine, SmallRank };
+
+using Feature = runtime::SiteEstimate::Feature;
 
 /// What one site does. By default everything is reduced.
 struct Choice {
@@ -24,10 +28,12 @@ struct Choice {
   bool scalesBySqrt = false;
   Order order = Order::Residual;
   Estimate estimate = Estimate::Affine;
-  int bits = 0;         // of a reduced element on the wire; 0: unrounded
-  int block = 32;       // elements that share a scale
-  int exact = 0;        // channels of those reduced, first in the order, that travel unrounded
-  bool feedback = true; // what rounding leaves out stays pending
+  Feature feature = Feature::Both; // what an estimate of small rank reads
+  int64_t rank = 0;                // of it
+  int bits = 0;                    // of a reduced element on the wire; 0: unrounded
+  int block = 32;                  // elements that share a scale
+  int exact = 0;                   // channels of those reduced, first in the order, that travel unrounded
+  bool feedback = true;            // what rounding leaves out stays pending
 
   bool isFull() const { return shared >= 1 && bits == 0; }
   bool isDropped() const { return shared <= 0 && !isPrivate; }
@@ -35,31 +41,48 @@ struct Choice {
   int64_t getShared(int64_t channels) const {
     return shared >= 1 ? channels : static_cast<int64_t>(shared * static_cast<double>(channels));
   }
-  /// A short name, the same for equal choices: "full", "drop", "defer 0.25 affine".
+  /// A short name, the same for equal choices: "full", "drop", "defer 0.25 affine", "drop rank 64 of both",
+  /// "4 bits, 8 exact".
   std::string text() const;
+  /// The choice of such a name. Throws Error (Input).
+  static Choice parse(const std::string &text);
   bool operator==(const Choice &) const = default;
 
   static Choice full() { return {}; }
-  static Choice drop(Estimate estimate = Estimate::None) { return {0, false, false, Order::Residual, estimate}; }
+  static Choice drop(Estimate estimate = Estimate::None) { return defer(0, estimate); }
   static Choice defer(double shared, Estimate estimate, Order order = Order::Residual) {
-    return {shared, false, false, order, estimate};
+    Choice choice;
+    choice.shared = shared, choice.order = order, choice.estimate = estimate;
+    return choice;
+  }
+  /// Nothing is sent; what is missing is guessed.
+  static Choice guess(Feature feature, int64_t rank) {
+    Choice choice = drop(Estimate::SmallRank);
+    choice.feature = feature, choice.rank = rank;
+    return choice;
   }
   /// Everything is reduced, rounded.
   static Choice round(int bits, int exact, bool feedback, Order order = Order::Magnitude) {
-    Choice choice{1, false, false, order, Estimate::None};
+    Choice choice;
+    choice.order = order, choice.estimate = Estimate::None;
     choice.bits = bits, choice.exact = exact, choice.feedback = feedback;
     return choice;
   }
   /// CAAT-Net's rule.
   static Choice keep(double shared, bool scalesBySqrt, Order order) {
-    return {shared, true, scalesBySqrt, order, Estimate::None};
+    Choice choice;
+    choice.shared = shared, choice.isPrivate = true, choice.scalesBySqrt = scalesBySqrt;
+    choice.order = order, choice.estimate = Estimate::None;
+    return choice;
   }
 };
 
 /// By site, in the manifest's order.
 using Choices = std::vector<Choice>;
 
-/// Whether the site can do that; a site that must sum everything at once has nothing to gain by deferring.
+/// Why the site cannot do that, or should not: one that sums everything at once has nothing to gain by deferring. Empty
+/// where it can.
+std::string whyNot(const Choice &choice, const runtime::SiteSpec &site);
 bool isPossible(const Choice &choice, const runtime::SiteSpec &site);
 /// Choices with other than full sites, shortly: "layers.3.attn drop, …".
 std::string describe(const Choices &choices, const runtime::Manifest &manifest);

@@ -5,6 +5,7 @@
 
 #include "caat/Ablate/Choice.h"
 #include "caat/Ablate/Evaluator.h"
+#include "caat/Ablate/SmallRank.h"
 #include <map>
 
 namespace caat::ablate {
@@ -12,7 +13,8 @@ namespace caat::ablate {
 /// Moments over tokens of what the ranks have at a site, t = pending + partial, and of its sum T over the ranks.
 class SiteMoments {
 public:
-  SiteMoments(int64_t ranks, int64_t channels);
+  /// `normalised`: a token counts by 1 / mean(s^2) of the stream s, as readers see it behind their norm.
+  SiteMoments(int64_t ranks, int64_t channels, bool normalised = false);
 
   /// Adds the tokens of a run that stopped at the site.
   void add(const runtime::Snapshot &there);
@@ -32,13 +34,17 @@ private:
   };
   Line fit(int64_t rank, int64_t channel, Estimate estimate) const;
 
-  int64_t ranks, channels, tokens = 0;
+  int64_t ranks, channels;
+  bool normalised;
+  double tokens = 0;                     // or the sum of their weights
   std::vector<double> sumT, sumTT;       // [channels]
   std::vector<double> sum, square, both; // [ranks, channels]: t, t^2, t T
 };
 
-/// The channels of a choice, most important first.
-std::vector<int64_t> orderOf(const Choice &choice, const SiteMoments &moments, int64_t channels);
+/// The channels of a choice, most important first. For Order::Gain the moments are normalised, and `gains` are those of
+/// what reads the stream.
+std::vector<int64_t> orderOf(const Choice &choice, const SiteMoments &moments, int64_t channels,
+                             const std::vector<double> &gains = {});
 
 /// Fits orders and estimates site after site, each with the sites before it already rewritten.
 class Fitter {
@@ -48,21 +54,24 @@ public:
   /// The policies of `choices`. Sites with equal choices behind equal sites share one policy, over all calls.
   /// `progress` gets the number of sites that are done. Throws Error.
   runtime::Policies fit(const Choices &choices, const std::function<void(size_t)> &progress = {});
-  /// Every choice of `options` at every site, with all other sites full: policies[site][option], null where the site
-  /// cannot do it. One run.
-  std::vector<runtime::Policies> fitEach(const Choices &options, const std::function<void(size_t)> &progress = {});
+  /// What each site is offered, options[site], fitted with the sites before it as in `centre`: policies[site][option],
+  /// null where the site cannot do it. One run.
+  std::vector<runtime::Policies> fitAround(const Choices &centre, const std::vector<Choices> &options,
+                                           const std::function<void(size_t)> &progress = {});
 
 private:
+  class Moments;
   /// Goes on to a site under the policies given; from the start where it is not on the way.
   void advance(size_t site, const runtime::Policies &policies);
-  SiteMoments momentsHere() const;
   /// The policy of a choice whose site has been reached; `key` names the choices up to it.
-  std::shared_ptr<const runtime::SitePolicy> make(const std::string &key, const Choice &choice,
-                                                  const SiteMoments &moments, int64_t channels);
+  std::shared_ptr<const runtime::SitePolicy> make(const std::string &key, const Choice &choice, Moments &moments);
+  /// Finds the gains where one of the choices asks for them.
+  void prepareGains(const Choices &choices);
 
   runtime::Engine &engine;
   Text text;
   std::vector<std::shared_ptr<const runtime::Snapshot>> here; // by batch
+  std::vector<std::vector<double>> gains; // by site, of what reads the stream behind it; empty as long as nobody asks
   std::shared_ptr<const runtime::SitePolicy> full;
   std::map<std::string, std::shared_ptr<const runtime::SitePolicy>> made; // by the choices up to the site
 };

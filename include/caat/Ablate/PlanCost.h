@@ -19,6 +19,7 @@ struct PlanCost {
 struct Workload {
   int64_t tokens = 512;
   double computeSeconds = 0; // of a rank, without any waiting
+  double flopSeconds = 0;    // of one operation of an estimate's products
 };
 
 class CostModel {
@@ -28,14 +29,15 @@ public:
       : manifest(manifest), link(link), workload(workload), elementBytes(elementBytes) {}
 
   double bytesPerToken(size_t site, const Choice &choice) const;
-  /// Of the site's sum over the link, the fastest way for its size.
-  double seconds(size_t site, const Choice &choice) const { return seconds(bytesPerToken(site, choice), link); }
+  /// Of one site: its sum over the link, the fastest way for its size, and what its estimate computes.
+  PlanCost of(size_t site, const Choice &choice) const { return of(site, choice, link); }
+  /// Of a whole step.
   PlanCost of(const Choices &choices) const { return of(choices, link); }
   /// The same over another link.
   PlanCost of(const Choices &choices, const cost::Link &other) const;
 
 private:
-  double seconds(double bytesPerToken, const cost::Link &over) const;
+  PlanCost of(size_t site, const Choice &choice, const cost::Link &over) const;
 
   const runtime::Manifest &manifest;
   cost::Link link;

@@ -40,7 +40,8 @@ private:
 
 /// Copies of all arrays of a file.
 TensorMap readSafeTensors(const std::string &path);
-void writeSafeTensors(const std::string &path, const TensorMap &tensors);
+void writeSafeTensors(const std::string &path, const TensorMap &tensors,
+                      const std::map<std::string, std::string> &metadata = {});
 
 } // namespace caat::runtime
 

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The search for plans, what others do, and all of them on text that was used for nothing else.
+#include "Session.h"
+#include <algorithm>
+#include <cmath>
+
+namespace caat::ablate {
+
+using runtime::Policies;
+
+Prices Session::alone(const Result &result, const Budget &budget) const {
+  Prices prices(numSites(), std::vector<std::optional<Price>>(choices.size()));
+  for (size_t site = 0; site < numSites(); ++site)
+    prices[site][0] = Price{0, budget.resource(cost->of(site, choices[0]))};
+  for (const Sensitivity &figure : result.sensitivity) {
+    auto option = static_cast<size_t>(std::find(choices.begin(), choices.end(), figure.choice) - choices.begin());
+    prices[figure.site][option] = Price{figure.measure.kl, budget.resource(cost->of(figure.site, figure.choice))};
+  }
+  return prices;
+}
+
+/// Single moves from a plan. Estimates behind the site stay those of the plan: the runs share their way, and what
+/// fitting them anew would gain shows when plans are measured as wholes.
+Prices Session::around(const Candidate &centre, const std::vector<Choices> &moves, const Budget &budget) {
+  std::vector<Policies> fitted = fitter.fitAround(centre.choices, moves, watchSites("fitting estimates"));
+  Policies way = fitter.fit(centre.choices);
+  std::string name = "around " + describe(centre.choices, manifest()) + ": ";
+  Prices prices;
+  std::vector<Evaluator::Plan> plans;
+  std::vector<std::pair<size_t, size_t>> which; // site, option
+  for (size_t site = 0; site < numSites(); ++site) {
+    auto &row = prices.emplace_back(moves[site].size());
+    row[0] = Price{centre.measure.kl, budget.resource(cost->of(site, moves[site][0]))};
+    for (size_t option = 1; option < moves[site].size(); ++option) {
+      if (!fitted[site][option])
+        continue;
+      Policies policies = way;
+      policies[site] = fitted[site][option];
+      plans.push_back({name + manifest().sites[site].name + " " + moves[site][option].text(), std::move(policies)});
+      which.emplace_back(site, option);
+    }
+  }
+  std::vector<Measure> measures = measure(searcher, plans, "single moves");
+  for (size_t i = 0; i < which.size(); ++i) {
+    auto [site, option] = which[i];
+    prices[site][option] = Price{measures[i].kl, budget.resource(cost->of(site, moves[site][option]))};
+  }
+  return prices;
+}
+
+void Session::search(Result &result) {
+  for (const Budget &budget : options.budgets) {
+    Prices prices = alone(result, budget);
+    std::vector<Choices> plans{Choices(numSites())};
+    for (const Picks &picked : lagrangian(prices, options.starts)) {
+      Choices plan;
+      for (size_t option : picked)
+        plan.push_back(choices[option]);
+      if (std::none_of(seen.begin(), seen.end(), [&](const Candidate &known) { return known.choices == plan; }))
+        plans.push_back(std::move(plan));
+    }
+    for (Candidate &candidate : measureAll(plans, "search"))
+      seen.push_back(std::move(candidate));
+    size_t round = 0;
+    auto step = [&](const char *what) { return budget.text() + ", round " + std::to_string(round) + what; };
+    SearchOptions settings{options.rounds, options.width, std::max<size_t>(numSites() / 6, 1)};
+    improve(std::vector<Choices>(numSites(), choices), prices, budget, result.exactCost, settings,
+            {[&](const Candidate &centre, const std::vector<Choices> &moves) {
+               ++round;
+               return around(centre, moves, budget);
+             },
+             [&](const std::vector<Choices> &some) { return measureAll(some, step("")); }},
+            seen);
+    const Candidate *best = &seen.front();
+    for (const Candidate &candidate : seen)
+      if (isBetter(candidate, *best, budget, result.exactCost))
+        best = &candidate;
+    bool keeps = excess(*best, budget, result.exactCost) == 0;
+    if (!keeps)
+      result.warnings.push_back("no plan of the search keeps to the budget " + budget.text() +
+                                (&budget == &options.budgets.front() ? "; the nearest one is written" : ""));
+    result.plans.push_back({"search", keeps ? "best for " + budget.text() : "nearest to " + budget.text(), *best, {},
+                            &budget == &options.budgets.front(), false});
+  }
+  keepFrontiers(result);
+}
+
+/// What no other plan beats in loss and time, loss and bytes, or loss and sync points.
+void Session::keepFrontiers(Result &result) {
+  constexpr size_t most = 12; // of each
+  for (Budget::Kind kind : {Budget::Kind::Seconds, Budget::Kind::Bytes, Budget::Kind::Syncs}) {
+    std::vector<Candidate> kept = frontier(seen, {kind, 0});
+    size_t count = std::min(most, kept.size());
+    for (size_t i = 0; i < count; ++i) {
+      const Candidate &candidate = kept[count > 1 ? i * (kept.size() - 1) / (count - 1) : 0];
+      auto same = std::find_if(result.plans.begin(), result.plans.end(), [&](const NamedPlan &plan) {
+        return plan.plan.choices == candidate.choices;
+      });
+      if (same == result.plans.end())
+        same = result.plans.insert(same, {"search", "", candidate, {}, false, false});
+      same->isFrontier = true;
+    }
+  }
+}
+
+void Session::addPlan(Result &result, const std::string &family, const std::string &label, const Choices &plan) {
+  for (size_t site = 0; site < numSites(); ++site)
+    if (!plan[site].isFull() && !isPossible(plan[site], manifest().sites[site]))
+      return;
+  result.plans.push_back({family, label, {plan, {}, cost->of(plan)}, {}, false, false});
+}
+
+/// What others do, beside what was found.
+void Session::addOthers(Result &result) {
+  std::vector<size_t> bySensitivity; // attention sites, as Algorithm 1 ranks them
+  for (const OrderStep &step : result.algorithm1)
+    bySensitivity.push_back(step.site);
+  std::vector<double> value(numSites());
+  for (const OrderStep &step : result.algorithm1)
+    value[step.site] = step.value;
+  std::sort(bySensitivity.begin(), bySensitivity.end(),
+            [&](size_t a, size_t b) { return std::tie(value[a], a) < std::tie(value[b], b); });
+  for (double share : {0.3, 0.5, 0.7, 1.0}) {
+    Choices plan(numSites());
+    auto count = static_cast<size_t>(std::lround(share * static_cast<double>(bySensitivity.size())));
+    for (size_t i = 0; i < count; ++i)
+      plan[bySensitivity[i]] = Choice::drop();
+    if (count > 0)
+      addPlan(result, "spd", "SPD, " + std::to_string(count) + " attention sites", plan);
+  }
+  for (double p : {0.9, 0.75}) {
+    Choices plan;
+    for (const runtime::SiteSpec &site : manifest().sites) {
+      Choice keep = Choice::keep(p, false, Order::Index);
+      plan.push_back(isPossible(keep, site) ? keep : Choice::full());
+    }
+    char label[64];
+    std::snprintf(label, sizeof label, "CAAT-Net's rule, p = %g", p);
+    if (std::any_of(plan.begin(), plan.end(), [](const Choice &choice) { return !choice.isFull(); }))
+      addPlan(result, "caat", label, plan);
+  }
+  for (int bits : {8, 4, 3})
+    for (bool feedback : {true, false}) {
+      Choices plan;
+      for (const runtime::SiteSpec &site : manifest().sites) {
+        Choice rounded = Choice::round(bits, feedback ? 8 : 0, feedback, feedback ? Order::Magnitude : Order::Index);
+        plan.push_back(isPossible(rounded, site) ? rounded : Choice::round(8, 0, false));
+      }
+      addPlan(result, feedback ? "bits, feedback" : "bits, plain",
+              std::to_string(bits) + " bits" + (feedback ? ", 8 exact, with feedback" : " without feedback"), plan);
+    }
+}
+
+/// Every plan on text that was used for nothing else.
+void Session::measureHeldOut(Result &result) {
+  std::vector<Evaluator::Plan> plans;
+  for (NamedPlan &named : result.plans) {
+    if (options.progress)
+      options.progress("held-out text: fitting plan " + std::to_string(plans.size() + 1) + " of " +
+                       std::to_string(result.plans.size()));
+    plans.push_back(planOf(named.plan.choices));
+    named.policies = plans.back().policies;
+  }
+  plans.push_back(
+      {describe(Choices(numSites()), manifest()), Policies(numSites(), std::make_shared<runtime::SitePolicy>())});
+  std::vector<Measure> measures = measure(tester, plans, "held-out text");
+  for (size_t i = 0; i < result.plans.size(); ++i) {
+    NamedPlan &named = result.plans[i];
+    named.plan.measure = measures[i];
+    if (named.label.empty())
+      named.label = std::to_string(result.exactCost.syncs - named.plan.cost.syncs) + " of " +
+                    std::to_string(result.exactCost.syncs) + " syncs dropped";
+  }
+  result.exactTest = measures.back();
+}
+
+} // namespace caat::ablate
