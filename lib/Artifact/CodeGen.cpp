@@ -71,7 +71,7 @@ static void prepare(llvm::Module &module, llvm::TargetMachine &machine, const Ta
   }
 }
 
-static void optimize(llvm::Module &module, llvm::TargetMachine &machine) {
+void caat::optimizeModule(llvm::Module &module, llvm::TargetMachine &machine) {
   llvm::PipelineTuningOptions tuning;
   tuning.LoopVectorization = true;
   tuning.SLPVectorization = true;
@@ -122,7 +122,7 @@ llvm::Expected<int64_t> caat::writeCode(mlir::ModuleOp source, const Target &tar
   prepare(*module, **machine, target);
   if (llvm::verifyModule(*module, &llvm::errs()))
     return llvm::createStringError("the generated LLVM IR is not valid");
-  optimize(*module, **machine);
+  optimizeModule(*module, **machine);
 
   llvm::Expected<OutputFile> object = OutputFile::create(directory, "code.o");
   if (!object)

@@ -3,8 +3,14 @@
 #define CAAT_LIB_ARTIFACT_CODEGEN_H
 
 #include "caat/Artifact/Manifest.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/Support/Error.h"
+
+namespace llvm {
+class Module;
+class TargetMachine;
+} // namespace llvm
 
 namespace caat {
 
@@ -13,6 +19,14 @@ Target hostTarget();
 
 /// Optimizes a module of the LLVM dialect for `target` and links it to DIRECTORY/code.so. Returns its size in bytes.
 llvm::Expected<int64_t> writeCode(mlir::ModuleOp module, const Target &target, llvm::StringRef directory);
+
+/// Writes the kernels of `module`, in the NVVM dialect, as DIRECTORY/kernels.ptx, and for each of `archs` as a cubin by
+/// ptxas, which is looked for on the PATH and in CUDA_HOME. Returns the bytes written.
+llvm::Expected<int64_t> writeGPUCode(mlir::gpu::GPUModuleOp module, llvm::ArrayRef<std::string> archs,
+                                     llvm::StringRef directory);
+
+/// What every kind of machine has in common: all passes of -O3.
+void optimizeModule(llvm::Module &module, llvm::TargetMachine &machine);
 
 } // namespace caat
 

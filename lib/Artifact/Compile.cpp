@@ -43,8 +43,11 @@ public:
     int64_t vocabulary = findVocabulary();
     if (failed(stage("shard", "02-sharded", [&](OpPassManager &pm) { buildShard(pm); })) || failed(rotate()) ||
         (!isRotated() && failed(stage("sync", "03-synced", [&](OpPassManager &pm) { buildSync(pm); }))) ||
-        failed(stage("kernels", "04-kernels", static_cast<Build>(buildTensorPipeline))) ||
+        failed(stage("kernels", "04-kernels", [&](OpPassManager &pm) { buildTensorPipeline(pm, device()); })) ||
         failed(stage("buffers", "05-buffers", [&](OpPassManager &pm) { buildBuffers(pm); })))
+      return failure();
+    if (device() == Device::CUDA &&
+        failed(stage("gpu", "06-gpu", [&](OpPassManager &pm) { buildGPUPipeline(pm, options.hostKernels); })))
       return failure();
 
     FailureOr<Program> program = Program::get(*module);
@@ -56,7 +59,9 @@ public:
                                     options.maxLength,
                                     hostTarget(),
                                     batch ? batch.str() : "",
-                                    vocabulary};
+                                    vocabulary,
+                                    options.gpuArchs};
+    manifestOptions.target.device = options.target;
     FailureOr<std::string> manifest = writeManifest(*program, manifestOptions);
     if (failed(manifest))
       return failure();
@@ -70,14 +75,34 @@ public:
                            writeWeights(*module, program->weights, {options.output, options.tp, options.progress}),
                            summary.weightBytes);
                      })) ||
-        failed(stage("llvm", "06-llvm", static_cast<Build>(buildCodePipeline))) || failed(timed("code", [&] {
-          return check(writeCode(*module, manifestOptions.target, options.output), summary.codeBytes);
+        failed(writeKernels()) ||
+        failed(
+            stage("llvm", device() == Device::CUDA ? "07-llvm" : "06-llvm", static_cast<Build>(buildCodePipeline))) ||
+        failed(timed("code", [&] {
+          int64_t bytes = 0;
+          LogicalResult written = check(writeCode(*module, manifestOptions.target, options.output), bytes);
+          summary.codeBytes += bytes;
+          return written;
         })))
       return failure();
     return writeText(options.output, "manifest.json", *manifest);
   }
 
 private:
+  Device device() const { return options.target == "cuda" ? Device::CUDA : Device::CPU; }
+
+  /// The kernels of a GPU program leave the module: what remains is the host's.
+  LogicalResult writeKernels() {
+    for (auto kernels : llvm::make_early_inc_range(module->getOps<gpu::GPUModuleOp>())) {
+      int64_t bytes = 0;
+      if (failed(timed("ptx", [&] { return check(writeGPUCode(kernels, options.gpuArchs, options.output), bytes); })))
+        return failure();
+      summary.codeBytes += bytes;
+      kernels.erase();
+    }
+    return success();
+  }
+
   /// Rows of the smallest table that `input_ids` are looked up in, 0 where there is none.
   int64_t findVocabulary() {
     int64_t rows = 0;
@@ -186,7 +211,7 @@ private:
   }
 
   void buildBuffers(OpPassManager &pm) {
-    buildBufferPipeline(pm);
+    buildBufferPipeline(pm, device());
     if (isRotated())
       pm.addNestedPass<func::FuncOp>(createRTScheduleRotations({options.rotateInPlace}));
   }

@@ -59,6 +59,8 @@ public:
         for (func::FuncOp kernel : program.kernels)
           json.value(kernel.getSymName());
       });
+      if (program.isOnDevice())
+        writeLaunches();
       json.attributeArray("messages", [&] {
         for (StringAttr message : program.messages)
           json.value(message.getValue());
@@ -74,6 +76,24 @@ public:
   }
 
 private:
+  /// The kernels' files, and how each kernel is launched.
+  void writeLaunches() {
+    json.attributeObject("gpu", [&] {
+      json.attribute("ptx", kPtxFile);
+      json.attributeObject("cubins", [&] {
+        for (const std::string &arch : options.gpuArchs)
+          json.attribute(arch, cubinFile(arch));
+      });
+    });
+    json.attributeArray("launches", [&] {
+      for (func::FuncOp kernel : program.kernels)
+        json.object([&] {
+          for (NamedAttribute number : kernel->getAttrOfType<DictionaryAttr>(kLaunchAttr))
+            json.attribute(number.getName().getValue(), cast<IntegerAttr>(number.getValue()).getInt());
+        });
+    });
+  }
+
   /// "12" as a number, anything else as text.
   void size(StringRef text) {
     int64_t number;

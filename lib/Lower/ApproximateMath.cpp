@@ -62,12 +62,56 @@ struct ExpandExp : OpRewritePattern<math::ExpOp> {
   }
 };
 
+/// sin and cos of f32 for targets without a library. The quadrant and the rest, |r| <= pi / 4, are taken in f64, where
+/// they are exact enough up to 2^30; then the usual polynomials in f32, at most 2 ulp.
+template <typename Op> struct ExpandTrigonometric : OpRewritePattern<Op> {
+  using OpRewritePattern<Op>::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(Op op, PatternRewriter &rewriter) const override {
+    if (!op.getType().isF32())
+      return failure();
+    ImplicitLocOpBuilder b(op.getLoc(), rewriter);
+    Type f32 = b.getF32Type(), f64 = b.getF64Type(), i64 = b.getI64Type();
+    auto real = [&](double value) -> Value { return arith::ConstantOp::create(b, b.getFloatAttr(f32, value)); };
+    auto wide = [&](double value) -> Value { return arith::ConstantOp::create(b, b.getFloatAttr(f64, value)); };
+    auto whole = [&](int64_t value) -> Value { return arith::ConstantOp::create(b, b.getI64IntegerAttr(value)); };
+    auto fma = [&](Value x, Value y, Value z) -> Value { return math::FmaOp::create(b, x, y, z); };
+
+    Value x = arith::ExtFOp::create(b, f64, op.getOperand());
+    Value n = math::RoundEvenOp::create(b, arith::MulFOp::create(b, x, wide(0.63661977236758134)));
+    Value rest = fma(n, wide(-6.123233995736766e-17), fma(n, wide(-1.5707963267948966), x));
+    Value r = arith::TruncFOp::create(b, f32, rest), r2 = arith::MulFOp::create(b, r, r);
+    Value sine = real(2.7183114939898219e-6);
+    for (double c : {-1.9839334836096632e-4, 8.3333293858894632e-3, -1.6666666641626524e-1})
+      sine = fma(sine, r2, real(c));
+    sine = fma(arith::MulFOp::create(b, sine, r2), r, r);
+    Value cosine = real(2.4390448796277409e-5);
+    for (double c : {-1.3886763774609929e-3, 4.1666623323739063e-2, -4.9999999725103100e-1, 1.0})
+      cosine = fma(cosine, r2, real(c));
+
+    Value quadrant = arith::FPToSIOp::create(b, i64, n);
+    if (isa<math::CosOp>(op))
+      quadrant = arith::AddIOp::create(b, quadrant, whole(1));
+    auto bit = [&](int64_t value) -> Value {
+      return arith::CmpIOp::create(b, arith::CmpIPredicate::ne, arith::AndIOp::create(b, quadrant, whole(value)),
+                                   whole(0));
+    };
+    Value result = arith::SelectOp::create(b, bit(1), cosine, sine);
+    rewriter.replaceOpWithNewOp<arith::SelectOp>(op, bit(2), arith::NegFOp::create(b, result), result);
+    return success();
+  }
+};
+
 struct ApproximateMathPass : caat::impl::RTApproximateMathPassBase<ApproximateMathPass> {
+  using RTApproximateMathPassBase::RTApproximateMathPassBase;
+
   void runOnOperation() override {
     RewritePatternSet patterns(&getContext());
     patterns.add<ExpandExp>(&getContext(), /*benefit=*/2);
     auto polynomial = [](StringRef name) { return name != "math.sin" && name != "math.cos"; };
     populateMathPolynomialApproximationPatterns(patterns, polynomial);
+    if (trigonometric)
+      patterns.add<ExpandTrigonometric<math::SinOp>, ExpandTrigonometric<math::CosOp>>(&getContext());
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
       signalPassFailure();
   }

@@ -102,16 +102,16 @@ static Value appendedByRow(ScalarBuilder &s, const AttentionProblem &p, Value pa
   return slice(s, buffer, zeros(s, 4), dimsOf(s, joined));
 }
 
-static Value chooseForm(ScalarBuilder s, const AttentionProblem &p) {
+static Value chooseForm(ScalarBuilder s, const AttentionProblem &p, bool byProducts) {
   Type element = tensorType(p.query).getElementType();
   OpFoldResult heads = s.b.getIndexAttr(p.heads), valueSize = s.b.getIndexAttr(p.valueSize);
   Value out = empty(s, {p.batch, p.tokens, heads, valueSize}, element);
   int64_t most = decodeTokens(p);
   std::optional<int64_t> tokens = getConstantIntValue(p.tokens);
 
-  if (tokens && *tokens <= most)
+  if (tokens && *tokens <= most && !byProducts)
     return attentionDecode(s, p, out);
-  PrefillPlan plan = planPrefill(s, p);
+  PrefillPlan plan = planPrefill(s, p, byProducts ? kBlockRowsOfGPU : kBlockRows);
   OpFoldResult pairs = plan.pairs, rows = plan.rows, size = s.b.getIndexAttr(p.size);
   Type compute = computeType(element);
   PrefillBuffers buffers = {out,
@@ -125,7 +125,7 @@ static Value chooseForm(ScalarBuilder s, const AttentionProblem &p) {
     buffers.keys = empty(s, {p.batch, kvHeads, p.total, size}, compute);
     buffers.values = empty(s, {p.batch, kvHeads, p.total, valueSize}, compute);
   }
-  if (tokens)
+  if (tokens || byProducts)
     return attentionPrefill(s, p, plan, buffers);
 
   Value few = arith::CmpIOp::create(s.b, s.loc, arith::CmpIPredicate::ule, s.value(p.tokens), s.index(most));
@@ -139,7 +139,7 @@ static Value chooseForm(ScalarBuilder s, const AttentionProblem &p) {
 namespace {
 
 struct AttentionPattern : OpRewritePattern<onnx::AttentionOp> {
-  using OpRewritePattern::OpRewritePattern;
+  AttentionPattern(MLIRContext *context, bool byProducts) : OpRewritePattern(context), byProducts(byProducts) {}
 
   LogicalResult matchAndRewrite(onnx::AttentionOp op, PatternRewriter &rewriter) const override {
     ScalarBuilder s{rewriter, op.getLoc()};
@@ -182,7 +182,7 @@ struct AttentionPattern : OpRewritePattern<onnx::AttentionOp> {
     }
     p.total = dimOf(s, presentKeys, 2);
 
-    Value y = chooseForm(s, p);
+    Value y = chooseForm(s, p, byProducts);
     y = tensorType(op.getQ()).getRank() == 4 ? transposed(s, y, {0, 2, 1, 3}) : collapsed(s, y, 2, 4);
     SmallVector<Value> results = {castTo(s, y, op.getY().getType())};
     if (op.getPresentKey())
@@ -198,12 +198,14 @@ struct AttentionPattern : OpRewritePattern<onnx::AttentionOp> {
     rewriter.replaceOp(op, results);
     return success();
   }
+
+  bool byProducts;
 };
 
 } // namespace
 
-void populateOnnxAttentionToLinalgPatterns(RewritePatternSet &patterns) {
-  patterns.add<AttentionPattern>(patterns.getContext());
+void populateOnnxAttentionToLinalgPatterns(RewritePatternSet &patterns, bool byProducts) {
+  patterns.add<AttentionPattern>(patterns.getContext(), byProducts);
 }
 
 } // namespace caat

@@ -37,13 +37,17 @@ mlir::Value finishScore(ScalarBuilder &s, const AttentionProblem &p, mlir::Value
 /// Query tokens for which decode is the better form: this many times G rows share a key as it is read.
 int64_t decodeTokens(const AttentionProblem &p);
 
+/// Query rows of a block. Small enough that their scores, about 1 MiB for 1024 keys, stay in a core's L2 cache, and a
+/// multiple of the products' tiles; or enough to fill a GPU.
+inline constexpr int64_t kBlockRows = 192, kBlockRowsOfGPU = 8192;
+
 /// How prefill divides the work: at a time `pairs` (batch row, KV head) pairs and G * tokens query rows of each, at
 /// most.
 struct PrefillPlan {
   int64_t blockTokens;
   mlir::Value pairs, rows;
 };
-PrefillPlan planPrefill(ScalarBuilder s, const AttentionProblem &p);
+PrefillPlan planPrefill(ScalarBuilder s, const AttentionProblem &p, int64_t blockRows);
 
 /// Destination [B, S, H, Dv] and scratch memory [pairs, rows, D], [pairs, rows, T], [pairs, rows, Dv], made by the
 /// caller outside of any branch or loop; [B, KV, T, D] and [B, KV, T, Dv] in f32 where keys and values are 16-bit

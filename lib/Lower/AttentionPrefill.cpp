@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Attention of many tokens: blocks of query rows small enough that their scores stay in the L2 cache. The query heads
+// Attention of many tokens: blocks of query rows (kBlockRows). The query heads
 // of a group are rows of one product. Where tokens are few, several KV heads are one batched product.
 #include "lib/Lower/Attention.h"
 
@@ -8,20 +8,12 @@ using namespace mlir;
 
 namespace caat::lower {
 
-/// Rows of a block at about 1 MiB of scores for 1024 keys, and a multiple of the products' tiles.
-static constexpr int64_t kBlockRows = 192;
-
-/// Query tokens of a block.
-static int64_t blockTokens(const AttentionProblem &p) {
-  return std::max<int64_t>(16, kBlockRows / p.group() / 16 * 16);
-}
-
-PrefillPlan planPrefill(ScalarBuilder s, const AttentionProblem &p) {
-  int64_t block = blockTokens(p);
+PrefillPlan planPrefill(ScalarBuilder s, const AttentionProblem &p, int64_t blockRows) {
+  int64_t block = std::max<int64_t>(16, blockRows / p.group() / 16 * 16); // query tokens
   Value rows = s.mul(s.min(s.value(p.tokens), s.index(block)), s.index(p.group()));
   rows = arith::MaxUIOp::create(s.b, s.loc, rows, s.index(1));
   // As many pairs as fill a block's rows, at least one.
-  Value pairs = arith::DivUIOp::create(s.b, s.loc, s.index(std::max(kBlockRows, block * p.group())), rows);
+  Value pairs = arith::DivUIOp::create(s.b, s.loc, s.index(std::max(blockRows, block * p.group())), rows);
   return {block, pairs, rows};
 }
 

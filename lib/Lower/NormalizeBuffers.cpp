@@ -182,6 +182,8 @@ static LogicalResult hoistRowBuffer(memref::AllocOp alloc, scf::ForallOp kernel)
 
 namespace {
 struct NormalizeBuffersPass : caat::impl::RTNormalizeBuffersPassBase<NormalizeBuffersPass> {
+  using RTNormalizeBuffersPassBase::RTNormalizeBuffersPassBase;
+
   void runOnOperation() override {
     SmallVector<Operation *> host;
     SmallVector<scf::ForallOp> kernels;
@@ -220,9 +222,12 @@ struct NormalizeBuffersPass : caat::impl::RTNormalizeBuffersPassBase<NormalizeBu
           linalg::CopyOp::create(b, copy.getLoc(), copy.getSource(), copy.getTarget());
         copy.erase();
       }
+      int64_t left = rowBytes;
       for (memref::AllocOp alloc : allocs) {
         MemRefType type = alloc.getType();
-        if (type.hasStaticShape() && type.getNumElements() * type.getElementTypeBitWidth() / 8 <= kMaxStackBytes) {
+        int64_t bytes = type.hasStaticShape() ? type.getNumElements() * type.getElementTypeBitWidth() / 8 : 0;
+        if (type.hasStaticShape() && bytes <= kMaxStackBytes && bytes <= left) {
+          left -= llvm::alignTo(bytes, 64);
           OpBuilder b = OpBuilder::atBlockBegin(kernel.getBody());
           Value local = memref::AllocaOp::create(b, alloc.getLoc(), type, b.getI64IntegerAttr(64));
           alloc.replaceAllUsesWith(local);

@@ -58,7 +58,7 @@ static LogicalResult lowerCheck(onnx::CheckOp op, PatternRewriter &rewriter) {
   return success();
 }
 
-void populateOnnxToLinalgPatterns(RewritePatternSet &patterns, const ShapeFacts *facts) {
+void populateOnnxToLinalgPatterns(RewritePatternSet &patterns, const ShapeFacts *facts, bool attentionByProducts) {
   patterns.add(lowerCheck);
   populateOnnxElementwiseToLinalgPatterns(patterns);
   populateOnnxReductionToLinalgPatterns(patterns);
@@ -70,7 +70,7 @@ void populateOnnxToLinalgPatterns(RewritePatternSet &patterns, const ShapeFacts 
   populateOnnxConvolutionToLinalgPatterns(patterns);
   populateOnnxQuantizeToLinalgPatterns(patterns);
   populateOnnxRotaryToLinalgPatterns(patterns);
-  populateOnnxAttentionToLinalgPatterns(patterns);
+  populateOnnxAttentionToLinalgPatterns(patterns, attentionByProducts);
   populateOnnxLinearAttentionToLinalgPatterns(patterns);
 }
 
@@ -163,7 +163,7 @@ struct OnnxToLinalgPass : impl::OnnxToLinalgPassBase<OnnxToLinalgPass> {
   LogicalResult lowerOps(func::FuncOp func) {
     ShapeFacts facts(func);
     RewritePatternSet patterns(&getContext());
-    populateOnnxToLinalgPatterns(patterns, &facts);
+    populateOnnxToLinalgPatterns(patterns, &facts, attentionByProducts);
     FrozenRewritePatternSet frozen(std::move(patterns));
     PatternApplicator applicator(frozen);
     applicator.applyDefaultCostModel();

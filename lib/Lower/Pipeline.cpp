@@ -8,6 +8,8 @@
 #include "mlir/Dialect/Arith/Transforms/Passes.h"
 #include "mlir/Dialect/Bufferization/Transforms/FuncBufferizableOpInterfaceImpl.h"
 #include "mlir/Dialect/Bufferization/Transforms/Passes.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/Linalg/Passes.h"
 #include "mlir/Dialect/Linalg/Transforms/AllInterfaces.h"
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
@@ -22,7 +24,9 @@
 #include "mlir/Dialect/Vector/Transforms/SubsetOpInterfaceImpl.h"
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/GPU/GPUToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/NVVM/NVVMToLLVMIRTranslation.h"
 #include "mlir/Transforms/Passes.h"
 
 using namespace mlir;
@@ -35,10 +39,15 @@ static void addCanonicalizer(OpPassManager &pm) {
       createCanonicalizerPass(GreedyRewriteConfig().setRegionSimplificationLevel(GreedySimplifyRegionLevel::Disabled)));
 }
 
-void caat::buildTensorPipeline(OpPassManager &pm) {
+/// Row buffers of a GPU kernel: shared memory, of which reductions take a little too.
+static constexpr int64_t kSharedRowBytes = 40 * 1024;
+
+void caat::buildTensorPipeline(OpPassManager &pm, Device device) {
   pm.addNestedPass<func::FuncOp>(createRTFormCachesPass());
   pm.addPass(createRTExtractParametersPass());
-  pm.addNestedPass<func::FuncOp>(createOnnxToLinalgPass());
+  OnnxToLinalgPassOptions linalg;
+  linalg.attentionByProducts = device == Device::CUDA;
+  pm.addNestedPass<func::FuncOp>(createOnnxToLinalgPass(linalg));
   RTExtractParametersPassOptions constants;
   constants.constants = true;
   pm.addPass(createRTExtractParametersPass(constants));
@@ -50,12 +59,15 @@ void caat::buildTensorPipeline(OpPassManager &pm) {
   pm.addPass(createCSEPass());
 }
 
-void caat::buildBufferPipeline(OpPassManager &pm) {
+void caat::buildBufferPipeline(OpPassManager &pm, Device device) {
   pm.addNestedPass<func::FuncOp>(createRTBufferizePass());
   addCanonicalizer(pm);
   pm.addPass(createCSEPass());
   addCanonicalizer(pm);
-  pm.addNestedPass<func::FuncOp>(createRTNormalizeBuffersPass());
+  RTNormalizeBuffersPassOptions normalize;
+  if (device == Device::CUDA)
+    normalize.rowBytes = kSharedRowBytes;
+  pm.addNestedPass<func::FuncOp>(createRTNormalizeBuffersPass(normalize));
   pm.addPass(createCSEPass());
   pm.addNestedPass<func::FuncOp>(memref::createResolveShapedTypeResultDimsPass());
   pm.addPass(createRTOutlineKernelsPass());
@@ -63,6 +75,25 @@ void caat::buildBufferPipeline(OpPassManager &pm) {
   pm.addPass(createCSEPass());
   pm.addPass(createRTPlanMemoryPass());
   pm.addPass(createCSEPass());
+}
+
+void caat::buildGPUPipeline(OpPassManager &pm, bool keepKernels) {
+  pm.addNestedPass<func::FuncOp>(createReinterpretExpansionsPass());
+  RTApproximateMathPassOptions math;
+  math.trigonometric = true;
+  pm.addNestedPass<func::FuncOp>(createRTApproximateMathPass(math));
+  pm.addPass(createRTKernelsToGPUPass({keepKernels}));
+  OpPassManager &kernels = pm.nest<gpu::GPUModuleOp>();
+  kernels.addPass(memref::createFoldMemRefAliasOpsPass());
+  kernels.addPass(memref::createExpandStridedMetadataPass());
+  addCanonicalizer(kernels);
+  kernels.addPass(createCSEPass());
+  kernels.addPass(createLowerAffinePass());
+  kernels.addPass(createSCFToControlFlowPass());
+  kernels.addPass(createRTGPUToNVVMPass());
+  addCanonicalizer(kernels);
+  kernels.addPass(createCSEPass());
+  kernels.addPass(createReconcileUnrealizedCastsPass());
 }
 
 void caat::buildCodePipeline(OpPassManager &pm) {
@@ -101,17 +132,20 @@ void caat::buildLowerPipeline(OpPassManager &pm) {
 
 void caat::registerLowerPipelines() {
   registerLowerConversionPasses();
-  PassPipelineRegistration<>("lower-to-kernels", "Lower an SPMD program to kernels on tensors", buildTensorPipeline);
-  PassPipelineRegistration<>("lower-to-buffers", "Bufferize, outline kernels and plan memory", buildBufferPipeline);
+  PassPipelineRegistration<>("lower-to-kernels", "Lower an SPMD program to kernels on tensors",
+                             [](OpPassManager &pm) { buildTensorPipeline(pm); });
+  PassPipelineRegistration<>("lower-to-buffers", "Bufferize, outline kernels and plan memory",
+                             [](OpPassManager &pm) { buildBufferPipeline(pm); });
+  PassPipelineRegistration<>("lower-to-gpu", "Lower kernels to NVVM", [](OpPassManager &pm) { buildGPUPipeline(pm); });
   PassPipelineRegistration<>("lower-to-llvm", "Lower host and kernels to the LLVM dialect", buildCodePipeline);
   PassPipelineRegistration<>("lower-pipeline", "The whole Lower stage", buildLowerPipeline);
 }
 
 void caat::registerLowerDialects(DialectRegistry &registry) {
   registry.insert<onnx::ONNXDialect, tp::TPDialect, rt::RTDialect, affine::AffineDialect, arith::ArithDialect,
-                  bufferization::BufferizationDialect, cf::ControlFlowDialect, func::FuncDialect, linalg::LinalgDialect,
-                  LLVM::LLVMDialect, math::MathDialect, memref::MemRefDialect, scf::SCFDialect, tensor::TensorDialect,
-                  vector::VectorDialect>();
+                  bufferization::BufferizationDialect, cf::ControlFlowDialect, func::FuncDialect, gpu::GPUDialect,
+                  linalg::LinalgDialect, LLVM::LLVMDialect, NVVM::NVVMDialect, math::MathDialect, memref::MemRefDialect,
+                  scf::SCFDialect, tensor::TensorDialect, vector::VectorDialect>();
   arith::registerBufferizableOpInterfaceExternalModels(registry);
   bufferization::func_ext::registerBufferizableOpInterfaceExternalModels(registry);
   linalg::registerAllDialectInterfaceImplementations(registry);
@@ -127,4 +161,6 @@ void caat::registerLowerDialects(DialectRegistry &registry) {
   tp::registerBufferizableOpInterfaceExternalModels(registry);
   registerBuiltinDialectTranslation(registry);
   registerLLVMDialectTranslation(registry);
+  registerGPUDialectTranslation(registry);
+  registerNVVMDialectTranslation(registry);
 }

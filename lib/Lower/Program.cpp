@@ -76,6 +76,8 @@ FailureOr<Program> Program::get(ModuleOp module) {
   return program;
 }
 
+bool Program::isOnDevice() const { return func::FuncOp(host)->getParentOfType<ModuleOp>()->hasAttr(kDeviceAttr); }
+
 /// Operators of dim texts bind as in C; operands that are sums are put in parentheses.
 static std::optional<std::string> binaryText(Operation *op, StringRef sign) {
   std::optional<std::string> a = dimText(op->getOperand(0)), b = dimText(op->getOperand(1));

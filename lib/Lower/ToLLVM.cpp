@@ -71,7 +71,8 @@ public:
         maxBuffers = std::max<size_t>(maxBuffers, kSiteBuffers + site.getLive().size());
         maxDims = std::max<size_t>(maxDims, kSiteSizes + site.getLive().size());
       }
-      if (isa<rt::RTDialect, tp::TPDialect>(op->getDialect()))
+      bool isElement = isa<memref::LoadOp, memref::StoreOp>(op) && program.isOnDevice();
+      if (isa<rt::RTDialect, tp::TPDialect>(op->getDialect()) || isElement)
         ops.push_back(op);
     });
     b.setInsertionPointToStart(&entry);
@@ -247,9 +248,71 @@ private:
       return call(CAAT_API_rotate_wait, {rotation(wait.getGroupAttr())}), success();
     if (auto rotate = dyn_cast<rt::RotateOp>(op))
       return call(CAAT_API_rotate, {rotation(rotate.getGroupAttr())}), success();
+    if (auto load = dyn_cast<memref::LoadOp>(op))
+      return loadElement(load);
+    if (auto store = dyn_cast<memref::StoreOp>(op))
+      return storeElement(store);
     if (auto rank = dyn_cast<tp::RankOp>(op))
       return rank.getResult().replaceAllUsesWith(toIndex(call(CAAT_API_rank, {}, i64))), success();
     return op->emitOpError("cannot be lowered to a call of the runtime");
+  }
+
+  /// The address of an element of a buffer on the device, and the code of its type.
+  FailureOr<std::pair<Value, Value>> element(Operation *op, Value memref, ValueRange indices) {
+    Type type = cast<MemRefType>(memref.getType()).getElementType();
+    std::optional<int64_t> dtype = dtypeCode(type);
+    if (!dtype)
+      return op->emitOpError("of an element of type ") << type << " on the device", failure();
+    Pieces pieces = fromMemRef(memref);
+    Value offset = constant(0);
+    for (auto [index, stride] : llvm::zip_equal(indices, pieces.strides))
+      offset = LLVM::AddOp::create(b, loc, offset, LLVM::MulOp::create(b, loc, toI64(index), stride));
+    // Bits are stored as bytes.
+    Type stored = type.isInteger(1) ? b.getI8Type() : converter.convertType(type);
+    return std::pair(LLVM::GEPOp::create(b, loc, pointer, stored, pieces.pointer, ValueRange(offset)).getResult(),
+                     constant(*dtype));
+  }
+
+  LogicalResult loadElement(memref::LoadOp load) {
+    FailureOr<std::pair<Value, Value>> at = element(load, load.getMemRef(), load.getIndices());
+    if (failed(at))
+      return failure();
+    Value bits = call(CAAT_API_load_element, {at->first, at->second}, i64);
+    Type type = load.getType();
+    if (type.isIndex()) {
+      load.replaceAllUsesWith(toIndex(bits));
+      return success();
+    }
+    Type narrow = b.getIntegerType(type.getIntOrFloatBitWidth());
+    if (narrow != i64)
+      bits = arith::TruncIOp::create(b, loc, narrow, bits);
+    if (isa<FloatType>(type))
+      bits = arith::BitcastOp::create(b, loc, type, bits);
+    else if (type != narrow)
+      bits = UnrealizedConversionCastOp::create(b, loc, type, bits).getResult(0);
+    load.replaceAllUsesWith(bits);
+    return success();
+  }
+
+  LogicalResult storeElement(memref::StoreOp store) {
+    FailureOr<std::pair<Value, Value>> at = element(store, store.getMemRef(), store.getIndices());
+    if (failed(at))
+      return failure();
+    Value bits = store.getValueToStore();
+    Type type = bits.getType();
+    if (type.isIndex()) {
+      bits = toI64(bits);
+    } else {
+      Type narrow = b.getIntegerType(type.getIntOrFloatBitWidth());
+      if (isa<FloatType>(type))
+        bits = arith::BitcastOp::create(b, loc, narrow, bits);
+      else if (type != narrow)
+        bits = UnrealizedConversionCastOp::create(b, loc, narrow, bits).getResult(0);
+      if (narrow != i64)
+        bits = arith::ExtUIOp::create(b, loc, i64, bits);
+    }
+    call(CAAT_API_store_element, {at->first, at->second, bits});
+    return success();
   }
 
   void lowerBuffer(rt::BufferOp buffer) {
@@ -428,7 +491,10 @@ struct ToLLVMPass : caat::impl::RTToLLVMPassBase<ToLLVMPass> {
       lowering.lowerDims(workspace);
     SymbolTable symbols(module);
     for (func::FuncOp kernel : program->kernels)
-      lowering.wrapKernel(kernel, symbols);
+      if (kernel.isExternal())
+        kernel.erase(); // it runs on a GPU
+      else
+        lowering.wrapKernel(kernel, symbols);
     // What remains describes the program and is no code.
     for (Operation &op : llvm::make_early_inc_range(*module.getBody()))
       if (isa<rt::WeightOp, tp::MeshOp, onnx::InitializerOp>(op))

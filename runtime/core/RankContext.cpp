@@ -302,6 +302,16 @@ struct Api {
 
   static int64_t rank(void *ctx) { return static_cast<RankContext *>(ctx)->communicator.rank(); }
 
+  static int64_t load_element(void *, void *pointer, int64_t dtype) {
+    int64_t bits = 0;
+    std::memcpy(&bits, pointer, sizeOf(static_cast<DType>(dtype)));
+    return bits;
+  }
+
+  static void store_element(void *, void *pointer, int64_t dtype, int64_t bits) {
+    std::memcpy(pointer, &bits, sizeOf(static_cast<DType>(dtype)));
+  }
+
   static void check(void *ctx, int64_t condition, int64_t message) {
     if (condition)
       return;

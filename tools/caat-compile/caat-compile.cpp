@@ -32,8 +32,14 @@ static cl::opt<std::string> rotate("rotate",
                                    cl::desc("rtp: out-of-place (a spare buffer, transfers beside products) or "
                                             "in-place"),
                                    cl::init("out-of-place"), cl::value_desc("MODE"), cl::cat(category));
-static cl::opt<std::string> target("target", cl::desc("cpu (this machine's processor)"), cl::init("cpu"),
-                                   cl::cat(category));
+static cl::opt<std::string> target("target", cl::desc("cpu (this machine's processor, default) or cuda (NVIDIA GPUs)"),
+                                   cl::init("cpu"), cl::value_desc("cpu|cuda"), cl::cat(category));
+static cl::list<std::string> gpuArchs("gpu-arch",
+                                      cl::desc("Chips that kernels are assembled for by ptxas; others, and all "
+                                               "without this option, get them compiled by the driver"),
+                                      cl::value_desc("sm_80,sm_90,..."), cl::CommaSeparated, cl::cat(category));
+static cl::opt<bool> hostKernels("host-kernels", cl::desc("cuda: compile kernels for this processor as well (tests)"),
+                                 cl::Hidden, cl::cat(category));
 static cl::opt<std::string> dtype("dtype", cl::desc("Type of weights and products: f32"), cl::init("f32"),
                                   cl::cat(category));
 static cl::list<std::string> dims("dim", cl::desc("Fixed value of a named dimension, e.g. batch=1; may be repeated"),
@@ -58,6 +64,7 @@ static cl::extrahelp examples("\nExamples:\n"
                               "  caat-compile model.onnx --tp=2 -o out\n"
                               "  caat-compile model.onnx --tp=3 --plan=plan.json --max-length=2048 --timing -o out\n"
                               "  caat-compile model.onnx --dim batch=1 --dump-ir=stages -o out\n"
+                              "  caat-compile model.onnx --tp=2 --target=cuda --gpu-arch=sm_80,sm_90 -o out\n"
                               "\nExit status: 0 compiled, 1 the model or its compilation failed, 2 usage.\n");
 
 static int usage(const llvm::Twine &message) {
@@ -80,8 +87,13 @@ int main(int argc, char **argv) {
     return usage("no output directory given: -o DIR");
   if (tp < 1 || tp > caat::kMaxRanks)
     return usage("--tp=" + llvm::Twine(tp.getValue()) + " is not in 1 … " + llvm::Twine(caat::kMaxRanks));
-  if (target != "cpu")
-    return usage("--target=" + target + ": this build compiles for cpu");
+  if (target != "cpu" && target != "cuda")
+    return usage("--target=" + target + ": expected cpu or cuda");
+  if (target != "cuda" && (!gpuArchs.empty() || hostKernels))
+    return usage("--gpu-arch goes with --target=cuda");
+  for (llvm::StringRef arch : gpuArchs)
+    if (!caat::gpuArch(arch))
+      return usage("--gpu-arch=" + arch + ": expected chips from sm_80 on, e.g. sm_80,sm_90");
   if (dtype != "f32")
     return usage("--dtype=" + dtype + ": this build compiles for f32");
   if (maxLength < 1)
@@ -114,6 +126,9 @@ int main(int argc, char **argv) {
   options.link = *link;
   options.rotateInPlace = rotate == "in-place";
   options.dtype = dtype;
+  options.target = target;
+  options.gpuArchs.assign(gpuArchs.begin(), gpuArchs.end());
+  options.hostKernels = hostKernels;
   options.maxLength = maxLength;
   options.rowLengths = rowLengths;
   options.dumpDirectory = dump;

@@ -24,6 +24,9 @@ struct CompileOptions {
   cost::Link link{5e-6, 10e9};           // the same
   bool rotateInPlace = false;            // rtp: no spare buffer, no transfer beside products
   std::string dtype = "f32";             // of weights and products
+  std::string target = "cpu";            // cpu, cuda
+  std::vector<std::string> gpuArchs;     // chips that kernels are assembled for: sm_80, ...
+  bool hostKernels = false;              // cuda: kernels for this processor too, for a double of the driver
   std::vector<std::string> dims, values; // NAME=SIZE of symbols, NAME=VALUE of inputs that are fixed
   int64_t maxLength = 1024;              // positions of a cache
   bool rowLengths = false;               // rows of a cache may have lengths of their own
@@ -48,6 +51,9 @@ struct CompileSummary {
   int64_t codeBytes = 0;
   std::vector<std::pair<std::string, double>> stages; // seconds
 };
+
+/// A chip as ptxas names it, "sm_90": its number, or nothing where kernels cannot be made for it.
+std::optional<unsigned> gpuArch(llvm::StringRef name);
 
 /// Largest number of ranks.
 inline constexpr int64_t kMaxRanks = 64;

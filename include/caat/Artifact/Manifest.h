@@ -14,13 +14,18 @@ struct Target {
   std::string device = "cpu", triple, cpu, features;
 };
 
+/// Files of a GPU program's kernels.
+inline constexpr llvm::StringLiteral kPtxFile = "kernels.ptx";
+inline std::string cubinFile(llvm::StringRef arch) { return ("kernels-" + arch + ".cubin").str(); }
+
 struct ManifestOptions {
   std::string model; // name of the file it was made from
   int64_t tp = 1;
   int64_t maxLength = 0;
   Target target;
-  std::string batch;      // rtp: the dimension that is split over the ranks
-  int64_t vocabulary = 0; // rows of the table that tokens are looked up in; 0: none was found
+  std::string batch;                 // rtp: the dimension that is split over the ranks
+  int64_t vocabulary = 0;            // rows of the table that tokens are looked up in; 0: none was found
+  std::vector<std::string> gpuArchs; // chips that the kernels are assembled for
   bool isRotated() const { return !batch.empty(); }
 };
 

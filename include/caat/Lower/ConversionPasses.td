@@ -25,7 +25,9 @@ def OnnxToLinalgPass : Pass<"onnx-to-linalg", "::mlir::func::FuncOp"> {
     names the node, the op and the opset.
   }];
   let options = [Option<"generateProducts", "generate-products", "bool", "false",
-                        "lower products of activations to loops instead of rt.matmul, for programs without the runtime">];
+                        "lower products of activations to loops instead of rt.matmul, for programs without the runtime">,
+                 Option<"attentionByProducts", "attention-by-products", "bool", "false",
+                        "attention of few tokens by batched products too, not by a kernel of vectors in registers">];
   let dependentDialects = [
     "::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
     "::mlir::math::MathDialect", "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect",

@@ -58,10 +58,11 @@ void populateOnnxConvolutionToLinalgPatterns(mlir::RewritePatternSet &patterns);
 void populateOnnxQuantizeToLinalgPatterns(mlir::RewritePatternSet &patterns);
 void populateOnnxRotaryToLinalgPatterns(mlir::RewritePatternSet &patterns);
 void populateOnnxLinearAttentionToLinalgPatterns(mlir::RewritePatternSet &patterns);
-void populateOnnxAttentionToLinalgPatterns(mlir::RewritePatternSet &patterns);
+void populateOnnxAttentionToLinalgPatterns(mlir::RewritePatternSet &patterns, bool byProducts = false);
 
 /// All of the above.
-void populateOnnxToLinalgPatterns(mlir::RewritePatternSet &patterns, const ShapeFacts *facts = nullptr);
+void populateOnnxToLinalgPatterns(mlir::RewritePatternSet &patterns, const ShapeFacts *facts = nullptr,
+                                  bool attentionByProducts = false);
 
 #define GEN_PASS_DECL
 #include "caat/Lower/ConversionPasses.h.inc"

@@ -5,6 +5,7 @@
 
 #include "caat/Lower/Conversions.h"
 #include "dialects/rt/RT.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Pass/Pass.h"
 #include "mlir/Pass/PassManager.h"
 
@@ -14,11 +15,18 @@ namespace caat {
 #define GEN_PASS_REGISTRATION
 #include "caat/Lower/Passes.h.inc"
 
+/// Where kernels run.
+enum class Device { CPU, CUDA };
+
 /// The part of the Lower stage that works on tensors: onnx + tp -> linalg in scf.forall kernels, rt and tp.
-void buildTensorPipeline(mlir::OpPassManager &pm);
+void buildTensorPipeline(mlir::OpPassManager &pm, Device device = Device::CPU);
 
 /// Bufferization, outlining of kernels and the memory plan: tensors -> memrefs.
-void buildBufferPipeline(mlir::OpPassManager &pm);
+void buildBufferPipeline(mlir::OpPassManager &pm, Device device = Device::CPU);
+
+/// Moves the kernels into a gpu.module of the NVVM dialect; with `keepKernels` the functions stay what they were, too.
+/// The host program is left as it is.
+void buildGPUPipeline(mlir::OpPassManager &pm, bool keepKernels = false);
 
 /// memrefs -> the LLVM dialect.
 void buildCodePipeline(mlir::OpPassManager &pm);

@@ -82,8 +82,10 @@ def RTNormalizeBuffersPass : Pass<"rt-normalize-buffers", "::mlir::func::FuncOp"
     After bufferization:
     - a strided buffer given to `rt.linear` or a collective is replaced by a dense temporary;
     - `memref.copy` becomes `rt.copy` between dense buffers, and a kernel otherwise;
-    - a row buffer of dynamic size inside a kernel becomes a row of one buffer outside of it.
+    - a row buffer of dynamic size inside a kernel becomes a row of one buffer outside of it; so does one of more than
+      32 KiB, and what goes beyond `row-bytes` in a kernel.
   }];
+  let options = [Option<"rowBytes", "row-bytes", "int64_t", "INT64_MAX", "bytes of all row buffers that a kernel keeps">];
   let dependentDialects = ["::caat::rt::RTDialect", "::mlir::scf::SCFDialect", "::mlir::memref::MemRefDialect",
                            "::mlir::linalg::LinalgDialect", "::mlir::arith::ArithDialect"];
 }
@@ -113,9 +115,43 @@ def RTApproximateMathPass : Pass<"rt-approximate-math", "::mlir::func::FuncOp"> 
   let description = [{
     `math.exp` on f32 becomes a polynomial of degree 6 with range reduction (at most 1 ulp; NaN stays NaN); tanh, erf,
     log and others take the upstream polynomials. Sines and cosines stay calls: the polynomials are wrong for large
-    arguments.
+    arguments. With `trigonometric`, for targets that have nothing to call, their arguments are reduced in f64.
   }];
+  let options = [Option<"trigonometric", "trigonometric", "bool", "false", "expand sines and cosines too">];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect", "::mlir::vector::VectorDialect"];
+}
+
+def RTKernelsToGPUPass : Pass<"rt-kernels-to-gpu", "::mlir::ModuleOp"> {
+  let summary = "Turn outlined kernels into gpu.func, the threads of a block sharing a row";
+  let description = [{
+    Each kernel's loop over rows becomes a grid. A row is computed by one thread, a warp or a whole block, by how many
+    elements its widest op has. Its scalar code runs on every thread with the same values. The iterations of a linalg
+    op, or of an `scf.for` whose iterations are independent, are divided among the threads, reductions are finished by
+    shuffles and shared memory, and row buffers are shared memory. Threads wait for each other where one may touch what
+    another has.
+
+    Of the function a declaration remains, with `rt.launch = {threads, rows_per_block, shared}`.
+
+    ```mlir
+    func.func private @k0(%begin: index, %end: index, %x: memref<f32> {llvm.noalias}, …) {
+      scf.for %row = %begin to %end step %c1 { linalg.generic … }
+    // becomes
+    gpu.func @k0(%x: memref<f32> {llvm.noalias}, …, %rows: index) kernel attributes {known_block_size = array<i32: 128, 1, 1>} {
+      %row = gpu.block_id x …
+    ```
+  }];
+  let options = [Option<"keep", "keep", "bool", "false", "leave the functions their bodies, for the host to run">];
+  let dependentDialects = ["::mlir::gpu::GPUDialect", "::mlir::NVVM::NVVMDialect", "::mlir::LLVM::LLVMDialect",
+                           "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect", "::mlir::arith::ArithDialect",
+                           "::mlir::affine::AffineDialect"];
+}
+
+def RTGPUToNVVMPass : Pass<"rt-gpu-to-nvvm", "::mlir::gpu::GPUModuleOp"> {
+  let summary = "Lower GPU kernels to the NVVM dialect, with bare pointers and no library";
+  let description = [{
+    Buffers are passed as pointers, `index` as i64. Functions of `math` become LLVM's intrinsics.
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::NVVM::NVVMDialect"];
 }
 
 def RTToLLVMPass : Pass<"rt-to-llvm", "::mlir::ModuleOp"> {

@@ -21,6 +21,12 @@ std::optional<int64_t> dtypeCode(mlir::Type element);
 /// "f32", "bf16", …
 std::optional<llvm::StringRef> dtypeName(mlir::Type element);
 
+/// Of a kernel that runs on a GPU: how it is launched, {threads, rows_per_block, shared}. Its body is elsewhere.
+inline constexpr llvm::StringLiteral kLaunchAttr = "rt.launch";
+
+/// Of a module whose buffers and kernels are on a GPU: "cuda".
+inline constexpr llvm::StringLiteral kDeviceAttr = "rt.device";
+
 struct Program {
   static mlir::FailureOr<Program> get(mlir::ModuleOp module);
 
@@ -33,6 +39,9 @@ struct Program {
   llvm::SetVector<mlir::StringAttr> messages;
   /// Groups of weights that travel, and the spare buffer that each is received in (below 0: none, in place).
   llvm::MapVector<mlir::StringAttr, int64_t> rotations;
+
+  /// Whether buffers are on a GPU.
+  bool isOnDevice() const;
 
   mlir::ArrayAttr dims() const { return interface.getAs<mlir::ArrayAttr>("dims"); }
   size_t numBuffers(llvm::StringRef kind) const { return interface.getAs<mlir::ArrayAttr>(kind).size(); }

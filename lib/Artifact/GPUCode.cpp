@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "CodeGen.h"
+#include "caat/Artifact/Compile.h"
+#include "caat/Artifact/OutputFile.h"
+#include "mlir/Target/LLVMIR/Export.h"
+#include "llvm/IR/LegacyPassManager.h"
+#include "llvm/IR/Module.h"
+#include "llvm/IR/Verifier.h"
+#include "llvm/MC/TargetRegistry.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/Process.h"
+#include "llvm/Support/Program.h"
+#include "llvm/Support/TargetSelect.h"
+#include "llvm/Target/TargetMachine.h"
+
+using namespace caat;
+
+/// Kernels are for this chip and, as PTX, for every later one; PTX of this version is known since CUDA 12.0.
+static constexpr llvm::StringLiteral kArch = "sm_80", kPtxVersion = "+ptx80";
+static constexpr unsigned kLeastArch = 80;
+
+std::optional<unsigned> caat::gpuArch(llvm::StringRef name) {
+  unsigned number = 0;
+  if (!name.consume_front("sm_") || name.consumeInteger(10, number) || !(name.empty() || name == "a") ||
+      number < kLeastArch)
+    return std::nullopt;
+  return number;
+}
+
+static llvm::Expected<std::unique_ptr<llvm::TargetMachine>> createMachine() {
+  LLVMInitializeNVPTXTargetInfo();
+  LLVMInitializeNVPTXTarget();
+  LLVMInitializeNVPTXTargetMC();
+  LLVMInitializeNVPTXAsmPrinter();
+  llvm::Triple triple("nvptx64-nvidia-cuda");
+  std::string error;
+  const llvm::Target *found = llvm::TargetRegistry::lookupTarget(triple, error);
+  if (!found)
+    return llvm::createStringError("no code generator for " + triple.str() + ": " + error);
+  llvm::TargetOptions options;
+  options.AllowFPOpFusion = llvm::FPOpFusion::Standard;
+  return std::unique_ptr<llvm::TargetMachine>(found->createTargetMachine(triple, kArch, kPtxVersion, options,
+                                                                         std::nullopt, std::nullopt,
+                                                                         llvm::CodeGenOptLevel::Aggressive));
+}
+
+static std::string findPtxas() {
+  if (llvm::ErrorOr<std::string> found = llvm::sys::findProgramByName("ptxas"))
+    return *found;
+  llvm::SmallVector<std::string> roots;
+  for (llvm::StringRef variable : {"CUDA_HOME", "CUDA_PATH"})
+    if (std::optional<std::string> value = llvm::sys::Process::GetEnv(variable))
+      roots.push_back(*value);
+  roots.push_back("/usr/local/cuda");
+  for (const std::string &root : roots) {
+    llvm::SmallString<128> path(root);
+    llvm::sys::path::append(path, "bin", "ptxas");
+    if (llvm::sys::fs::can_execute(path))
+      return path.str().str();
+  }
+  return "";
+}
+
+static llvm::Error assemble(llvm::StringRef ptxas, llvm::StringRef arch, llvm::StringRef ptx, llvm::StringRef cubin) {
+  llvm::SmallString<128> log;
+  if (std::error_code error = llvm::sys::fs::createTemporaryFile("caat-ptxas", "log", log))
+    return llvm::createStringError("cannot make a temporary file: " + error.message());
+  std::string message, option = ("-arch=" + arch).str();
+  int status = llvm::sys::ExecuteAndWait(ptxas, {ptxas, option, "-O3", "-o", cubin, ptx}, std::nullopt,
+                                         {std::nullopt, llvm::StringRef(log), llvm::StringRef(log)}, 0, 0, &message);
+  std::string said;
+  if (auto text = llvm::MemoryBuffer::getFile(log))
+    said = (*text)->getBuffer().split('\n').first.str();
+  (void)llvm::sys::fs::remove(log);
+  if (status != 0)
+    return llvm::createStringError(ptxas + " failed for " + arch + ": " + said + message);
+  return llvm::Error::success();
+}
+
+/// A name that PTX leaves to a library would keep the driver from loading the kernels.
+static llvm::Error checkSymbols(const llvm::Module &module) {
+  for (const llvm::Function &function : module)
+    if (function.isDeclaration() && !function.isIntrinsic() && !function.use_empty())
+      return llvm::createStringError("a GPU kernel calls " + function.getName() + ", which no library of caat has");
+  return llvm::Error::success();
+}
+
+llvm::Expected<int64_t> caat::writeGPUCode(mlir::gpu::GPUModuleOp source, llvm::ArrayRef<std::string> archs,
+                                           llvm::StringRef directory) {
+  std::string ptxas = archs.empty() ? "" : findPtxas();
+  if (!archs.empty() && ptxas.empty())
+    return llvm::createStringError("--gpu-arch needs ptxas: put it on the PATH, set CUDA_HOME, or leave the option out "
+                                   "(the driver then compiles the kernels when it loads them)");
+  llvm::LLVMContext context;
+  std::unique_ptr<llvm::Module> module = mlir::translateModuleToLLVMIR(source, context, "kernels");
+  if (!module)
+    return llvm::createStringError("translation of the GPU kernels to LLVM IR failed");
+  llvm::Expected<std::unique_ptr<llvm::TargetMachine>> machine = createMachine();
+  if (!machine)
+    return machine.takeError();
+  module->setTargetTriple((*machine)->getTargetTriple());
+  module->setDataLayout((*machine)->createDataLayout());
+  if (llvm::verifyModule(*module, &llvm::errs()))
+    return llvm::createStringError("the LLVM IR of the GPU kernels is not valid");
+  optimizeModule(*module, **machine);
+  if (llvm::Error error = checkSymbols(*module))
+    return std::move(error);
+
+  llvm::Expected<OutputFile> file = OutputFile::create(directory, kPtxFile);
+  if (!file)
+    return file.takeError();
+  llvm::SmallString<0> ptx;
+  llvm::raw_svector_ostream stream(ptx);
+  {
+    llvm::legacy::PassManager passes; // writes the last of it when it is destroyed
+    if ((*machine)->addPassesToEmitFile(passes, stream, nullptr, llvm::CodeGenFileType::AssemblyFile))
+      return llvm::createStringError("the code generator writes no PTX");
+    passes.run(*module);
+  }
+  file->os() << ptx;
+  file->os().flush();
+  int64_t bytes = file->os().tell();
+  for (const std::string &arch : archs) {
+    llvm::Expected<OutputFile> cubin = OutputFile::create(directory, cubinFile(arch));
+    if (!cubin)
+      return cubin.takeError();
+    if (llvm::Error error = assemble(ptxas, arch, file->temporaryName(), cubin->temporaryName()))
+      return std::move(error);
+    uint64_t size = 0;
+    (void)llvm::sys::fs::file_size(cubin->temporaryName(), size);
+    bytes += static_cast<int64_t>(size);
+    if (llvm::Error error = cubin->keep())
+      return std::move(error);
+  }
+  if (llvm::Error error = file->keep())
+    return std::move(error);
+  return bytes;
+}

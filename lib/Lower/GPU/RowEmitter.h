@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#ifndef CAAT_LIB_LOWER_GPU_ROWEMITTER_H
+#define CAAT_LIB_LOWER_GPU_ROWEMITTER_H
+
+#include "lib/Lower/GPU/Hazards.h"
+#include "lib/Lower/GPU/IndependentLoop.h"
+#include "lib/Lower/GPU/Team.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/IR/IRMapping.h"
+
+namespace caat::lower {
+
+/// Repeats the ops of a kernel's row for the threads of a team.
+///
+/// All threads run the row's scalar code and have the same values. The iterations of a linalg op, or of a loop whose
+/// iterations are independent, are divided among them, and what such a loop sums up is combined over the team. Single
+/// elements are stored by one thread; a buffer of one element is kept by each thread for itself.
+class RowEmitter {
+public:
+  RowEmitter(mlir::OpBuilder &b, mlir::IRMapping &mapping, Team team) : b(b), mapping(mapping), team(team) {}
+
+  /// The ops of `block` but its terminator.
+  mlir::LogicalResult emit(mlir::Block &block);
+
+private:
+  using Sizes = llvm::SmallVector<mlir::OpFoldResult>;
+  using Values = llvm::SmallVector<mlir::Value>;
+  using Body = llvm::function_ref<Values(mlir::ValueRange ivs, mlir::ValueRange carried)>;
+
+  mlir::LogicalResult emit(mlir::Operation *op);
+  mlir::LogicalResult emitFor(mlir::scf::ForOp loop);
+  mlir::LogicalResult emitIf(mlir::scf::IfOp op);
+  void emitLinalg(mlir::linalg::LinalgOp op);
+  /// One result after the other, each reduced by the whole team.
+  void reduceTogether(mlir::linalg::LinalgOp op, const Sizes &sizes, llvm::ArrayRef<mlir::Operation *> combiners);
+  void emitDivided(mlir::scf::ForOp loop, const IndependentLoop &known);
+
+  /// The body of `op` at `ivs`, where its destinations hold `outs` (null ones are not read).
+  Values payload(mlir::linalg::LinalgOp op, mlir::ValueRange ivs, mlir::ValueRange outs);
+  Values indices(mlir::linalg::LinalgOp op, mlir::OpOperand &operand, mlir::ValueRange ivs);
+  mlir::Value load(mlir::linalg::LinalgOp op, mlir::OpOperand &operand, mlir::ValueRange ivs);
+  /// What the destinations hold at `ivs`; null where the body does not read it.
+  Values oldValues(mlir::linalg::LinalgOp op, mlir::ValueRange ivs);
+  void storeResults(mlir::linalg::LinalgOp op, mlir::ValueRange values, mlir::ValueRange ivs, bool byOne);
+  void store(mlir::Location loc, mlir::Value value, mlir::Value buffer, mlir::ValueRange at, bool byOne);
+
+  Values forLoop(mlir::Location loc, mlir::Value begin, mlir::Value end, mlir::Value step, mlir::ValueRange inits,
+                 llvm::function_ref<Values(mlir::Value, mlir::ValueRange)> body);
+  /// Nested loops over `which` of `sizes`, which set these of `ivs`.
+  Values nest(mlir::Location loc, const Sizes &sizes, llvm::ArrayRef<unsigned> which, Values &ivs, Values carried,
+              llvm::function_ref<Values(mlir::ValueRange)> body);
+  /// The same, but one loop over all of them, whose iterations the threads share.
+  Values divide(mlir::Location loc, const Sizes &sizes, llvm::ArrayRef<unsigned> which, Values &ivs, Values carried,
+                llvm::function_ref<Values(mlir::ValueRange)> body);
+
+  Sizes loopSizes(mlir::linalg::LinalgOp op);
+  void touch(mlir::Location loc, llvm::ArrayRef<Access> accesses);
+  mlir::Value index(mlir::Location loc, mlir::OpFoldResult value);
+
+  mlir::OpBuilder &b;
+  mlir::IRMapping &mapping;
+  Team team;
+  Hazards hazards;
+};
+
+/// Whether every thread keeps the buffer `memref` for itself: one of a single element, made in the kernel.
+bool isReplicated(mlir::Value memref);
+
+/// How many threads have something to do in a row, as far as sizes are known.
+int64_t widthOf(mlir::Block &row);
+
+} // namespace caat::lower
+
+#endif // CAAT_LIB_LOWER_GPU_ROWEMITTER_H

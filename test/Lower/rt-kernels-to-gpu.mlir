@@ -1,0 +1,278 @@
+// RUN: caat-opt %s -split-input-file --rt-kernels-to-gpu --canonicalize --cse --verify-diagnostics | FileCheck %s
+
+// A residual sum and the norm of it, 4096 wide: the block's threads share the elements, each finds its own ones again, and
+// only the sum of squares meets in the middle. The buffer of one element is kept by every thread.
+
+#row = affine_map<(d0, d1) -> (d0, d1)>
+#sum = affine_map<(d0, d1) -> (d0)>
+module {
+  func.func @caat_forward() {
+    %n = rt.dim "n"
+    %x = rt.buffer 0[%n] : memref<?x4096xf32>
+    %r = rt.buffer 1[%n] : memref<?x4096xf32>
+    %y = rt.buffer 2[%n] : memref<?x4096xf32>
+    rt.launch @norm grid(%n) buffers(%x, %r, %y : memref<?x4096xf32>, memref<?x4096xf32>, memref<?x4096xf32>) dims(%n)
+    return
+  }
+  func.func private @norm(%begin: index, %end: index, %xp: memref<f32> {llvm.noalias}, %rp: memref<f32> {llvm.noalias},
+                          %yp: memref<f32> {llvm.noalias}, %n: index) {
+    %c1 = arith.constant 1 : index
+    %zero = arith.constant 0.0 : f32
+    %x = memref.reinterpret_cast %xp to offset: [0], sizes: [%n, 4096], strides: [4096, 1] : memref<f32> to memref<?x4096xf32, strided<[4096, 1]>>
+    %r = memref.reinterpret_cast %rp to offset: [0], sizes: [%n, 4096], strides: [4096, 1] : memref<f32> to memref<?x4096xf32, strided<[4096, 1]>>
+    %y = memref.reinterpret_cast %yp to offset: [0], sizes: [%n, 4096], strides: [4096, 1] : memref<f32> to memref<?x4096xf32, strided<[4096, 1]>>
+    %added = memref.alloca() : memref<1x4096xf32>
+    %squares = memref.alloca() : memref<1xf32>
+    scf.for %row = %begin to %end step %c1 {
+      %xr = memref.subview %x[%row, 0] [1, 4096] [1, 1] : memref<?x4096xf32, strided<[4096, 1]>> to memref<1x4096xf32, strided<[4096, 1], offset: ?>>
+      %rr = memref.subview %r[%row, 0] [1, 4096] [1, 1] : memref<?x4096xf32, strided<[4096, 1]>> to memref<1x4096xf32, strided<[4096, 1], offset: ?>>
+      %yr = memref.subview %y[%row, 0] [1, 4096] [1, 1] : memref<?x4096xf32, strided<[4096, 1]>> to memref<1x4096xf32, strided<[4096, 1], offset: ?>>
+      linalg.fill ins(%zero : f32) outs(%squares : memref<1xf32>)
+      linalg.generic {indexing_maps = [#row, #row, #row], iterator_types = ["parallel", "parallel"]}
+          ins(%xr, %rr : memref<1x4096xf32, strided<[4096, 1], offset: ?>>, memref<1x4096xf32, strided<[4096, 1], offset: ?>>) outs(%added : memref<1x4096xf32>) {
+      ^bb0(%a: f32, %b: f32, %old: f32):
+        %s = arith.addf %a, %b : f32
+        linalg.yield %s : f32
+      }
+      linalg.generic {indexing_maps = [#row, #sum], iterator_types = ["parallel", "reduction"]}
+          ins(%added : memref<1x4096xf32>) outs(%squares : memref<1xf32>) {
+      ^bb0(%a: f32, %s: f32):
+        %q = arith.mulf %a, %a : f32
+        %t = arith.addf %s, %q fastmath<reassoc> : f32
+        linalg.yield %t : f32
+      }
+      linalg.generic {indexing_maps = [#row, #sum, #row], iterator_types = ["parallel", "parallel"]}
+          ins(%added, %squares : memref<1x4096xf32>, memref<1xf32>) outs(%yr : memref<1x4096xf32, strided<[4096, 1], offset: ?>>) {
+      ^bb0(%a: f32, %s: f32, %old: f32):
+        %i = math.rsqrt %s : f32
+        %v = arith.mulf %a, %i : f32
+        linalg.yield %v : f32
+      }
+    }
+    return
+  }
+}
+
+// CHECK-LABEL: module attributes {rt.device = "cuda"}
+// CHECK: func.func private @norm(index, index, memref<f32>, memref<f32>, memref<f32>, index) attributes {rt.launch = {rows_per_block = 1 : i64, shared = 0 : i64, threads = 512 : i64}}
+// CHECK: gpu.func @norm(%[[X:.*]]: memref<f32> {llvm.noalias}, %{{.*}}: memref<f32> {llvm.noalias}, %{{.*}}: memref<f32> {llvm.noalias}, %{{.*}}: index, %{{.*}}: index)
+// CHECK-SAME: workgroup(%{{.*}} : memref<16896xi8, #gpu.address_space<workgroup>> {llvm.align = 16 : i64}) kernel attributes {known_block_size = array<i32: 512, 1, 1>}
+// CHECK-DAG: %[[STEP:.*]] = arith.constant 512 : index
+// CHECK-DAG: %[[WIDTH:.*]] = arith.constant 4096 : index
+// CHECK-DAG: %[[THREAD:.*]] = gpu.thread_id x upper_bound 512
+// CHECK-DAG: %[[ROW:.*]] = gpu.block_id x
+// CHECK: %[[ADDED:.*]] = memref.memory_space_cast %{{.*}} : memref<1x4096xf32
+// CHECK: %[[SQUARES:.*]] = memref.alloca() : memref<1xf32>
+// CHECK: memref.store %{{.*}}, %[[SQUARES]]
+// CHECK: scf.for %[[I:.*]] = %[[THREAD]] to %[[WIDTH]] step %[[STEP]] {
+// CHECK:   memref.store %{{.*}}, %[[ADDED]][%{{.*}}, %[[I]]]
+// CHECK: }
+// CHECK-NOT: gpu.barrier
+// CHECK: scf.for %[[I:.*]] = %[[THREAD]] to %[[WIDTH]] step %[[STEP]] iter_args
+// CHECK: gpu.shuffle xor
+// CHECK: gpu.barrier
+// CHECK-NOT: gpu.barrier
+// CHECK: gpu.return
+
+// -----
+
+// Rows of a few elements take a warp each. A row that one thread computes alone (each step needs the one before) is not
+// divided: nothing is shared, and no thread waits.
+
+#row = affine_map<(d0, d1) -> (d0, d1)>
+module {
+  func.func @caat_forward() {
+    %n = rt.dim "n"
+    %x = rt.buffer 0[%n] : memref<?x64xf32>
+    rt.launch @negate grid(%n) buffers(%x : memref<?x64xf32>) dims(%n)
+    rt.launch @scan grid(%n) buffers(%x : memref<?x64xf32>) dims(%n)
+    return
+  }
+  func.func private @negate(%begin: index, %end: index, %xp: memref<f32> {llvm.noalias}, %n: index) {
+    %c1 = arith.constant 1 : index
+    %x = memref.reinterpret_cast %xp to offset: [0], sizes: [%n, 64], strides: [64, 1] : memref<f32> to memref<?x64xf32, strided<[64, 1]>>
+    scf.for %row = %begin to %end step %c1 {
+      %xr = memref.subview %x[%row, 0] [1, 64] [1, 1] : memref<?x64xf32, strided<[64, 1]>> to memref<1x64xf32, strided<[64, 1], offset: ?>>
+      linalg.generic {indexing_maps = [#row], iterator_types = ["parallel", "parallel"]} outs(%xr : memref<1x64xf32, strided<[64, 1], offset: ?>>) {
+      ^bb0(%a: f32):
+        %v = arith.negf %a : f32
+        linalg.yield %v : f32
+      }
+    }
+    return
+  }
+  func.func private @scan(%begin: index, %end: index, %xp: memref<f32> {llvm.noalias}, %n: index) {
+    %c0 = arith.constant 0 : index
+    %c1 = arith.constant 1 : index
+    %c63 = arith.constant 63 : index
+    %x = memref.reinterpret_cast %xp to offset: [0], sizes: [%n, 64], strides: [64, 1] : memref<f32> to memref<?x64xf32, strided<[64, 1]>>
+    scf.for %row = %begin to %end step %c1 {
+      scf.for %i = %c0 to %c63 step %c1 {
+        %next = arith.addi %i, %c1 : index
+        %a = memref.load %x[%row, %i] : memref<?x64xf32, strided<[64, 1]>>
+        %b = memref.load %x[%row, %next] : memref<?x64xf32, strided<[64, 1]>>
+        %s = arith.addf %a, %b : f32
+        memref.store %s, %x[%row, %next] : memref<?x64xf32, strided<[64, 1]>>
+      }
+    }
+    return
+  }
+}
+
+// CHECK-LABEL: module attributes {rt.device = "cuda"}
+// CHECK: func.func private @negate{{.*}} {rt.launch = {rows_per_block = 4 : i64, shared = 0 : i64, threads = 128 : i64}}
+// CHECK: func.func private @scan{{.*}} {rt.launch = {rows_per_block = 128 : i64, shared = 0 : i64, threads = 128 : i64}}
+// CHECK: gpu.func @negate
+// CHECK:   %[[INSIDE:.*]] = arith.cmpi ult
+// CHECK:   scf.if %[[INSIDE]] {
+// CHECK:     scf.for %{{.*}} = %{{.*}} to %c64 step %c32
+// CHECK: gpu.func @scan
+// CHECK-NOT: nvvm.bar.warp.sync
+// CHECK:   scf.for %{{.*}} = %c0 to %c63 step %c1
+// CHECK:   gpu.return
+
+// -----
+
+// A softmax in place: loops whose iterations are independent are divided, what they carry is combined over the team. The
+// elements stay with their threads, so a warp waits for nothing else.
+
+module {
+  func.func @caat_forward() {
+    %n = rt.dim "n"
+    %x = rt.buffer 0[%n] : memref<?x128xf32>
+    rt.launch @softmax grid(%n) buffers(%x : memref<?x128xf32>) dims(%n)
+    return
+  }
+  func.func private @softmax(%begin: index, %end: index, %xp: memref<f32> {llvm.noalias}, %n: index) {
+    %c0 = arith.constant 0 : index
+    %c1 = arith.constant 1 : index
+    %c128 = arith.constant 128 : index
+    %zero = arith.constant 0.0 : f32
+    %lowest = arith.constant 0xFF800000 : f32
+    %x = memref.reinterpret_cast %xp to offset: [0], sizes: [%n, 128], strides: [128, 1] : memref<f32> to memref<?x128xf32, strided<[128, 1]>>
+    scf.for %row = %begin to %end step %c1 {
+      %max = scf.for %i = %c0 to %c128 step %c1 iter_args(%m = %lowest) -> f32 {
+        %a = memref.load %x[%row, %i] : memref<?x128xf32, strided<[128, 1]>>
+        %b = arith.maxnumf %a, %m : f32
+        scf.yield %b : f32
+      }
+      %sum = scf.for %i = %c0 to %c128 step %c1 iter_args(%s = %zero) -> f32 {
+        %a = memref.load %x[%row, %i] : memref<?x128xf32, strided<[128, 1]>>
+        %b = arith.subf %a, %max : f32
+        memref.store %b, %x[%row, %i] : memref<?x128xf32, strided<[128, 1]>>
+        %t = arith.addf %s, %b fastmath<reassoc> : f32
+        scf.yield %t : f32
+      }
+      scf.for %i = %c0 to %c128 step %c1 {
+        %a = memref.load %x[%row, %i] : memref<?x128xf32, strided<[128, 1]>>
+        %b = arith.divf %a, %sum : f32
+        memref.store %b, %x[%row, %i] : memref<?x128xf32, strided<[128, 1]>>
+      }
+      // Only this one reads what others wrote.
+      %first = memref.load %x[%row, %c0] : memref<?x128xf32, strided<[128, 1]>>
+      memref.store %first, %x[%row, %c1] : memref<?x128xf32, strided<[128, 1]>>
+    }
+    return
+  }
+}
+
+// CHECK-LABEL: module attributes {rt.device = "cuda"}
+// CHECK: gpu.func @softmax
+// CHECK:   scf.for {{.*}} to %c128 step %c32 iter_args
+// CHECK:     arith.maxnumf
+// CHECK-COUNT-5: gpu.shuffle xor
+// CHECK:   scf.for {{.*}} to %c128 step %c32 iter_args
+// CHECK:     memref.store
+// CHECK-COUNT-5: gpu.shuffle xor
+// CHECK-NOT: nvvm.bar.warp.sync
+// CHECK:   scf.for {{.*}} to %c128 step %c32 {
+// CHECK:   nvvm.bar.warp.sync
+// CHECK:   memref.load
+// CHECK:   nvvm.bar.warp.sync
+// CHECK:   scf.if
+// CHECK:     memref.store
+
+// -----
+
+// A sum without leave to change its order stays in one thread.
+
+#row = affine_map<(d0) -> (d0)>
+#none = affine_map<(d0) -> ()>
+module {
+  func.func @caat_forward() {
+    %n = rt.dim "n"
+    %x = rt.buffer 0[] : memref<256xf32>
+    %y = rt.buffer 1[] : memref<f32>
+    rt.launch @strict grid(%n) buffers(%x, %y : memref<256xf32>, memref<f32>) dims()
+    return
+  }
+  func.func private @strict(%begin: index, %end: index, %xp: memref<f32> {llvm.noalias}, %yp: memref<f32> {llvm.noalias}) {
+    %c1 = arith.constant 1 : index
+    %x = memref.reinterpret_cast %xp to offset: [0], sizes: [256], strides: [1] : memref<f32> to memref<256xf32, strided<[1]>>
+    scf.for %row = %begin to %end step %c1 {
+      linalg.generic {indexing_maps = [#row], iterator_types = ["parallel"]} outs(%x : memref<256xf32, strided<[1]>>) {
+      ^bb0(%a: f32):
+        %v = arith.negf %a : f32
+        linalg.yield %v : f32
+      }
+      linalg.generic {indexing_maps = [#row, #none], iterator_types = ["reduction"]} ins(%x : memref<256xf32, strided<[1]>>) outs(%yp : memref<f32>) {
+      ^bb0(%a: f32, %s: f32):
+        %t = arith.addf %s, %a : f32
+        linalg.yield %t : f32
+      }
+    }
+    return
+  }
+}
+
+// CHECK-LABEL: module attributes {rt.device = "cuda"}
+// CHECK: func.func private @strict{{.*}} {rt.launch = {rows_per_block = 1 : i64, shared = 0 : i64, threads = 64 : i64}}
+// CHECK: gpu.func @strict
+// CHECK: gpu.barrier
+// CHECK: scf.if
+// CHECK:   scf.for %{{.*}} = %c0 to %c256 step %c1 iter_args
+// CHECK-NOT: gpu.shuffle
+
+// -----
+
+module {
+  func.func @caat_forward() {
+    %n = rt.dim "n"
+    %x = rt.buffer 0[] : memref<f64>
+    rt.launch @wide grid(%n) buffers(%x : memref<f64>) dims()
+    return
+  }
+  func.func private @wide(%begin: index, %end: index, %x: memref<f64>) {
+    %c1 = arith.constant 1 : index
+    scf.for %row = %begin to %end step %c1 {
+      %a = memref.load %x[] : memref<f64>
+      // expected-error@+1 {{'math.exp' of 'f64' cannot be computed by a GPU kernel}}
+      %b = math.exp %a : f64
+      memref.store %b, %x[] : memref<f64>
+    }
+    return
+  }
+}
+
+// -----
+
+module {
+  func.func @caat_forward() {
+    %n = rt.dim "n"
+    rt.launch @endless grid(%n) buffers() dims()
+    return
+  }
+  func.func private @endless(%begin: index, %end: index) {
+    %c1 = arith.constant 1 : index
+    scf.for %row = %begin to %end step %c1 {
+      // expected-error@+1 {{a kernel holds 'scf.while', which cannot run on a GPU}}
+      scf.while : () -> () {
+        %go = arith.constant false
+        scf.condition(%go)
+      } do {
+        scf.yield
+      }
+    }
+    return
+  }
+}
