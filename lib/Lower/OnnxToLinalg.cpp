@@ -34,8 +34,8 @@ static bool isConstant(Value value, bool &weight, llvm::SmallDenseMap<Value, boo
     result = true;
   } else if (op && isEvaluatedAtCompileTime(op)) {
     result = llvm::all_of(op->getOperands(), [&](Value operand) { return isConstant(operand, weight, seen); });
-    // A shard of a constant differs from rank to rank: only a weight can.
-    weight |= result && op->getName().getStringRef() == "tp.shard";
+    // A shard of a constant differs from rank to rank: only a weight can. What is packed has no other form.
+    weight |= result && (op->getName().getStringRef() == "tp.shard" || isa<onnx::UnpackOp>(op));
   }
   return seen[value] = result;
 }

@@ -375,6 +375,7 @@ CASES = {
     "grouped_window": lambda g: grouped(g, local_window_size=3, softcap=5.0, scale=0.5),
     "grouped_positions": lambda g: grouped(g, ids=True),
     "grouped_plain": lambda g: grouped(g, packed=False, rotary=False),
+    "quantized_2": lambda g: quantized(g, bits=2, k=48),
     "quantized_2_middle": lambda g: quantized(g, bits=2, zero=None, block=32, k=80, bias=False),
     "quantized_4": quantized,
     "quantized_4_middle": lambda g: quantized(g, zero=None, block=32, k=80, bias=False),
