@@ -6,11 +6,6 @@
 
 namespace caat::runtime {
 
-void Communicator::allGatherBytes(const char *name, const void *in, void *out, size_t bytes) {
-  CollectiveCall call{-1, name, CollectiveKind::AllGather, DType::UI8, static_cast<int64_t>(bytes), 0};
-  allGather(call, in, out, 1, static_cast<int64_t>(bytes));
-}
-
 Link parseLink(const std::string &text) {
   std::string reason;
   std::optional<Link> link = Link::parse(text, reason);

@@ -37,9 +37,10 @@ public:
   /// Unpacks an owner's blocks.
   void decode(int owner, const std::byte *message, float *data) const;
 
-private:
+  /// An owner's blocks.
   void forEachPiece(int owner, const std::function<void(const WirePiece &)> &run) const;
 
+private:
   const WireFormat &format;
   int64_t rows, ranks;
 };

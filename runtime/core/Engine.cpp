@@ -64,6 +64,7 @@ Engine::Engine(const std::string &directory, EngineOptions opts) : options(std::
   say("loading " + std::to_string(size()) + (size() == 1 ? " rank" : " ranks"));
   workers = std::make_unique<Workers>(program_, options);
   onRanks([&](Rank &rank) {
+    rank.device().attach();
     rank.load();
     rank.communicator().checkSchedule(manifest().digest);
   });
@@ -86,7 +87,7 @@ void Engine::writeTrace() {
     workers->trace->write();
 }
 
-size_t Engine::productBytes() const { return workers->ranks[0]->context.linears.bytes(); }
+size_t Engine::productBytes() const { return workers->devices[0]->productBytes(); }
 
 /// The dimension "max_length" holds the room of the caches; checked against what the program was compiled for.
 static void setCapacity(DimSolver &solver, const Manifest &manifest, int64_t capacity) {

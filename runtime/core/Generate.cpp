@@ -71,7 +71,11 @@ std::vector<int64_t> greedyStep(Engine &engine, const Tensor &next) {
         failInput("output '", spec.name, "' has ", count, " rows for a batch of ", batch);
       for (int64_t b = 0; b < count; ++b) {
         Candidate &winner = mine[static_cast<size_t>(first + b)];
-        winner = better(winner, best(part.data.as<float>() + ((b + 1) * length - 1) * width, part.runs));
+        Tensor last = part.data;
+        last.shape = {width};
+        last.data = {part.data.data, part.data.data.get() + ((b + 1) * length - 1) * width * int64_t(sizeof(float))};
+        last = onHost(rank.device(), last);
+        winner = better(winner, best(last.as<float>(), part.runs));
       }
     }
     rank.communicator().allGatherBytes("argmax", mine.data(), all.data(), batch * sizeof(Candidate));

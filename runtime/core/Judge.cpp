@@ -121,7 +121,8 @@ Judgement Judge::judge(const Tensor &tokens, Mode mode) {
     std::vector<Rank::Part> parts = rank.parts(output);
     if (mode != Mode::Losses && parts.size() > 1)
       failInput("programs with rotated weights are not compared");
-    for (const Rank::Part &columns : parts) {
+    for (Rank::Part &columns : parts) {
+      columns.data = onHost(rank.device(), columns.data);
       const Shape &shape = columns.data.shape;
       int64_t first = rank.rows().first, rows = isDivided ? rank.rows().count : shape[0];
       if (first + rows > batch || (rows != batch && !isDivided) || shape[1] != length)

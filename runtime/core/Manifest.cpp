@@ -56,6 +56,15 @@ public:
       result.emplace_back(json[i], where + "[" + std::to_string(i) + "]", dims);
     return result;
   }
+  /// The entries of an object.
+  std::vector<std::pair<std::string, Reader>> members() const {
+    if (!json.is_object())
+      error("expected an object");
+    std::vector<std::pair<std::string, Reader>> result;
+    for (const auto &[key, value] : json.items())
+      result.emplace_back(key, Reader(value, where + "." + key, dims));
+    return result;
+  }
   std::string string() const {
     if (!json.is_string())
       error("expected a string");
@@ -267,6 +276,33 @@ SiteSpec readSite(const Reader &reader) {
   return site;
 }
 
+/// The name of a file in the artifact's directory.
+std::string readFileName(const Reader &reader) {
+  std::string name = reader.string();
+  if (name.empty() || name.find('/') != std::string::npos || name == "." || name == "..")
+    reader.error("'", name, "' is not the name of a file in the artifact's directory");
+  return name;
+}
+
+GpuSpec readGpu(const Reader &reader) {
+  GpuSpec gpu;
+  gpu.ptx = readFileName(reader.at("ptx"));
+  if (reader.has("cubins"))
+    for (const auto &[architecture, file] : reader.at("cubins").members())
+      gpu.cubins[architecture] = readFileName(file);
+  return gpu;
+}
+
+LaunchSpec readLaunch(const Reader &reader) {
+  LaunchSpec launch;
+  launch.threads = reader.at("threads").integer(1, 1024);
+  if (reader.has("rows_per_block"))
+    launch.rowsPerBlock = reader.at("rows_per_block").integer(1, INT32_MAX);
+  if (reader.has("shared"))
+    launch.shared = reader.at("shared").integer(0, 1 << 20);
+  return launch;
+}
+
 void checkUnique(const std::vector<std::string> &names, const std::string &what) {
   std::set<std::string> seen;
   for (const std::string &name : names)
@@ -320,9 +356,7 @@ Manifest Manifest::parse(std::string_view text, const std::string &origin) {
     manifest.device = root.at("target").at("device").string();
   if (root.has("target") && root.at("target").has("features"))
     manifest.features = root.at("target").at("features").string();
-  manifest.code = root.at("code").string();
-  if (manifest.code.empty() || manifest.code.find('/') != std::string::npos || manifest.code == "..")
-    failArtifact(origin, ".code: '", manifest.code, "' is not the name of a file in the artifact's directory");
+  manifest.code = readFileName(root.at("code"));
 
   for (const Reader &dim : root.list("dims"))
     manifest.dims.push_back(dim.string());
@@ -359,6 +393,14 @@ Manifest Manifest::parse(std::string_view text, const std::string &origin) {
     manifest.parameters.push_back(readParameter(parameter, manifest));
   for (const Reader &kernel : root.list("kernels"))
     manifest.kernels.push_back(kernel.string());
+  if (manifest.device == "cuda") {
+    manifest.gpu = readGpu(root.at("gpu"));
+    for (const Reader &launch : root.list("launches"))
+      manifest.launches.push_back(readLaunch(launch));
+    if (manifest.launches.size() != manifest.kernels.size())
+      failArtifact(origin, ".launches: has ", manifest.launches.size(), " entries for ", manifest.kernels.size(),
+                   " kernels");
+  }
   for (const Reader &message : root.list("messages"))
     manifest.messages.push_back(message.string());
   for (const Reader &collective : root.list("collectives"))

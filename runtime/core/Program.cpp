@@ -52,8 +52,8 @@ Program::Program(const std::string &directory) : directory_(directory) {
   if (access(path.c_str(), F_OK) != 0)
     failArtifact("'", directory_, "' is not an artifact: it has no manifest.json");
   manifest_ = Manifest::read(path);
-  if (!manifest_.device.empty() && manifest_.device != "cpu")
-    failArtifact(path, ": compiled for '", manifest_.device, "', this runtime runs 'cpu'");
+  if (!manifest_.device.empty() && manifest_.device != "cpu" && manifest_.device != "cuda")
+    failArtifact(path, ": compiled for '", manifest_.device, "', this runtime runs 'cpu' and 'cuda'");
   checkProcessor(manifest_.features, path);
 
   std::string code = directory_ + "/" + manifest_.code;
@@ -63,8 +63,9 @@ Program::Program(const std::string &directory) : directory_(directory) {
   try {
     workspaceBytes = reinterpret_cast<caat_workspace_bytes_fn>(symbol("caat_workspace_bytes"));
     forward = reinterpret_cast<caat_forward_fn>(symbol("caat_forward"));
-    for (const std::string &kernel : manifest_.kernels)
-      kernels.push_back(reinterpret_cast<caat_kernel_fn>(symbol(kernel)));
+    if (!manifest_.gpu)
+      for (const std::string &kernel : manifest_.kernels)
+        kernels.push_back(reinterpret_cast<caat_kernel_fn>(symbol(kernel)));
   } catch (...) {
     dlclose(handle);
     throw;

@@ -6,40 +6,40 @@
 
 namespace caat::runtime {
 
-Rank::Rank(const Program &program, Communicator &communicator, int threads, Trace::Track *trace)
-    : context(program, communicator, threads, trace), program(program), comm(communicator) {}
+Rank::Rank(const Program &program, Communicator &communicator, Device &device, Trace::Track *trace)
+    : context(program, communicator, device, trace), program(program), comm(communicator), device_(device) {}
 
 void Rank::load() {
   const Manifest &manifest = program.manifest();
   weights = SafeTensors::open(program.weightsPath(rank()));
-  std::vector<const SafeTensors::Entry *> entryOfLinear;
-  buffers.resize(manifest.bufferCount());
-  void **slot = buffers.data() + (buffers.size() - manifest.parameters.size());
+  std::vector<HostParameter> given;
   for (const ParameterSpec &spec : manifest.parameters) {
     const SafeTensors::Entry &entry = weights.entry(spec.name);
     if (entry.dtype != spec.dtype || entry.shape != spec.shape)
       failArtifact(weights.path(), ": '", spec.name, "' is ", nameOf(entry.dtype), toString(entry.shape),
                    ", the manifest says ", nameOf(spec.dtype), toString(spec.shape));
-    auto *data = const_cast<std::byte *>(weights.data(entry));
+    const std::byte *data = weights.data(entry);
     if (reinterpret_cast<size_t>(data) % sizeOf(entry.dtype)) {
-      Tensor &copy = parameters.emplace_back(entry.dtype, entry.shape);
+      Tensor &copy = aligned.emplace_back(entry.dtype, entry.shape);
       std::memcpy(copy.data.get(), data, entry.bytes);
       data = copy.data.get();
     }
-    *slot++ = data;
-    int64_t linear = -1;
-    if (spec.linear) {
-      linear = static_cast<int64_t>(spec.rotation ? context.linears.addTravelling(spec, data)
-                                                  : context.linears.add(spec, data));
-      entryOfLinear.push_back(&entry);
-    }
-    context.linearOfParameter.push_back(linear);
-    if (spec.rotation)
-      context.rings.add(*spec.rotation, linear, slot - 1, data, entry.bytes,
-                        [this, &entry] { weights.file().release(entry.offset, entry.bytes); });
+    given.push_back({&spec, data, entry.bytes, [this, &entry] { weights.file().release(entry.offset, entry.bytes); }});
   }
-  context.linears.pack([&](size_t i) { weights.file().release(entryOfLinear[i]->offset, entryOfLinear[i]->bytes); });
-  context.rings.allocate();
+  std::vector<void *> places = device_.load(given);
+  buffers.resize(manifest.bufferCount());
+  size_t first = buffers.size() - places.size();
+  std::copy(places.begin(), places.end(), buffers.begin() + static_cast<std::ptrdiff_t>(first));
+  if (!context.rings)
+    return;
+  int64_t linears = 0; // numbered in the order of the parameters
+  for (size_t i = 0; i < given.size(); ++i) {
+    const ParameterSpec &spec = *given[i].spec;
+    int64_t linear = spec.linear ? linears++ : -1;
+    if (spec.rotation)
+      context.rings->add(*spec.rotation, linear, &buffers[first + i], given[i].data, given[i].bytes, given[i].taken);
+  }
+  context.rings->allocate();
 }
 
 /// Rows are dealt out evenly, the first ranks get one more.
@@ -86,12 +86,18 @@ Tensor Rank::localRows(const ArraySpec &spec, const Tensor &whole) const {
   return part;
 }
 
+static size_t bytesOf(const ArraySpec &spec, const Shape &shape) {
+  size_t size = sizeOf(spec.dtype);
+  return static_cast<size_t>(elementCount(shape, size)) * size;
+}
+
 void Rank::prepare(const std::vector<Tensor> &inputs, std::span<const int64_t> values) {
   const Manifest &manifest = program.manifest();
   dims.assign(values.begin(), values.end());
   divideBatch();
   size_t at = 0;
   localInputs.resize(inputs.size());
+  inputMemory.resize(inputs.size());
   for (size_t i = 0; i < inputs.size(); ++i) {
     const ArraySpec &spec = manifest.inputs[i];
     Tensor whole = localRows(spec, inputs[i]);
@@ -108,14 +114,17 @@ void Rank::prepare(const std::vector<Tensor> &inputs, std::span<const int64_t> v
       }
       localInputs[i] = local;
     }
-    buffers[at++] = localInputs[i].data.get();
+    buffers[at++] = onDevice(device_, localInputs[i], inputMemory[i], "input '" + spec.name + "'").data.get();
   }
   caches.resize(manifest.caches.size());
   for (size_t i = 0; i < caches.size(); ++i) {
     const ArraySpec &spec = manifest.caches[i].array;
     Shape shape = partShape(spec);
-    if (!caches[i].data || caches[i].shape != shape)
-      caches[i] = Tensor(spec.dtype, shape);
+    if (!caches[i].data || caches[i].shape != shape) {
+      caches[i] = {spec.dtype, {}};
+      caches[i].data = device_.allocate(bytesOf(spec, shape), "cache '" + spec.name + "'");
+      caches[i].shape = shape;
+    }
     buffers[at++] = caches[i].data.get();
   }
   outputs.resize(manifest.outputs.size());
@@ -123,7 +132,7 @@ void Rank::prepare(const std::vector<Tensor> &inputs, std::span<const int64_t> v
   for (size_t i = 0; i < outputs.size(); ++i) {
     const ArraySpec &spec = manifest.outputs[i];
     Shape shape = partShape(spec);
-    outputMemory[i].reserve(static_cast<size_t>(elementCount(shape, sizeOf(spec.dtype))) * sizeOf(spec.dtype) + 64);
+    outputMemory[i].reserve(device_, bytesOf(spec, shape) + 64, "output '" + spec.name + "'");
     outputs[i] = Tensor::view(spec.dtype, shape, outputMemory[i].data());
     buffers[at++] = outputMemory[i].data();
   }
@@ -131,9 +140,9 @@ void Rank::prepare(const std::vector<Tensor> &inputs, std::span<const int64_t> v
 
 void Rank::setPast(size_t index, const Tensor &array) {
   const CacheSpec &spec = program.manifest().caches[index];
-  Tensor whole = localRows(spec.array, array);
+  Tensor whole = localRows(spec.array, array), all = onHost(device_, caches[index]);
   for (int64_t number = 0; number < program.manifest().partsOf(spec.array); ++number) {
-    Tensor cache = partOf(caches[index], spec.array, number);
+    Tensor cache = partOf(all, spec.array, number);
     Shape to(cache.shape.size(), 0), from = to, extent = cache.shape;
     extent[spec.axis] = whole.shape[spec.axis];
     if (!spec.array.shard) {
@@ -146,30 +155,32 @@ void Rank::setPast(size_t index, const Tensor &array) {
       copyBox(cache, to, whole, from, extent);
     }
   }
+  device_.upload(caches[index].data.get(), all.data.get(), all.bytes());
 }
 
 void Rank::forward(const SiteRange &range) {
   int64_t bytes = program.workspaceBytes(dims.data());
   if (bytes < 0)
     failRun("the code asks for a workspace of ", bytes, " bytes");
-  workspace.reserve(static_cast<size_t>(bytes) + 64);
-  if (!context.rings.isValid())
-    context.rings.refill();
+  workspace.reserve(device_, static_cast<size_t>(bytes) + 64, "the workspace");
+  if (context.rings && !context.rings->isValid())
+    context.rings->refill();
   context.begin();
   context.sites.begin(range);
   auto before = std::chrono::steady_clock::now();
   program.forward(RankContext::api(), &context, buffers.data(), dims.data(), workspace.data());
+  context.finish();
   context.profile.total += std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();
   ++context.profile.runs;
-  context.finish();
 }
 
 std::vector<Rank::Part> Rank::parts(size_t index) const {
   const Manifest &manifest = program.manifest();
   const ArraySpec &spec = manifest.outputs[index];
   std::vector<Part> result;
-  bool mine = manifest.isDivided(spec) ? rows_.count > 0 : rank() == 0 || (spec.shard && !manifest.batch);
-  for (int64_t number = 0; mine && number < manifest.partsOf(spec); ++number) {
+  if (!(manifest.isDivided(spec) ? rows_.count > 0 : rank() == 0 || (spec.shard && !manifest.batch)))
+    return result;
+  for (int64_t number = 0; number < manifest.partsOf(spec); ++number) {
     Part &part = result.emplace_back(Part{partOf(outputs[index], spec, number), {}});
     if (spec.shard)
       part.runs = ownedRuns(*spec.shard, static_cast<int>(shardOf(number)));
@@ -181,7 +192,8 @@ std::vector<Rank::Part> Rank::parts(size_t index) const {
 
 void Rank::collectOutput(size_t index, Tensor &whole) const {
   const ArraySpec &spec = program.manifest().outputs[index];
-  for (const Part &part : parts(index)) {
+  for (Part &part : parts(index)) {
+    part.data = onHost(device_, part.data);
     Shape to(part.data.shape.size(), 0), from = to, extent = part.data.shape;
     if (program.manifest().isDivided(spec))
       to[0] = rows_.first, extent[0] = rows_.count;
@@ -202,8 +214,9 @@ void Rank::collectPresent(size_t index, Tensor &whole, int64_t length) const {
   bool divided = manifest.isDivided(spec.array);
   if (divided ? rows_.count == 0 : rank() != 0 && (!spec.array.shard || manifest.batch))
     return;
+  Tensor all = onHost(device_, caches[index]);
   for (int64_t number = 0; number < manifest.partsOf(spec.array); ++number) {
-    Tensor cache = partOf(caches[index], spec.array, number);
+    Tensor cache = partOf(all, spec.array, number);
     Shape to(cache.shape.size(), 0), from = to, extent = cache.shape;
     extent[spec.axis] = length;
     if (divided)

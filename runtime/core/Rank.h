@@ -3,7 +3,6 @@
 #ifndef CAAT_RUNTIME_CORE_RANK_H
 #define CAAT_RUNTIME_CORE_RANK_H
 
-#include "Memory.h"
 #include "RankContext.h"
 #include "caat/runtime/SafeTensors.h"
 
@@ -21,9 +20,9 @@ std::vector<ShardRun> ownedRuns(const ShardSpec &shard, int rank);
 class Rank {
 public:
   /// `trace`, where given, gets what the rank does.
-  Rank(const Program &program, Communicator &communicator, int threads, Trace::Track *trace = nullptr);
+  Rank(const Program &program, Communicator &communicator, Device &device, Trace::Track *trace = nullptr);
 
-  /// Maps the weights, checks them against the manifest and packs the linear ones.
+  /// Maps the weights, checks them against the manifest and gives them to the device.
   void load();
 
   /// Makes arrays for these dimensions and takes the inputs (whole arrays, in the manifest's order; kept alive by the
@@ -41,8 +40,8 @@ public:
   };
   const Rows &rows() const { return rows_; }
 
-  /// A part of an output and where its elements along the sharded dimension belong, each index once over all ranks and
-  /// parts. Without a shard one run of everything, on one rank unless the batch is divided.
+  /// A part of an output, in the device's memory, and where its elements along the sharded dimension belong, each index
+  /// once over all ranks and parts. Without a shard one run of everything, on one rank unless the batch is divided.
   struct Part {
     Tensor data;
     std::vector<ShardRun> runs;
@@ -54,6 +53,7 @@ public:
   void collectPresent(size_t index, Tensor &whole, int64_t length) const;
 
   Communicator &communicator() { return comm; }
+  Device &device() { return device_; }
   int rank() const { return comm.rank(); }
   RankContext context;
 
@@ -66,14 +66,16 @@ private:
 
   const Program &program;
   Communicator &comm;
+  Device &device_;
   SafeTensors weights;
-  std::vector<Tensor> parameters; // copies of those that are not aligned in the file
-  std::vector<Tensor> localInputs, caches, outputs;
-  std::vector<LargeBuffer> outputMemory;
+  std::vector<Tensor> aligned;         // copies of parameters that are not aligned in the file
+  std::vector<Tensor> localInputs;     // in the host's memory
+  std::vector<Tensor> caches, outputs; // in the device's
+  std::vector<DeviceBuffer> inputMemory, outputMemory;
   std::vector<void *> buffers;
   std::vector<int64_t> dims;
   Rows rows_;
-  LargeBuffer workspace;
+  DeviceBuffer workspace;
 };
 
 /// Copies a box of `extent` elements between two arrays.

@@ -8,25 +8,33 @@
 
 namespace caat::runtime {
 
-/// Adds the time of its life to a sum, and to the trace as an event.
+/// Adds the time of the device's work during its life to one or two sums, and to the trace as an event.
 class RankContext::Timer {
 public:
-  Timer(RankContext &context, double &sum, Trace::Event event)
-      : trace(context.trace), sum(sum), event(std::move(event)) {
-    this->event.time.begin = std::chrono::steady_clock::now();
-  }
+  Timer(RankContext &context, double &sum, Trace::Event event, double *also = nullptr)
+      : context(context), stretch{event, context.device.now(), {}, {&sum, also}} {}
   ~Timer() {
-    event.time.end = std::chrono::steady_clock::now();
-    sum += std::chrono::duration<double>(event.time.end - event.time.begin).count();
-    if (trace)
-      trace->add(event);
+    stretch.end = context.device.now();
+    if (stretch.begin.event || stretch.end.event)
+      context.open.push_back(stretch); // until the times are known
+    else
+      context.count(stretch);
   }
 
 private:
-  Trace::Track *trace;
-  double &sum;
-  Trace::Event event;
+  RankContext &context;
+  Stretch stretch;
 };
+
+void RankContext::count(Stretch &stretch) {
+  Interval &time = stretch.event.time;
+  time = {device.timeOf(stretch.begin), device.timeOf(stretch.end)};
+  for (double *sum : stretch.sums)
+    if (sum)
+      *sum += std::chrono::duration<double>(time.end - time.begin).count();
+  if (trace)
+    trace->add(stretch.event);
+}
 
 StopRank StopRank::fromEnvironment() {
   StopRank stop;
@@ -39,9 +47,11 @@ StopRank StopRank::fromEnvironment() {
   return stop;
 }
 
-RankContext::RankContext(const Program &program, Communicator &communicator, int threads, Trace::Track *trace)
-    : rings(program.manifest(), linears, communicator), sites(program.manifest(), communicator), program(program),
-      communicator(communicator), threads(threads), trace(trace), stop(StopRank::fromEnvironment()) {
+RankContext::RankContext(const Program &program, Communicator &communicator, Device &device, Trace::Track *trace)
+    : sites(program.manifest(), communicator), program(program), communicator(communicator), device(device),
+      trace(trace), stop(StopRank::fromEnvironment()) {
+  if (!program.manifest().rotations.empty())
+    rings = std::make_unique<Rings>(program.manifest(), *device.linears(), communicator);
   profile.collectives.resize(program.manifest().collectives.size());
   profile.rotations.resize(program.manifest().rotations.size());
 }
@@ -53,10 +63,21 @@ void RankContext::fail(const std::string &text) {
   communicator.abort(error);
 }
 
+void RankContext::begin() {
+  error.clear();
+  open.clear();
+  device.beginRun();
+}
+
 void RankContext::finish() {
   if (!error.empty())
     failRun(error);
-  rings.finishRun();
+  device.synchronize();
+  for (Stretch &stretch : open)
+    count(stretch);
+  open.clear();
+  if (rings)
+    rings->finishRun();
 }
 
 const CollectiveSpec &RankContext::collective(int64_t index, CollectiveKind kind) {
@@ -92,18 +113,18 @@ template <typename F> void RankContext::rotate(int64_t rotation, Rotation part, 
   if (!isWait)
     stopWhereAsked(name);
   CollectiveStats &stats = profile.rotations[group];
-  auto bytes = static_cast<int64_t>(rings.bytes(group));
+  auto bytes = static_cast<int64_t>(rings->bytes(group));
   // Numbered below the runtime's own calls.
   CollectiveCall call{-2 - rotation, name.c_str(), CollectiveKind::Permute, DType::UI8, bytes, 1};
-  double before = stats.seconds;
   if (part == Rotation::InPlace) {
-    Timer timer(*this, stats.seconds, {Trace::Row::Communication, "permute", name, {}, {}, bytes});
+    Timer timer(*this, stats.seconds, {Trace::Row::Communication, "permute", name, {}, {}, bytes},
+                &profile.communication);
     run(group, call);
   } else {
-    Timer timer(*this, stats.seconds, {Trace::Row::Compute, isWait ? "wait" : "start", name, {}, {}});
+    Timer timer(*this, stats.seconds, {Trace::Row::Compute, isWait ? "wait" : "start", name, {}, {}},
+                &profile.communication);
     run(group, call);
   }
-  profile.communication += stats.seconds - before;
   if (!isWait) {
     ++stats.calls;
     stats.bytes += bytes;
@@ -124,12 +145,11 @@ void RankContext::exchange(const CollectiveSpec &spec, int64_t index, int64_t co
     failRun(nameOf(spec.kind), " '", spec.name, "' of ", count, " elements");
   stopWhereAsked(spec.name);
   CollectiveStats &stats = profile.collectives[static_cast<size_t>(index)];
-  double before = stats.seconds;
   {
-    Timer timer(*this, stats.seconds, {Trace::Row::Communication, nameOf(spec.kind), spec.name, {}, {}, bytes});
+    Timer timer(*this, stats.seconds, {Trace::Row::Communication, nameOf(spec.kind), spec.name, {}, {}, bytes},
+                &profile.communication);
     run(CollectiveCall{index, spec.name.c_str(), spec.kind, spec.dtype, count, extra});
   }
-  profile.communication += stats.seconds - before;
   ++stats.calls;
   stats.bytes += bytes;
 }
@@ -154,29 +174,34 @@ struct Api {
     }
   }
 
-  static void launch(void *ctx, int64_t kernel, int64_t grid, void *buffers, int64_t, void *dims, int64_t) {
+  static void launch(void *ctx, int64_t kernel, int64_t grid, void *buffers, int64_t numBuffers, void *dims,
+                     int64_t numDims) {
     step(ctx, [&](RankContext &c) {
-      if (kernel < 0 || static_cast<size_t>(kernel) >= c.program.kernels.size())
-        failRun("the code launches kernel ", kernel, ", the manifest has ", c.program.kernels.size());
-      const std::string &name = c.program.manifest().kernels[static_cast<size_t>(kernel)];
-      RankContext::Timer timer(c, c.profile.kernels, {Trace::Row::Compute, "kernel", name, {}, {}});
-      runKernel(c.program.kernels[static_cast<size_t>(kernel)], grid, static_cast<void *const *>(buffers),
-                static_cast<const int64_t *>(dims), c.threads);
+      const auto &kernels = c.program.manifest().kernels;
+      if (kernel < 0 || static_cast<size_t>(kernel) >= kernels.size())
+        failRun("the code launches kernel ", kernel, ", the manifest has ", kernels.size());
+      if (grid <= 0)
+        return;
+      auto index = static_cast<size_t>(kernel);
+      RankContext::Timer timer(c, c.profile.kernels, {Trace::Row::Compute, "kernel", kernels[index], {}, {}});
+      c.device.launch(index, grid, {static_cast<void *const *>(buffers), static_cast<size_t>(numBuffers)},
+                      {static_cast<const int64_t *>(dims), static_cast<size_t>(numDims)});
     });
   }
 
   static void linear(void *ctx, int64_t parameter, void *x, int64_t m, void *y, int64_t accumulate) {
     step(ctx, [&](RankContext &c) {
-      if (parameter < 0 || static_cast<size_t>(parameter) >= c.linearOfParameter.size() ||
-          c.linearOfParameter[static_cast<size_t>(parameter)] < 0)
+      const auto &parameters = c.program.manifest().parameters;
+      if (parameter < 0 || static_cast<size_t>(parameter) >= parameters.size() ||
+          !parameters[static_cast<size_t>(parameter)].linear)
         failRun("the code multiplies with parameter ", parameter, ", which is no linear parameter of the manifest");
       if (m < 0)
         failRun("product with ", m, " rows");
       auto index = static_cast<size_t>(parameter);
-      const std::string &name = c.program.manifest().parameters[index].name;
-      RankContext::Timer timer(c, c.profile.linear, {Trace::Row::Compute, "product", name, c.groupOf(index), {}});
-      c.linears.run(static_cast<size_t>(c.linearOfParameter[index]), static_cast<const float *>(x), m,
-                    static_cast<float *>(y), accumulate != 0);
+      RankContext::Timer timer(c, c.profile.linear,
+                               {Trace::Row::Compute, "product", parameters[index].name, c.groupOf(index), {}});
+      if (m > 0)
+        c.device.linear(index, static_cast<const float *>(x), m, static_cast<float *>(y), accumulate != 0);
     });
   }
 
@@ -184,11 +209,10 @@ struct Api {
                      int64_t aRow, int64_t aCol, void *b, int64_t bBatch, int64_t bRow, int64_t bCol, void *c,
                      int64_t cBatch, int64_t cRow, float alpha, float beta) {
     step(ctx, [&](RankContext &context) {
-      if (dtype < 0 || dtype >= numDTypes)
-        failRun("product of element type ", dtype);
+      DType type = elementType(dtype);
       RankContext::Timer timer(context, context.profile.matmul, {Trace::Row::Compute, "product", "matmul", {}, {}});
-      runMatMul({static_cast<DType>(dtype), batch, m, n, k, a, aBatch, aRow, aCol, b, bBatch, bRow, bCol, c, cBatch,
-                 cRow, alpha, beta});
+      context.device.matmul(
+          {type, batch, m, n, k, a, aBatch, aRow, aCol, b, bBatch, bRow, bCol, c, cBatch, cRow, alpha, beta});
     });
   }
 
@@ -197,7 +221,7 @@ struct Api {
       if (bytes < 0)
         failRun("copy of ", bytes, " bytes");
       RankContext::Timer timer(c, c.profile.kernels, {Trace::Row::Compute, "kernel", "copy", {}, {}});
-      std::memmove(destination, source, static_cast<size_t>(bytes));
+      c.device.copy(destination, source, static_cast<size_t>(bytes));
     });
   }
 
@@ -257,7 +281,8 @@ struct Api {
   }
 
   static int64_t ring_shard(void *ctx, int64_t stepNumber) {
-    return static_cast<RankContext *>(ctx)->rings.shardAt(stepNumber);
+    const auto &rings = static_cast<RankContext *>(ctx)->rings;
+    return rings ? rings->shardAt(stepNumber) : 0;
   }
 
   static void sync_point(void *ctx, int64_t site, void *buffers, void *sizes, int64_t live) {
@@ -279,14 +304,14 @@ struct Api {
   static void rotate_start(void *ctx, int64_t rotation) {
     step(ctx, [&](RankContext &c) {
       c.rotate(rotation, RankContext::Rotation::Start,
-               [&](size_t group, const CollectiveCall &call) { c.rings.start(group, call); });
+               [&](size_t group, const CollectiveCall &call) { c.rings->start(group, call); });
     });
   }
 
   static void rotate_wait(void *ctx, int64_t rotation) {
     step(ctx, [&](RankContext &c) {
       c.rotate(rotation, RankContext::Rotation::Wait, [&](size_t group, const CollectiveCall &call) {
-        Interval time = c.rings.finish(group, call);
+        Interval time = c.rings->finish(group, call);
         if (c.trace)
           c.trace->add({Trace::Row::Transfer, "permute", call.name, {}, time, call.count});
       });
@@ -296,21 +321,27 @@ struct Api {
   static void rotate(void *ctx, int64_t rotation) {
     step(ctx, [&](RankContext &c) {
       c.rotate(rotation, RankContext::Rotation::InPlace,
-               [&](size_t group, const CollectiveCall &call) { c.rings.rotateInPlace(group, call); });
+               [&](size_t group, const CollectiveCall &call) { c.rings->rotateInPlace(group, call); });
     });
   }
 
-  static int64_t rank(void *ctx) { return static_cast<RankContext *>(ctx)->communicator.rank(); }
-
-  static int64_t load_element(void *, void *pointer, int64_t dtype) {
+  static int64_t load_element(void *ctx, void *from, int64_t dtype) {
     int64_t bits = 0;
-    std::memcpy(&bits, pointer, sizeOf(static_cast<DType>(dtype)));
+    step(ctx, [&](RankContext &c) { bits = c.device.loadElement(from, elementType(dtype)); });
     return bits;
   }
 
-  static void store_element(void *, void *pointer, int64_t dtype, int64_t bits) {
-    std::memcpy(pointer, &bits, sizeOf(static_cast<DType>(dtype)));
+  static void store_element(void *ctx, void *to, int64_t dtype, int64_t bits) {
+    step(ctx, [&](RankContext &c) { c.device.storeElement(to, elementType(dtype), bits); });
   }
+
+  static DType elementType(int64_t dtype) {
+    if (dtype < 0 || dtype >= numDTypes)
+      failRun("element type ", dtype, " is unknown");
+    return static_cast<DType>(dtype);
+  }
+
+  static int64_t rank(void *ctx) { return static_cast<RankContext *>(ctx)->communicator.rank(); }
 
   static void check(void *ctx, int64_t condition, int64_t message) {
     if (condition)

@@ -3,12 +3,10 @@
 #ifndef CAAT_RUNTIME_CORE_RANKCONTEXT_H
 #define CAAT_RUNTIME_CORE_RANKCONTEXT_H
 
-#include "../cpu/Linear.h"
 #include "Rings.h"
 #include "SiteRunner.h"
-#include "caat/runtime/Communicator.h"
+#include "caat/runtime/Device.h"
 #include "caat/runtime/Profile.h"
-#include "caat/runtime/Program.h"
 
 namespace caat::runtime {
 
@@ -21,20 +19,18 @@ struct StopRank {
 
 class RankContext {
 public:
-  RankContext(const Program &program, Communicator &communicator, int threads, Trace::Track *trace = nullptr);
+  RankContext(const Program &program, Communicator &communicator, Device &device, Trace::Track *trace = nullptr);
 
   /// The table that caat_forward receives.
   static const void *const *api();
 
   /// Forgets the error of the run before.
-  void begin() { error.clear(); }
-  /// Throws the first error of this run, if any.
+  void begin();
+  /// Waits for the device. Throws the first error of this run, if any.
   void finish();
 
-  Linears linears;
-  Rings rings;
+  std::unique_ptr<Rings> rings; // where weights travel
   SiteRunner sites;
-  std::vector<int64_t> linearOfParameter; // number in `linears`, -1 where the parameter is no linear one
   Profile profile;
 
 private:
@@ -53,18 +49,22 @@ private:
   template <typename F>
   void exchange(const CollectiveSpec &spec, int64_t index, int64_t count, int64_t bytes, int64_t extra, F &&run);
 
+  /// A stretch of the device's work whose times are not known yet.
+  struct Stretch {
+    Trace::Event event;
+    Moment begin, end;
+    double *sums[2];
+  };
+  void count(Stretch &stretch);
+
   const Program &program;
   Communicator &communicator;
-  int threads;
+  Device &device;
   Trace::Track *trace;
+  std::vector<Stretch> open;
   StopRank stop;
   std::string error;
 };
-
-/// Runs `rows` of a kernel's grid over `threads` threads of oneDNN's own team.
-void runKernel(caat_kernel_fn kernel, int64_t grid, void *const *buffers, const int64_t *dims, int threads);
-/// Sets the team size of the calling thread, for runKernel and for oneDNN.
-void setThreads(int threads);
 
 } // namespace caat::runtime
 

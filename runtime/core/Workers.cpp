@@ -3,15 +3,29 @@
 
 namespace caat::runtime {
 
+static BackendOptions backendOptions(const Program &program, const EngineOptions &options) {
+  return {program.manifest().tp,
+          options.threadsPerRank,
+          options.devices,
+          {options.timeout, -1, options.link},
+          options.progress};
+}
+
 Engine::Workers::Workers(const Program &program, const EngineOptions &options)
     : trace(options.trace.empty() ? nullptr : std::make_unique<Trace>(options.trace, program.manifest().tp)),
-      group(program.manifest().tp, {options.timeout, -1, options.link}) {
+      backend(makeBackend(program, backendOptions(program, options))) {
   int size = program.manifest().tp;
+  std::vector<Device *> all;
   for (int rank = 0; rank < size; ++rank)
-    ranks.push_back(
-        std::make_unique<Rank>(program, group.at(rank), options.threadsPerRank, trace ? &trace->at(rank) : nullptr));
+    all.push_back(devices.emplace_back(backend->makeDevice(rank)).get());
+  group = backend->makeGroup(all);
+  for (int rank = 0; rank < size; ++rank) {
+    all[static_cast<size_t>(rank)]->setTiming(trace != nullptr);
+    ranks.push_back(std::make_unique<Rank>(program, group->at(rank), *all[static_cast<size_t>(rank)],
+                                           trace ? &trace->at(rank) : nullptr));
+  }
   for (int rank = 0; rank < size; ++rank)
-    threads.emplace_back([=, this] { loop(rank, options.threadsPerRank); });
+    threads.emplace_back([=, this] { loop(rank); });
 }
 
 Engine::Workers::~Workers() {
@@ -24,8 +38,7 @@ Engine::Workers::~Workers() {
     thread.join();
 }
 
-void Engine::Workers::loop(int rank, int threadCount) {
-  setThreads(threadCount); // a new thread starts with one OpenMP thread per core
+void Engine::Workers::loop(int rank) {
   uint64_t seen = 0;
   while (true) {
     const std::function<void(Rank &)> *mine;
@@ -49,7 +62,7 @@ void Engine::Workers::loop(int rank, int threadCount) {
       failure.emplace(ErrorKind::Run, "unknown error");
     }
     if (failure)
-      group.abort(failure->what()); // the others need not wait for the timeout
+      group->abort(failure->what()); // the others need not wait for the timeout
     std::lock_guard lock(mutex);
     if (failure && !error)
       error.emplace(failure->kind, failure->what());
@@ -68,9 +81,10 @@ void Engine::Workers::run(const std::function<void(Rank &)> &job) {
   done.wait(lock, [&] { return running == 0; });
   if (!error)
     return;
-  group.reset();
+  group->reset();
   for (auto &rank : ranks)
-    rank->context.rings.invalidate();
+    if (rank->context.rings)
+      rank->context.rings->invalidate();
   throw Error(error->kind, error->what());
 }
 

@@ -20,12 +20,14 @@ struct Engine::Workers {
   void run(const std::function<void(Rank &)> &work);
 
   std::unique_ptr<Trace> trace; // where asked for
+  std::unique_ptr<Backend> backend;
+  std::vector<std::unique_ptr<Device>> devices;
+  std::unique_ptr<RankGroup> group;
   std::vector<std::unique_ptr<Rank>> ranks;
 
 private:
-  void loop(int rank, int threads);
+  void loop(int rank);
 
-  ThreadGroup group;
   std::vector<std::thread> threads;
   std::mutex mutex;
   std::condition_variable start, done;

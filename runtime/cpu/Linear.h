@@ -3,7 +3,7 @@
 #ifndef CAAT_RUNTIME_CPU_LINEAR_H
 #define CAAT_RUNTIME_CPU_LINEAR_H
 
-#include "caat/runtime/Manifest.h"
+#include "caat/runtime/Device.h"
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -46,18 +46,7 @@ private:
   std::unique_ptr<State> state;
 };
 
-/// c = alpha * a * b + beta * c for each of the batch; strides in elements. fp32, and plain loops for f64, i64, i32.
-struct MatMul {
-  DType dtype;
-  int64_t batch, m, n, k;
-  const void *a;
-  int64_t aBatch, aRow, aCol;
-  const void *b;
-  int64_t bBatch, bRow, bCol;
-  void *c;
-  int64_t cBatch, cRow;
-  float alpha, beta;
-};
+/// fp32, and plain loops for f64, i64, i32.
 void runMatMul(const MatMul &matmul);
 
 } // namespace caat::runtime

@@ -2,7 +2,7 @@
 // Kernels run on the OpenMP team that oneDNN uses as well, so that a rank never has two sets of threads that wait in
 // turns. The team is reached through libgomp's own functions: the compiler that builds the runtime may have another
 // OpenMP library.
-#include "../core/RankContext.h"
+#include "CpuDevice.h"
 
 extern "C" {
 void GOMP_parallel(void (*body)(void *), void *data, unsigned threads, unsigned flags);

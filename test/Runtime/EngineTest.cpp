@@ -182,8 +182,8 @@ TEST_P(EngineTest, DamagedArtifactsAreRefused) {
   expectError("has no function 'no_such_kernel'", [&] { Engine engine(directory); });
   replaced("\"embed\",\n   \"shape\"", "\"embedding\",\n   \"shape\"");
   expectError("no array 'embedding'", [&] { Engine engine(directory); });
-  replaced("\"cpu\"", "\"cuda\"");
-  expectError("compiled for 'cuda'", [&] { Engine engine(directory); });
+  replaced("\"cpu\"", "\"tpu\"");
+  expectError("compiled for 'tpu'", [&] { Engine engine(directory); });
   writeBytes(directory + "/manifest.json", tinyManifest(tp));
   std::string weights = directory + "/weights-" + std::to_string(tp - 1) + ".safetensors", good = readBytes(weights);
   writeBytes(weights, good.substr(0, good.size() - 8));

@@ -90,6 +90,33 @@ TEST(Manifest, ReadsRotations) {
   expectError("rotations[0].spare: -1 is not in", [&] { parse(json); });
 }
 
+TEST(Manifest, ReadsKernelsOfAGpu) {
+  Json json = Json::parse(tinyManifest(2));
+  json["target"]["device"] = "cuda";
+  expectError("'gpu' is missing", [&] { parse(json); });
+  json["gpu"] = {{"ptx", "kernels.ptx"}, {"cubins", {{"sm_90", "kernels-sm_90.cubin"}}}};
+  expectError(".launches: has 0 entries for 3 kernels", [&] { parse(json); });
+  Json launch = {{"threads", 128}, {"rows_per_block", 4}, {"shared", 1024}};
+  json["launches"] = {launch, launch, {{"threads", 32}}};
+  Manifest m = parse(json);
+  EXPECT_EQ(m.gpu->ptx, "kernels.ptx");
+  EXPECT_EQ(m.gpu->cubins.at("sm_90"), "kernels-sm_90.cubin");
+  ASSERT_EQ(m.launches.size(), 3u);
+  EXPECT_EQ(m.launches[0].threads, 128);
+  EXPECT_EQ(m.launches[0].rowsPerBlock, 4);
+  EXPECT_EQ(m.launches[0].shared, 1024);
+  EXPECT_EQ(m.launches[2].rowsPerBlock, 1);
+  auto refuses = [&](const char *pointer, const Json &value, const std::string &message) {
+    Json damaged = json;
+    damaged[Json::json_pointer(pointer)] = value;
+    expectError(message, [&] { parse(damaged); });
+  };
+  refuses("/launches/0/threads", 2048, "2048 is not in [1, 1024]");
+  refuses("/launches/1/rows_per_block", 0, "launches[1].rows_per_block: 0 is not in [1");
+  refuses("/gpu/ptx", "../kernels.ptx", "gpu.ptx: '../kernels.ptx' is not the name of a file");
+  refuses("/gpu/cubins/sm_90", "/x", "gpu.cubins.sm_90: '/x' is not the name of a file");
+}
+
 const Json removed = Json(Json::value_t::discarded);
 
 INSTANTIATE_TEST_SUITE_P(

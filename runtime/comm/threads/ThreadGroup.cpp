@@ -261,6 +261,11 @@ public:
     failLate(call, {other});
   }
 
+  void allGatherBytes(const char *name, const void *in, void *out, size_t bytes) override {
+    CollectiveCall call{-1, name, CollectiveKind::AllGather, DType::UI8, static_cast<int64_t>(bytes), 0};
+    allGather(call, in, out, 1, static_cast<int64_t>(bytes));
+  }
+
   void abort(const std::string &reason) override { state.barrier.abort(reason); }
   bool aborted() const override { return state.barrier.aborted(); }
   void reset() {

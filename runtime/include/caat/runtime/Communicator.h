@@ -69,8 +69,8 @@ public:
   virtual void abort(const std::string &reason) = 0;
   virtual bool aborted() const = 0;
 
-  /// Bytes of every rank, one after another, by allGather.
-  void allGatherBytes(const char *name, const void *in, void *out, size_t bytes);
+  /// Bytes of every rank, one after another; in the host's memory, whatever the collectives work on.
+  virtual void allGatherBytes(const char *name, const void *in, void *out, size_t bytes) = 0;
   /// Compares the schedule of collectives before the first one. Throws Error (Run) that names the rank that differs.
   void checkSchedule(std::string_view digest);
 
@@ -93,14 +93,24 @@ struct CommunicatorOptions {
   Link link = {};
 };
 
-/// Ranks that are threads of this process. reset() on any of them, with all ranks idle, forgets an abort.
-class ThreadGroup {
+/// The communicators of a process's ranks.
+class RankGroup {
+public:
+  virtual ~RankGroup() = default;
+  virtual Communicator &at(int rank) = 0;
+  virtual void abort(const std::string &reason) = 0;
+  /// Forgets an abort; all ranks are idle.
+  virtual void reset() = 0;
+};
+
+/// Ranks that are threads of this process; their arrays are in its memory.
+class ThreadGroup final : public RankGroup {
 public:
   explicit ThreadGroup(int size, CommunicatorOptions options = {});
-  ~ThreadGroup();
-  Communicator &at(int rank);
-  void abort(const std::string &reason);
-  void reset();
+  ~ThreadGroup() override;
+  Communicator &at(int rank) override;
+  void abort(const std::string &reason) override;
+  void reset() override;
 
 private:
   struct State;

@@ -79,6 +79,18 @@ struct RotationSpec {
   std::optional<size_t> spare; // number of the buffer that receives them; groups may share one. Nothing: in place
 };
 
+/// How a kernel of a GPU is started: blocks of `threads` threads, each for some rows of the grid.
+struct LaunchSpec {
+  int64_t threads = 256, rowsPerBlock = 1;
+  int64_t shared = 0; // bytes of shared memory beside what the kernel declares itself
+};
+
+/// Files with a GPU's kernels.
+struct GpuSpec {
+  std::string ptx;
+  std::map<std::string, std::string> cubins; // by architecture: sm_90
+};
+
 struct Manifest {
   int tp = 1;
   std::string strategy, device, features, code; // features: "+avx512f,..." that the code needs
@@ -89,6 +101,8 @@ struct Manifest {
   std::vector<CacheSpec> caches;
   std::vector<ParameterSpec> parameters;
   std::vector<std::string> kernels, messages;
+  std::optional<GpuSpec> gpu;       // where the device is one
+  std::vector<LaunchSpec> launches; // of the kernels, then
   std::vector<CollectiveSpec> collectives;
   std::vector<SiteSpec> sites; // of a switchable program, in the order of the graph
   std::string digest;

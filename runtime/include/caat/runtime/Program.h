@@ -21,7 +21,7 @@ public:
 
   caat_workspace_bytes_fn workspaceBytes = nullptr;
   caat_forward_fn forward = nullptr;
-  std::vector<caat_kernel_fn> kernels; // in the manifest's order
+  std::vector<caat_kernel_fn> kernels; // in the manifest's order; none where they are a GPU's
 
 private:
   void *symbol(const std::string &name) const;

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "caat/runtime/Device.h"
+#include <algorithm>
+
+namespace caat::runtime {
+
+int64_t Device::loadElement(const void *from, DType dtype) {
+  int64_t bits = 0; // little-endian
+  download(&bits, from, sizeOf(dtype));
+  return bits;
+}
+
+void Device::storeElement(void *to, DType dtype, int64_t bits) { upload(to, &bits, sizeOf(dtype)); }
+
+/// What grows step by step (a sequence) does so in larger steps.
+std::byte *DeviceBuffer::reserve(Device &device, size_t bytes, const std::string &what) {
+  if (bytes > size || !memory) {
+    constexpr size_t page = 4096;
+    size_t room = (std::max(bytes, size + size / 2) + page - 1) / page * page;
+    memory.reset(); // before the next one, so that there is room for it
+    size = 0;
+    memory = device.allocate(room, what);
+    size = room;
+  }
+  return memory.get();
+}
+
+Tensor onDevice(Device &device, const Tensor &array, DeviceBuffer &buffer, const std::string &what) {
+  if (device.isHost())
+    return array;
+  size_t bytes = array.bytes();
+  Tensor result = Tensor::view(array.dtype, array.shape, buffer.reserve(device, bytes, what));
+  device.upload(result.data.get(), array.data.get(), bytes);
+  return result;
+}
+
+Tensor onHost(Device &device, const Tensor &array) {
+  if (device.isHost())
+    return array;
+  Tensor result(array.dtype, array.shape);
+  device.download(result.data.get(), array.data.get(), array.bytes());
+  return result;
+}
+
+} // namespace caat::runtime

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Ranks that are threads of this process, with native kernels and oneDNN's products.
+#ifndef CAAT_RUNTIME_CPU_CPUDEVICE_H
+#define CAAT_RUNTIME_CPU_CPUDEVICE_H
+
+#include "Linear.h"
+
+namespace caat::runtime {
+
+class CpuDevice final : public Device {
+public:
+  CpuDevice(const Program &program, int threads) : program(program), threads(threads) {}
+
+  void attach() override;
+  std::shared_ptr<std::byte> allocate(size_t bytes, const std::string &what) override;
+  bool isHost() const override { return true; }
+  void upload(void *to, const void *from, size_t bytes) override { copy(to, from, bytes); }
+  void download(void *to, const void *from, size_t bytes) override { copy(to, from, bytes); }
+  void copy(void *to, const void *from, size_t bytes) override;
+  /// Parameters stay where they are, but for those of products.
+  std::vector<void *> load(std::span<const HostParameter> parameters) override;
+  Linears *linears() override { return &weights; }
+  size_t productBytes() const override { return weights.bytes(); }
+  void launch(size_t kernel, int64_t rows, std::span<void *const> buffers, std::span<const int64_t> dims) override;
+  void linear(size_t parameter, const float *x, int64_t m, float *y, bool accumulate) override;
+  void matmul(const MatMul &matmul) override { runMatMul(matmul); }
+  void synchronize() override {}
+
+private:
+  const Program &program;
+  int threads;
+  Linears weights;
+  std::vector<size_t> weightOf; // by parameter: its number in `weights`, where it is a linear one
+};
+
+class CpuBackend final : public Backend {
+public:
+  CpuBackend(const Program &program, const BackendOptions &options) : program(program), options(options) {}
+  std::unique_ptr<Device> makeDevice(int rank) override;
+  std::unique_ptr<RankGroup> makeGroup(std::span<Device *const> devices) override;
+
+private:
+  const Program &program;
+  BackendOptions options;
+};
+
+/// Runs `rows` of a kernel's grid over `threads` threads of oneDNN's own team.
+void runKernel(caat_kernel_fn kernel, int64_t grid, void *const *buffers, const int64_t *dims, int threads);
+/// Sets the team size of the calling thread, for runKernel and for oneDNN.
+void setThreads(int threads);
+
+} // namespace caat::runtime
+
+#endif

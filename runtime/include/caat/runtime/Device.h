@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Where programs run: memory, kernels and products of one rank (Device), and what makes the ranks' devices and connects
+// them (Backend). The CPU's are in this library; others are plugins, loaded when an artifact asks for them.
+#ifndef CAAT_RUNTIME_DEVICE_H
+#define CAAT_RUNTIME_DEVICE_H
+
+#include "caat/runtime/Communicator.h"
+#include "caat/runtime/Program.h"
+#include <functional>
+#include <span>
+
+namespace caat::runtime {
+
+class Linears;
+
+/// c = alpha * a * b + beta * c for each of the batch; strides in elements, c's column stride is 1.
+struct MatMul {
+  DType dtype;
+  int64_t batch, m, n, k;
+  const void *a;
+  int64_t aBatch, aRow, aCol;
+  const void *b;
+  int64_t bBatch, bRow, bCol;
+  void *c;
+  int64_t cBatch, cRow;
+  float alpha, beta;
+};
+
+/// A parameter as the file has it. `taken`, where not empty, is called when the device has its own copy.
+struct HostParameter {
+  const ParameterSpec *spec;
+  const std::byte *data;
+  size_t bytes;
+  std::function<void()> taken;
+};
+
+/// A moment in a device's work: a time, or an event whose time is known later.
+struct Moment {
+  std::chrono::steady_clock::time_point time = {};
+  void *event = nullptr;
+};
+
+/// The memory and the work of one rank. Its members are called by that rank's thread only. Pointers are into the
+/// device's memory unless said otherwise; what a member asks for is done in the order of the calls, but maybe later.
+/// All throw Error (Run).
+class Device {
+public:
+  virtual ~Device() = default;
+
+  /// Called once on the rank's thread, before all others.
+  virtual void attach() {}
+
+  /// Zeros, aligned to 64 bytes; `what` is for messages.
+  virtual std::shared_ptr<std::byte> allocate(size_t bytes, const std::string &what) = 0;
+  /// Whether the host may read and write the memory as its own.
+  virtual bool isHost() const = 0;
+  /// From the host's memory, which may be changed after the call.
+  virtual void upload(void *to, const void *from, size_t bytes) = 0;
+  /// To the host's memory, after all work so far.
+  virtual void download(void *to, const void *from, size_t bytes) = 0;
+  /// The places may overlap.
+  virtual void copy(void *to, const void *from, size_t bytes) = 0;
+  /// The bits of an element, filled up with zeros, after all work so far.
+  int64_t loadElement(const void *from, DType dtype);
+  void storeElement(void *to, DType dtype, int64_t bits);
+
+  /// Takes the program's parameters, once. Returns where kernels find each.
+  virtual std::vector<void *> load(std::span<const HostParameter> parameters) = 0;
+  /// Products with weights that can travel round the ranks, or null where the device's cannot.
+  virtual Linears *linears() { return nullptr; }
+  /// Bytes of the weights that products read in one step.
+  virtual size_t productBytes() const = 0;
+
+  /// Rows [0, rows) of a kernel of the program; more than none.
+  virtual void launch(size_t kernel, int64_t rows, std::span<void *const> buffers, std::span<const int64_t> dims) = 0;
+  /// y[m, N] (+)= x[m, K] * W with linear parameter `parameter`.
+  virtual void linear(size_t parameter, const float *x, int64_t m, float *y, bool accumulate) = 0;
+  virtual void matmul(const MatMul &matmul) = 0;
+
+  /// Begins and ends a run of the program, for messages and for what is kept from one run to the next.
+  virtual void beginRun() {}
+  /// Waits for all work so far.
+  virtual void synchronize() = 0;
+
+  /// Of the work asked for so far.
+  virtual Moment now() { return {std::chrono::steady_clock::now(), nullptr}; }
+  /// When it was, after synchronize(); the moment is given back.
+  virtual std::chrono::steady_clock::time_point timeOf(const Moment &moment) { return moment.time; }
+  /// Asks for moments of the device's own work, which cost some time.
+  virtual void setTiming(bool enabled) {}
+};
+
+/// Memory of a device that grows as it is asked for; what was in it is lost then.
+class DeviceBuffer {
+public:
+  std::byte *reserve(Device &device, size_t bytes, const std::string &what);
+  std::byte *data() const { return memory.get(); }
+
+private:
+  std::shared_ptr<std::byte> memory;
+  size_t size = 0;
+};
+
+/// `array`, in the host's memory, as the device reads it: itself, or a copy in `buffer`.
+Tensor onDevice(Device &device, const Tensor &array, DeviceBuffer &buffer, const std::string &what);
+/// `array`, in the device's memory, as the host reads it: itself, or a copy.
+Tensor onHost(Device &device, const Tensor &array);
+
+struct BackendOptions {
+  int ranks = 1;
+  int threadsPerRank = 1;
+  std::vector<int> devices; // numbers of the devices; rank r runs on devices[r % size]. Empty: the first one
+  CommunicatorOptions communicator;
+  std::function<void(const std::string &)> progress; // of loading; may be empty, called by rank 0's thread
+};
+
+/// Makes what the ranks of a process need. Outlives what it has made.
+class Backend {
+public:
+  virtual ~Backend() = default;
+  virtual std::unique_ptr<Device> makeDevice(int rank) = 0;
+  /// `devices` by rank. Outlived by them.
+  virtual std::unique_ptr<RankGroup> makeGroup(std::span<Device *const> devices) = 0;
+};
+
+/// For the device that the program was compiled for. Throws Error (Run) where that is not at hand, (Artifact) where the
+/// device cannot do what the program needs.
+std::unique_ptr<Backend> makeBackend(const Program &program, const BackendOptions &options);
+
+} // namespace caat::runtime
+
+#endif
