@@ -15,6 +15,12 @@ config.substitutions.append(("%python", config.python))
 config.substitutions.append(("%models", os.path.join(config.test_source_root, "models")))
 config.substitutions.append(("%reference", os.path.join(config.test_source_root, "reference")))
 
+# The stand-in for the CUDA driver and its libraries.
+double = os.path.join(config.caat_build, "lib", "libcaat-cuda-double.so")
+config.substitutions.append(("%cuda-double", f"env CAAT_CUDA_DRIVER={double} CAAT_CUBLASLT={double} CAAT_NCCL={double}"))
+if not os.path.exists(double):
+    config.excludes.append("Cuda")
+
 path = [os.path.join(config.caat_build, "bin"), config.llvm_tools, config.environment.get("PATH", "")]
 config.environment["PATH"] = os.pathsep.join(path)
 config.environment["FILECHECK_OPTS"] = "-enable-var-scope --dump-input-filter=error"

@@ -79,8 +79,12 @@ void Session::search(Result &result) {
     if (!keeps)
       result.warnings.push_back("no plan of the search keeps to the budget " + budget.text() +
                                 (&budget == &options.budgets.front() ? "; the nearest one is written" : ""));
-    result.plans.push_back({"search", keeps ? "best for " + budget.text() : "nearest to " + budget.text(), *best, {},
-                            &budget == &options.budgets.front(), false});
+    result.plans.push_back({"search",
+                            keeps ? "best for " + budget.text() : "nearest to " + budget.text(),
+                            *best,
+                            {},
+                            &budget == &options.budgets.front(),
+                            false});
   }
   keepFrontiers(result);
 }
@@ -93,9 +97,8 @@ void Session::keepFrontiers(Result &result) {
     size_t count = std::min(most, kept.size());
     for (size_t i = 0; i < count; ++i) {
       const Candidate &candidate = kept[count > 1 ? i * (kept.size() - 1) / (count - 1) : 0];
-      auto same = std::find_if(result.plans.begin(), result.plans.end(), [&](const NamedPlan &plan) {
-        return plan.plan.choices == candidate.choices;
-      });
+      auto same = std::find_if(result.plans.begin(), result.plans.end(),
+                               [&](const NamedPlan &plan) { return plan.plan.choices == candidate.choices; });
       if (same == result.plans.end())
         same = result.plans.insert(same, {"search", "", candidate, {}, false, false});
       same->isFrontier = true;

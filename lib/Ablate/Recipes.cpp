@@ -63,7 +63,8 @@ std::vector<Recipe> readRecipes(const std::string &file, const runtime::Manifest
     for (const Json &plan : all.at("plans"))
       recipes.push_back(readRecipe(plan, file, manifest));
   } catch (const Json::exception &e) {
-    runtime::failInput(file, ": expected {\"plans\": [{\"label\": \"SPD\", \"sites\": {\"layers.*.attn\": \"drop\"}}]} (",
+    runtime::failInput(file,
+                       ": expected {\"plans\": [{\"label\": \"SPD\", \"sites\": {\"layers.*.attn\": \"drop\"}}]} (",
                        e.what(), ")");
   }
   return recipes;

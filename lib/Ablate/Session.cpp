@@ -73,7 +73,8 @@ Session::Session(const Options &given)
       fitText(Text::cut(tokens, (options.testSamples + options.samples) * options.length, options.fitSamples,
                         options.length, batch)),
       searcher(engine, searchText, size_t{4} << 30, store, "search: "),
-      tester(engine, testText, size_t{1} << 30, store, "test: "), fitter(engine, fitText), choices(options.choices.empty() ? defaultChoices() : options.choices) {
+      tester(engine, testText, size_t{1} << 30, store, "test: "), fitter(engine, fitText),
+      choices(options.choices.empty() ? defaultChoices() : options.choices) {
   if (manifest().sites.empty())
     runtime::failInput(options.program, ": the program has no switchable sync points; compile the model for at least "
                                         "2 ranks with --switchable");
@@ -100,7 +101,7 @@ std::function<void(size_t)> Session::watchSites(const std::string &what) {
 }
 
 std::vector<Measure> Session::measure(Evaluator &evaluator, const std::vector<Evaluator::Plan> &plans,
-                                       const std::string &what) {
+                                      const std::string &what) {
   std::vector<Measure> measures;
   for (const Losses &losses : evaluator.run(plans, watch(what)))
     measures.push_back(Measure::of(losses));

@@ -47,9 +47,7 @@ struct Centred {
   Index one;
 
   double mean(Index column) const { return moments(one, column) / moments(one, one); }
-  double operator()(Index row, Index column) const {
-    return moments(row, column) - moments(row, one) * mean(column);
-  }
+  double operator()(Index row, Index column) const { return moments(row, column) - moments(row, one) * mean(column); }
 };
 
 } // namespace
@@ -151,8 +149,7 @@ SiteEstimate RankMoments::fit(const Request &request) const {
     for (Index o = 0; o < numOutputs; ++o) {
       Index c = outputs[static_cast<size_t>(o)];
       auto line = static_cast<double>(result.a[static_cast<size_t>(c)]);
-      left(i, o) =
-          static_cast<float>(scale(i) * gains(o) * (moment(column, total + c) - line * moment(column, c)));
+      left(i, o) = static_cast<float>(scale(i) * gains(o) * (moment(column, total + c) - line * moment(column, c)));
     }
   }
   // With the correlations L L^T, the regression of full rank explains Y^T Y, Y = L^-1 left. Of all factors of the rank
@@ -161,8 +158,7 @@ SiteEstimate RankMoments::fit(const Request &request) const {
   cholesky.matrixL().solveInPlace(left);
   Eigen::MatrixXf explained = Eigen::MatrixXf::Zero(numOutputs, numOutputs);
   explained.selfadjointView<Eigen::Lower>().rankUpdate(left.transpose());
-  Eigen::MatrixXf strongest =
-      Eigen::SelfAdjointEigenSolver<Eigen::MatrixXf>(explained).eigenvectors().rightCols(inner);
+  Eigen::MatrixXf strongest = Eigen::SelfAdjointEigenSolver<Eigen::MatrixXf>(explained).eigenvectors().rightCols(inner);
   Eigen::MatrixXf regression = cholesky.matrixU().solve(left * strongest);
   Matrix v = regression.transpose().cast<double>() * scale.asDiagonal();
   Matrix u = gains.cwiseInverse().asDiagonal() * strongest.cast<double>();

@@ -41,9 +41,8 @@ static llvm::Expected<std::unique_ptr<llvm::TargetMachine>> createMachine() {
     return llvm::createStringError("no code generator for " + triple.str() + ": " + error);
   llvm::TargetOptions options;
   options.AllowFPOpFusion = llvm::FPOpFusion::Standard;
-  return std::unique_ptr<llvm::TargetMachine>(found->createTargetMachine(triple, kArch, kPtxVersion, options,
-                                                                         std::nullopt, std::nullopt,
-                                                                         llvm::CodeGenOptLevel::Aggressive));
+  return std::unique_ptr<llvm::TargetMachine>(found->createTargetMachine(
+      triple, kArch, kPtxVersion, options, std::nullopt, std::nullopt, llvm::CodeGenOptLevel::Aggressive));
 }
 
 static std::string findPtxas() {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Upstream's patterns for GPUs make functions of math and some of arith calls of libdevice, which need not be there. Here
-// those that make LLVM's intrinsics come first; NVPTX has instructions for them (rt-kernels-to-gpu lets no others through).
+// Upstream's patterns for GPUs make functions of math and some of arith calls of libdevice, which need not be there.
+// Here those that make LLVM's intrinsics come first; NVPTX has instructions for them (rt-kernels-to-gpu lets no others
+// through).
 #include "caat/Lower/Passes.h"
 #include "mlir/Conversion/ArithToLLVM/ArithToLLVM.h"
 #include "mlir/Conversion/ControlFlowToLLVM/ControlFlowToLLVM.h"

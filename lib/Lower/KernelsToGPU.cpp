@@ -145,9 +145,9 @@ private:
     Value row = gpu::BlockIdOp::create(b, loc, gpu::Dimension::x), teamNumber;
     team.lane = thread;
     if (teams() > 1) {
-      team.lane = team.size == 1 ? constant(0) : arith::RemUIOp::create(b, loc, thread, constant(team.size)).getResult();
-      teamNumber =
-          team.size == 1 ? thread : arith::DivUIOp::create(b, loc, thread, constant(team.size)).getResult();
+      team.lane =
+          team.size == 1 ? constant(0) : arith::RemUIOp::create(b, loc, thread, constant(team.size)).getResult();
+      teamNumber = team.size == 1 ? thread : arith::DivUIOp::create(b, loc, thread, constant(team.size)).getResult();
       row = arith::AddIOp::create(b, loc, arith::MulIOp::create(b, loc, row, constant(teams())), teamNumber);
     }
 
@@ -171,8 +171,8 @@ private:
       if (it == layout.offsets.end())
         b.clone(op, mapping);
       else
-        mapping.map(op.getResult(0), part(b, loc, shared, teamNumber, it->second,
-                                          cast<memref::AllocaOp>(op).getType()));
+        mapping.map(op.getResult(0),
+                    part(b, loc, shared, teamNumber, it->second, cast<memref::AllocaOp>(op).getType()));
     }
     if (failed(copyGlobals()))
       return failure();

@@ -91,6 +91,24 @@ void writeTinyArtifact(const std::string &directory, const std::string &code, in
   }
 }
 
+void makeTinyArtifactForGpu(const std::string &directory) {
+  std::string path = directory + "/manifest.json";
+  Json m = Json::parse(std::ifstream(path));
+  m["target"]["device"] = "cuda";
+  m["gpu"] = {{"ptx", "kernels.ptx"}};
+  std::ofstream ptx(directory + "/kernels.ptx");
+  ptx << ".version 8.0\n.target sm_80\n.address_size 64\n";
+  constexpr int dims = 5;
+  for (auto [kernel, buffers] : {std::pair("tiny_embed", 3), {"tiny_add", 2}, {"tiny_append", 3}}) {
+    m["launches"].push_back({{"threads", 32}, {"rows_per_block", 2}});
+    ptx << "\n.visible .entry " << kernel << "(";
+    for (int i = 0; i < buffers + dims + 1; ++i)
+      ptx << (i ? ", " : "") << ".param .u64 p" << i;
+    ptx << ")\n{\n\tret;\n}\n";
+  }
+  std::ofstream(path) << m.dump(1);
+}
+
 Tensor tinyLogits(const Tensor &ids, Tensor *cache) {
   int64_t batch = ids.shape[0], seq = ids.shape[1];
   Tensor logits(DType::F32, {batch, seq, vocabulary});

@@ -15,6 +15,9 @@ inline constexpr int64_t vocabulary = 13, hidden = 12, maxLength = 64;
 /// Writes the artifact into `directory`, which is made; `code` is the shared library that tiny.c became for `tp` ranks.
 void writeTinyArtifact(const std::string &directory, const std::string &code, int tp, bool cache = true);
 
+/// Makes an artifact one for a GPU: kernels in PTX that do nothing, for a driver that runs those of code.so instead.
+void makeTinyArtifactForGpu(const std::string &directory);
+
 /// The manifest of it.
 std::string tinyManifest(int tp, bool cache = true);
 

@@ -21,6 +21,7 @@ struct Common {
   int threadsPerRank = 1;
   double timeout = 30;
   std::string link, plan, trace;
+  std::vector<int> devices;
   bool json = false, quiet = false;
 
   void addTo(CLI::App &command);

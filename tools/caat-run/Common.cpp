@@ -17,6 +17,10 @@ void Common::addTo(CLI::App &command) {
       ->capture_default_str();
   command.add_option("--link", link, "Make the ranks as slow as a link between machines: 10GB/s or 10GB/s,5us");
   command.add_option("--plan", plan, "What each sync point sends; the program must be compiled with --switchable");
+  command.add_option("--device", devices, "Numbers of the GPUs, where the program is compiled for some: 0 or 0,1,2,3")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(CLI::Range(0, 1023));
   command.add_option("--trace", trace, "Write what each rank did when: JSON for Perfetto or chrome://tracing")
       ->type_name("FILE.json");
   command.add_flag("--json", json, "Print the result as JSON");
@@ -28,6 +32,7 @@ runtime::EngineOptions Common::engineOptions() const {
   options.threadsPerRank = threadsPerRank;
   options.timeout = std::chrono::milliseconds(static_cast<int64_t>(std::max(1.0, timeout * 1000)));
   options.trace = trace;
+  options.devices = devices;
   if (!link.empty())
     options.link = runtime::parseLink(link);
   return options;

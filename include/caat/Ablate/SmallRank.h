@@ -10,8 +10,8 @@
 namespace caat::ablate {
 
 /// Moments over tokens of all pairs of what one rank has at a site: t = pending + partial, the module's input x, and
-/// the sum T of t over the ranks. Readers normalise the stream s, so a token counts by 1 / mean(s^2): without that a few
-/// tokens of huge activations would decide everything.
+/// the sum T of t over the ranks. Readers normalise the stream s, so a token counts by 1 / mean(s^2): without that a
+/// few tokens of huge activations would decide everything.
 class RankMoments {
 public:
   /// `inputs`: columns of x, 0 where there is none.
@@ -28,8 +28,8 @@ public:
     std::vector<int64_t> shared; // channels that have nothing pending: nothing is read there, and nothing added
     std::vector<double> gains;   // of the channels in what reads the stream, how much an error there counts; or empty
   };
-  /// T = a t + b + U (V f) of least weighted error, with a ridge: first the line by channel, then U V for what it leaves.
-  /// One row of each.
+  /// T = a t + b + U (V f) of least weighted error, with a ridge: first the line by channel, then U V for what it
+  /// leaves. One row of each.
   runtime::SiteEstimate fit(const Request &request) const;
 
 private:

@@ -74,8 +74,8 @@ std::optional<IndependentLoop> findIndependentLoop(scf::ForOp loop) {
     }
   for (Touch &touch : touches) {
     auto it = written.find(rootOf(touch.memref));
-    if (it != written.end() && (it->second.first != touch.memref ||
-                                touch.indices[it->second.second] != loop.getInductionVar()))
+    if (it != written.end() &&
+        (it->second.first != touch.memref || touch.indices[it->second.second] != loop.getInductionVar()))
       return std::nullopt;
     std::string places =
         loop.isDefinedOutsideOfLoop(touch.memref) ? placesOf(loop, touch.memref, touch.indices) : std::string();

@@ -14,8 +14,8 @@ struct IndependentLoop {
   llvm::SmallVector<Access> accesses;
 };
 
-/// Recognises one: an element that an iteration writes is touched by that iteration only, since the induction variable is
-/// one of its indices, and what is carried is combined by an op that takes its terms in any order.
+/// Recognises one: an element that an iteration writes is touched by that iteration only, since the induction variable
+/// is one of its indices, and what is carried is combined by an op that takes its terms in any order.
 std::optional<IndependentLoop> findIndependentLoop(mlir::scf::ForOp loop);
 
 } // namespace caat::lower

@@ -432,17 +432,17 @@ LogicalResult RowEmitter::emitFor(scf::ForOp loop) {
   hazards.add(touched);
   auto mapped = [&](Value value) { return mapping.lookupOrDefault(value); };
   LogicalResult result = success();
-  Values results = forLoop(loop.getLoc(), mapped(loop.getLowerBound()), mapped(loop.getUpperBound()),
-                           mapped(loop.getStep()), llvm::map_to_vector(loop.getInitArgs(), mapped),
-                           [&](Value iv, ValueRange state) {
-                             mapping.map(loop.getInductionVar(), iv);
-                             mapping.map(loop.getRegionIterArgs(), state);
-                             unsigned before = team.reductions;
-                             result = emit(*loop.getBody());
-                             if (team.isBlock() && team.reductions != before)
-                               team.barrier(b, loop.getLoc()); // before scratch memory is used again
-                             return llvm::map_to_vector(loop.getYieldedValues(), mapped);
-                           });
+  Values results =
+      forLoop(loop.getLoc(), mapped(loop.getLowerBound()), mapped(loop.getUpperBound()), mapped(loop.getStep()),
+              llvm::map_to_vector(loop.getInitArgs(), mapped), [&](Value iv, ValueRange state) {
+                mapping.map(loop.getInductionVar(), iv);
+                mapping.map(loop.getRegionIterArgs(), state);
+                unsigned before = team.reductions;
+                result = emit(*loop.getBody());
+                if (team.isBlock() && team.reductions != before)
+                  team.barrier(b, loop.getLoc()); // before scratch memory is used again
+                return llvm::map_to_vector(loop.getYieldedValues(), mapped);
+              });
   mapping.map(loop.getResults(), results);
   hazards.add(touched);
   return result;

@@ -85,8 +85,8 @@ SmallVector<Value> Team::reduce(OpBuilder &b, Location loc, ValueRange values, A
   // Each warp's first thread leaves the warp's value, and every warp combines them all.
   Value warpSize = arith::ConstantIndexOp::create(b, loc, kWarp);
   Value warp = arith::DivUIOp::create(b, loc, lane, warpSize), inWarp = arith::RemUIOp::create(b, loc, lane, warpSize);
-  Value isFirst = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, inWarp,
-                                        arith::ConstantIndexOp::create(b, loc, 0));
+  Value isFirst =
+      arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, inWarp, arith::ConstantIndexOp::create(b, loc, 0));
   int64_t warps = size / kWarp;
   for (auto [value, combiner] : llvm::zip_equal(results, combiners)) {
     Type type = value.getType();

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "Context.h"
+#include "KernelsPtx.h"
+#include "caat/runtime/Error.h"
+#include "caat/runtime/File.h"
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
+#include <iomanip>
+
+namespace caat::runtime::cuda {
+
+Context::Context(std::shared_ptr<const Driver> given, int number) : driver_(std::move(given)), number_(number) {
+  const Driver &d = *driver_;
+  name_ = "device " + std::to_string(number);
+  char model[128] = {};
+  d.check(d.cuDeviceGet(&device, number), name_);
+  d.check(d.cuDeviceGetName(model, sizeof model, device), name_);
+  d.check(d.cuDeviceGetAttribute(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, device), name_);
+  d.check(d.cuDeviceGetAttribute(&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, device), name_);
+  name_ += " (" + std::string(model) + ", sm_" + std::to_string(major) + std::to_string(minor) + ")";
+  d.check(d.cuDevicePrimaryCtxRetain(&context, device), name_, ": cannot make a context");
+}
+
+Context::~Context() {
+  if (!context)
+    return;
+  driver_->cuCtxSetCurrent(context);
+  for (CUmodule module : modules)
+    driver_->cuModuleUnload(module);
+  driver_->cuDevicePrimaryCtxRelease_v2(device);
+}
+
+void Context::enter() const { driver_->check(driver_->cuCtxSetCurrent(context), name_); }
+
+namespace {
+
+/// 90 of "sm_90" or "sm_90a", 0 where it is neither.
+int architectureOf(std::string_view text) {
+  int number = 0;
+  if (text.starts_with("sm_"))
+    std::from_chars(text.data() + 3, text.data() + text.size(), number);
+  return number;
+}
+
+/// What `.target` says in PTX.
+std::string targetOf(const std::string &ptx) {
+  size_t at = ptx.find(".target ");
+  if (at == std::string::npos)
+    return "";
+  at += std::strlen(".target ");
+  return ptx.substr(at, ptx.find_first_of(", \r\n", at) - at);
+}
+
+std::string readText(const std::string &path) {
+  constexpr size_t most = size_t{1} << 30;
+  MappedFile file = MappedFile::open(path);
+  if (file.size() > most)
+    failArtifact(path, ": ", file.size(), " bytes, the limit is ", most);
+  return {reinterpret_cast<const char *>(file.data()), file.size()};
+}
+
+} // namespace
+
+CUmodule Context::load(const std::string &image, const std::string &origin) const {
+  char log[4096] = {};
+  int options[] = {CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES};
+  void *values[] = {log, reinterpret_cast<void *>(sizeof log)};
+  CUmodule module = nullptr;
+  CUresult result = driver_->cuModuleLoadDataEx(&module, image.c_str(), 2, options, values);
+  if (result != CUDA_SUCCESS)
+    failArtifact(origin, ": ", name_, " does not take these kernels: ", driver_->nameOf(result), *log ? "\n" : "", log);
+  return module;
+}
+
+void Context::loadKernels(const Program &program) {
+  enter();
+  const Manifest &manifest = program.manifest();
+  // The best cubin of the device's generation; PTX for anything else that is not older than it.
+  int here = major * 10 + minor, best = 0;
+  std::string file = manifest.gpu->ptx, known;
+  for (const auto &[architecture, cubin] : manifest.gpu->cubins) {
+    int number = architectureOf(architecture);
+    known += (known.empty() ? "" : ", ") + architecture;
+    if (number / 10 == major && number <= here && number > best) {
+      best = number;
+      file = cubin;
+    }
+  }
+  std::string path = program.directory() + "/" + file, image;
+  if (!manifest.kernels.empty()) {
+    image = readText(path);
+    if (best == 0) {
+      std::string target = targetOf(image);
+      if (architectureOf(target) > here)
+        failArtifact(path, ": the kernels are for ", target, " and newer", known.empty() ? "" : ", or for ", known,
+                     "; this is ", name_, ". Compile with --gpu-arch=sm_", here);
+    }
+    modules.push_back(load(image, path));
+  }
+  for (size_t i = 0; i < manifest.kernels.size(); ++i) {
+    const std::string &name = manifest.kernels[i];
+    CUfunction &function = kernels.emplace_back();
+    if (driver_->cuModuleGetFunction(&function, modules.back(), name.c_str()) != CUDA_SUCCESS)
+      failArtifact(path, " has no kernel '", name, "'");
+    if (int64_t shared = manifest.launches[i].shared; shared > 48 << 10)
+      driver_->check(driver_->cuFuncSetAttribute(function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                                                 static_cast<int>(shared)),
+                     "kernel '", name, "': ", shared, " bytes of shared memory");
+  }
+  modules.push_back(load(kernelsPtx, "the runtime's own kernels"));
+  for (const char *name : kernelNames)
+    driver_->check(driver_->cuModuleGetFunction(&owns[name], modules.back(), name), name);
+}
+
+CUfunction Context::own(const std::string &name) const { return owns.at(name); }
+
+std::string sizeText(size_t bytes) {
+  const char *units[] = {"bytes", "kB", "MB", "GB", "TB"};
+  auto value = static_cast<double>(bytes);
+  size_t unit = 0;
+  for (; value >= 1000 && unit < 4; ++unit)
+    value /= 1000;
+  std::ostringstream text;
+  text << std::fixed << std::setprecision(unit == 0 ? 0 : 2) << value << ' ' << units[unit];
+  return text.str();
+}
+
+std::shared_ptr<std::byte> Context::allocate(size_t bytes, const std::string &what) const {
+  enter();
+  CUdeviceptr address = 0;
+  CUresult result = driver_->cuMemAlloc_v2(&address, std::max<size_t>(bytes, 1));
+  if (result == CUDA_ERROR_OUT_OF_MEMORY)
+    failRun("out of memory on ", name_, ": ", what, " needs ", sizeText(bytes), ", ", sizeText(room().free), " of ",
+            sizeText(room().total), " are free");
+  driver_->check(result, what, ": ", bytes, " bytes on ", name_);
+  return {reinterpret_cast<std::byte *>(address), [this](std::byte *memory) {
+            driver_->cuCtxSetCurrent(context);
+            driver_->cuMemFree_v2(addressOf(memory));
+          }};
+}
+
+Context::Room Context::room() const {
+  enter();
+  Room room{};
+  driver_->check(driver_->cuMemGetInfo_v2(&room.free, &room.total), name_);
+  return room;
+}
+
+} // namespace caat::runtime::cuda

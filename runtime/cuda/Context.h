@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// A GPU as all ranks on it share it: its context, its memory, the program's kernels and the runtime's own.
+#ifndef CAAT_RUNTIME_CUDA_CONTEXT_H
+#define CAAT_RUNTIME_CUDA_CONTEXT_H
+
+#include "Api.h"
+#include "caat/runtime/Program.h"
+#include <map>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+namespace caat::runtime::cuda {
+
+inline CUdeviceptr addressOf(const void *pointer) { return reinterpret_cast<CUdeviceptr>(pointer); }
+
+/// "1.50 GB", "20.0 kB"
+std::string sizeText(size_t bytes);
+
+class Context {
+public:
+  /// Makes the context of device `number`. Throws Error (Run).
+  Context(std::shared_ptr<const Driver> driver, int number);
+  ~Context();
+  Context(const Context &) = delete;
+
+  /// Makes it the calling thread's.
+  void enter() const;
+  /// Loads the kernels of a program and the runtime's own, once. Throws Error (Artifact) where there are none for this
+  /// GPU.
+  void loadKernels(const Program &program);
+
+  CUfunction kernel(size_t index) const { return kernels[index]; } // of the program
+  /// The runtime's own.
+  CUfunction own(const std::string &name) const;
+
+  /// Freed with the last owner. Throws Error (Run) that says how much there is.
+  std::shared_ptr<std::byte> allocate(size_t bytes, const std::string &what) const;
+  struct Room {
+    size_t free, total;
+  };
+  Room room() const;
+
+  const Driver &driver() const { return *driver_; }
+  int number() const { return number_; }
+  /// "device 0 (NVIDIA H100, sm_90)"
+  const std::string &name() const { return name_; }
+
+private:
+  CUmodule load(const std::string &image, const std::string &origin) const;
+
+  std::shared_ptr<const Driver> driver_;
+  int number_;
+  CUdevice device = 0;
+  CUcontext context = nullptr;
+  int major = 0, minor = 0;
+  std::string name_;
+  std::vector<CUmodule> modules;
+  std::vector<CUfunction> kernels;
+  std::map<std::string, CUfunction> owns;
+};
+
+} // namespace caat::runtime::cuda
+
+#endif

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "CudaDevice.h"
+#include "caat/runtime/Error.h"
+#include <algorithm>
+#include <cstdlib>
+#include <iomanip>
+
+namespace caat::runtime::cuda {
+
+namespace {
+constexpr size_t line = 256; // where each weight begins
+constexpr size_t align(size_t bytes) { return (bytes + line - 1) / line * line; }
+} // namespace
+
+CudaDevice::CudaDevice(const Program &program, std::shared_ptr<Context> given, std::shared_ptr<const CublasLt> library,
+                       Progress progress)
+    : program(program), context(std::move(given)), progress(std::move(progress)), products(library, *context),
+      staging(*context), checksEachStep(std::getenv("CAAT_CUDA_CHECK") != nullptr) {
+  driver().check(driver().cuStreamCreate(&stream_, CU_STREAM_NON_BLOCKING), "a stream");
+}
+
+CudaDevice::~CudaDevice() {
+  context->enter();
+  driver().cuStreamSynchronize(stream_);
+  for (CUevent event : events)
+    driver().cuEventDestroy_v2(event);
+  if (base)
+    driver().cuEventDestroy_v2(base);
+  driver().cuStreamDestroy_v2(stream_);
+}
+
+void CudaDevice::attach() { context->enter(); }
+
+std::shared_ptr<std::byte> CudaDevice::allocate(size_t bytes, const std::string &what) {
+  std::shared_ptr<std::byte> memory = context->allocate(bytes, what);
+  driver().check(driver().cuMemsetD8Async(addressOf(memory.get()), 0, std::max<size_t>(bytes, 1), stream_), what);
+  return memory;
+}
+
+/// Where asked for, finds out at once whether what was done last went well.
+void CudaDevice::doing(std::string_view what) {
+  last = what;
+  if (checksEachStep)
+    synchronize();
+}
+
+void CudaDevice::upload(void *to, const void *from, size_t bytes) { staging.upload(to, from, bytes, stream_); }
+
+void CudaDevice::download(void *to, const void *from, size_t bytes) { staging.download(to, from, bytes, stream_); }
+
+void CudaDevice::copy(void *to, const void *from, size_t bytes) {
+  if (bytes == 0 || to == from)
+    return;
+  CUdeviceptr target = addressOf(to), source = addressOf(from);
+  if (target < source + bytes && source < target + bytes) { // by way of other memory
+    CUdeviceptr other = addressOf(scratch.reserve(*this, bytes, "a copy"));
+    driver().check(driver().cuMemcpyDtoDAsync_v2(other, source, bytes, stream_), "copy of ", bytes, " bytes");
+    source = other;
+  }
+  driver().check(driver().cuMemcpyDtoDAsync_v2(target, source, bytes, stream_), "copy of ", bytes, " bytes");
+  doing("copy");
+}
+
+/// One allocation for all; those of products that are stored in f16 are widened.
+std::vector<void *> CudaDevice::load(std::span<const HostParameter> parameters) {
+  auto widened = [](const ParameterSpec &spec) { return spec.linear && spec.dtype == DType::F16; };
+  size_t total = 0;
+  for (const HostParameter &parameter : parameters)
+    total += align(parameter.bytes * (widened(*parameter.spec) ? 2 : 1));
+  std::shared_ptr<std::byte> &arena = memory.emplace_back(context->allocate(total, "the weights of a rank"));
+  std::vector<void *> places;
+  std::byte *to = arena.get();
+  weights.resize(parameters.size());
+  size_t done = 0;
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    const auto &[spec, data, bytes, taken] = parameters[i];
+    size_t size = bytes;
+    if (widened(*spec)) {
+      Tensor wide = converted(Tensor::view(spec->dtype, spec->shape, const_cast<std::byte *>(data)), DType::F32);
+      size = wide.bytes();
+      upload(to, wide.data.get(), size);
+    } else {
+      constexpr size_t piece = 64 << 20; // what is reported at once
+      for (size_t at = 0; at < bytes; at += piece) {
+        upload(to + at, data + at, std::min(piece, bytes - at));
+        if (progress && total > piece) {
+          std::ostringstream text;
+          text << std::fixed << std::setprecision(1) << "weights: " << static_cast<double>(done + at) / 1e9 << " of "
+               << static_cast<double>(total) / 1e9 << " GB a rank";
+          progress(text.str());
+        }
+      }
+    }
+    if (taken)
+      taken();
+    if (spec->linear) {
+      weights[i] = {to, spec->k(), spec->n(), spec->transposed, spec->dtype == DType::BF16};
+      linearBytes += size;
+    }
+    places.push_back(to);
+    to += align(size);
+    done += size;
+  }
+  return places;
+}
+
+void CudaDevice::launch(size_t kernel, int64_t rows, std::span<void *const> buffers, std::span<const int64_t> dims) {
+  const LaunchSpec &spec = program.manifest().launches[kernel];
+  const std::string &name = program.manifest().kernels[kernel];
+  int64_t blocks = (rows + spec.rowsPerBlock - 1) / spec.rowsPerBlock;
+  if (blocks > INT32_MAX)
+    failRun("kernel '", name, "': ", rows, " rows are too many");
+  arguments.clear();
+  for (void *const &buffer : buffers)
+    arguments.push_back(const_cast<void **>(&buffer));
+  for (const int64_t &dim : dims)
+    arguments.push_back(const_cast<int64_t *>(&dim));
+  arguments.push_back(&rows);
+  driver().check(driver().cuLaunchKernel(context->kernel(kernel), static_cast<unsigned>(blocks), 1, 1,
+                                         static_cast<unsigned>(spec.threads), 1, 1,
+                                         static_cast<unsigned>(spec.shared), stream_, arguments.data(), nullptr),
+                 "kernel '", name, "'");
+  doing(name);
+}
+
+void CudaDevice::start(const char *name, int64_t blocks, void **parameters) {
+  if (blocks == 0)
+    return;
+  driver().check(driver().cuLaunchKernel(context->own(name), static_cast<unsigned>(blocks), 1, 1, kernelThreads, 1, 1,
+                                         0, stream_, parameters, nullptr),
+                 "kernel '", name, "'");
+  doing(name);
+}
+
+int64_t CudaDevice::blocksFor(int64_t count) {
+  constexpr int64_t most = 2048; // enough for any GPU; the rest are further turns of each thread
+  return std::min((count + kernelThreads - 1) / kernelThreads, most);
+}
+
+void CudaDevice::linear(size_t parameter, const float *x, int64_t m, float *y, bool accumulate) {
+  const Weight &weight = weights[parameter];
+  int type = CUDA_R_32F;
+  const void *source = x;
+  if (weight.isBf16) {
+    int64_t count = m * weight.k;
+    void *to = rounded.reserve(*this, static_cast<size_t>(count) * 2, "rounded rows of a product");
+    void *parameters[] = {&source, &to, &count};
+    start("caat_round_bf16", blocksFor(count), parameters);
+    source = to;
+    type = CUDA_R_16BF;
+  }
+  // Column-major, y^T [N, m] = W^T [N, K] x^T [K, m].
+  Gemm gemm{type,     CUDA_R_32F,  CUBLAS_COMPUTE_32F,
+            weight.transposed, false, weight.n, m, weight.k, 1,
+            weight.data, source, y,
+            weight.transposed ? weight.k : weight.n, weight.k, weight.n, 0, 0, 0,
+            1.0f, accumulate ? 1.0f : 0.0f};
+  const std::string &name = program.manifest().parameters[parameter].name;
+  if (!products.run(gemm, stream_))
+    failRun("cuBLASLt has no algorithm for the product of [", m, ", ", weight.k, "] with '", name, "'");
+  doing(name);
+}
+
+void CudaDevice::matmul(const MatMul &p) {
+  if (p.batch < 0 || p.m < 0 || p.n < 0 || p.k < 0)
+    failRun("product with a negative size");
+  if (p.batch == 0 || p.m == 0 || p.n == 0)
+    return;
+  std::optional<Gemm> gemm = asGemm(p);
+  if (!gemm || !products.run(*gemm, stream_))
+    fallBack(p);
+  doing("a product");
+}
+
+void CudaDevice::fallBack(const MatMul &p) {
+  const char *kernel = nullptr;
+  switch (p.dtype) {
+  case DType::F32:
+    kernel = "caat_product_f32";
+    break;
+  case DType::F64:
+    kernel = "caat_product_f64";
+    break;
+  case DType::I64:
+  case DType::UI64:
+    kernel = "caat_product_i64";
+    break;
+  case DType::I32:
+  case DType::UI32:
+    kernel = "caat_product_i32";
+    break;
+  default:
+    failRun("products of ", nameOf(p.dtype), " activations are not supported");
+  }
+  launchOwn(kernel, blocksFor(p.batch * p.m * p.n),
+            MatMulArguments{p.a, p.b, p.c, p.batch, p.m, p.n, p.k, p.aBatch, p.aRow, p.aCol, p.bBatch, p.bRow, p.bCol,
+                            p.cBatch, p.cRow, p.alpha, p.beta});
+}
+
+void CudaDevice::beginRun() {
+  last = {};
+  used = 0;
+  if (!timing)
+    return;
+  if (!base)
+    driver().check(driver().cuEventCreate(&base, CU_EVENT_DEFAULT), "an event");
+  driver().check(driver().cuEventRecord(base, stream_), "an event");
+  driver().check(driver().cuEventSynchronize(base), "an event");
+  baseTime = std::chrono::steady_clock::now();
+}
+
+void CudaDevice::synchronize() {
+  CUresult result = driver().cuStreamSynchronize(stream_);
+  if (result != CUDA_SUCCESS)
+    driver().check(result, context->name(), checksEachStep ? ", in '" : ", in or before '", last,
+                   checksEachStep ? "'" : "' (CAAT_CUDA_CHECK=1 finds where)");
+}
+
+/// Does not throw: an error that comes up here comes up again in synchronize().
+Moment CudaDevice::now() {
+  if (!timing)
+    return Device::now();
+  if (used == events.size()) {
+    CUevent event = nullptr;
+    if (driver().cuEventCreate(&event, CU_EVENT_DEFAULT) != CUDA_SUCCESS)
+      return Device::now();
+    events.push_back(event);
+  }
+  CUevent event = events[used++];
+  driver().cuEventRecord(event, stream_);
+  return {{}, event};
+}
+
+std::chrono::steady_clock::time_point CudaDevice::timeOf(const Moment &moment) {
+  if (!moment.event)
+    return moment.time;
+  float milliseconds = 0;
+  driver().check(driver().cuEventElapsedTime(&milliseconds, base, static_cast<CUevent>(moment.event)), "an event");
+  return baseTime + std::chrono::duration_cast<std::chrono::steady_clock::duration>(
+                        std::chrono::duration<double, std::milli>(milliseconds));
+}
+
+} // namespace caat::runtime::cuda

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// A rank on a GPU: its stream, on which all its work goes in order, and its memory.
+#ifndef CAAT_RUNTIME_CUDA_CUDADEVICE_H
+#define CAAT_RUNTIME_CUDA_CUDADEVICE_H
+
+#include "Context.h"
+#include "Kernels.h"
+#include "Products.h"
+#include "Staging.h"
+#include "caat/runtime/Device.h"
+
+namespace caat::runtime::cuda {
+
+class CudaDevice final : public Device {
+public:
+  using Progress = std::function<void(const std::string &)>;
+  CudaDevice(const Program &program, std::shared_ptr<Context> context, std::shared_ptr<const CublasLt> library,
+             Progress progress);
+  ~CudaDevice() override;
+
+  void attach() override;
+  std::shared_ptr<std::byte> allocate(size_t bytes, const std::string &what) override;
+  bool isHost() const override { return false; }
+  void upload(void *to, const void *from, size_t bytes) override;
+  void download(void *to, const void *from, size_t bytes) override;
+  void copy(void *to, const void *from, size_t bytes) override;
+  std::vector<void *> load(std::span<const HostParameter> parameters) override;
+  size_t productBytes() const override { return linearBytes; }
+  void launch(size_t kernel, int64_t rows, std::span<void *const> buffers, std::span<const int64_t> dims) override;
+  void linear(size_t parameter, const float *x, int64_t m, float *y, bool accumulate) override;
+  void matmul(const MatMul &matmul) override;
+  void beginRun() override;
+  void synchronize() override;
+  Moment now() override;
+  std::chrono::steady_clock::time_point timeOf(const Moment &moment) override;
+  void setTiming(bool enabled) override { timing = enabled; }
+
+  // For communicators.
+  const Driver &driver() const { return context->driver(); }
+  const Context &place() const { return *context; }
+  CUstream stream() const { return stream_; }
+  /// One of the runtime's own kernels, over `blocks` blocks; `arguments` is its only one.
+  template <typename Arguments> void launchOwn(const char *name, int64_t blocks, Arguments arguments) {
+    void *pointers[] = {&arguments};
+    start(name, blocks, pointers);
+  }
+  /// The blocks that a grid-stride kernel over `count` elements gets.
+  static int64_t blocksFor(int64_t count);
+  /// What was asked for last, for messages: it may not have been done yet.
+  void doing(std::string_view what);
+
+private:
+  void start(const char *name, int64_t blocks, void **arguments);
+  void fallBack(const MatMul &matmul);
+
+  struct Weight {
+    const std::byte *data = nullptr;
+    int64_t k = 0, n = 0;
+    bool transposed = false, isBf16 = false;
+  };
+
+  const Program &program;
+  std::shared_ptr<Context> context;
+  Progress progress;
+  CUstream stream_ = nullptr;
+  Products products;
+  Staging staging;
+  std::vector<std::shared_ptr<std::byte>> memory; // of parameters
+  std::vector<Weight> weights;                    // by parameter
+  size_t linearBytes = 0;
+  DeviceBuffer rounded, scratch;
+  std::vector<void *> arguments;
+  std::string_view last;
+  bool checksEachStep = false;
+
+  // Moments.
+  bool timing = false;
+  std::vector<CUevent> events;
+  size_t used = 0;
+  CUevent base = nullptr;
+  std::chrono::steady_clock::time_point baseTime;
+};
+
+} // namespace caat::runtime::cuda
+
+#endif

@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The runtime's own kernels. clang compiles them for the GPU without any CUDA header; as plain C++ they run on the host,
+// a block at a time, for tests: within a block, PARALLEL loops are dealt out over the threads, and SYNCHRONIZE stands
+// between one that writes shared memory and one that reads it.
+#include "Kernels.h"
+
+#ifdef __CUDA__
+#define KERNEL extern "C" __attribute__((global))
+#define DEVICE static inline __attribute__((device))
+#define SHARED static __attribute__((shared))
+#define THREAD static_cast<long long>(__nvvm_read_ptx_sreg_tid_x())
+#define THREADS static_cast<long long>(__nvvm_read_ptx_sreg_ntid_x())
+#define BLOCK static_cast<long long>(__nvvm_read_ptx_sreg_ctaid_x())
+#define BLOCKS static_cast<long long>(__nvvm_read_ptx_sreg_nctaid_x())
+#define SYNCHRONIZE __syncthreads()
+#define ATOMIC_MAX(TO, VALUE) __nvvm_atom_max_gen_ui(TO, VALUE)
+#else
+#define KERNEL extern "C"
+#define DEVICE static inline
+#define SHARED
+namespace caat::runtime::cuda {
+extern thread_local long long hostBlock, hostBlocks; // of the grid, set by who runs the kernels
+}
+#define THREAD 0LL
+#define THREADS 1LL
+#define BLOCK hostBlock
+#define BLOCKS hostBlocks
+#define SYNCHRONIZE
+#define ATOMIC_MAX(TO, VALUE) (*(TO) = *(TO) < (VALUE) ? (VALUE) : *(TO))
+#endif
+#define PARALLEL(I, COUNT) for (long long I = THREAD, I##End = (COUNT); I < I##End; I += THREADS)
+/// Over all threads of all blocks.
+#define GRID(I, COUNT)                                                                                                 \
+  for (long long I = BLOCK * THREADS + THREAD, I##End = (COUNT); I < I##End; I += BLOCKS * THREADS)
+
+using namespace caat::runtime::cuda;
+
+using Byte = unsigned char;
+using UInt = unsigned;
+using ULong = unsigned long long;
+
+DEVICE UInt bitsOf(float x) {
+  UInt bits;
+  __builtin_memcpy(&bits, &x, 4);
+  return bits;
+}
+
+DEVICE float floatOf(UInt bits) {
+  float x;
+  __builtin_memcpy(&x, &bits, 4);
+  return x;
+}
+
+// Sums over ranks.
+
+template <typename T> struct Native {
+  using Stored = T;
+  using Sum = T;
+  DEVICE Sum load(Stored x) { return x; }
+  DEVICE Stored store(Sum x) { return x; }
+};
+
+struct BFloat16 {
+  using Stored = unsigned short;
+  using Sum = float;
+  DEVICE Sum load(Stored x) { return floatOf(static_cast<UInt>(x) << 16); }
+  /// To nearest, ties to even; NaN stays NaN.
+  DEVICE Stored store(Sum x) {
+    UInt bits = bitsOf(x);
+    if ((bits & 0x7fffffffu) > 0x7f800000u)
+      return static_cast<Stored>((bits >> 16) | 64);
+    return static_cast<Stored>((bits + 0x7fffu + ((bits >> 16) & 1)) >> 16);
+  }
+};
+
+struct Half {
+  using Stored = _Float16;
+  using Sum = float;
+  DEVICE Sum load(Stored x) { return static_cast<float>(x); }
+  DEVICE Stored store(Sum x) { return static_cast<_Float16>(x); }
+};
+
+template <typename Type> DEVICE void sum(const SumArguments &a) {
+  using Stored = typename Type::Stored;
+  long long width = a.end - a.begin;
+  GRID(n, a.outer * width) {
+    long long o = a.outer == 1 ? 0 : n / width, i = a.begin + n - o * width, from = a.inOffset + o * a.inPitch + i;
+    typename Type::Sum total = Type::load(static_cast<const Stored *>(a.in.at[0])[from]);
+    for (long long s = 1; s < a.sources; ++s)
+      total += Type::load(static_cast<const Stored *>(a.in.at[s])[from]);
+    for (long long t = 0; t < a.targets; ++t)
+      static_cast<Stored *>(a.out.at[t])[o * a.outPitch + i] = Type::store(total);
+  }
+}
+
+KERNEL void caat_sum_f32(SumArguments a) { sum<Native<float>>(a); }
+KERNEL void caat_sum_f64(SumArguments a) { sum<Native<double>>(a); }
+KERNEL void caat_sum_bf16(SumArguments a) { sum<BFloat16>(a); }
+KERNEL void caat_sum_f16(SumArguments a) { sum<Half>(a); }
+KERNEL void caat_sum_i32(SumArguments a) { sum<Native<UInt>>(a); } // unsigned: sums wrap round
+KERNEL void caat_sum_i64(SumArguments a) { sum<Native<ULong>>(a); }
+
+// Copies of several ranks' memory.
+
+template <typename Unit> DEVICE void gather(const GatherArguments &a) {
+  GRID(n, a.sources * a.outer * a.row) {
+    long long i = n % a.row, o = n / a.row % a.outer, s = n / a.row / a.outer;
+    static_cast<Unit *>(a.out)[s * a.outStep + o * a.outPitch + i] =
+        static_cast<const Unit *>(a.in.at[s])[a.inOffset + o * a.inPitch + i];
+  }
+}
+
+KERNEL void caat_gather_1(GatherArguments a) { gather<Byte>(a); }
+KERNEL void caat_gather_4(GatherArguments a) { gather<UInt>(a); }
+
+// Products that the library does not take: whatever strides, integers.
+
+template <typename T> DEVICE void product(const MatMulArguments &p) {
+  GRID(number, p.batch * p.m * p.n) {
+    long long column = number % p.n, row = number / p.n % p.m, batch = number / p.n / p.m;
+    const T *a = static_cast<const T *>(p.a) + batch * p.aBatch + row * p.aRow;
+    const T *b = static_cast<const T *>(p.b) + batch * p.bBatch + column * p.bCol;
+    T *c = static_cast<T *>(p.c) + batch * p.cBatch + row * p.cRow + column;
+    T total = 0;
+    for (long long k = 0; k < p.k; ++k)
+      total += a[k * p.aCol] * b[k * p.bRow];
+    *c = static_cast<T>(p.alpha) * total + (p.beta == 0.0f ? T(0) : static_cast<T>(p.beta) * *c);
+  }
+}
+
+KERNEL void caat_product_f32(MatMulArguments p) { product<float>(p); }
+KERNEL void caat_product_f64(MatMulArguments p) { product<double>(p); }
+KERNEL void caat_product_i32(MatMulArguments p) { product<UInt>(p); }
+KERNEL void caat_product_i64(MatMulArguments p) { product<ULong>(p); }
+
+KERNEL void caat_round_bf16(const float *x, unsigned short *y, long long count) {
+  GRID(i, count) y[i] = BFloat16::store(x[i]);
+}
+
+// Quantised all-reduce: the arithmetic of comm/Quantize.cpp, bit for bit (no fused multiply-adds: -ffp-contract=off).
+// One block for each piece.
+
+constexpr int maxPiece = 1024; // elements
+constexpr int codeShift = 23 - 3;
+constexpr int codeOffset = (127 - 12) << 3;
+constexpr int lastCode = 254;
+constexpr UInt noNumber = 255;
+
+DEVICE Byte encodeLargest(UInt pattern, long long bits) {
+  if (pattern == 0)
+    return 0;
+  UInt up = bits == 8 ? (1u << codeShift) - 1 : 1u << (codeShift - 1);
+  int code = static_cast<int>(((pattern < 0x7f800000u ? pattern : 0x7f800000u) + up) >> codeShift) - codeOffset;
+  return code > lastCode ? noNumber : static_cast<Byte>(code < 1 ? 1 : code);
+}
+
+DEVICE float decodeLargest(UInt code) {
+  if (code == noNumber)
+    return floatOf(0x7f800000u | 1u << 22);
+  return code ? floatOf((code + codeOffset) << codeShift) : 0.0f;
+}
+
+/// What the threads of a block share.
+struct QuantizedPlace {
+  float total[maxPiece], values[maxPiece], rounded[maxPiece];
+  UInt largest[maxPiece / 8];
+  signed char q[maxPiece];
+};
+
+/// A piece's parts of a message.
+struct Parts {
+  Byte *scales, *codes, *exact;
+};
+
+DEVICE Parts partsOf(const QuantizedArguments &a, const QuantizedPiece &piece, void *message) {
+  auto *bytes = static_cast<Byte *>(message);
+  long long blocks = (a.channels + a.block - 1) / a.block, codeBytes = (a.channels + 7) / 8 * a.bits;
+  return {bytes + piece.row * blocks + piece.block,
+          bytes + a.rows * blocks + piece.row * codeBytes + piece.begin / 8 * a.bits,
+          bytes + a.rows * (blocks + codeBytes) + (piece.row * a.exacts + piece.exactBegin) * 4};
+}
+
+DEVICE void copyFloat(Byte *to, float x) {
+  UInt bits = bitsOf(x);
+  for (int i = 0; i < 4; ++i)
+    to[i] = static_cast<Byte>(bits >> (8 * i));
+}
+
+DEVICE float floatAt(const Byte *from) {
+  UInt bits = 0;
+  for (int i = 0; i < 4; ++i)
+    bits |= static_cast<UInt>(from[i]) << (8 * i);
+  return floatOf(bits);
+}
+
+/// Rounds x into a message; p.rounded becomes Q(x).
+DEVICE void roundPiece(const QuantizedArguments &a, const QuantizedPiece &piece, const float *x, const Parts &parts,
+                       QuantizedPlace &p) {
+  long long eighth = (piece.length + 7) / 8, blocks = (piece.length + a.block - 1) / a.block;
+  PARALLEL(i, maxPiece) p.values[i] = i < piece.length ? x[i] : 0.0f;
+  PARALLEL(i, blocks) p.largest[i] = 0;
+  SYNCHRONIZE;
+  PARALLEL(i, piece.exacts) {
+    long long channel = a.exact[piece.exactBegin + i] - piece.begin;
+    copyFloat(parts.exact + 4 * i, x[channel]);
+    p.values[channel] = 0;
+  }
+  SYNCHRONIZE;
+  PARALLEL(i, piece.length) ATOMIC_MAX(&p.largest[i / a.block], bitsOf(p.values[i]) & 0x7fffffffu);
+  SYNCHRONIZE;
+  int limit = (1 << (a.bits - 1)) - 1;
+  PARALLEL(i, blocks) parts.scales[i] = encodeLargest(p.largest[i], a.bits);
+  PARALLEL(i, 8 * eighth) {
+    long long block = i / a.block;
+    UInt code = block < blocks ? encodeLargest(p.largest[block], a.bits) : 0;
+    bool isNumber = code != 0 && code != noNumber;
+    float most = decodeLargest(code), scale = most / static_cast<float>(limit);
+    float inverse = isNumber ? static_cast<float>(limit) / most : 0.0f;
+    constexpr float magic = 12582912.0f; // 1.5 * 2^23: what is added to it loses its fraction
+    int bound = isNumber ? limit : 0;
+    float scaled = p.values[i] * inverse;
+    // Unsigned: what is no number may overflow.
+    int value = static_cast<int>(bitsOf(scaled + magic) - bitsOf(magic));
+    value = value < -bound ? -bound : value > bound ? bound : value;
+    p.q[i] = static_cast<signed char>(value);
+    p.rounded[i] = static_cast<float>(value) * scale;
+  }
+  SYNCHRONIZE;
+  if (a.bits == 8) {
+    PARALLEL(i, 8 * eighth) parts.codes[i] = static_cast<Byte>(p.q[i]);
+  } else if (a.bits == 4) {
+    PARALLEL(i, 4 * eighth) parts.codes[i] = static_cast<Byte>((p.q[i] & 15) | p.q[i + 4 * eighth] << 4);
+  } else {
+    PARALLEL(i, eighth) {
+      UInt word = 0;
+      for (int k = 0; k < 8; ++k)
+        word |= static_cast<UInt>(p.q[i + k * eighth] & 7) << (3 * k);
+      parts.codes[i] = static_cast<Byte>(word);
+      parts.codes[i + eighth] = static_cast<Byte>(word >> 8);
+      parts.codes[i + 2 * eighth] = static_cast<Byte>(word >> 16);
+    }
+  }
+  PARALLEL(i, piece.exacts) {
+    long long channel = a.exact[piece.exactBegin + i] - piece.begin;
+    p.rounded[channel] = x[channel];
+  }
+  SYNCHRONIZE;
+}
+
+/// Integer i of a piece.
+DEVICE int codeAt(const Byte *codes, long long length, long long bits, long long i) {
+  long long eighth = (length + 7) / 8;
+  if (bits == 8)
+    return static_cast<signed char>(codes[i]);
+  if (bits == 4) {
+    UInt nibble = i < 4 * eighth ? codes[i] & 15u : codes[i - 4 * eighth] >> 4;
+    return static_cast<int>(nibble ^ 8) - 8;
+  }
+  long long j = i % eighth, k = i / eighth;
+  UInt word = codes[j] | static_cast<UInt>(codes[j + eighth]) << 8 | static_cast<UInt>(codes[j + 2 * eighth]) << 16;
+  return static_cast<int>((word >> (3 * k) & 7) ^ 4) - 4;
+}
+
+/// to[i] becomes, or has added to it, what a message holds.
+DEVICE void unpackPiece(const QuantizedArguments &a, const QuantizedPiece &piece, void *message, float *to,
+                        QuantizedPlace &p, bool add) {
+  Parts parts = partsOf(a, piece, message);
+  auto limit = static_cast<float>((1 << (a.bits - 1)) - 1);
+  PARALLEL(i, piece.length) {
+    float scale = decodeLargest(parts.scales[i / a.block]) / limit;
+    p.values[i] = static_cast<float>(codeAt(parts.codes, piece.length, a.bits, i)) * scale;
+  }
+  SYNCHRONIZE;
+  PARALLEL(i, piece.exacts) p.values[a.exact[piece.exactBegin + i] - piece.begin] = floatAt(parts.exact + 4 * i);
+  SYNCHRONIZE;
+  PARALLEL(i, piece.length) to[i] = add ? to[i] + p.values[i] : p.values[i];
+  SYNCHRONIZE;
+}
+
+KERNEL void caat_quantized_encode(QuantizedArguments a) {
+  SHARED QuantizedPlace place;
+  const QuantizedPiece piece = a.pieces[BLOCK];
+  long long at = piece.row * a.channels + piece.begin;
+  roundPiece(a, piece, a.data + at, partsOf(a, piece, a.messages.at[0]), place);
+  if (a.error)
+    PARALLEL(i, piece.length) a.error[at + i] = a.data[at + i] - place.rounded[i];
+}
+
+KERNEL void caat_quantized_sum(QuantizedArguments a) {
+  SHARED QuantizedPlace place;
+  const QuantizedPiece piece = a.pieces[BLOCK];
+  long long at = piece.row * a.channels + piece.begin;
+  for (long long rank = 0; rank < a.ranks; ++rank)
+    unpackPiece(a, piece, a.messages.at[rank], place.total, place, rank > 0);
+  roundPiece(a, piece, place.total, partsOf(a, piece, a.result), place);
+  PARALLEL(i, piece.length) {
+    if (a.error)
+      a.error[at + i] += place.total[i] - place.rounded[i];
+    a.data[at + i] = place.rounded[i];
+  }
+}
+
+KERNEL void caat_quantized_decode(QuantizedArguments a) {
+  SHARED QuantizedPlace place;
+  const QuantizedPiece piece = a.pieces[BLOCK];
+  unpackPiece(a, piece, a.messages.at[0], a.data + piece.row * a.channels + piece.begin, place, false);
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The runtime's own kernels: their names and what they take. For the host's code, for the kernels, and for a driver
+// that runs them on the host in tests; so without any header.
+#ifndef CAAT_RUNTIME_CUDA_KERNELS_H
+#define CAAT_RUNTIME_CUDA_KERNELS_H
+
+namespace caat::runtime::cuda {
+
+/// Ranks that share a device.
+constexpr int maxLocalRanks = 32;
+constexpr int kernelThreads = 256;
+
+struct Pointers {
+  void *at[maxLocalRanks];
+};
+
+/// out[t][o * outPitch + i] = sum over the sources s of in[s][inOffset + o * inPitch + i], in elements, for i in
+/// [begin, end): in the order of the sources, 16-bit types in fp32 with one rounding at the end.
+struct SumArguments {
+  Pointers in, out;
+  long long sources, targets;
+  long long outer, begin, end;
+  long long inOffset, inPitch, outPitch;
+};
+
+/// out[s * outStep + o * outPitch + i] = in[s][inOffset + o * inPitch + i] for i in [0, row), in units.
+struct GatherArguments {
+  Pointers in;
+  void *out;
+  long long sources, outer, row;
+  long long inOffset, inPitch, outStep, outPitch;
+};
+
+/// As MatMul says; strides in elements.
+struct MatMulArguments {
+  const void *a, *b;
+  void *c;
+  long long batch, m, n, k;
+  long long aBatch, aRow, aCol, bBatch, bRow, bCol, cBatch, cRow;
+  float alpha, beta;
+};
+
+/// A piece of a row in a quantised message, as WirePiece says.
+struct QuantizedPiece {
+  long long row, block, begin, length, exactBegin, exacts;
+};
+
+/// For pieces [first, first + grid): the three steps of a quantised all-reduce. `error` may be null.
+struct QuantizedArguments {
+  Pointers messages; // of the ranks; encode and decode use the first alone
+  void *result;      // sum: a message too
+  float *data, *error;
+  const QuantizedPiece *pieces;
+  const long long *exact; // channels
+  long long ranks, rows, channels, bits, block, exacts;
+};
+
+} // namespace caat::runtime::cuda
+
+#endif

@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "LocalGroup.h"
+#include "../comm/Quantize.h"
+#include "QuantizedPieces.h"
+#include "caat/runtime/Error.h"
+#include <map>
+
+namespace caat::runtime::cuda {
+
+namespace {
+
+/// Messages up to here are copied, so that the ranks meet once, not twice.
+constexpr size_t stagingBytes = 256 << 10;
+
+const char *sumKernel(DType dtype) {
+  switch (dtype) {
+  case DType::F32:
+    return "caat_sum_f32";
+  case DType::F64:
+    return "caat_sum_f64";
+  case DType::BF16:
+    return "caat_sum_bf16";
+  case DType::F16:
+    return "caat_sum_f16";
+  case DType::I32:
+  case DType::UI32:
+    return "caat_sum_i32";
+  case DType::I64:
+  case DType::UI64:
+    return "caat_sum_i64";
+  default:
+    failRun("elements of type ", nameOf(dtype), " cannot be summed");
+  }
+}
+
+} // namespace
+
+/// The host's communicator carries what the ranks offer each other; its calls are compared as they are on the CPU.
+class LocalGroup::Rank final : public Communicator {
+public:
+  Rank(Communicator &host, CudaDevice &device)
+      : Communicator(host.rank(), host.size()), host(host), device(device), pieces(device) {
+    for (CUevent &event : ready)
+      driver().check(driver().cuEventCreate(&event, CU_EVENT_DISABLE_TIMING), "an event");
+  }
+  ~Rank() override {
+    device.place().enter();
+    for (CUevent event : ready)
+      driver().cuEventDestroy_v2(event);
+  }
+
+  void allReduce(const CollectiveCall &call, void *data) override {
+    const char *kernel = sumKernel(call.dtype);
+    if (size() == 1 && !aborted())
+      return;
+    size_t bytes = static_cast<size_t>(call.count) * sizeOf(call.dtype);
+    SumArguments arguments{{}, {}, size(), 1, 1, 0, call.count, 0, 0, 0};
+    if (bytes <= stagingBytes) {
+      offerCopy(call, data, bytes, arguments.in);
+      arguments.out.at[0] = data;
+      device.launchOwn(kernel, CudaDevice::blocksFor(call.count), arguments);
+      return;
+    }
+    // Each sums a part for all.
+    offer(call, data, nullptr);
+    for (int r = 0; r < size(); ++r)
+      arguments.in.at[r] = arguments.out.at[r] = offers[static_cast<size_t>(r)].in;
+    arguments.targets = size();
+    constexpr int64_t line = 64;
+    int64_t lines = (call.count + line - 1) / line;
+    arguments.begin = std::min(call.count, lines * rank() / size() * line);
+    arguments.end = std::min(call.count, lines * (rank() + 1) / size() * line);
+    device.launchOwn(kernel, CudaDevice::blocksFor(arguments.end - arguments.begin), arguments);
+    leave(call);
+  }
+
+  void quantizedAllReduce(const CollectiveCall &call, const WireFormat &format, float *data, float *error,
+                          int64_t rows) override {
+    if (rows == 0) {
+      offer(call, nullptr, nullptr);
+      return;
+    }
+    auto bytes = static_cast<size_t>(rows * format.rowBytes());
+    const QuantizedPieces::Table &table = pieces.of(format, rows, size());
+    QuantizedArguments arguments{{},   nullptr,         data,        error,        table.pieces, table.exact, size(),
+                                 rows, format.channels, format.bits, format.block, table.exacts};
+    if (bytes <= stagingBytes) {
+      // Everybody does every owner's work: the same bits, and one meeting.
+      round = !round;
+      std::byte *message = messages[round].reserve(device, bytes, "a message");
+      arguments.messages.at[0] = message;
+      device.launchOwn("caat_quantized_encode", table.count, arguments);
+      offer(call, message, nullptr);
+      for (int r = 0; r < size(); ++r)
+        arguments.messages.at[r] = offers[static_cast<size_t>(r)].in;
+      arguments.result = sum.reserve(device, bytes, "a message");
+      for (int owner = 0; owner < size(); ++owner) {
+        arguments.error = owner == rank() ? error : nullptr;
+        runPieces("caat_quantized_sum", table, owner, arguments);
+      }
+      return;
+    }
+    std::byte *message = large.reserve(device, bytes, "a message"), *result = sum.reserve(device, bytes, "a message");
+    arguments.messages.at[0] = message;
+    device.launchOwn("caat_quantized_encode", table.count, arguments);
+    offer(call, message, result);
+    for (int r = 0; r < size(); ++r)
+      arguments.messages.at[r] = offers[static_cast<size_t>(r)].in;
+    arguments.result = result;
+    std::vector<Offer> sums = offers; // of the others
+    runPieces("caat_quantized_sum", table, rank(), arguments);
+    leave(call); // all sums are there
+    for (int owner = 0; owner < size(); ++owner) {
+      if (owner == rank())
+        continue;
+      arguments.messages.at[0] = sums[static_cast<size_t>(owner)].out;
+      runPieces("caat_quantized_decode", table, owner, arguments);
+    }
+    leave(call); // and read
+  }
+
+  void allGather(const CollectiveCall &call, const void *in, void *out, int64_t outer, int64_t inner) override {
+    size_t row = static_cast<size_t>(inner) * sizeOf(call.dtype);
+    Pointers sources = offerIn(call, in, row * static_cast<size_t>(outer));
+    gather({sources, out, size(), outer, bytesOf(row), 0, bytesOf(row), bytesOf(row), bytesOf(row) * size()});
+    leaveWhereNeeded(call);
+  }
+
+  void reduceScatter(const CollectiveCall &call, const void *in, void *out, int64_t outer, int64_t inner) override {
+    const char *kernel = sumKernel(call.dtype);
+    offer(call, in, nullptr);
+    SumArguments arguments{{}, {}, size(), 1, outer, 0, inner, rank() * inner, size() * inner, inner};
+    for (int r = 0; r < size(); ++r)
+      arguments.in.at[r] = offers[static_cast<size_t>(r)].in;
+    arguments.out.at[0] = out;
+    device.launchOwn(kernel, CudaDevice::blocksFor(outer * inner), arguments);
+    leave(call);
+  }
+
+  void allToAll(const CollectiveCall &call, const void *in, void *out, int64_t count) override {
+    auto part = count * static_cast<int64_t>(sizeOf(call.dtype));
+    Pointers sources = offerIn(call, in, static_cast<size_t>(part * size()));
+    gather({sources, out, size(), 1, part, rank() * part, 0, part, 0});
+    leaveWhereNeeded(call);
+  }
+
+  void permute(const CollectiveCall &call, const void *in, void *out, int64_t count, int64_t shift) override {
+    size_t bytes = static_cast<size_t>(count) * sizeOf(call.dtype);
+    int64_t n = size();
+    auto before = static_cast<size_t>(((rank() - shift % n) % n + n) % n);
+    offer(call, in, nullptr);
+    if (in != out) {
+      device.copy(out, offers[before].in, bytes);
+      return leave(call);
+    }
+    std::byte *other = large.reserve(device, bytes, "a permutation");
+    device.copy(other, offers[before].in, bytes);
+    leave(call); // the peer has read what is overwritten here
+    device.copy(out, other, bytes);
+  }
+
+  void broadcast(const CollectiveCall &call, void *data, int64_t count, int root) override {
+    if (root < 0 || root >= size())
+      failRun("broadcast '", call.name, "': root ", root, " is not one of ", size(), " ranks");
+    offer(call, data, nullptr);
+    if (rank() != root)
+      device.copy(data, offers[static_cast<size_t>(root)].in, static_cast<size_t>(count) * sizeOf(call.dtype));
+    leave(call);
+  }
+
+  void startPermute(const CollectiveCall &call, const void *, void *, int64_t, int64_t) override {
+    failRun("'", call.name, "': weights do not rotate on this device");
+  }
+  Interval finishPermute(const CollectiveCall &call) override {
+    failRun("'", call.name, "': weights do not rotate on this device");
+  }
+  void permuteInPlace(const CollectiveCall &call, void *data, int64_t bytes, int64_t shift) override {
+    permute(call, data, data, bytes, shift);
+  }
+
+  void allGatherBytes(const char *name, const void *in, void *out, size_t bytes) override {
+    host.allGatherBytes(name, in, out, bytes);
+  }
+  void abort(const std::string &reason) override { host.abort(reason); }
+  bool aborted() const override { return host.aborted(); }
+
+private:
+  /// Memory that others may read after `ready`. Its size is a multiple of every element's, so that it travels as elements
+  /// of the call.
+  struct Offer {
+    void *in, *out;
+    CUevent ready;
+    void *unused;
+  };
+  static_assert(sizeof(Offer) % 8 == 0);
+
+  const Driver &driver() const { return device.driver(); }
+  static int64_t bytesOf(size_t bytes) { return static_cast<int64_t>(bytes); }
+
+  /// Offers memory, learns of the others' and makes what follows on this rank's stream wait until it is ready. An event
+  /// is recorded anew only after the next meeting, when everybody has begun to wait for it.
+  void offer(const CollectiveCall &call, const void *in, void *out) {
+    CUevent event = ready[parity];
+    parity = !parity;
+    driver().check(driver().cuEventRecord(event, device.stream()), nameOf(call.kind), " '", call.name, "'");
+    Offer mine{const_cast<void *>(in), out, event, nullptr};
+    offers.resize(static_cast<size_t>(size()));
+    host.allGather(call, &mine, offers.data(), 1, static_cast<int64_t>(sizeof mine / sizeOf(call.dtype)));
+    for (int r = 0; r < size(); ++r)
+      if (r != rank())
+        driver().check(driver().cuStreamWaitEvent(device.stream(), offers[static_cast<size_t>(r)].ready, 0),
+                       nameOf(call.kind), " '", call.name, "'");
+  }
+
+  /// Nothing that follows runs before all ranks have come here.
+  void leave(const CollectiveCall &call) { offer(call, nullptr, nullptr); }
+
+  /// Offers a copy; there are two, so that the last one may still be read.
+  void offerCopy(const CollectiveCall &call, const void *data, size_t bytes, Pointers &sources) {
+    copies = !copies;
+    std::byte *copy = staged[copies].reserve(device, stagingBytes, "a message");
+    if (bytes > 0)
+      driver().check(driver().cuMemcpyDtoDAsync_v2(addressOf(copy), addressOf(data), bytes, device.stream()),
+                     nameOf(call.kind), " '", call.name, "'");
+    offer(call, copy, nullptr);
+    for (int r = 0; r < size(); ++r)
+      sources.at[r] = offers[static_cast<size_t>(r)].in;
+  }
+
+  /// A copy of what is small, else the memory itself, which leaveWhereNeeded() waits for.
+  Pointers offerIn(const CollectiveCall &call, const void *in, size_t bytes) {
+    Pointers sources{};
+    isCopy = bytes <= stagingBytes;
+    if (isCopy) {
+      offerCopy(call, in, bytes, sources);
+      return sources;
+    }
+    offer(call, in, nullptr);
+    for (int r = 0; r < size(); ++r)
+      sources.at[r] = offers[static_cast<size_t>(r)].in;
+    return sources;
+  }
+  void leaveWhereNeeded(const CollectiveCall &call) {
+    if (!isCopy)
+      leave(call);
+  }
+
+  /// All numbers in bytes.
+  void gather(GatherArguments a) {
+    auto odd = static_cast<uint64_t>(a.row | a.inOffset | a.inPitch | a.outStep | a.outPitch) | addressOf(a.out);
+    for (int r = 0; r < size(); ++r)
+      odd |= addressOf(a.in.at[r]);
+    int64_t unit = odd % 4 == 0 ? 4 : 1;
+    for (long long *number : {&a.row, &a.inOffset, &a.inPitch, &a.outStep, &a.outPitch})
+      *number /= unit;
+    device.launchOwn(unit == 4 ? "caat_gather_4" : "caat_gather_1",
+                     CudaDevice::blocksFor(a.sources * a.outer * a.row), a);
+  }
+
+  /// A kernel over an owner's pieces.
+  void runPieces(const char *kernel, const QuantizedPieces::Table &table, int owner, QuantizedArguments arguments) {
+    auto [first, count] = table.owned[static_cast<size_t>(owner)];
+    arguments.pieces += first;
+    device.launchOwn(kernel, count, arguments);
+  }
+
+  Communicator &host;
+  CudaDevice &device;
+  QuantizedPieces pieces;
+  CUevent ready[2] = {};
+  bool parity = false, copies = false, round = false, isCopy = false;
+  std::vector<Offer> offers;
+  DeviceBuffer staged[2], messages[2], large, sum;
+};
+
+LocalGroup::LocalGroup(std::span<CudaDevice *const> devices, const CommunicatorOptions &options)
+    : host(static_cast<int>(devices.size()), options) {
+  if (devices.size() > maxLocalRanks)
+    failRun(devices.size(), " ranks cannot share a device: at most ", maxLocalRanks, " do");
+  for (size_t r = 0; r < devices.size(); ++r)
+    ranks.push_back(std::make_unique<Rank>(host.at(static_cast<int>(r)), *devices[r]));
+}
+
+LocalGroup::~LocalGroup() = default;
+
+Communicator &LocalGroup::at(int rank) { return *ranks.at(static_cast<size_t>(rank)); }
+
+} // namespace caat::runtime::cuda

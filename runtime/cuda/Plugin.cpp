@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The plugin's one function, and what it makes.
+#include "Plugin.h"
+#include "LocalGroup.h"
+#include "caat/runtime/Error.h"
+#include <algorithm>
+
+namespace caat::runtime::cuda {
+
+namespace {
+
+class CudaBackend final : public Backend {
+public:
+  CudaBackend(const Program &program, const BackendOptions &options);
+  std::unique_ptr<Device> makeDevice(int rank) override;
+  std::unique_ptr<RankGroup> makeGroup(std::span<Device *const> devices) override;
+
+private:
+  void checkProgram() const;
+  void checkRoom() const;
+  const std::shared_ptr<Context> &contextOf(int rank) const {
+    return contexts[static_cast<size_t>(rank) % contexts.size()];
+  }
+
+  const Program &program;
+  BackendOptions options;
+  std::shared_ptr<const Driver> driver;
+  std::shared_ptr<const CublasLt> library;
+  std::vector<std::shared_ptr<Context>> contexts; // by place in options.devices
+};
+
+CudaBackend::CudaBackend(const Program &program, const BackendOptions &given) : program(program), options(given) {
+  checkProgram();
+  driver = std::make_shared<Driver>();
+  CUresult started = driver->cuInit(0);
+  int count = 0;
+  if (started == CUDA_SUCCESS)
+    started = driver->cuDeviceGetCount(&count);
+  if (started == CUDA_ERROR_NO_DEVICE || (started == CUDA_SUCCESS && count == 0))
+    failRun("'", program.directory(), "' is compiled for cuda, but the driver finds no GPU (see CUDA_VISIBLE_DEVICES)");
+  driver->check(started, "the NVIDIA driver does not start");
+  if (options.devices.empty())
+    options.devices = {0};
+  for (int number : options.devices) {
+    if (number < 0 || number >= count)
+      failInput("device ", number, ": there ", count == 1 ? "is 1 device" : "are " + std::to_string(count) + " devices",
+                ", numbered from 0");
+    contexts.push_back(std::make_shared<Context>(driver, number));
+  }
+  checkRoom();
+  library = std::make_shared<CublasLt>();
+  for (const auto &context : contexts)
+    context->loadKernels(program);
+}
+
+/// What only the CPU does so far.
+void CudaBackend::checkProgram() const {
+  const Manifest &manifest = program.manifest();
+  if (!manifest.sites.empty())
+    failArtifact(program.directory(), ": programs with switchable sync points run on the CPU only; compile without "
+                                      "--switchable and give --plan to caat-compile");
+  if (!manifest.rotations.empty() || manifest.batch)
+    failArtifact(program.directory(), ": weights rotate on the CPU only; compile with --strategy=tp");
+  if (options.communicator.link.isSlow())
+    failInput("a link can be slowed down between ranks on the CPU only");
+}
+
+/// Whether the weights fit, and which number of ranks would make them fit.
+void CudaBackend::checkRoom() const {
+  size_t bytes = 0;
+  for (const ParameterSpec &spec : program.manifest().parameters)
+    bytes += static_cast<size_t>(elementCount(spec.shape)) * sizeOf(spec.dtype == DType::F16 && spec.linear ? DType::F32
+                                                                                                            : spec.dtype);
+  for (size_t place = 0; place < contexts.size(); ++place) {
+    auto devices = static_cast<int>(contexts.size());
+    size_t ranks = static_cast<size_t>((options.ranks - static_cast<int>(place) + devices - 1) / devices);
+    auto room = contexts[place]->room();
+    if (bytes * ranks <= room.free)
+      continue;
+    // Weights are divided evenly but for what every rank has.
+    size_t total = bytes * static_cast<size_t>(options.ranks), least = (total + room.free - 1) / std::max<size_t>(room.free, 1);
+    failRun(contexts[place]->name(), " has ", sizeText(room.free), " of ", sizeText(room.total), " free, the weights of ",
+            ranks, ranks == 1 ? " rank need " : " ranks need ", sizeText(bytes * ranks), ": with one rank a device, --tp=",
+            least, " is the smallest that fits");
+  }
+}
+
+std::unique_ptr<Device> CudaBackend::makeDevice(int rank) {
+  contextOf(rank)->enter();
+  return std::make_unique<CudaDevice>(program, contextOf(rank), library,
+                                      rank == 0 ? options.progress : CudaDevice::Progress());
+}
+
+std::unique_ptr<RankGroup> CudaBackend::makeGroup(std::span<Device *const> devices) {
+  if (contexts.size() > 1)
+    failInput("ranks on several devices are not supported yet");
+  std::vector<CudaDevice *> all;
+  for (Device *device : devices)
+    all.push_back(static_cast<CudaDevice *>(device));
+  return std::make_unique<LocalGroup>(all, options.communicator);
+}
+
+} // namespace
+
+} // namespace caat::runtime::cuda
+
+extern "C" caat::runtime::Backend *caat_make_backend(const caat::runtime::Program &program,
+                                                     const caat::runtime::BackendOptions &options) {
+  return new caat::runtime::cuda::CudaBackend(program, options);
+}
+
+extern "C" const char *caat_plugin_version() { return CAAT_VERSION; }

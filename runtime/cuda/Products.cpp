@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "Products.h"
+#include "caat/runtime/Error.h"
+#include <algorithm>
+
+namespace caat::runtime::cuda {
+
+namespace {
+
+constexpr size_t workspaceBytes = 32 << 20;
+/// A run without a cache has a new shape at every step: more than this many are thrown away.
+constexpr size_t maxChoices = 1024;
+
+/// A matrix [rows, columns] of a row-major product as the column-major library reads its transpose [columns, rows].
+struct Operand {
+  bool transposed; // it lies in memory as [rows, columns] of the library's order
+  int64_t leading;
+};
+
+std::optional<Operand> operandOf(int64_t rows, int64_t columns, int64_t rowStride, int64_t columnStride) {
+  bool anyRow = rows == 1, anyColumn = columns == 1; // that stride is never used
+  if ((columnStride == 1 || anyColumn) && (rowStride >= columns || anyRow))
+    return Operand{false, anyRow ? std::max<int64_t>(columns, 1) : rowStride};
+  if ((rowStride == 1 || anyRow) && (columnStride >= rows || anyColumn))
+    return Operand{true, anyColumn ? std::max<int64_t>(rows, 1) : columnStride};
+  return std::nullopt;
+}
+
+/// The largest power of two up to 256 that divides it.
+unsigned alignmentOf(const void *pointer, int64_t leading, int64_t stride, int64_t size) {
+  uint64_t all = addressOf(pointer) | static_cast<uint64_t>(leading * size) | static_cast<uint64_t>(stride * size) | 256;
+  return static_cast<unsigned>(all & (~all + 1));
+}
+
+int64_t sizeOfType(int type) { return type == CUDA_R_64F ? 8 : type == CUDA_R_32F ? 4 : 2; }
+
+} // namespace
+
+std::optional<Gemm> asGemm(const MatMul &p) {
+  if ((p.dtype != DType::F32 && p.dtype != DType::F64) || p.k == 0)
+    return std::nullopt;
+  std::optional<Operand> a = operandOf(p.m, p.k, p.aRow, p.aCol), b = operandOf(p.k, p.n, p.bRow, p.bCol);
+  bool fits = p.m == 1 || p.cRow >= p.n;
+  if (!a || !b || !fits || (p.batch > 1 && (p.aBatch < 0 || p.bBatch < 0 || p.cBatch < 1)))
+    return std::nullopt;
+  bool isDouble = p.dtype == DType::F64;
+  int type = isDouble ? CUDA_R_64F : CUDA_R_32F;
+  return Gemm{type,
+              type,
+              isDouble ? CUBLAS_COMPUTE_64F : CUBLAS_COMPUTE_32F,
+              b->transposed,
+              a->transposed,
+              p.n,
+              p.m,
+              p.k,
+              p.batch,
+              p.b,
+              p.a,
+              p.c,
+              b->leading,
+              a->leading,
+              p.m == 1 ? std::max<int64_t>(p.n, 1) : p.cRow,
+              p.bBatch,
+              p.aBatch,
+              p.cBatch,
+              p.alpha,
+              p.beta};
+}
+
+Products::Products(std::shared_ptr<const CublasLt> given, const Context &context)
+    : library(std::move(given)) {
+  context.enter();
+  library->check(library->cublasLtCreate(&handle), "cuBLASLt on " + context.name());
+  workspace = context.allocate(workspaceBytes, "the workspace of cuBLASLt");
+}
+
+Products::~Products() {
+  for (auto &[key, choice] : choices)
+    forget(choice);
+  if (handle)
+    library->cublasLtDestroy(handle);
+}
+
+void Products::forget(Choice &choice) {
+  if (choice.operation)
+    library->cublasLtMatmulDescDestroy(choice.operation);
+  for (cublasLtMatrixLayout_t layout : {choice.a, choice.b, choice.c})
+    if (layout)
+      library->cublasLtMatrixLayoutDestroy(layout);
+}
+
+cublasLtMatrixLayout_t Products::layout(int type, int64_t rows, int64_t columns, int64_t leading, int64_t batch,
+                                        int64_t stride) {
+  cublasLtMatrixLayout_t result = nullptr;
+  library->check(library->cublasLtMatrixLayoutCreate(&result, type, static_cast<uint64_t>(rows),
+                                                     static_cast<uint64_t>(columns), leading),
+                 "a matrix layout");
+  if (batch > 1) {
+    auto count = static_cast<int32_t>(batch);
+    library->check(library->cublasLtMatrixLayoutSetAttribute(result, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &count,
+                                                             sizeof count),
+                   "a batch's size");
+    library->check(library->cublasLtMatrixLayoutSetAttribute(result, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET,
+                                                             &stride, sizeof stride),
+                   "a batch's stride");
+  }
+  return result;
+}
+
+Products::Choice Products::choose(const Gemm &g, unsigned alignment) {
+  const CublasLt &lt = *library;
+  Choice choice;
+  bool isDouble = g.computeType == CUBLAS_COMPUTE_64F;
+  lt.check(lt.cublasLtMatmulDescCreate(&choice.operation, g.computeType, isDouble ? CUDA_R_64F : CUDA_R_32F),
+           "a product");
+  int a = g.transposeA ? CUBLAS_OP_T : CUBLAS_OP_N, b = g.transposeB ? CUBLAS_OP_T : CUBLAS_OP_N;
+  lt.check(lt.cublasLtMatmulDescSetAttribute(choice.operation, CUBLASLT_MATMUL_DESC_TRANSA, &a, sizeof a), "a product");
+  lt.check(lt.cublasLtMatmulDescSetAttribute(choice.operation, CUBLASLT_MATMUL_DESC_TRANSB, &b, sizeof b), "a product");
+  choice.a = layout(g.inputType, g.transposeA ? g.k : g.m, g.transposeA ? g.m : g.k, g.aLeading, g.batch, g.aStride);
+  choice.b = layout(g.inputType, g.transposeB ? g.n : g.k, g.transposeB ? g.k : g.n, g.bLeading, g.batch, g.bStride);
+  choice.c = layout(g.outputType, g.m, g.n, g.cLeading, g.batch, g.cStride);
+
+  cublasLtMatmulPreference_t preference = nullptr;
+  lt.check(lt.cublasLtMatmulPreferenceCreate(&preference), "a preference");
+  size_t workspaceSize = workspaceBytes;
+  lt.cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspaceSize,
+                                          sizeof workspaceSize);
+  auto aligned = static_cast<uint32_t>(alignment);
+  for (int attribute : {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+                        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES})
+    lt.cublasLtMatmulPreferenceSetAttribute(preference, attribute, &aligned, sizeof aligned);
+  int found = 0;
+  cublasStatus_t status = lt.cublasLtMatmulAlgoGetHeuristic(handle, choice.operation, choice.a, choice.b, choice.c,
+                                                            choice.c, preference, 1, &choice.best, &found);
+  lt.cublasLtMatmulPreferenceDestroy(preference);
+  choice.exists = status == CUBLAS_STATUS_SUCCESS && found > 0 && choice.best.state == CUBLAS_STATUS_SUCCESS;
+  return choice;
+}
+
+bool Products::run(const Gemm &g, CUstream stream) {
+  int64_t in = sizeOfType(g.inputType), out = sizeOfType(g.outputType);
+  bool batched = g.batch > 1;
+  unsigned alignment = std::min({alignmentOf(g.a, g.aLeading, batched ? g.aStride : 0, in),
+                                 alignmentOf(g.b, g.bLeading, batched ? g.bStride : 0, in),
+                                 alignmentOf(g.c, g.cLeading, batched ? g.cStride : 0, out)});
+  Key key(g.inputType, g.outputType, g.transposeA, g.transposeB, g.m, g.n, g.k, g.batch, g.aLeading, g.bLeading,
+          g.cLeading, batched ? g.aStride : 0, batched ? g.bStride : 0, batched ? g.cStride : 0, alignment,
+          g.beta != 0.0f);
+  auto at = choices.find(key);
+  if (at == choices.end()) {
+    if (choices.size() >= maxChoices) {
+      for (auto &[old, choice] : choices)
+        forget(choice);
+      choices.clear();
+    }
+    at = choices.emplace(key, choose(g, alignment)).first;
+  }
+  const Choice &choice = at->second;
+  if (!choice.exists)
+    return false;
+  double wide[] = {g.alpha, g.beta};
+  bool isDouble = g.computeType == CUBLAS_COMPUTE_64F;
+  const void *alpha = isDouble ? static_cast<const void *>(&wide[0]) : &g.alpha;
+  const void *beta = isDouble ? static_cast<const void *>(&wide[1]) : &g.beta;
+  cublasStatus_t status =
+      library->cublasLtMatmul(handle, choice.operation, alpha, g.a, choice.a, g.b, choice.b, beta, g.c, choice.c, g.c,
+                              choice.c, &choice.best.algo, workspace.get(), workspaceBytes, stream);
+  if (status != CUBLAS_STATUS_SUCCESS)
+    failRun("cuBLASLt: product [", g.n, ", ", g.k, "] x [", g.k, ", ", g.m, "], batch ", g.batch, ": ",
+            library->cublasLtGetStatusName(status));
+  return true;
+}
+
+} // namespace caat::runtime::cuda

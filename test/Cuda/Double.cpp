@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "Double.h"
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <iostream>
+
+namespace caat::test {
+
+static thread_local Clock known; // by the calling thread
+
+static void raise(Clock &clock, const Clock &other) {
+  clock.resize(std::max(clock.size(), other.size()));
+  for (size_t i = 0; i < other.size(); ++i)
+    clock[i] = std::max(clock[i], other[i]);
+}
+
+Double &Double::get() {
+  static Double *instance = new Double; // outlives all threads
+  return *instance;
+}
+
+int64_t Double::number(const char *variable, int64_t otherwise) {
+  const char *value = std::getenv((std::string("CAAT_DOUBLE_") + variable).c_str());
+  return value ? std::atoll(value) : otherwise;
+}
+
+Double::Double()
+    : memoryBytes(static_cast<size_t>(number("MEMORY", int64_t{8} << 30))), forgotten(number("FORGET_WAIT", 0)) {}
+
+bool Double::fault(const std::string &text) {
+  if (!failed)
+    std::cerr << "CUDA double: " << text << std::endl;
+  failed = true;
+  return false;
+}
+
+void *Double::allocate(size_t bytes, bool pinned) {
+  constexpr size_t alignment = 256, guard = 256;
+  void *memory = std::aligned_alloc(alignment, (bytes + guard + alignment - 1) / alignment * alignment);
+  if (!pinned)
+    std::memset(memory, 0xa5, bytes); // whatever was there
+  blocks[reinterpret_cast<uint64_t>(memory)] = {bytes, pinned, {}};
+  used += pinned ? 0 : bytes;
+  return memory;
+}
+
+bool Double::release(void *memory, bool pinned) {
+  auto found = blocks.find(reinterpret_cast<uint64_t>(memory));
+  if (found == blocks.end() || found->second.pinned != pinned)
+    return fault("memory is freed that was not allocated");
+  used -= pinned ? 0 : found->second.bytes;
+  blocks.erase(found);
+  std::free(memory);
+  return true;
+}
+
+bool Double::isDevice(uint64_t address) const {
+  auto next = blocks.upper_bound(address);
+  if (next == blocks.begin())
+    return false;
+  const auto &[begin, block] = *std::prev(next);
+  return !block.pinned && address < begin + block.bytes;
+}
+
+Stream *Double::makeStream() {
+  auto *stream = new Stream{streams++, {}};
+  stream->clock.resize(streams);
+  return stream;
+}
+
+void Double::order(Stream &stream) { raise(stream.clock, known); }
+void Double::join(const Clock &clock) { raise(known, clock); }
+
+void Double::record(Event &event, Stream &stream) {
+  order(stream);
+  event.recorded = true;
+  event.clock = stream.clock;
+}
+
+bool Double::wait(Stream &stream, const Event &event) {
+  if (!event.recorded)
+    return fault("a stream waits for an event that was never recorded");
+  if (++waits != forgotten)
+    raise(stream.clock, event.clock);
+  return !failed;
+}
+
+bool Double::operate(Stream &stream, const std::string &what, const std::vector<Access> &accesses) {
+  order(stream);
+  ++stream.clock[stream.number];
+  for (const Access &access : accesses)
+    if (access.begin < access.end && !check(stream, what, access))
+      return false;
+  return !failed;
+}
+
+bool Double::check(Stream &stream, const std::string &what, const Access &access) {
+  auto next = blocks.upper_bound(access.begin);
+  if (next == blocks.begin())
+    return fault("'" + what + "' touches memory that was never allocated");
+  auto &[begin, block] = *std::prev(next);
+  if (access.begin >= begin + block.bytes)
+    return fault("'" + what + "' touches memory that was never allocated");
+  if (access.end > begin + block.bytes)
+    return fault("'" + what + "' touches bytes [" + std::to_string(access.begin - begin) + ", " +
+                 std::to_string(access.end - begin) + ") of an allocation of " + std::to_string(block.bytes));
+  for (const Block::Past &past : block.past) {
+    bool overlaps = past.access.begin < access.end && access.begin < past.access.end;
+    bool ordered = past.stream < stream.clock.size() && past.time <= stream.clock[past.stream];
+    if (overlaps && !ordered && (past.access.writes || access.writes))
+      return fault("'" + what + "' " + (access.writes ? "writes" : "reads") + " what '" + past.what + "' " +
+                   (past.access.writes ? "writes" : "reads") + " on another stream, with nothing to order them");
+  }
+  // What later accesses are ordered with by way of this one need not be kept.
+  std::erase_if(block.past, [&](const Block::Past &past) {
+    bool covered = access.begin <= past.access.begin && past.access.end <= access.end;
+    bool same = past.stream == stream.number;
+    return covered && (access.writes || (same && !past.access.writes));
+  });
+  block.past.push_back({access, stream.number, stream.clock[stream.number], what});
+  return true;
+}
+
+} // namespace caat::test

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// A stand-in for CUDA's driver, cuBLASLt and NCCL, for machines without a GPU. Its device memory is the host's; what is
+// asked for is done at once, in the order of the calls. It checks that every access lies inside an allocation, and that two
+// accesses to the same bytes, one of them a write, are ordered by streams and events: what is done at once here may be done
+// at any time on a GPU. The first fault is printed, and every later call fails.
+//
+// The program's kernels are those of the same program compiled for the CPU, CAAT_DOUBLE_CODE, or do nothing. More
+// variables make it another machine: CAAT_DOUBLE_DRIVER_VERSION, _DEVICES, _MEMORY, _SM, _LT_VERSION, _NCCL_VERSION; and
+// CAAT_DOUBLE_FORGET_WAIT=N leaves out the N-th wait for an event, to see that it is found.
+#ifndef CAAT_TEST_CUDA_DOUBLE_H
+#define CAAT_TEST_CUDA_DOUBLE_H
+
+#include "cuda/Api.h"
+#include <map>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#define CAAT_EXPORT extern "C" __attribute__((visibility("default")))
+
+namespace caat::test {
+
+/// For each stream, by its number, how many of its operations have happened before.
+using Clock = std::vector<uint64_t>;
+
+struct Stream {
+  size_t number;
+  Clock clock;
+};
+
+struct Event {
+  bool recorded = false;
+  Clock clock;
+};
+
+struct Access {
+  uint64_t begin, end;
+  bool writes;
+};
+
+class Double {
+public:
+  static Double &get();
+
+  std::recursive_mutex mutex;
+
+  // Memory.
+  void *allocate(size_t bytes, bool pinned);
+  bool release(void *memory, bool pinned);
+  size_t freeBytes() const { return memoryBytes - used; }
+  size_t memoryBytes;
+  bool isDevice(uint64_t address) const;
+
+  // Streams. Each returns false after a fault.
+
+  /// An operation on a stream: checks what it reads and writes.
+  bool operate(Stream &stream, const std::string &what, const std::vector<Access> &accesses);
+  void record(Event &event, Stream &stream);
+  bool wait(Stream &stream, const Event &event);
+  /// The calling thread knows what has happened there.
+  void join(const Clock &clock);
+  /// What the calling thread knows has happened before what is asked for now.
+  void order(Stream &stream);
+
+  Stream *makeStream();
+  bool fault(const std::string &text);
+  bool failed = false;
+
+  static int64_t number(const char *variable, int64_t otherwise);
+
+private:
+  Double();
+  struct Block {
+    size_t bytes;
+    bool pinned;
+    struct Past {
+      Access access;
+      size_t stream;
+      uint64_t time;
+      std::string what;
+    };
+    std::vector<Past> past; // accesses that later ones must be ordered with
+  };
+  bool check(Stream &stream, const std::string &what, const Access &access);
+
+  std::map<uint64_t, Block> blocks; // by address
+  size_t used = 0, streams = 0;
+  int64_t waits = 0, forgotten;
+};
+
+/// The accesses of one of the runtime's own kernels, and the kernel itself on the host; false where there is none.
+bool runOwnKernel(const std::string &name, unsigned blocks, void **arguments, std::vector<Access> &accesses, bool run);
+
+} // namespace caat::test
+
+#endif

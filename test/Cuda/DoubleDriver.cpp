@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The driver's functions.
+#include "Double.h"
+#include "caat/runtime/Abi.h"
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <dlfcn.h>
+
+using namespace caat::test;
+using namespace caat::runtime::cuda;
+
+namespace {
+
+constexpr CUresult CUDA_ERROR_INVALID_VALUE = 1, CUDA_ERROR_INVALID_IMAGE = 200, CUDA_ERROR_NOT_FOUND = 500,
+                   CUDA_ERROR_LAUNCH_FAILED = 719;
+
+struct Function {
+  std::string name;
+  size_t parameters;
+};
+
+struct Module {
+  std::map<std::string, Function> functions;
+};
+
+Stream &streamOf(CUstream stream) { return *reinterpret_cast<Stream *>(stream); }
+Event &eventOf(CUevent event) { return *reinterpret_cast<Event *>(event); }
+CUresult result(bool good) { return good ? CUDA_SUCCESS : CUDA_ERROR_LAUNCH_FAILED; }
+
+Access reads(const void *from, size_t bytes) {
+  auto address = reinterpret_cast<uint64_t>(from);
+  return {address, address + bytes, false};
+}
+Access writes(const void *to, size_t bytes) {
+  Access access = reads(to, bytes);
+  access.writes = true;
+  return access;
+}
+void *pointerTo(CUdeviceptr address) { return reinterpret_cast<void *>(address); }
+
+/// The same program's kernels for the CPU.
+caat_kernel_fn hostKernel(const std::string &name) {
+  static void *code = [] {
+    const char *path = std::getenv("CAAT_DOUBLE_CODE");
+    return path ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : nullptr;
+  }();
+  return code ? reinterpret_cast<caat_kernel_fn>(dlsym(code, name.c_str())) : nullptr;
+}
+
+/// Kernels of a program take pointers, dimensions, and the number of rows.
+CUresult runProgramKernel(const Function &function, Stream &stream, void **parameters) {
+  Double &d = Double::get();
+  std::vector<void *> buffers;
+  std::vector<int64_t> numbers;
+  std::vector<Access> accesses;
+  for (size_t i = 0; i < function.parameters; ++i) {
+    uint64_t value = *static_cast<uint64_t *>(parameters[i]);
+    if (numbers.empty() && d.isDevice(value)) {
+      buffers.push_back(reinterpret_cast<void *>(value));
+      accesses.push_back(writes(buffers.back(), 1)); // how far it goes is not known
+    } else {
+      numbers.push_back(static_cast<int64_t>(value));
+    }
+  }
+  if (numbers.empty() || numbers.back() <= 0)
+    return result(d.fault("kernel '" + function.name + "' is started for no rows"));
+  if (!d.operate(stream, function.name, accesses))
+    return result(false);
+  if (std::getenv("CAAT_DOUBLE_CODE")) {
+    caat_kernel_fn kernel = hostKernel(function.name);
+    if (!kernel)
+      return result(d.fault("CAAT_DOUBLE_CODE has no kernel '" + function.name + "'"));
+    kernel(0, numbers.back(), buffers.data(), numbers.data());
+  }
+  return CUDA_SUCCESS;
+}
+
+} // namespace
+
+CAAT_EXPORT CUresult cuInit(unsigned) { return CUDA_SUCCESS; }
+
+CAAT_EXPORT CUresult cuDriverGetVersion(int *version) {
+  *version = static_cast<int>(Double::number("DRIVER_VERSION", 13000));
+  return CUDA_SUCCESS;
+}
+
+CAAT_EXPORT CUresult cuGetErrorName(CUresult error, const char **text) {
+  *text = error == CUDA_ERROR_OUT_OF_MEMORY ? "CUDA_ERROR_OUT_OF_MEMORY" : "CUDA_ERROR_OF_THE_DOUBLE";
+  return CUDA_SUCCESS;
+}
+CAAT_EXPORT CUresult cuGetErrorString(CUresult error, const char **text) {
+  *text = error == CUDA_ERROR_OUT_OF_MEMORY ? "out of memory" : "the double found a fault";
+  return CUDA_SUCCESS;
+}
+
+CAAT_EXPORT CUresult cuDeviceGetCount(int *count) {
+  *count = static_cast<int>(Double::number("DEVICES", 1));
+  return CUDA_SUCCESS;
+}
+CAAT_EXPORT CUresult cuDeviceGet(CUdevice *device, int number) {
+  *device = number;
+  return CUDA_SUCCESS;
+}
+CAAT_EXPORT CUresult cuDeviceGetName(char *name, int size, CUdevice) {
+  std::strncpy(name, "Double", static_cast<size_t>(size));
+  return CUDA_SUCCESS;
+}
+CAAT_EXPORT CUresult cuDeviceGetAttribute(int *value, int attribute, CUdevice) {
+  auto architecture = static_cast<int>(Double::number("SM", 120));
+  *value = attribute == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR ? architecture / 10 : architecture % 10;
+  return CUDA_SUCCESS;
+}
+CAAT_EXPORT CUresult cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device) {
+  *context = reinterpret_cast<CUcontext>(static_cast<size_t>(device) + 1);
+  return CUDA_SUCCESS;
+}
+CAAT_EXPORT CUresult cuDevicePrimaryCtxRelease_v2(CUdevice) { return CUDA_SUCCESS; }
+CAAT_EXPORT CUresult cuCtxSetCurrent(CUcontext) { return CUDA_SUCCESS; }
+
+CAAT_EXPORT CUresult cuMemGetInfo_v2(size_t *free, size_t *total) {
+  Double &d = Double::get();
+  std::lock_guard lock(d.mutex);
+  *free = d.freeBytes();
+  *total = d.memoryBytes;
+  return CUDA_SUCCESS;
+}
+
+CAAT_EXPORT CUresult cuMemAlloc_v2(CUdeviceptr *address, size_t bytes) {
+  Double &d = Double::get();
+  std::lock_guard lock(d.mutex);
+  if (bytes == 0)
+    return CUDA_ERROR_INVALID_VALUE;
+  if (bytes > d.freeBytes())
+    return CUDA_ERROR_OUT_OF_MEMORY;
+  *address = reinterpret_cast<CUdeviceptr>(d.allocate(bytes, false));
+  return CUDA_SUCCESS;
+}
+CAAT_EXPORT CUresult cuMemFree_v2(CUdeviceptr address) {
+  Double &d = Double::get();
+  std::lock_guard lock(d.mutex);
+  return result(d.release(pointerTo(address), false));
+}
+CAAT_EXPORT CUresult cuMemHostAlloc(void **memory, size_t bytes, unsigned) {
+  Double &d = Double::get();
+  std::lock_guard lock(d.mutex);
+  *memory = d.allocate(bytes, true);
+  return CUDA_SUCCESS;
+}
+CAAT_EXPORT CUresult cuMemFreeHost(void *memory) {
+  Double &d = Double::get();
+  std::lock_guard lock(d.mutex);
+  return result(d.release(memory, true));
+}
+
+static CUresult copy(const char *what, void *to, const void *from, size_t bytes, CUstream stream) {
+  Double &d = Double::get();
+  std::lock_guard lock(d.mutex);
+  const auto *begin = static_cast<const char *>(from), *target = static_cast<const char *>(to);
+  if (begin < target + bytes && target < begin + bytes)
+    return result(d.fault(std::string(what) + " between places that overlap"));
+  if (!d.operate(streamOf(stream), what, {reads(from, bytes), writes(to, bytes)}))
+    return result(false);
+  std::memcpy(to, from, bytes);
+  return CUDA_SUCCESS;
+}
+CAAT_EXPORT CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void *from, size_t bytes, CUstream stream) {
+  return copy("an upload", pointerTo(to), from, bytes, stream);
+}
+CAAT_EXPORT CUresult cuMemcpyDtoHAsync_v2(void *to, CUdeviceptr from, size_t bytes, CUstream stream) {
+  return copy("a download", to, pointerTo(from), bytes, stream);
+}
+CAAT_EXPORT CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream) {
+  return copy("a copy", pointerTo(to), pointerTo(from), bytes, stream);
+}
+CAAT_EXPORT CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t bytes, CUstream stream) {
+  Double &d = Double::get();
+  std::lock_guard lock(d.mutex);
+  if (!d.operate(streamOf(stream), "memset", {writes(pointerTo(to), bytes)}))
+    return result(false);
+  std::memset(pointerTo(to), value, bytes);
+  return CUDA_SUCCESS;
+}
+
+CAAT_EXPORT CUresult cuStreamCreate(CUstream *stream, unsigned) {
+  Double &d = Double::get();
+  std::lock_guard lock(d.mutex);
+  *stream = reinterpret_cast<CUstream>(d.makeStream());
+  return CUDA_SUCCESS;
+}
+CAAT_EXPORT CUresult cuStreamDestroy_v2(CUstream stream) {
+  delete &streamOf(stream);
+  return CUDA_SUCCESS;
+}
+CAAT_EXPORT CUresult cuStreamSynchronize(CUstream stream) {
+  Double &d = Double::get();
+  std::lock_guard lock(d.mutex);
+  d.join(streamOf(stream).clock);
+  return result(!d.failed);
+}
+CAAT_EXPORT CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned) {
+  Double &d = Double::get();
+  std::lock_guard lock(d.mutex);
+  return result(d.wait(streamOf(stream), eventOf(event)));
+}
+CAAT_EXPORT CUresult cuEventCreate(CUevent *event, unsigned) {
+  *event = reinterpret_cast<CUevent>(new Event);
+  return CUDA_SUCCESS;
+}
+CAAT_EXPORT CUresult cuEventDestroy_v2(CUevent event) {
+  delete &eventOf(event);
+  return CUDA_SUCCESS;
+}
+CAAT_EXPORT CUresult cuEventRecord(CUevent event, CUstream stream) {
+  Double &d = Double::get();
+  std::lock_guard lock(d.mutex);
+  d.record(eventOf(event), streamOf(stream));
+  return result(!d.failed);
+}
+CAAT_EXPORT CUresult cuEventSynchronize(CUevent event) {
+  Double &d = Double::get();
+  std::lock_guard lock(d.mutex);
+  d.join(eventOf(event).clock);
+  return result(!d.failed);
+}
+CAAT_EXPORT CUresult cuEventElapsedTime(float *milliseconds, CUevent, CUevent) {
+  *milliseconds = 0;
+  return CUDA_SUCCESS;
+}
+
+CAAT_EXPORT CUresult cuModuleLoadDataEx(CUmodule *module, const void *image, unsigned, int *, void **) {
+  std::string text(static_cast<const char *>(image));
+  if (text.find(".target") == std::string::npos)
+    return CUDA_ERROR_INVALID_IMAGE;
+  auto *made = new Module;
+  const std::string word = ".entry ";
+  for (size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + 1)) {
+    size_t begin = at + word.size(), end = text.find_first_of("( \n", begin), close = text.find(')', end);
+    std::string name = text.substr(begin, end - begin), list = text.substr(end, close - end);
+    size_t parameters = 0;
+    for (size_t p = list.find(".param"); p != std::string::npos; p = list.find(".param", p + 1))
+      ++parameters;
+    made->functions[name] = {name, parameters};
+  }
+  *module = reinterpret_cast<CUmodule>(made);
+  return CUDA_SUCCESS;
+}
+CAAT_EXPORT CUresult cuModuleUnload(CUmodule module) {
+  delete reinterpret_cast<Module *>(module);
+  return CUDA_SUCCESS;
+}
+CAAT_EXPORT CUresult cuModuleGetFunction(CUfunction *function, CUmodule module, const char *name) {
+  auto &functions = reinterpret_cast<Module *>(module)->functions;
+  auto found = functions.find(name);
+  if (found == functions.end())
+    return CUDA_ERROR_NOT_FOUND;
+  *function = reinterpret_cast<CUfunction>(&found->second);
+  return CUDA_SUCCESS;
+}
+CAAT_EXPORT CUresult cuFuncSetAttribute(CUfunction, int, int) { return CUDA_SUCCESS; }
+
+CAAT_EXPORT CUresult cuLaunchKernel(CUfunction handle, unsigned x, unsigned y, unsigned z, unsigned threads, unsigned,
+                                    unsigned, unsigned, CUstream stream, void **parameters, void **) {
+  Double &d = Double::get();
+  std::lock_guard lock(d.mutex);
+  const auto &function = *reinterpret_cast<Function *>(handle);
+  if (x == 0 || y != 1 || z != 1 || threads == 0 || threads > 1024)
+    return CUDA_ERROR_INVALID_VALUE;
+  if (d.failed)
+    return result(false);
+  std::vector<Access> accesses;
+  if (!runOwnKernel(function.name, x, parameters, accesses, false))
+    return runProgramKernel(function, streamOf(stream), parameters);
+  if (!d.operate(streamOf(stream), function.name, accesses))
+    return result(false);
+  runOwnKernel(function.name, x, parameters, accesses, true);
+  return CUDA_SUCCESS;
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The runtime's own kernels, as C++ on the host, and what they read and write.
+#include "Double.h"
+#pragma clang fp contract(off)
+#include "cuda/Kernels.cu"
+
+namespace caat::runtime::cuda {
+thread_local long long hostBlock, hostBlocks;
+}
+
+namespace caat::test {
+
+namespace {
+
+using Accesses = std::vector<Access>;
+
+void add(Accesses &all, const void *data, int64_t begin, int64_t end, int64_t size, bool writes) {
+  auto address = reinterpret_cast<uint64_t>(data);
+  if (begin < end)
+    all.push_back({address + static_cast<uint64_t>(begin * size), address + static_cast<uint64_t>(end * size), writes});
+}
+
+template <int64_t Size> void of(const SumArguments &a, Accesses &all) {
+  for (int64_t o = 0; o < a.outer; ++o) {
+    for (int64_t s = 0; s < a.sources; ++s)
+      add(all, a.in.at[s], a.inOffset + o * a.inPitch + a.begin, a.inOffset + o * a.inPitch + a.end, Size, false);
+    for (int64_t t = 0; t < a.targets; ++t)
+      add(all, a.out.at[t], o * a.outPitch + a.begin, o * a.outPitch + a.end, Size, true);
+  }
+}
+
+template <int64_t Size> void of(const GatherArguments &a, Accesses &all) {
+  for (int64_t s = 0; s < a.sources; ++s)
+    for (int64_t o = 0; o < a.outer; ++o) {
+      int64_t from = a.inOffset + o * a.inPitch, to = s * a.outStep + o * a.outPitch;
+      add(all, a.in.at[s], from, from + a.row, Size, false);
+      add(all, a.out, to, to + a.row, Size, true);
+    }
+}
+
+template <int64_t Size> void of(const MatMulArguments &p, Accesses &all) {
+  for (int64_t i = 0; i < p.batch; ++i) {
+    if (p.k > 0) {
+      add(all, p.a, i * p.aBatch, i * p.aBatch + (p.m - 1) * p.aRow + (p.k - 1) * p.aCol + 1, Size, false);
+      add(all, p.b, i * p.bBatch, i * p.bBatch + (p.k - 1) * p.bRow + (p.n - 1) * p.bCol + 1, Size, false);
+    }
+    for (int64_t row = 0; row < p.m; ++row)
+      add(all, p.c, i * p.cBatch + row * p.cRow, i * p.cBatch + row * p.cRow + p.n, Size, true);
+  }
+}
+
+/// A message's bytes of one piece are scattered over it; its scales alone tell whose turn it is.
+template <bool DataIsWritten, bool MessageIsWritten>
+void ofPieces(const QuantizedArguments &a, unsigned blocks, int64_t messages, Accesses &all) {
+  int64_t perRow = (a.channels + a.block - 1) / a.block;
+  for (unsigned i = 0; i < blocks; ++i) {
+    const QuantizedPiece &piece = a.pieces[i];
+    int64_t at = piece.row * a.channels + piece.begin, scale = piece.row * perRow + piece.block;
+    int64_t scales = (piece.length + a.block - 1) / a.block;
+    add(all, a.data, at, at + piece.length, 4, DataIsWritten);
+    if (a.error)
+      add(all, a.error, at, at + piece.length, 4, true);
+    for (int64_t m = 0; m < messages; ++m)
+      add(all, a.messages.at[m], scale, scale + scales, 1, MessageIsWritten);
+    if (a.result)
+      add(all, a.result, scale, scale + scales, 1, true);
+  }
+}
+
+template <typename Arguments, typename Kernel> void runBlocks(Kernel kernel, unsigned blocks, void **arguments) {
+  hostBlocks = blocks;
+  for (hostBlock = 0; hostBlock < hostBlocks; ++hostBlock)
+    kernel(*static_cast<Arguments *>(arguments[0]));
+}
+
+} // namespace
+
+bool runOwnKernel(const std::string &name, unsigned blocks, void **arguments, Accesses &accesses, bool run) {
+#define CAAT_OWN(NAME, ARGUMENTS, ACCESSES)                                                                            \
+  if (name == #NAME) {                                                                                                 \
+    const auto &a = *static_cast<ARGUMENTS *>(arguments[0]);                                                           \
+    if (run)                                                                                                           \
+      runBlocks<ARGUMENTS>(NAME, blocks, arguments);                                                                   \
+    else                                                                                                               \
+      ACCESSES;                                                                                                        \
+    return true;                                                                                                       \
+  }
+  CAAT_OWN(caat_sum_f32, SumArguments, of<4>(a, accesses))
+  CAAT_OWN(caat_sum_f64, SumArguments, of<8>(a, accesses))
+  CAAT_OWN(caat_sum_bf16, SumArguments, of<2>(a, accesses))
+  CAAT_OWN(caat_sum_f16, SumArguments, of<2>(a, accesses))
+  CAAT_OWN(caat_sum_i32, SumArguments, of<4>(a, accesses))
+  CAAT_OWN(caat_sum_i64, SumArguments, of<8>(a, accesses))
+  CAAT_OWN(caat_gather_1, GatherArguments, of<1>(a, accesses))
+  CAAT_OWN(caat_gather_4, GatherArguments, of<4>(a, accesses))
+  CAAT_OWN(caat_product_f32, MatMulArguments, of<4>(a, accesses))
+  CAAT_OWN(caat_product_f64, MatMulArguments, of<8>(a, accesses))
+  CAAT_OWN(caat_product_i32, MatMulArguments, of<4>(a, accesses))
+  CAAT_OWN(caat_product_i64, MatMulArguments, of<8>(a, accesses))
+  CAAT_OWN(caat_quantized_encode, QuantizedArguments, (ofPieces<false, true>(a, blocks, 1, accesses)))
+  CAAT_OWN(caat_quantized_sum, QuantizedArguments, (ofPieces<true, false>(a, blocks, a.ranks, accesses)))
+  CAAT_OWN(caat_quantized_decode, QuantizedArguments, (ofPieces<true, false>(a, blocks, 1, accesses)))
+#undef CAAT_OWN
+  if (name == "caat_round_bf16") {
+    const auto *x = *static_cast<const float **>(arguments[0]);
+    auto *y = *static_cast<unsigned short **>(arguments[1]);
+    long long count = *static_cast<long long *>(arguments[2]);
+    add(accesses, x, 0, count, 4, false);
+    add(accesses, y, 0, count, 2, true);
+    hostBlocks = 1, hostBlock = 0;
+    if (run)
+      caat_round_bf16(x, y, count);
+    return true;
+  }
+  return false;
+}
+
+} // namespace caat::test
