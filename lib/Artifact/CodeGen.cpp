@@ -34,6 +34,13 @@ Target caat::hostTarget() {
   return target;
 }
 
+Target caat::baselineTarget() {
+  Target target;
+  target.triple = llvm::sys::getDefaultTargetTriple();
+  target.cpu = llvm::Triple(target.triple).getArch() == llvm::Triple::x86_64 ? "x86-64-v2" : "generic";
+  return target;
+}
+
 static llvm::Expected<std::unique_ptr<llvm::TargetMachine>> createMachine(const Target &target) {
   llvm::InitializeNativeTarget();
   llvm::InitializeNativeTargetAsmPrinter();

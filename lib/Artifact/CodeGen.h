@@ -17,6 +17,10 @@ namespace caat {
 /// This machine's processor.
 Target hostTarget();
 
+/// Any processor of this machine's kind from about 2010 on: for host programs that have no kernels, so that they run
+/// beside whatever GPU they are taken to.
+Target baselineTarget();
+
 /// Optimizes a module of the LLVM dialect for `target` and links it to DIRECTORY/code.so. Returns its size in bytes.
 llvm::Expected<int64_t> writeCode(mlir::ModuleOp module, const Target &target, llvm::StringRef directory);
 

@@ -46,8 +46,9 @@ public:
         failed(stage("kernels", "04-kernels", [&](OpPassManager &pm) { buildTensorPipeline(pm, device()); })) ||
         failed(stage("buffers", "05-buffers", [&](OpPassManager &pm) { buildBuffers(pm); })))
       return failure();
-    if (device() == Device::CUDA &&
-        failed(stage("gpu", "06-gpu", [&](OpPassManager &pm) { buildGPUPipeline(pm, options.hostKernels); })))
+    if (device() == Device::CUDA && failed(stage("gpu", "06-gpu", [&](OpPassManager &pm) {
+          buildGPUPipeline(pm, {options.hostKernels, options.emulate});
+        })))
       return failure();
 
     FailureOr<Program> program = Program::get(*module);
@@ -57,11 +58,11 @@ public:
     ManifestOptions manifestOptions{llvm::sys::path::filename(options.model).str(),
                                     options.tp,
                                     options.maxLength,
-                                    hostTarget(),
+                                    hasHostKernels() ? hostTarget() : baselineTarget(),
                                     batch ? batch.str() : "",
                                     vocabulary,
                                     options.gpuArchs};
-    manifestOptions.target.device = options.target;
+    manifestOptions.target.device = options.emulate ? "cpu" : options.target;
     FailureOr<std::string> manifest = writeManifest(*program, manifestOptions);
     if (failed(manifest))
       return failure();
@@ -89,6 +90,7 @@ public:
   }
 
 private:
+  bool hasHostKernels() const { return device() == Device::CPU || options.hostKernels || options.emulate; }
   Device device() const { return options.target == "cuda" ? Device::CUDA : Device::CPU; }
 
   /// The kernels of a GPU program leave the module: what remains is the host's.

@@ -77,11 +77,11 @@ public:
     build();
     if (failed(buildRow()))
       return failure();
-    declare();
     remark::passed(kernel.getLoc(), remark::RemarkOpts::name("kernels-to-gpu").category("caat"))
         << (kernel.getSymName() + ": " + Twine(team.size) + " threads a row, " + Twine(threads) + " a block, " +
             Twine(sharedBytes()) + " bytes shared")
                .str();
+    declare();
     return success();
   }
 

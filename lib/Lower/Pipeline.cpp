@@ -77,12 +77,16 @@ void caat::buildBufferPipeline(OpPassManager &pm, Device device) {
   pm.addPass(createCSEPass());
 }
 
-void caat::buildGPUPipeline(OpPassManager &pm, bool keepKernels) {
+void caat::buildGPUPipeline(OpPassManager &pm, const GPUOptions &options) {
   pm.addNestedPass<func::FuncOp>(createReinterpretExpansionsPass());
   RTApproximateMathPassOptions math;
   math.trigonometric = true;
   pm.addNestedPass<func::FuncOp>(createRTApproximateMathPass(math));
-  pm.addPass(createRTKernelsToGPUPass({keepKernels}));
+  pm.addPass(createRTKernelsToGPUPass({options.keepKernels}));
+  if (options.emulate) {
+    pm.addPass(createRTEmulateGPUPass());
+    return;
+  }
   OpPassManager &kernels = pm.nest<gpu::GPUModuleOp>();
   kernels.addPass(memref::createFoldMemRefAliasOpsPass());
   kernels.addPass(memref::createExpandStridedMetadataPass());

@@ -42,6 +42,8 @@ static cl::opt<bool> hostKernels("host-kernels", cl::desc("cuda: compile kernels
                                  cl::Hidden, cl::cat(category));
 static cl::opt<std::string> dtype("dtype", cl::desc("Type of weights and products: f32"), cl::init("f32"),
                                   cl::cat(category));
+static cl::opt<bool> emulate("emulate", cl::desc("cuda: run the GPU kernels on the CPU, thread by thread (tests)"),
+                             cl::Hidden, cl::cat(category));
 static cl::list<std::string> dims("dim", cl::desc("Fixed value of a named dimension, e.g. batch=1; may be repeated"),
                                   cl::value_desc("NAME=VALUE"), cl::cat(category));
 static cl::list<std::string> values("set",
@@ -89,7 +91,7 @@ int main(int argc, char **argv) {
     return usage("--tp=" + llvm::Twine(tp.getValue()) + " is not in 1 … " + llvm::Twine(caat::kMaxRanks));
   if (target != "cpu" && target != "cuda")
     return usage("--target=" + target + ": expected cpu or cuda");
-  if (target != "cuda" && (!gpuArchs.empty() || hostKernels))
+  if (target != "cuda" && (!gpuArchs.empty() || hostKernels || emulate))
     return usage("--gpu-arch goes with --target=cuda");
   for (llvm::StringRef arch : gpuArchs)
     if (!caat::gpuArch(arch))
@@ -129,6 +131,7 @@ int main(int argc, char **argv) {
   options.target = target;
   options.gpuArchs.assign(gpuArchs.begin(), gpuArchs.end());
   options.hostKernels = hostKernels;
+  options.emulate = emulate;
   options.maxLength = maxLength;
   options.rowLengths = rowLengths;
   options.dumpDirectory = dump;

@@ -27,6 +27,7 @@ struct CompileOptions {
   std::string target = "cpu";            // cpu, cuda
   std::vector<std::string> gpuArchs;     // chips that kernels are assembled for: sm_80, ...
   bool hostKernels = false;              // cuda: kernels for this processor too, for a double of the driver
+  bool emulate = false;                  // cuda: an artifact for the CPU whose kernels are the GPU's, for tests
   std::vector<std::string> dims, values; // NAME=SIZE of symbols, NAME=VALUE of inputs that are fixed
   int64_t maxLength = 1024;              // positions of a cache
   bool rowLengths = false;               // rows of a cache may have lengths of their own

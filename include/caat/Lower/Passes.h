@@ -24,9 +24,14 @@ void buildTensorPipeline(mlir::OpPassManager &pm, Device device = Device::CPU);
 /// Bufferization, outlining of kernels and the memory plan: tensors -> memrefs.
 void buildBufferPipeline(mlir::OpPassManager &pm, Device device = Device::CPU);
 
-/// Moves the kernels into a gpu.module of the NVVM dialect; with `keepKernels` the functions stay what they were, too.
-/// The host program is left as it is.
-void buildGPUPipeline(mlir::OpPassManager &pm, bool keepKernels = false);
+/// What stays in the module for tests without a GPU.
+struct GPUOptions {
+  bool keepKernels = false; // the kernels' functions, too
+  bool emulate = false;     // GPU kernels as functions that a library runs thread by thread, and no gpu.module
+};
+
+/// Moves the kernels into a gpu.module of the NVVM dialect. The host program is left as it is.
+void buildGPUPipeline(mlir::OpPassManager &pm, const GPUOptions &options = {});
 
 /// memrefs -> the LLVM dialect.
 void buildCodePipeline(mlir::OpPassManager &pm);

@@ -146,6 +146,16 @@ def RTKernelsToGPUPass : Pass<"rt-kernels-to-gpu", "::mlir::ModuleOp"> {
                            "::mlir::affine::AffineDialect"];
 }
 
+def RTEmulateGPUPass : Pass<"rt-emulate-gpu", "::mlir::ModuleOp"> {
+  let summary = "Run GPU kernels on the host, for tests: each thread is a call";
+  let description = [{
+    Of each `gpu.func` becomes a function of one thread of one block, and its kernel calls `caat_emulate`, which runs all of
+    them. Barriers and shuffles are calls too (test/Execution/Emulator.cpp). Buffers and arithmetic stay as they are.
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::func::FuncDialect", "::mlir::memref::MemRefDialect",
+                           "::mlir::arith::ArithDialect"];
+}
+
 def RTGPUToNVVMPass : Pass<"rt-gpu-to-nvvm", "::mlir::gpu::GPUModuleOp"> {
   let summary = "Lower GPU kernels to the NVVM dialect, with bare pointers and no library";
   let description = [{

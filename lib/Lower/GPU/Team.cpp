@@ -36,7 +36,13 @@ Value combine(OpBuilder &b, Location loc, Operation *op, Value x, Value y) {
 }
 
 Value neutral(OpBuilder &b, Location loc, Operation *op) {
-  return arith::ConstantOp::create(b, loc, *arith::getNeutralElement(op));
+  TypedAttr value = *arith::getNeutralElement(op);
+  // Upstream's is NaN, which ops that may assume there is none must not see.
+  if (isa<arith::MaxNumFOp, arith::MinNumFOp>(op)) {
+    auto type = cast<FloatType>(op->getResult(0).getType());
+    value = b.getFloatAttr(type, APFloat::getInf(type.getFloatSemantics(), /*Negative=*/isa<arith::MaxNumFOp>(op)));
+  }
+  return arith::ConstantOp::create(b, loc, value);
 }
 
 /// `value` of the thread whose lane differs by `offset` in the warp.
