@@ -71,7 +71,8 @@ struct EmulateGPUPass : caat::impl::RTEmulateGPUPassBase<EmulateGPUPass> {
     }
     for (BlockArgument shared : kernel.getWorkgroupAttributions()) {
       auto type = cast<MemRefType>(shared.getType());
-      mapping.map(shared, pointTo(b, loc, entry->getArgument(3), MemRefType::get(type.getShape(), type.getElementType())));
+      mapping.map(shared,
+                  pointTo(b, loc, entry->getArgument(3), MemRefType::get(type.getShape(), type.getElementType())));
     }
     for (Operation &op : kernel.getBody().front().without_terminator())
       b.clone(op, mapping);

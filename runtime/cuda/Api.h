@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// What of CUDA's driver, cuBLASLt and NCCL is used, with declarations of its own: it is built without their headers, and
-// the libraries are loaded when a program runs. Functions and their signatures stand in Driver.def, CublasLt.def and
-// Nccl.def, once each.
+// What of CUDA's driver, cuBLASLt and NCCL is used, with declarations of its own: it is built without their headers,
+// and the libraries are loaded when a program runs. Functions and their signatures stand in Driver.def, CublasLt.def
+// and Nccl.def, once each.
 #ifndef CAAT_RUNTIME_CUDA_API_H
 #define CAAT_RUNTIME_CUDA_API_H
 
@@ -27,7 +27,8 @@ using CUgraphExec = struct CUgraphExec_st *;
 inline constexpr CUresult CUDA_SUCCESS = 0, CUDA_ERROR_OUT_OF_MEMORY = 2, CUDA_ERROR_NO_DEVICE = 100;
 inline constexpr unsigned CU_STREAM_NON_BLOCKING = 1;
 inline constexpr unsigned CU_EVENT_DEFAULT = 0, CU_EVENT_DISABLE_TIMING = 2;
-inline constexpr int CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR = 75, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR = 76;
+inline constexpr int CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR = 75,
+                     CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR = 76;
 inline constexpr int CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8;
 inline constexpr int CU_JIT_ERROR_LOG_BUFFER = 5, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES = 6;
 inline constexpr int CU_STREAM_CAPTURE_MODE_THREAD_LOCAL = 1;

@@ -117,8 +117,8 @@ void CudaDevice::launch(size_t kernel, int64_t rows, std::span<void *const> buff
     arguments.push_back(const_cast<int64_t *>(&dim));
   arguments.push_back(&rows);
   driver().check(driver().cuLaunchKernel(context->kernel(kernel), static_cast<unsigned>(blocks), 1, 1,
-                                         static_cast<unsigned>(spec.threads), 1, 1,
-                                         static_cast<unsigned>(spec.shared), stream_, arguments.data(), nullptr),
+                                         static_cast<unsigned>(spec.threads), 1, 1, static_cast<unsigned>(spec.shared),
+                                         stream_, arguments.data(), nullptr),
                  "kernel '", name, "'");
   doing(name);
 }
@@ -150,11 +150,26 @@ void CudaDevice::linear(size_t parameter, const float *x, int64_t m, float *y, b
     type = CUDA_R_16BF;
   }
   // Column-major, y^T [N, m] = W^T [N, K] x^T [K, m].
-  Gemm gemm{type,     CUDA_R_32F,  CUBLAS_COMPUTE_32F,
-            weight.transposed, false, weight.n, m, weight.k, 1,
-            weight.data, source, y,
-            weight.transposed ? weight.k : weight.n, weight.k, weight.n, 0, 0, 0,
-            1.0f, accumulate ? 1.0f : 0.0f};
+  Gemm gemm{type,
+            CUDA_R_32F,
+            CUBLAS_COMPUTE_32F,
+            weight.transposed,
+            false,
+            weight.n,
+            m,
+            weight.k,
+            1,
+            weight.data,
+            source,
+            y,
+            weight.transposed ? weight.k : weight.n,
+            weight.k,
+            weight.n,
+            0,
+            0,
+            0,
+            1.0f,
+            accumulate ? 1.0f : 0.0f};
   const std::string &name = program.manifest().parameters[parameter].name;
   if (!products.run(gemm, stream_))
     failRun("cuBLASLt has no algorithm for the product of [", m, ", ", weight.k, "] with '", name, "'");

@@ -185,8 +185,8 @@ public:
   bool aborted() const override { return host.aborted(); }
 
 private:
-  /// Memory that others may read after `ready`. Its size is a multiple of every element's, so that it travels as elements
-  /// of the call.
+  /// Memory that others may read after `ready`. Its size is a multiple of every element's, so that it travels as
+  /// elements of the call.
   struct Offer {
     void *in, *out;
     CUevent ready;
@@ -253,8 +253,8 @@ private:
     int64_t unit = odd % 4 == 0 ? 4 : 1;
     for (long long *number : {&a.row, &a.inOffset, &a.inPitch, &a.outStep, &a.outPitch})
       *number /= unit;
-    device.launchOwn(unit == 4 ? "caat_gather_4" : "caat_gather_1",
-                     CudaDevice::blocksFor(a.sources * a.outer * a.row), a);
+    device.launchOwn(unit == 4 ? "caat_gather_4" : "caat_gather_1", CudaDevice::blocksFor(a.sources * a.outer * a.row),
+                     a);
   }
 
   /// A kernel over an owner's pieces.

@@ -69,8 +69,8 @@ void CudaBackend::checkProgram() const {
 void CudaBackend::checkRoom() const {
   size_t bytes = 0;
   for (const ParameterSpec &spec : program.manifest().parameters)
-    bytes += static_cast<size_t>(elementCount(spec.shape)) * sizeOf(spec.dtype == DType::F16 && spec.linear ? DType::F32
-                                                                                                            : spec.dtype);
+    bytes += static_cast<size_t>(elementCount(spec.shape)) *
+             sizeOf(spec.dtype == DType::F16 && spec.linear ? DType::F32 : spec.dtype);
   for (size_t place = 0; place < contexts.size(); ++place) {
     auto devices = static_cast<int>(contexts.size());
     size_t ranks = static_cast<size_t>((options.ranks - static_cast<int>(place) + devices - 1) / devices);
@@ -78,10 +78,11 @@ void CudaBackend::checkRoom() const {
     if (bytes * ranks <= room.free)
       continue;
     // Weights are divided evenly but for what every rank has.
-    size_t total = bytes * static_cast<size_t>(options.ranks), least = (total + room.free - 1) / std::max<size_t>(room.free, 1);
-    failRun(contexts[place]->name(), " has ", sizeText(room.free), " of ", sizeText(room.total), " free, the weights of ",
-            ranks, ranks == 1 ? " rank need " : " ranks need ", sizeText(bytes * ranks), ": with one rank a device, --tp=",
-            least, " is the smallest that fits");
+    size_t total = bytes * static_cast<size_t>(options.ranks),
+           least = (total + room.free - 1) / std::max<size_t>(room.free, 1);
+    failRun(contexts[place]->name(), " has ", sizeText(room.free), " of ", sizeText(room.total),
+            " free, the weights of ", ranks, ranks == 1 ? " rank need " : " ranks need ", sizeText(bytes * ranks),
+            ": with one rank a device, --tp=", least, " is the smallest that fits");
   }
 }
 

@@ -28,7 +28,8 @@ std::optional<Operand> operandOf(int64_t rows, int64_t columns, int64_t rowStrid
 
 /// The largest power of two up to 256 that divides it.
 unsigned alignmentOf(const void *pointer, int64_t leading, int64_t stride, int64_t size) {
-  uint64_t all = addressOf(pointer) | static_cast<uint64_t>(leading * size) | static_cast<uint64_t>(stride * size) | 256;
+  uint64_t all =
+      addressOf(pointer) | static_cast<uint64_t>(leading * size) | static_cast<uint64_t>(stride * size) | 256;
   return static_cast<unsigned>(all & (~all + 1));
 }
 
@@ -45,30 +46,16 @@ std::optional<Gemm> asGemm(const MatMul &p) {
     return std::nullopt;
   bool isDouble = p.dtype == DType::F64;
   int type = isDouble ? CUDA_R_64F : CUDA_R_32F;
-  return Gemm{type,
-              type,
-              isDouble ? CUBLAS_COMPUTE_64F : CUBLAS_COMPUTE_32F,
-              b->transposed,
-              a->transposed,
-              p.n,
-              p.m,
-              p.k,
-              p.batch,
-              p.b,
-              p.a,
-              p.c,
-              b->leading,
-              a->leading,
-              p.m == 1 ? std::max<int64_t>(p.n, 1) : p.cRow,
-              p.bBatch,
-              p.aBatch,
-              p.cBatch,
-              p.alpha,
-              p.beta};
+  return Gemm{type,          type,          isDouble ? CUBLAS_COMPUTE_64F : CUBLAS_COMPUTE_32F,
+              b->transposed, a->transposed, p.n,
+              p.m,           p.k,           p.batch,
+              p.b,           p.a,           p.c,
+              b->leading,    a->leading,    p.m == 1 ? std::max<int64_t>(p.n, 1) : p.cRow,
+              p.bBatch,      p.aBatch,      p.cBatch,
+              p.alpha,       p.beta};
 }
 
-Products::Products(std::shared_ptr<const CublasLt> given, const Context &context)
-    : library(std::move(given)) {
+Products::Products(std::shared_ptr<const CublasLt> given, const Context &context) : library(std::move(given)) {
   context.enter();
   library->check(library->cublasLtCreate(&handle), "cuBLASLt on " + context.name());
   workspace = context.allocate(workspaceBytes, "the workspace of cuBLASLt");
@@ -97,9 +84,9 @@ cublasLtMatrixLayout_t Products::layout(int type, int64_t rows, int64_t columns,
                  "a matrix layout");
   if (batch > 1) {
     auto count = static_cast<int32_t>(batch);
-    library->check(library->cublasLtMatrixLayoutSetAttribute(result, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &count,
-                                                             sizeof count),
-                   "a batch's size");
+    library->check(
+        library->cublasLtMatrixLayoutSetAttribute(result, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &count, sizeof count),
+        "a batch's size");
     library->check(library->cublasLtMatrixLayoutSetAttribute(result, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET,
                                                              &stride, sizeof stride),
                    "a batch's stride");

@@ -11,7 +11,8 @@
 
 namespace caat::runtime::cuda {
 
-/// What the library calls a product: column-major C[m, n] = alpha op(A)[m, k] op(B)[k, n] + beta C, for each of a batch.
+/// What the library calls a product: column-major C[m, n] = alpha op(A)[m, k] op(B)[k, n] + beta C, for each of a
+/// batch.
 struct Gemm {
   int inputType, outputType, computeType; // cudaDataType, cublasComputeType_t
   bool transposeA, transposeB;
@@ -45,7 +46,8 @@ private:
   };
   Choice choose(const Gemm &gemm, unsigned alignment);
   void forget(Choice &choice);
-  cublasLtMatrixLayout_t layout(int type, int64_t rows, int64_t columns, int64_t leading, int64_t batch, int64_t stride);
+  cublasLtMatrixLayout_t layout(int type, int64_t rows, int64_t columns, int64_t leading, int64_t batch,
+                                int64_t stride);
 
   std::shared_ptr<const CublasLt> library;
   cublasLtHandle_t handle = nullptr;

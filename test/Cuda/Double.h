@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // A stand-in for CUDA's driver, cuBLASLt and NCCL, for machines without a GPU. Its device memory is the host's; what is
-// asked for is done at once, in the order of the calls. It checks that every access lies inside an allocation, and that two
-// accesses to the same bytes, one of them a write, are ordered by streams and events: what is done at once here may be done
-// at any time on a GPU. The first fault is printed, and every later call fails.
+// asked for is done at once, in the order of the calls. It checks that every access lies inside an allocation, and that
+// two accesses to the same bytes, one of them a write, are ordered by streams and events: what is done at once here may
+// be done at any time on a GPU. The first fault is printed, and every later call fails.
 //
 // The program's kernels are those of the same program compiled for the CPU, CAAT_DOUBLE_CODE, or do nothing. More
-// variables make it another machine: CAAT_DOUBLE_DRIVER_VERSION, _DEVICES, _MEMORY, _SM, _LT_VERSION, _NCCL_VERSION; and
-// CAAT_DOUBLE_FORGET_WAIT=N leaves out the N-th wait for an event, to see that it is found.
+// variables make it another machine: CAAT_DOUBLE_DRIVER_VERSION, _DEVICES, _MEMORY, _SM, _LT_VERSION, _NCCL_VERSION;
+// and CAAT_DOUBLE_FORGET_WAIT=N leaves out the N-th wait for an event, to see that it is found.
 #ifndef CAAT_TEST_CUDA_DOUBLE_H
 #define CAAT_TEST_CUDA_DOUBLE_H
 

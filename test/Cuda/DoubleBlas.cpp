@@ -115,21 +115,21 @@ CAAT_EXPORT cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPr
                                                                 const void *value, size_t size) {
   if (attribute == CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES)
     return size == 8 ? 0 : CUBLAS_STATUS_INVALID_VALUE;
-  if (attribute < CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES || attribute > CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES ||
-      size != 4)
+  if (attribute < CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES ||
+      attribute > CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES || size != 4)
     return CUBLAS_STATUS_INVALID_VALUE;
-  std::memcpy(&reinterpret_cast<Preference *>(preference)
-                   ->alignment[attribute - CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES],
-              value, size);
+  std::memcpy(
+      &reinterpret_cast<Preference *>(preference)->alignment[attribute - CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES],
+      value, size);
   return 0;
 }
 
 /// The algorithm is the alignment that it may count on.
-CAAT_EXPORT cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t, cublasLtMatrixLayout_t,
+CAAT_EXPORT cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t,
                                                           cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
-                                                          cublasLtMatrixLayout_t, cublasLtMatmulPreference_t preference,
-                                                          int wanted, cublasLtMatmulHeuristicResult_t *results,
-                                                          int *found) {
+                                                          cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
+                                                          cublasLtMatmulPreference_t preference, int wanted,
+                                                          cublasLtMatmulHeuristicResult_t *results, int *found) {
   if (wanted < 1)
     return CUBLAS_STATUS_INVALID_VALUE;
   *results = {};

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Runs GPU kernels on the CPU, for artifacts of `caat-compile --target=cuda --emulate`: every thread of a block is a fiber that runs
-// until it has to wait for others. It ends the process, with the reason, where a GPU would hang or do what is undefined:
-// threads of a warp that are at different shuffles or barriers, threads that have left while others wait. Threads run in one order
-// and, between the next barriers, in the opposite one: what a missing barrier leaves to chance differs from the reference.
+// Runs GPU kernels on the CPU, for artifacts of `caat-compile --target=cuda --emulate`: every thread of a block is a
+// fiber that runs until it has to wait for others. It ends the process, with the reason, where a GPU would hang or do
+// what is undefined: threads of a warp that are at different shuffles or barriers, threads that have left while others
+// wait. Threads run in one order and, between the next barriers, in the opposite one: what a missing barrier leaves to
+// chance differs from the reference.
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>

@@ -16,6 +16,7 @@ from compare import worst_difference  # noqa: E402,F401
 MODELS = ROOT / "test" / "models"
 PLAN_SCHEMA = json.loads((ROOT / "docs" / "plan.schema.json").read_text())
 BIN = Path(os.environ.get("CAAT_BIN", ROOT / "build" / "bin"))
+FLAGS = os.environ.get("CAAT_FLAGS", "").split()  # more of them for caat-compile, to run a test for another target
 TIMEOUT = float(os.environ.get("CAAT_TEST_TIMEOUT", 120))
 
 
@@ -43,7 +44,7 @@ def must(tool: str, *arguments) -> str:
 
 def compile_model(model: Path, out: Path, tp: int, plan: dict | None = None, flags=()) -> Path:
     """Compiles model.onnx of folder `model`; a plan is written next to `out`."""
-    options = list(flags)
+    options = [*FLAGS, *flags]
     if plan is not None:
         jsonschema.validate(plan, PLAN_SCHEMA)  # what the tools take, the documented schema takes
         file = out.with_suffix(".plan.json")

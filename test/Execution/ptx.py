@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Assembles the GPU kernels of every test model, number of ranks and kind of plan, and prints what they use.
+
+    ptx.py [--tp 1,2,4] [--arch sm_80,sm_90] [--only a,b] [--verbose]
+
+A kernel that does not assemble, names what no library has, or keeps registers in memory is a failure. Exit 77 where there
+is no ptxas: it is looked for on the PATH, in CUDA_HOME and among Python's packages (nvidia-cuda-nvcc).
+"""
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import plans
+import programs
+import model as reference
+
+SKIPPED = 77
+# What else changes the kernels of a program.
+VARIANTS = {"llama-gqa-genai": {"rtp": ["--strategy=rtp"], "switchable": ["--switchable"],
+                                "row-lengths": ["--row-lengths"]},
+            "llama-mha-d23": {"unraised": ["--no-raise"]}}
+
+
+def find_ptxas() -> str | None:
+    if found := shutil.which("ptxas"):
+        return found
+    folders = [Path(os.environ[name], "bin") for name in ("CUDA_HOME", "CUDA_PATH") if name in os.environ]
+    folders.append(Path("/usr/local/cuda/bin"))
+    folders += sorted(Path(sys.prefix).glob("lib/python3*/site-packages/nvidia/*/bin"))
+    return next((str(folder / "ptxas") for folder in folders if (folder / "ptxas").exists()), None)
+
+
+def assemble(ptxas: str, ptx: Path, arch: str) -> tuple[dict[str, tuple[int, int, int]], str]:
+    """(registers, bytes of spills, bytes of stack) of each kernel, and what went wrong."""
+    done = subprocess.run([ptxas, "-v", f"-arch={arch}", "-o", os.devnull, ptx], capture_output=True, text=True)
+    if done.returncode != 0:
+        return {}, f"ptxas: {done.stderr.strip().splitlines()[0]}"
+    kernels, name, spilled, stack = {}, "", 0, 0
+    for line in done.stderr.splitlines():
+        if found := re.search(r"Compiling entry function '(\S+)'", line):
+            name = found[1]
+        elif found := re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", line):
+            stack, spilled = int(found[1]), int(found[2]) + int(found[3])
+        elif found := re.search(r"Used (\d+) registers", line):
+            kernels[name] = int(found[1]), spilled, stack
+    return kernels, ""
+
+
+def programs_of(model: Path, ranks: list[int], folder: Path):
+    """(title, compiled program) of each number of ranks, plan and variant."""
+    for tp in ranks:
+        yield f"N={tp}", {"tp": tp}
+    for name, flags in VARIANTS.get(model.name, {}).items():
+        yield name, {"tp": 2, "flags": flags}
+    if model.name in plans.MODELS:
+        loaded = reference.load(model / "model.onnx")
+        tp = max(ranks)
+        everything = {**plans.make_plans(folder, loaded.hidden, len(loaded.layers), tp),
+                      **plans.make_rounding_plans(loaded.hidden, len(loaded.layers), tp)}
+        for name, plan in everything.items():
+            yield f"N={tp} {name}", {"tp": tp, "plan": plan}
+
+
+def check(model: Path, ranks: list[int], archs: list[str], ptxas: str, verbose: bool) -> tuple[int, int, list[str]]:
+    """How many kernels there are, the most registers of one, and a text for each failure."""
+    count, most, wrong = 0, 0, []
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        for number, (title, how) in enumerate(programs_of(model, ranks, folder)):
+            try:
+                flags = ["--target=cuda", *how.pop("flags", [])]
+                program = programs.compile_model(model, folder / f"program-{number}", flags=flags, **how)
+            except programs.Failed as failure:
+                wrong.append(f"{title}: {failure}")
+                continue
+            if ".extern" in (program / "kernels.ptx").read_text():
+                wrong.append(f"{title}: a kernel calls what no library has")
+            for arch in archs:
+                kernels, problem = assemble(ptxas, program / "kernels.ptx", arch)
+                if problem:
+                    wrong.append(f"{title} {arch}: {problem}")
+                for name, (registers, spilled, stack) in kernels.items():
+                    count, most = count + 1, max(most, registers)
+                    if verbose:
+                        print(f"  {title} {arch} {name}: {registers} registers, {spilled} bytes spilled, {stack} of stack")
+                    if spilled:
+                        wrong.append(f"{title} {arch}: {name} spills {spilled} bytes")
+    return count, most, wrong
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tp", default="1,2,4")
+    parser.add_argument("--arch", default="sm_80,sm_90")
+    parser.add_argument("--only")
+    parser.add_argument("--verbose", action="store_true", help="a line for each kernel")
+    arguments = parser.parse_args()
+    ptxas = find_ptxas()
+    if not ptxas:
+        print("no ptxas: put it on the PATH, set CUDA_HOME, or pip install nvidia-cuda-nvcc")
+        sys.exit(SKIPPED)
+    models = [p.parent for p in sorted(programs.MODELS.glob("*/model.onnx"))
+              if not arguments.only or p.parent.name in arguments.only.split(",")]
+    total = failed = 0
+    with ThreadPoolExecutor(2) as pool:
+        jobs = [pool.submit(check, model, [int(n) for n in arguments.tp.split(",")], arguments.arch.split(","), ptxas,
+                            arguments.verbose) for model in models]
+        for model, job in zip(models, jobs):
+            count, most, wrong = job.result()
+            total, failed = total + count, failed + len(wrong)
+            print(f"{model.name}: {count} kernels, at most {most} registers", *wrong, sep="\n  ", flush=True)
+    print(f"{total} kernels assembled, {failed} failures")
+    sys.exit(failed != 0 or total == 0)
+
+
+if __name__ == "__main__":
+    main()
