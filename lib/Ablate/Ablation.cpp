@@ -17,6 +17,7 @@ Choices defaultChoices() {
 
 Result Session::run() {
   Result result;
+  result.hasLogits = searchText.isTokens();
   result.workload = measureStep();
   cost.emplace(manifest(), options.link, result.workload);
   result.exactCost = cost->of(Choices(numSites()));

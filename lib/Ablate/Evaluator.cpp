@@ -11,32 +11,6 @@ namespace caat::ablate {
 using runtime::Judgement;
 using runtime::Policies;
 using runtime::Snapshot;
-using runtime::Tensor;
-
-Tensor Text::at(int64_t number) const {
-  int64_t first = number * batch;
-  Tensor part = tokens;
-  part.data = std::shared_ptr<std::byte>(tokens.data, tokens.data.get() + first * length() * 8);
-  part.shape = {std::min(batch, windows() - first), length()};
-  return part;
-}
-
-Text Text::cut(const Tensor &tokens, int64_t first, int64_t count, int64_t length, int64_t batch) {
-  if (tokens.dtype != runtime::DType::I64 || tokens.shape.size() != 1)
-    runtime::failInput("tokens must be an i64 array [n], not ", nameOf(tokens.dtype), runtime::toString(tokens.shape));
-  if (count < 1 || length < 2 || batch < 1 || first < 0)
-    runtime::failInput(count, " windows of ", length, " tokens from token ", first, " on, ", batch, " together");
-  int64_t total = tokens.shape[0];
-  if (first > total || count > (total - first) / length)
-    runtime::failInput("too few tokens: ", count, " windows of ", length, " from token ", first, " on need ",
-                       first + count * length, ", there are ", total);
-  Text text;
-  text.batch = std::min(batch, count);
-  text.tokens = tokens;
-  text.tokens.data = std::shared_ptr<std::byte>(tokens.data, tokens.data.get() + first * 8);
-  text.tokens.shape = {count, length};
-  return text;
-}
 
 namespace {
 
@@ -94,16 +68,25 @@ int64_t countFrom(const std::vector<Policies> &plans, Members members, size_t si
 
 int64_t countSites(const std::vector<Policies> &plans) { return plans.empty() ? 0 : countFrom(plans, allOf(plans), 0); }
 
-/// The runs over some windows, with the exact program's distribution to compare with.
+/// The runs over a batch of the text, with what the exact program gave there to compare with.
 class Evaluator::Batch {
 public:
-  Batch(runtime::Engine &engine, Tensor tokens) : engine(engine), tokens(std::move(tokens)), judge(engine) {}
+  /// `exact`: of an encoder.
+  Batch(runtime::Engine &engine, const Text &text, int64_t number, Embeddings *exact)
+      : engine(engine), text(text), number(number), exact(exact) {
+    if (!exact)
+      judge.emplace(engine);
+  }
 
   /// The exact program.
   Judgement setReference() {
     engine.setPolicies({});
-    run({});
-    return judge.setReference(tokens);
+    runtime::TensorMap outputs = text.run(engine, number, {});
+    if (judge)
+      return judge->setReference(text.tokensAt(number));
+    std::vector<std::vector<float>> rows = Embeddings::of(engine.manifest(), text.at(number), outputs);
+    exact->add(rows);
+    return {std::vector<double>(rows.size()), {}, {}};
   }
 
   /// What happens on the way: sites that were passed, and the judgement of a plan.
@@ -117,9 +100,13 @@ public:
   }
 
 private:
-  void run(const runtime::SiteRange &range) {
-    engine.start(tokens.shape[1]);
-    engine.step(tokens, {}, range);
+  Judgement finish(const Snapshot *from) {
+    runtime::TensorMap outputs = text.run(engine, number, {from, {}, nullptr});
+    if (judge)
+      return judge->compare(text.tokensAt(number));
+    runtime::TensorMap inputs = text.at(number);
+    auto first = static_cast<size_t>(number * text.batchSize());
+    return exact->compare(first, Embeddings::of(engine.manifest(), inputs, outputs));
   }
 
   /// The members agree up to the site of `from`, where the run is taken up; the start where there is none.
@@ -131,8 +118,7 @@ private:
       std::optional<size_t> next = firstDifference(plans, members, site);
       engine.setPolicies(common);
       if (!next) {
-        run({from.get(), {}, nullptr});
-        Judgement judged = judge.compare(tokens);
+        Judgement judged = finish(from.get());
         report.passed(site, common.size());
         for (size_t member : members)
           report.judged(member, judged);
@@ -140,7 +126,7 @@ private:
       }
       if (!from || *next > site) {
         auto there = std::make_shared<Snapshot>();
-        run({from.get(), *next, there.get()});
+        text.run(engine, number, {from.get(), *next, there.get()});
         report.passed(site, *next);
         from = std::move(there);
       }
@@ -152,8 +138,10 @@ private:
   }
 
   runtime::Engine &engine;
-  Tensor tokens;
-  runtime::Judge judge;
+  const Text &text;
+  int64_t number;
+  Embeddings *exact;
+  std::optional<runtime::Judge> judge; // of a language model
 };
 
 Evaluator::Evaluator(runtime::Engine &engine, Text text, size_t hold, Store &store, std::string prefix)
@@ -166,15 +154,33 @@ int64_t Evaluator::numSites() const { return static_cast<int64_t>(engine.manifes
 
 /// Bytes of the exact program's distribution over all tokens of a text.
 static size_t referenceBytes(const runtime::Manifest &manifest, const Text &text) {
+  if (!text.isTokens())
+    return 0;
   const runtime::ArraySpec &logits = manifest.outputs[runtime::logitsOutput(manifest)];
   constexpr int64_t unknown = 1 << 17;
   int64_t width = logits.shape.back().asConstant().value_or(unknown) * manifest.tp;
-  return static_cast<size_t>(text.windows() * text.length() * width) * sizeof(float);
+  return static_cast<size_t>(text.size() * text.tokensAt(0).shape[1] * width) * sizeof(float);
+}
+
+/// The exact embeddings of an encoder, of all batches.
+void Evaluator::prepare(const std::function<void(int64_t)> &passed) {
+  for (size_t batch = 0; batch < held.size(); ++batch) {
+    if (held[batch])
+      continue;
+    auto number = static_cast<int64_t>(batch);
+    held[batch] = std::make_unique<Batch>(engine, text_, number, &exact);
+    Judgement zeros = held[batch]->setReference();
+    if (!store.find(prefix + "exact", number))
+      store.add(prefix + "exact", number, std::move(zeros));
+    passed(numSites());
+  }
 }
 
 std::vector<Losses> Evaluator::run(const std::vector<Plan> &plans, const std::function<void(const Work &)> &progress) {
   // What each batch has still to run, and the whole of it.
   auto batches = static_cast<size_t>(text_.batches());
+  if (!text_.isTokens()) // a sentence is looked for among all
+    prepare([&](int64_t sites) { passed += sites; });
   std::vector<std::vector<size_t>> open(batches);
   std::vector<std::vector<Policies>> policies(batches);
   auto keyOf = [&](size_t plan) { return prefix + plans[plan].key; };
@@ -203,7 +209,7 @@ std::vector<Losses> Evaluator::run(const std::vector<Plan> &plans, const std::fu
       continue;
     std::unique_ptr<Batch> &slot = held[batch];
     if (!slot) {
-      slot = std::make_unique<Batch>(engine, text_.at(number));
+      slot = std::make_unique<Batch>(engine, text_, number, nullptr);
       Judgement exact = slot->setReference();
       if (!store.find(exactKey, number))
         store.add(exactKey, number, std::move(exact));

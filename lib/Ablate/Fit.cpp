@@ -179,10 +179,8 @@ void Fitter::advance(size_t site, const Policies &policies) {
   for (size_t number = 0; number < here.size(); ++number) {
     if (here[number] && here[number]->site >= site)
       here[number] = nullptr;
-    runtime::Tensor tokens = text.at(static_cast<int64_t>(number));
     auto there = std::make_shared<Snapshot>();
-    engine.start(tokens.shape[1]);
-    engine.step(tokens, {}, {here[number].get(), site, there.get()});
+    text.run(engine, static_cast<int64_t>(number), {here[number].get(), site, there.get()});
     here[number] = std::move(there);
   }
 }

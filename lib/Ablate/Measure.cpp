@@ -47,7 +47,7 @@ Measure Measure::of(const Losses &losses) {
   auto rank = static_cast<std::ptrdiff_t>(0.99 * static_cast<double>(count - 1));
   std::nth_element(sorted.begin(), sorted.begin() + rank, sorted.end());
   result.kl99 = sorted[static_cast<size_t>(rank)];
-  result.agree = meanOf(count, [&](size_t i) { return losses.agree[i] ? 1.0 : 0.0; }).value;
+  result.agree = meanOf(losses.agree.size(), [&](size_t i) { return losses.agree[i] ? 1.0 : 0.0; }).value;
   return result;
 }
 

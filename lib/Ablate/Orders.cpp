@@ -11,19 +11,20 @@ using runtime::Policies;
 
 /// Every option at every site, all others full.
 void Session::sweep(Result &result) {
-  std::vector<Policies> fitted =
-      fitter.fitAround(Choices(numSites()), std::vector<Choices>(numSites(), choices), watchSites("fitting estimates"));
+  std::vector<Policies> fitted = fitter.fitAround(Choices(numSites()), choices, watchSites("fitting estimates"));
   std::vector<Evaluator::Plan> plans;
   std::vector<Policies> all;
   auto full = std::make_shared<runtime::SitePolicy>();
   for (size_t site = 0; site < numSites(); ++site)
-    for (size_t option = 1; option < choices.size(); ++option)
+    for (size_t option = 1; option < choices[site].size(); ++option)
       if (fitted[site][option]) {
         Choices plan(numSites());
-        plan[site] = choices[option];
+        plan[site] = choices[site][option];
         all.emplace_back(numSites(), full)[site] = fitted[site][option];
         plans.push_back({describe(plan, manifest()), all.back()});
-        result.sensitivity.push_back({site, choices[option], {}});
+        result.sensitivity.push_back({site, choices[site][option], {}});
+      } else {
+        result.refusals.push_back({site, choices[site][option], whyNot(choices[site][option], manifest().sites[site])});
       }
   auto begin = Clock::now();
   std::vector<Measure> measures = measure(searcher, plans, "single sites");

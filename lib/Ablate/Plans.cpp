@@ -9,11 +9,14 @@ namespace caat::ablate {
 using runtime::Policies;
 
 Prices Session::alone(const Result &result, const Budget &budget) const {
-  Prices prices(numSites(), std::vector<std::optional<Price>>(choices.size()));
-  for (size_t site = 0; site < numSites(); ++site)
-    prices[site][0] = Price{0, budget.resource(cost->of(site, choices[0]))};
+  Prices prices;
+  for (size_t site = 0; site < numSites(); ++site) {
+    prices.emplace_back(choices[site].size());
+    prices[site][0] = Price{0, budget.resource(cost->of(site, choices[site][0]))};
+  }
   for (const Sensitivity &figure : result.sensitivity) {
-    auto option = static_cast<size_t>(std::find(choices.begin(), choices.end(), figure.choice) - choices.begin());
+    const Choices &all = choices[figure.site];
+    auto option = static_cast<size_t>(std::find(all.begin(), all.end(), figure.choice) - all.begin());
     prices[figure.site][option] = Price{figure.measure.kl, budget.resource(cost->of(figure.site, figure.choice))};
   }
   return prices;
@@ -54,8 +57,8 @@ void Session::search(Result &result) {
     std::vector<Choices> plans{Choices(numSites())};
     for (const Picks &picked : lagrangian(prices, options.starts)) {
       Choices plan;
-      for (size_t option : picked)
-        plan.push_back(choices[option]);
+      for (size_t site = 0; site < picked.size(); ++site)
+        plan.push_back(choices[site][picked[site]]);
       if (std::none_of(seen.begin(), seen.end(), [&](const Candidate &known) { return known.choices == plan; }))
         plans.push_back(std::move(plan));
     }
@@ -64,7 +67,7 @@ void Session::search(Result &result) {
     size_t round = 0;
     auto step = [&](const char *what) { return budget.text() + ", round " + std::to_string(round) + what; };
     SearchOptions settings{options.rounds, options.width, std::max<size_t>(numSites() / 6, 1)};
-    improve(std::vector<Choices>(numSites(), choices), prices, budget, result.exactCost, settings,
+    improve(choices, prices, budget, result.exactCost, settings,
             {[&](const Candidate &centre, const std::vector<Choices> &moves) {
                ++round;
                return around(centre, moves, budget);
@@ -142,8 +145,13 @@ void Session::addOthers(Result &result) {
     if (std::any_of(plan.begin(), plan.end(), [](const Choice &choice) { return !choice.isFull(); }))
       addPlan(result, "caat", label, plan);
   }
+  bool feedsBack = std::any_of(manifest().sites.begin(), manifest().sites.end(), [](const runtime::SiteSpec &site) {
+    return isPossible(Choice::round(8, 0, true), site);
+  });
   for (int bits : {8, 4, 3})
     for (bool feedback : {true, false}) {
+      if (feedback && !feedsBack)
+        continue;
       Choices plan;
       for (const runtime::SiteSpec &site : manifest().sites) {
         Choice rounded = Choice::round(bits, feedback ? 8 : 0, feedback, feedback ? Order::Magnitude : Order::Index);

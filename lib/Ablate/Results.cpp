@@ -14,21 +14,23 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
-Json figures(const Measure &measure) {
-  return {{"perplexity", measure.perplexity()},
-          {"ratio", measure.ratio()},
-          {"added", measure.added},
-          {"added_error", measure.addedError},
-          {"kl", measure.kl},
-          {"kl_error", measure.klError},
-          {"kl99", measure.kl99},
-          {"agree", measure.agree},
-          {"tokens", measure.tokens}};
-}
-
 void append(Json &to, const Json &more) {
   for (const auto &[key, value] : more.items())
     to[key] = value;
+}
+
+Json figures(const Measure &measure, const Result &result) {
+  Json json = Json::object();
+  if (result.hasLogits)
+    json = {{"perplexity", measure.perplexity()}, {"ratio", measure.ratio()}};
+  append(json, {{"added", measure.added},
+                {"added_error", measure.addedError},
+                {"kl", measure.kl},
+                {"kl_error", measure.klError},
+                {"kl99", measure.kl99},
+                {"agree", measure.agree},
+                {"tokens", measure.tokens}});
+  return json;
 }
 
 /// ISB, SB, ESB: insensitive, sensitive, extremely sensitive block.
@@ -69,17 +71,23 @@ Json sensitivityJson(const Result &result, const runtime::Manifest &manifest) {
   Json list = Json::array();
   for (const Sensitivity &figure : result.sensitivity) {
     Json entry = {{"site", manifest.sites[figure.site].name}, {"choice", figure.choice.text()}};
-    append(entry, figures(figure.measure));
+    append(entry, figures(figure.measure, result));
     list.push_back(std::move(entry));
   }
+  for (const Refusal &refusal : result.refusals)
+    list.push_back(
+        {{"site", manifest.sites[refusal.site].name}, {"choice", refusal.choice.text()}, {"reason", refusal.reason}});
   return list;
 }
 
-Json orderJson(const std::vector<OrderStep> &steps, const runtime::Manifest &manifest) {
+Json orderJson(const std::vector<OrderStep> &steps, const Result &result, const runtime::Manifest &manifest) {
   Json list = Json::array();
-  for (const OrderStep &step : steps)
-    list.push_back(
-        {{"site", manifest.sites[step.site].name}, {"value", step.value}, {"perplexity", step.measure.perplexity()}});
+  for (const OrderStep &step : steps) {
+    Json entry = {{"site", manifest.sites[step.site].name}, {"value", step.value}};
+    if (result.hasLogits)
+      entry["perplexity"] = step.measure.perplexity();
+    list.push_back(std::move(entry));
+  }
   return list;
 }
 
@@ -94,9 +102,9 @@ Json ordersJson(const Result &result, const runtime::Manifest &manifest) {
   orders["leave_one_out"] = Json::array();
   for (const Sensitivity *figure : alone)
     orders["leave_one_out"].push_back({{"site", manifest.sites[figure->site].name}, {"value", figure->measure.added}});
-  orders["algorithm1"] = orderJson(result.algorithm1, manifest);
+  orders["algorithm1"] = orderJson(result.algorithm1, result, manifest);
   if (!result.greedy.empty())
-    orders["greedy"] = orderJson(result.greedy, manifest);
+    orders["greedy"] = orderJson(result.greedy, result, manifest);
   return orders;
 }
 
@@ -108,7 +116,7 @@ Json plansJson(const Result &result, const runtime::Manifest &manifest) {
                   {"family", named.family},
                   {"label", named.label},
                   {"words", describe(named.plan.choices, manifest)}};
-    append(entry, figures(named.plan.measure));
+    append(entry, figures(named.plan.measure, result));
     append(entry, {{"bytes_per_token", named.plan.cost.bytesPerToken},
                    {"bytes_share", named.plan.cost.bytesPerToken / result.exactCost.bytesPerToken},
                    {"syncs", named.plan.cost.syncs},
@@ -140,18 +148,21 @@ static Json report(const Options &options, const Result &result, const runtime::
                    {"layers", layers},
                    {"channels", manifest.sites.front().channels}};
   json["tp"] = manifest.tp;
-  json["text"] = {{"file", options.tokens},
-                  {"length", options.length},
-                  {"samples", options.samples},
-                  {"fit_samples", options.fitSamples},
-                  {"test_samples", options.testSamples}};
-  json["exact"] = {{"perplexity", result.exactTest.perplexity()},
-                   {"nll", result.exactTest.nll},
-                   {"nll_error", result.exactTest.nllError},
-                   {"tokens", result.exactTest.tokens},
+  json["text"] = {{"file", result.hasLogits ? options.tokens : options.inputs}};
+  if (result.hasLogits)
+    json["text"]["length"] = options.length;
+  append(json["text"],
+         {{"samples", options.samples}, {"fit_samples", options.fitSamples}, {"test_samples", options.testSamples}});
+  json["exact"] = {{"tokens", result.exactTest.tokens},
                    {"bytes_per_token", result.exactCost.bytesPerToken},
                    {"syncs", result.exactCost.syncs},
                    {"seconds", result.exactCost.seconds}};
+  if (result.hasLogits)
+    append(json["exact"], {{"perplexity", result.exactTest.perplexity()},
+                           {"nll", result.exactTest.nll},
+                           {"nll_error", result.exactTest.nllError}});
+  else
+    json["loss"] = "1 − cosine of the embeddings";
   json["link"] = {{"text", options.linkText}, {"bandwidth", options.link.bandwidth}, {"latency", options.link.latency}};
   json["workload"] = {{"tokens", result.workload.tokens},
                       {"text", "a step of " + std::to_string(result.workload.tokens) + " tokens"},
@@ -206,7 +217,7 @@ void writeResults(const Options &options, const Result &result, const runtime::M
     std::string line;
     for (const char *key : {"id", "family", "label", "syncs", "bytes_per_token", "bytes_share", "seconds", "perplexity",
                             "ratio", "added", "added_error", "kl", "kl99", "agree", "chosen", "frontier"})
-      line += (line.empty() ? "" : ",") + plan[key].dump();
+      line += (line.empty() ? "" : ",") + (plan.contains(key) ? plan[key].dump() : "");
     csv += line + "\n";
   }
   write(options.output + "/frontier.csv", csv);

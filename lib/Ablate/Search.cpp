@@ -15,6 +15,8 @@ Budget Budget::parse(const std::string &text) {
   double scale = 1;
   if (kind == "ppl") {
     budget.kind = Kind::Quality;
+  } else if (kind == "cos") {
+    budget.kind = Kind::Cosine;
   } else if (kind == "time") {
     budget.kind = Kind::Seconds;
     for (auto [unit, factor] : {std::pair{"us", 1e-6}, {"ms", 1e-3}, {"s", 1.0}})
@@ -30,11 +32,15 @@ Budget Budget::parse(const std::string &text) {
   }
   double value = 0;
   auto [end, failed] = std::from_chars(rest.data(), rest.data() + rest.size(), value);
-  bool known = kind == "ppl" || kind == "time" || kind == "bytes" || kind == "syncs";
-  bool possible = kind == "ppl" ? value >= 1 : kind == "syncs" ? value >= 0 : value > 0;
+  bool known = kind == "ppl" || kind == "cos" || kind == "time" || kind == "bytes" || kind == "syncs";
+  bool possible = kind == "ppl"     ? value >= 1
+                  : kind == "cos"   ? value > 0 && value <= 1
+                  : kind == "syncs" ? value >= 0
+                                    : value > 0;
   if (!known || failed != std::errc() || end != rest.data() + rest.size() || !std::isfinite(value) || !possible)
-    runtime::failInput("budget '", text,
-                       "': expected ppl:RATIO (at least 1), time:SECONDS (3ms), bytes:SHARE or syncs:COUNT");
+    runtime::failInput(
+        "budget '", text,
+        "': expected ppl:RATIO (at least 1), cos:COSINE (at most 1), time:SECONDS (3ms), bytes:SHARE or syncs:COUNT");
   budget.limit = value * scale;
   return budget;
 }
@@ -42,6 +48,7 @@ Budget Budget::parse(const std::string &text) {
 std::string Budget::text() const {
   char text[48];
   const char *name = kind == Kind::Quality   ? "ppl"
+                     : kind == Kind::Cosine  ? "cos"
                      : kind == Kind::Seconds ? "time"
                      : kind == Kind::Bytes   ? "bytes"
                                              : "syncs";
@@ -56,6 +63,7 @@ double Budget::resource(const PlanCost &cost) const {
   case Kind::Syncs:
     return static_cast<double>(cost.syncs);
   case Kind::Quality:
+  case Kind::Cosine:
   case Kind::Seconds:
     break;
   }
@@ -110,9 +118,18 @@ std::vector<Picks> lagrangian(const Prices &prices, size_t most, size_t trust) {
   return spread;
 }
 
+/// What the budget limits, such that less is better, and the limit.
+static std::pair<double, double> limited(const Measure &measure, double resource, const Budget &budget,
+                                         const PlanCost &exact) {
+  if (budget.kind == Budget::Kind::Quality)
+    return {measure.added, std::log(budget.limit)};
+  if (budget.kind == Budget::Kind::Cosine)
+    return {measure.added, 1 - budget.limit};
+  return {resource, budget.limit * (budget.kind == Budget::Kind::Bytes ? exact.bytesPerToken : 1)};
+}
+
 double excess(const Candidate &candidate, const Budget &budget, const PlanCost &exact) {
-  double value = budget.kind == Budget::Kind::Quality ? candidate.measure.ratio() : budget.resource(candidate.cost);
-  double limit = budget.limit * (budget.kind == Budget::Kind::Bytes ? exact.bytesPerToken : 1);
+  auto [value, limit] = limited(candidate.measure, budget.resource(candidate.cost), budget, exact);
   return std::max(value - limit, 0.0);
 }
 
@@ -120,7 +137,7 @@ bool isBetter(const Candidate &a, const Candidate &b, const Budget &budget, cons
   double overA = excess(a, budget, exact), overB = excess(b, budget, exact);
   if (overA != overB)
     return overA < overB;
-  if (budget.kind == Budget::Kind::Quality && a.cost.seconds != b.cost.seconds)
+  if (budget.limitsLoss() && a.cost.seconds != b.cost.seconds)
     return a.cost.seconds < b.cost.seconds;
   return a.measure.kl < b.measure.kl;
 }
@@ -137,11 +154,10 @@ std::vector<Picks> propose(const Candidate &centre, const Prices &prices, const 
       expected.measure.added += then.loss - now.loss;
       resource += then.resource - now.resource;
     }
-    bool limitsQuality = budget.kind == Budget::Kind::Quality;
-    double limit = budget.limit * (budget.kind == Budget::Kind::Bytes ? exact.bytesPerToken : 1);
-    if (limitsQuality ? expected.measure.ratio() <= limit : resource <= limit * (1 + 1e-12)) {
+    auto [value, limit] = limited(expected.measure, resource, budget, exact);
+    if (value <= limit + 1e-12 * std::abs(limit)) {
       pivot = i;
-      if (!limitsQuality)
+      if (!budget.limitsLoss())
         break;
     }
   }

@@ -32,14 +32,24 @@ static uint64_t hashBytes(const void *data, size_t bytes, uint64_t hash = 0xcbf2
 int64_t Session::chooseBatch() const {
   if (options.batch > 0)
     return options.batch;
+  if (!options.inputs.empty())
+    return 32;
   const runtime::ArraySpec &logits = manifest().outputs[runtime::logitsOutput(manifest())];
   constexpr int64_t room = int64_t{1} << 30, unknown = 1 << 17;
   int64_t row = options.length * logits.shape.back().asConstant().value_or(unknown) * manifest().tp * 4;
   return std::clamp<int64_t>(room / row, 1, options.samples);
 }
 
-std::string Session::identity(const runtime::Tensor &all) const {
-  uint64_t text = hashBytes(all.data.get(), all.bytes());
+Text Session::cut(int64_t first, int64_t count) const {
+  if (!options.inputs.empty())
+    return Text::rows(data, first, count, batch);
+  return Text::cut(data.begin()->second, first * options.length, count, options.length, batch);
+}
+
+std::string Session::identity() const {
+  uint64_t text = hashBytes("", 0);
+  for (const auto &[name, tensor] : data)
+    text = hashBytes(tensor.data.get(), tensor.bytes(), hashBytes(name.data(), name.size(), text));
   uint64_t weights = hashBytes("", 0);
   for (int rank = 0; rank < manifest().tp; ++rank) {
     // Some pages from all over the file: reading gigabytes would take longer than what they guard.
@@ -50,12 +60,13 @@ std::string Session::identity(const runtime::Tensor &all) const {
       weights = hashBytes(file.data() + at, std::min(page, file.size() - at), weights);
     }
   }
-  char buffer[160];
-  std::snprintf(buffer, sizeof buffer, "program %s, weights %016llx, text %016llx, %lld+%lld+%lld windows of %lld",
+  char buffer[200];
+  std::snprintf(buffer, sizeof buffer,
+                "program %s, weights %016llx, text %016llx, %lld+%lld+%lld windows of %lld, %lld together",
                 manifest().digest.c_str(), static_cast<unsigned long long>(weights),
                 static_cast<unsigned long long>(text), static_cast<long long>(options.testSamples),
                 static_cast<long long>(options.samples), static_cast<long long>(options.fitSamples),
-                static_cast<long long>(options.length));
+                static_cast<long long>(options.inputs.empty() ? options.length : 0), static_cast<long long>(batch));
   return buffer;
 }
 
@@ -65,19 +76,42 @@ static runtime::EngineOptions engineOptions(const Options &options) {
   return result;
 }
 
+static runtime::TensorMap readData(const Options &options) {
+  if (options.inputs.empty())
+    return {{"tokens", runtime::readNpy(options.tokens)}};
+  runtime::TensorMap inputs = runtime::readTensors(options.inputs);
+  if (inputs.empty())
+    runtime::failInput(options.inputs, ": holds no array");
+  return inputs;
+}
+
+/// What a site that cannot defer may do instead.
+static Choice withoutDeferring(Choice choice, const runtime::SiteSpec &site) {
+  if (choice.bits && choice.shared >= 1 && !isPossible(choice, site))
+    choice.feedback = false;
+  else if (choice.shared > 0 && choice.shared < 1 && !choice.isPrivate && !site.notDeferrable.empty())
+    return Choice::keep(std::max(choice.shared, 0.9), false, Order::Energy);
+  return choice;
+}
+
 Session::Session(const Options &given)
-    : options(given), engine(options.program, engineOptions(options)), tokens(runtime::readNpy(options.tokens)),
-      batch(chooseBatch()), store(options.output + "/measurements.jsonl", identity(tokens)),
-      testText(Text::cut(tokens, 0, options.testSamples, options.length, batch)),
-      searchText(Text::cut(tokens, options.testSamples * options.length, options.samples, options.length, batch)),
-      fitText(Text::cut(tokens, (options.testSamples + options.samples) * options.length, options.fitSamples,
-                        options.length, batch)),
+    : options(given), engine(options.program, engineOptions(options)), data(readData(options)), batch(chooseBatch()),
+      store(options.output + "/measurements.jsonl", identity()), testText(cut(0, options.testSamples)),
+      searchText(cut(options.testSamples, options.samples)),
+      fitText(cut(options.testSamples + options.samples, options.fitSamples)),
       searcher(engine, searchText, size_t{4} << 30, store, "search: "),
-      tester(engine, testText, size_t{1} << 30, store, "test: "), fitter(engine, fitText),
-      choices(options.choices.empty() ? defaultChoices() : options.choices) {
+      tester(engine, testText, size_t{1} << 30, store, "test: "), fitter(engine, fitText) {
   if (manifest().sites.empty())
     runtime::failInput(options.program, ": the program has no switchable sync points; compile the model for at least "
                                         "2 ranks with --switchable");
+  for (const runtime::SiteSpec &site : manifest().sites) {
+    Choices &all = choices.emplace_back();
+    for (const Choice &choice : options.choices.empty() ? defaultChoices() : options.choices) {
+      Choice possible = withoutDeferring(choice, site);
+      if (std::find(all.begin(), all.end(), possible) == all.end())
+        all.push_back(possible);
+    }
+  }
 }
 
 std::function<void(const Work &)> Session::watch(const std::string &what) {
@@ -128,16 +162,26 @@ std::vector<Candidate> Session::measureAll(const std::vector<Choices> &plans, co
 /// The step's compute on the rank that needs most, waiting left out; the least of three runs.
 Workload Session::measureStep() {
   engine.setPolicies({});
-  int64_t length = std::min(options.stepTokens, tokens.shape[0]);
-  if (manifest().maxLength)
-    length = std::min(length, *manifest().maxLength);
-  runtime::Tensor step = tokens;
-  step.shape = {1, length};
+  int64_t rows = 0;
+  std::function<void()> step;
+  if (searchText.isTokens()) {
+    runtime::Tensor tokens = data.begin()->second;
+    rows = std::min({options.stepTokens, tokens.shape[0], manifest().maxLength.value_or(options.stepTokens)});
+    tokens.shape = {1, rows};
+    step = [this, tokens, rows] {
+      engine.start(rows);
+      engine.step(tokens);
+    };
+  } else {
+    const runtime::TensorMap inputs = searchText.at(0);
+    for (const auto &[name, tensor] : inputs)
+      rows = std::max(rows, tensor.shape.size() > 1 ? tensor.shape[0] * tensor.shape[1] : tensor.shape[0]);
+    step = [this, inputs] { engine.infer(inputs); };
+  }
   double least = INFINITY;
   for (int run = 0; run < 4; ++run) { // the first one warms up
     engine.resetProfile();
-    engine.start(length);
-    engine.step(step);
+    step();
     double most = 0;
     for (int rank = 0; rank < engine.size(); ++rank)
       most = std::max(most, engine.profile(rank).total - engine.profile(rank).communication);
@@ -145,8 +189,8 @@ Workload Session::measureStep() {
       least = std::min(least, most);
   }
   // Estimates are products like the model's own.
-  double flops = 2 * static_cast<double>(length) * static_cast<double>(engine.productBytes() / sizeof(float));
-  return {length, least, flops > 0 ? least / flops : 0};
+  double flops = 2 * static_cast<double>(rows) * static_cast<double>(engine.productBytes() / sizeof(float));
+  return {rows, least, flops > 0 ? least / flops : 0};
 }
 
 } // namespace caat::ablate

@@ -4,6 +4,7 @@
 #define CAAT_LIB_ABLATE_SESSION_H
 
 #include "caat/Ablate/Ablation.h"
+#include "caat/Ablate/Evaluator.h"
 #include <chrono>
 
 namespace caat::ablate {
@@ -20,7 +21,9 @@ public:
 private:
   // Session.cpp: measuring.
   int64_t chooseBatch() const;
-  std::string identity(const runtime::Tensor &tokens) const;
+  std::string identity() const;
+  /// Samples from the first one on.
+  Text cut(int64_t first, int64_t count) const;
   std::function<void(const Work &)> watch(const std::string &what);
   std::function<void(size_t)> watchSites(const std::string &what);
   std::vector<Measure> measure(Evaluator &evaluator, const std::vector<Evaluator::Plan> &plans,
@@ -47,15 +50,15 @@ private:
 
   Options options;
   runtime::Engine engine;
-  runtime::Tensor tokens;
+  runtime::TensorMap data; // all tokens, or all inputs
   int64_t batch;
   Store store;
   Text testText, searchText, fitText;
   Evaluator searcher, tester;
   Fitter fitter;
   std::optional<CostModel> cost;
-  Choices choices;             // options of a site; the first is full
-  std::vector<Candidate> seen; // plans measured as wholes on the search text
+  std::vector<Choices> choices; // options of each site; the first is full
+  std::vector<Candidate> seen;  // plans measured as wholes on the search text
 };
 
 } // namespace caat::ablate

@@ -12,8 +12,8 @@ static Value materialize(ScalarBuilder s, Value bias) {
   if (!bias || !constantValue(bias))
     return bias;
   auto type = tensorType(bias);
-  return filled(s, getAsIndexOpFoldResult(s.b.getContext(), type.getShape()),
-                splatScalar(s, bias, type.getElementType()));
+  Value element = splatScalar(s, bias, type.getElementType());
+  return element ? filled(s, getAsIndexOpFoldResult(s.b.getContext(), type.getShape()), element) : bias;
 }
 
 /// tp.sync_point and the reads of its stream -> rt.sync_point.

@@ -103,7 +103,9 @@ bool Analysis::visit(Operation *op) {
       fact = {}; // every rank runs the same program on the same local shapes
     else if (auto read = dyn_cast<tp::ReadStreamOp>(op)) {
       auto site = read.getBase().getDefiningOp<tp::SyncPointOp>();
-      fact = site && site.getFlushes() ? get(read.getBase()) : joinOperands(op);
+      // Nothing is pending behind a site that sums everything, or that cannot defer.
+      bool readsBase = site && (site.getFlushes() || site.getNotDeferrable());
+      fact = readsBase ? get(read.getBase()) : joinOperands(op);
     } else if (auto site = dyn_cast<tp::SyncPointOp>(op)) {
       bool isPrivate = site.getSwitchable()
                            ? !site.getNotPrivate()

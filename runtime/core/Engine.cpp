@@ -98,7 +98,7 @@ static void setCapacity(DimSolver &solver, const Manifest &manifest, int64_t cap
     solver.set(*dim, capacity, "the caches' room");
 }
 
-TensorMap Engine::infer(const TensorMap &given) {
+TensorMap Engine::infer(const TensorMap &given, const SiteRange &range) {
   const Manifest &m = manifest();
   past_ = capacity_ = 0; // ends a session: the caches are used here
   DimSolver solver(m);
@@ -154,12 +154,16 @@ TensorMap Engine::infer(const TensorMap &given) {
   }
   setCapacity(solver, m, length);
   dims = solver.solve();
+  if (range.into)
+    range.into->ranks.resize(static_cast<size_t>(size()));
   onRanks([&](Rank &rank) {
     rank.prepare(inputs, dims);
     for (size_t i = 0; i < pasts.size(); ++i)
       rank.setPast(i, pasts[i]);
-    rank.forward();
+    rank.forward(range);
   });
+  if (range.stopAt)
+    return {};
 
   TensorMap result;
   std::vector<Tensor> outputs, presents;

@@ -58,7 +58,7 @@ def check_figures(model: Path, text: np.ndarray, report: dict, out: Path, folder
     np.save(searched, text[WINDOWS * LENGTH:2 * WINDOWS * LENGTH])
     np.save(tested, text[:WINDOWS * LENGTH])
     exact = score(out / "program", searched)
-    dropped = {s["site"]: s for s in report["sensitivity"] if s["choice"] == "drop"}
+    dropped = {s["site"]: s for s in report["sensitivity"] if s["choice"] == "drop" and "reason" not in s}
     check("sites that can be dropped", set(dropped) == {"layers.0.attn", "layers.0.mlp", "layers.1.attn"},
           str(sorted(dropped)))
     for site, figures in dropped.items():
@@ -77,7 +77,7 @@ def check_figures(model: Path, text: np.ndarray, report: dict, out: Path, folder
 
 
 def check_construction(report: dict):
-    loss = {s["site"]: s["kl"] for s in report["sensitivity"] if s["choice"] == "drop"}
+    loss = {s["site"]: s["kl"] for s in report["sensitivity"] if s["choice"] == "drop" and "reason" not in s}
     check("the heavy attention is the most sensitive", max(loss, key=loss.get) == "layers.0.attn", str(loss))
     check("sites that matter cost something", min(loss["layers.0.attn"], loss["layers.0.mlp"]) > 1e-7, str(loss))
     # Nothing that counts reads the stream between the last attention and the sum behind the MLP.
@@ -111,6 +111,49 @@ def check_recipes(model: Path, tokens: Path, text: np.ndarray, folder: Path):
     programs.must("caat-compile", model, "--tp=2", f"--plan={out / 'recipe-2.json'}", "-o", folder / "guess")
     compiled = np.exp(score(folder / "guess", tested))
     check("estimates compiled", abs(compiled / by_label["guess"]["perplexity"] - 1) < 1e-5, f"{compiled}")
+
+
+def check_encoder(folder: Path):
+    """A sentence encoder: no logits, and sites that cannot defer."""
+    model, inputs, out = programs.MODELS / "sentence-d18" / "model.onnx", folder / "sentences.npz", folder / "encoder"
+    random = np.random.default_rng(5)
+    names = [i.name for i in onnx.load(model, load_external_data=False).graph.input]
+    mask = np.ones((36, 9), np.int64)
+    mask[::3, 6:] = 0
+    arrays = {name: mask if "mask" in name else random.integers(0, 2 if "type" in name else 50, mask.shape) for name in names}
+    np.savez(inputs, **arrays)
+    size = [f"--{kind}samples=12" for kind in ("", "fit-", "test-")]
+    programs.must("caat-ablate", model, "--tp=2", f"--inputs={inputs}", "-o", out, "--budget=cos:0.999", "--batch=5", *size, "-q")
+    report = json.loads((out / "report.json").read_text())
+    check("the encoder's loss is told", "cosine" in report["loss"] and "perplexity" not in report["exact"])
+    check("only the last site could defer", all(not site["deferrable"] for site in report["sites"]) and
+          sum("normalised before" in site["reason"] for site in report["sites"]) == len(report["sites"]) - 1, str(report["sites"]))
+    choices = {s["choice"] for s in report["sensitivity"] if "reason" not in s}
+    check("what it cannot do is told", any(s["choice"] == "drop" and "normalised before" in s.get("reason", "")
+                                           for s in report["sensitivity"]))
+    check("what the encoder can do", choices and all("plain" in choice for choice in choices), str(choices))
+    # The chosen plan against whole runs.
+    chosen = next(plan for plan in report["plans"] if plan["chosen"])
+    check("the encoder's budget", chosen["added"] < 2e-3 and chosen["bytes_share"] < 0.7, str(chosen))
+    outputs = []
+    for options in [[]], [[f"--plan={out / 'plan.json'}"]]:
+        rows = []
+        for first in range(0, 12, 5):
+            np.savez(folder / "rows.npz", **{name: array[first:min(first + 5, 12)] for name, array in arrays.items()})
+            programs.must("caat-run", "infer", out / "program", f"--inputs={folder / 'rows.npz'}", "-o", folder / "out.npz", *options[0])
+            result = np.load(folder / "out.npz")
+            name = report_output(model)
+            marks = arrays[next(n for n in names if "attention_mask" in n)][first:first + 5][:len(result[name]), :, None]
+            rows.append((result[name] * marks).sum(1) if result[name].ndim == 3 else result[name])
+        outputs.append(np.concatenate(rows))
+    cosines = (outputs[0] * outputs[1]).sum(1) / np.linalg.norm(outputs[0], axis=1) / np.linalg.norm(outputs[1], axis=1)
+    check("the encoder's figures", abs(1 - cosines.mean() - chosen["added"]) < 1e-6, f"{1 - cosines.mean()} {chosen['added']}")
+    done = programs.run("caat-ablate", model, "--tp=2", f"--inputs={inputs}", "-o", folder / "many", "--samples=30", "-q")
+    check("too few rows", done.returncode == 1 and "too few inputs" in done.stderr, done.stderr)
+
+
+def report_output(model: Path) -> str:
+    return onnx.load(model, load_external_data=False).graph.output[0].name
 
 
 def check_resume(model: Path, tokens: Path, out: Path, report: dict):
@@ -162,6 +205,7 @@ def main():
             check_figures(model, text, report, out, folder)
             check_construction(report)
             check_recipes(model, tokens, text, folder)
+            check_encoder(folder)
             check_resume(model, tokens, out, report)
             check_refusals(model, text, tokens, out, folder)
         except programs.Failed as failure:

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "caat/Ablate/Ablation.h"
+#include "caat/Ablate/Evaluator.h"
 #include "caat/Ablate/PlanFile.h"
 #include "caat/Ablate/Recipes.h"
 #include "caat/Ablate/Store.h"
 #include "caat/runtime/Error.h"
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <gtest/gtest.h>
-#include <random>
 
 using namespace caat;
 using namespace caat::ablate;
@@ -82,10 +83,64 @@ TEST(Text, CutsWindows) {
     tokens.as<int64_t>()[i] = i;
   Text text = Text::cut(tokens, 4, 3, 5, 2);
   EXPECT_EQ(text.batches(), 2);
-  EXPECT_EQ(text.at(0).shape, (runtime::Shape{2, 5}));
-  EXPECT_EQ(text.at(1).shape, (runtime::Shape{1, 5}));
-  EXPECT_EQ(text.at(1).as<int64_t>()[0], 14);
+  EXPECT_EQ(text.tokensAt(0).shape, (runtime::Shape{2, 5}));
+  EXPECT_EQ(text.tokensAt(1).shape, (runtime::Shape{1, 5}));
+  EXPECT_EQ(text.tokensAt(1).as<int64_t>()[0], 14);
   EXPECT_NE(errorOf([&] { Text::cut(tokens, 6, 3, 5, 2); }).find("too few tokens"), std::string::npos);
+}
+
+TEST(Text, RowsOfInputs) {
+  runtime::Tensor ids(runtime::DType::I64, {5, 2}), mask(runtime::DType::F32, {5, 3});
+  for (int i = 0; i < 10; ++i)
+    ids.as<int64_t>()[i] = i;
+  Text text = Text::rows({{"ids", ids}, {"mask", mask}}, 1, 3, 2);
+  EXPECT_FALSE(text.isTokens());
+  EXPECT_EQ(text.batches(), 2);
+  EXPECT_EQ(text.at(0).at("mask").shape, (runtime::Shape{2, 3}));
+  EXPECT_EQ(text.at(1).at("ids").shape, (runtime::Shape{1, 2}));
+  EXPECT_EQ(text.at(1).at("ids").as<int64_t>()[0], 6);
+  EXPECT_NE(errorOf([&] { Text::rows({{"ids", ids}}, 3, 3, 2); }).find("'ids' has 5"), std::string::npos);
+  runtime::Tensor other(runtime::DType::F32, {6, 3});
+  EXPECT_NE(
+      errorOf([&] { Text::rows({{"ids", ids}, {"other", other}}, 0, 3, 2); }).find("'other' has 6 rows, 'ids' has 5"),
+      std::string::npos);
+}
+
+TEST(Embeddings, PoolsWhatTheMaskMarks) {
+  runtime::Manifest manifest;
+  manifest.outputs.resize(1);
+  manifest.outputs[0].name = "hidden";
+  runtime::Tensor hidden(runtime::DType::F32, {1, 3, 2}), mask(runtime::DType::I64, {1, 3});
+  std::copy_n(std::array<float, 6>{1, 2, 3, 4, 50, 60}.data(), 6, hidden.as<float>());
+  std::copy_n(std::array<int64_t, 3>{1, 1, 0}.data(), 3, mask.as<int64_t>());
+  using Rows = std::vector<std::vector<float>>;
+  EXPECT_EQ(Embeddings::of(manifest, {{"attention_mask", mask}}, {{"hidden", hidden}}), (Rows{{4, 6}}));
+  EXPECT_EQ(Embeddings::of(manifest, {}, {{"hidden", hidden}}), (Rows{{54, 66}}));
+  runtime::Tensor numbers(runtime::DType::I64, {1, 3});
+  EXPECT_NE(errorOf([&] { Embeddings::of(manifest, {}, {{"hidden", numbers}}); }).find("could be an embedding"),
+            std::string::npos);
+}
+
+TEST(Embeddings, CosinesAndWhatIsFound) {
+  Embeddings exact;
+  std::vector<std::vector<float>> rows;
+  for (int i = 0; i < 24; ++i) // round a circle: each finds its neighbours
+    rows.push_back({std::cos(0.1f * static_cast<float>(i)), std::sin(0.1f * static_cast<float>(i))});
+  exact.add(rows);
+  runtime::Judgement same = exact.compare(3, {rows[3]});
+  EXPECT_NEAR(same.nll[0], 0, 1e-12);
+  EXPECT_EQ(same.agree, std::vector<uint8_t>(Embeddings::found, 1));
+  runtime::Judgement moved = exact.compare(3, {rows[20]});
+  EXPECT_NEAR(moved.kl[0], 1 - std::cos(1.7), 1e-6);
+  EXPECT_EQ(std::count(moved.agree.begin(), moved.agree.end(), 1), 0);
+  EXPECT_EQ(Measure::of([&] {
+              Losses losses;
+              losses.append({{0}, {}, {}}, moved);
+              losses.append({{0}, {}, {}}, same);
+              return losses;
+            }())
+                .agree,
+            0.5);
 }
 
 TEST(Store, GoesOnBehindALineThatIsCutOff) {
@@ -122,8 +177,11 @@ TEST(Budget, Texts) {
   EXPECT_DOUBLE_EQ(Budget::parse("time:250us").limit, 250e-6);
   EXPECT_DOUBLE_EQ(Budget::parse("bytes:0.5").limit, 0.5);
   EXPECT_DOUBLE_EQ(Budget::parse("syncs:40").limit, 40);
+  EXPECT_EQ(Budget::parse("cos:0.99").kind, Budget::Kind::Cosine);
+  for (const char *text : {"ppl:1.05", "cos:0.995", "time:0.003s", "bytes:0.5", "syncs:40"})
+    EXPECT_EQ(Budget::parse(text).text(), text);
   for (const char *text :
-       {"", "ppl", "ppl:", "ppl:0.9", "time:3h", "bytes:0", "bytes:x", "quality:1", "ppl:nan", "ppl:1.05x"})
+       {"", "ppl", "ppl:", "ppl:0.9", "time:3h", "bytes:0", "bytes:x", "quality:1", "ppl:nan", "ppl:1.05x", "cos:1.1"})
     EXPECT_NE(errorOf([&] { Budget::parse(text); }).find("expected ppl:RATIO"), std::string::npos) << text;
 }
 
@@ -326,127 +384,6 @@ TEST(Fit, LinesAreFound) {
   runtime::SiteEstimate some = moments.estimate(Estimate::Affine, {0});
   EXPECT_EQ(some.a[0], 1);
   EXPECT_EQ(some.b[0], 0);
-}
-
-/// A site at which T is a function of rank one of the input and of what is pending, in a stream of many sizes.
-runtime::Snapshot factors(int64_t rows, unsigned seed) {
-  constexpr int64_t channels = 6;
-  runtime::Snapshot there;
-  there.rows = rows, there.channels = there.inputs = channels;
-  there.ranks.resize(2);
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal;
-  for (int64_t r = 0; r < rows; ++r) {
-    float x[channels], t[channels], size = r % 50 ? 1.0f : 100.0f;
-    for (int64_t c = 0; c < channels; ++c)
-      x[c] = normal(random), t[c] = normal(random);
-    float hidden = 2 * x[0] - x[3] + 0.5f * t[1];
-    for (int64_t c = 0; c < channels; ++c) {
-      float missing = hidden * (static_cast<float>(c) - 2) + 3;
-      for (auto &rank : there.ranks)
-        rank.input.push_back(x[c]);
-      there.ranks[0].base.push_back(size);
-      there.ranks[1].base.push_back(size);
-      there.ranks[0].partial.push_back(t[c]);
-      there.ranks[1].partial.push_back(missing);
-    }
-  }
-  return there;
-}
-
-/// What is left of T after a guess, as a mean square over tokens and channels.
-double left(const runtime::SiteEstimate &guess, const runtime::Snapshot &there) {
-  int64_t channels = there.channels, features = guess.getFeatures(channels);
-  double sum = 0;
-  for (int64_t r = 0; r < there.rows; ++r) {
-    std::vector<double> f;
-    auto append = [&](const std::vector<float> &from) {
-      f.insert(f.end(), from.begin() + r * channels, from.begin() + (r + 1) * channels);
-    };
-    if (guess.feature != Feature::Input)
-      append(there.ranks[0].partial);
-    if (guess.feature != Feature::Pending)
-      append(there.ranks[0].input);
-    for (int64_t c = 0; c < channels; ++c) {
-      auto at = static_cast<size_t>(r * channels + c);
-      double t = there.ranks[0].partial[at], total = t + there.ranks[1].partial[at];
-      double guessed = guess.a[static_cast<size_t>(c)] * t + guess.b[static_cast<size_t>(c)];
-      for (int64_t k = 0; k < guess.inner; ++k)
-        for (int64_t i = 0; i < features; ++i)
-          guessed += guess.u[static_cast<size_t>(c * guess.inner + k)] *
-                     guess.v[static_cast<size_t>(k * features + i)] * f[static_cast<size_t>(i)];
-      sum += (total - guessed) * (total - guessed);
-    }
-  }
-  return sum / static_cast<double>(there.rows * channels);
-}
-
-TEST(SmallRank, FactorsAreFound) {
-  RankMoments moments(0, 6, 6);
-  moments.add(factors(400, 1));
-  moments.add(factors(400, 2));
-  runtime::Snapshot other = factors(200, 3);
-  auto leftBy = [&](Feature feature, int64_t rank) { return left(moments.fit({feature, rank, {}, {}}), other); };
-  double variance = left(moments.fit({Feature::Pending, 1, {}, {}}), other);
-  EXPECT_GT(variance, 1);
-  EXPECT_LT(leftBy(Feature::Both, 1), 3e-3 * variance); // what is left is the ridge's
-  EXPECT_LT(leftBy(Feature::Input, 1), 0.3 * variance); // without t[1]
-  EXPECT_GT(leftBy(Feature::Input, 1), 0.01 * variance);
-  EXPECT_LT(leftBy(Feature::Both, 40), 3e-3 * variance); // of more than all channels: padded with zeros
-}
-
-TEST(SmallRank, SharedChannelsAreNeitherReadNorGuessed) {
-  RankMoments moments(0, 6, 6);
-  moments.add(factors(400, 1));
-  runtime::SiteEstimate guess = moments.fit({Feature::Both, 2, {1, 4}, {}});
-  for (size_t c : {1, 4}) {
-    EXPECT_EQ(guess.a[c], 1);
-    EXPECT_EQ(guess.b[c], 0);
-    for (size_t k = 0; k < 2; ++k) {
-      EXPECT_EQ(guess.u[c * 2 + k], 0);
-      EXPECT_EQ(guess.v[k * 12 + c], 0);
-    }
-  }
-  EXPECT_NE(guess.u[0], 0);
-}
-
-TEST(SmallRank, GainsDecideWhatCounts) {
-  // Two factors of one size, of channels 0 to 2 and 3 to 5: what the reader sees is guessed.
-  runtime::Snapshot there = factors(400, 1);
-  for (int64_t r = 0; r < there.rows; ++r)
-    for (int64_t c = 0; c < 6; ++c) {
-      auto row = static_cast<size_t>(r * 6);
-      there.ranks[1].partial[row + static_cast<size_t>(c)] = there.ranks[0].input[row + (c < 3 ? 0 : 1)];
-      there.ranks[0].partial[row + static_cast<size_t>(c)] = 0;
-    }
-  RankMoments moments(0, 6, 6);
-  moments.add(there);
-  runtime::SiteEstimate guess = moments.fit({Feature::Input, 1, {}, {1, 1, 1, 0.1, 0.1, 0.1}});
-  EXPECT_GT(std::abs(guess.u[0] * guess.v[0]), 0.9);
-  EXPECT_LT(std::abs(guess.u[3] * guess.v[1]), 0.1);
-}
-
-TEST(SmallRank, GainsOfAReader) {
-  auto there = std::make_shared<runtime::Snapshot>(factors(300, 5));
-  runtime::RankSnapshot &rank = there->ranks[0];
-  std::mt19937 random(9);
-  std::normal_distribution<float> normal;
-  for (int64_t r = 0; r < there->rows; ++r) {
-    double squares = 0;
-    for (int64_t c = 0; c < 6; ++c) {
-      float &s = rank.base[static_cast<size_t>(r * 6 + c)];
-      s = normal(random) * static_cast<float>(1 + r % 7);
-      squares += s * s / 6;
-    }
-    for (int64_t c = 0; c < 6; ++c) // RMS norm with weight c, and a bias
-      rank.input[static_cast<size_t>(r * 6 + c)] = static_cast<float>(
-          static_cast<double>(c) * rank.base[static_cast<size_t>(r * 6 + c)] / std::sqrt(squares) + 1);
-  }
-  std::vector<double> gains = readerGains({there});
-  for (int64_t c = 0; c < 6; ++c)
-    EXPECT_NEAR(gains[static_cast<size_t>(c)], static_cast<double>(c), 1e-3);
-  rank.input.clear();
-  EXPECT_EQ(readerGains({there}), std::vector<double>(6, 1.0));
 }
 
 TEST(PlanFile, IsReadAsItWasWritten) {

@@ -18,7 +18,7 @@ namespace {
 
 struct Arguments : ablate::Options {
   int64_t tp = 2;
-  std::vector<std::string> budgetTexts{"ppl:1.05"}, choiceTexts;
+  std::vector<std::string> budgetTexts, choiceTexts; // of no budget: ppl:1.05 or cos:0.995
   std::vector<std::string> dims, values;
   bool quiet = false;
 
@@ -82,18 +82,28 @@ bool prepareProgram(Arguments &arguments) {
 
 void printSummary(const Arguments &arguments, const ablate::Result &result) {
   const ablate::Measure &exact = result.exactTest;
-  std::printf("%-42s %9s %8s %8s %7s %6s %9s\n", "plan (held-out text)", "ppl", "ratio", "kl", "agree", "syncs",
-              "bytes");
-  std::printf("%-42s %9.3f %8.4f %8.4f %6.1f%% %6lld %8.1f%%\n", "exact", exact.perplexity(), 1.0, 0.0, 100.0,
-              static_cast<long long>(result.exactCost.syncs), 100.0);
-  for (const ablate::NamedPlan &named : result.plans) {
-    const ablate::Measure &measure = named.plan.measure;
-    std::printf("%-42s %9.3f %8.4f %8.4f %6.1f%% %6lld %8.1f%%%s\n", (named.family + ": " + named.label).c_str(),
-                measure.perplexity(), measure.ratio(), measure.kl, 100 * measure.agree,
-                static_cast<long long>(named.plan.cost.syncs),
-                100 * named.plan.cost.bytesPerToken / result.exactCost.bytesPerToken,
-                named.isChosen ? "  <- plan.json" : "");
-  }
+  // Of a language model its perplexity, of an encoder the mean cosine to the exact embeddings.
+  auto print = [&](const std::string &name, const ablate::Measure &measure, const ablate::PlanCost &cost,
+                   const char *mark) {
+    if (result.hasLogits)
+      std::printf("%-50s %9.3f %8.4f %8.4f", name.c_str(), measure.perplexity(), measure.ratio(), measure.kl);
+    else
+      std::printf("%-50s %9.6f %8.4f", name.c_str(), 1 - measure.added, measure.kl99);
+    std::printf(" %6.1f%% %6lld %8.1f%%%s\n", 100 * measure.agree, static_cast<long long>(cost.syncs),
+                100 * cost.bytesPerToken / result.exactCost.bytesPerToken, mark);
+  };
+  if (result.hasLogits)
+    std::printf("%-50s %9s %8s %8s %7s %6s %9s\n", "plan (held-out text)", "ppl", "ratio", "kl", "agree", "syncs",
+                "bytes");
+  else
+    std::printf("%-50s %9s %8s %7s %6s %9s\n", "plan (held-out sentences)", "cosine", "worst1%", "found", "syncs",
+                "bytes");
+  ablate::Measure perfect = exact;
+  perfect.agree = 1;
+  print("exact", perfect, result.exactCost, "");
+  for (const ablate::NamedPlan &named : result.plans)
+    print(named.family + ": " + named.label, named.plan.measure, named.plan.cost,
+          named.isChosen ? "  <- plan.json" : "");
   for (const std::string &warning : result.warnings)
     std::printf("warning: %s\n", warning.c_str());
   std::printf("%zu plans measured; the sweep over single sites passed %.2f of the sites that whole evaluations would",
@@ -114,8 +124,12 @@ int main(int argc, char **argv) {
   app.set_version_flag("--version", std::string("caat-ablate ") + CAAT_VERSION);
   app.add_option("MODEL", arguments.model, "The model, .onnx")->required();
   app.add_option("--tp", arguments.tp, "Number of ranks")->check(CLI::Range(2, 64))->capture_default_str();
-  app.add_option("--tokens", arguments.tokens, "Text: int64 .npy of shape [n], tokens of the model's tokenizer")
-      ->required();
+  CLI::Option *tokens =
+      app.add_option("--tokens", arguments.tokens, "Text: int64 .npy of shape [n], tokens of the model's tokenizer");
+  app.add_option("--inputs", arguments.inputs,
+                 "For a model without logits: .npz or .safetensors with all its inputs, one sentence a row; plans are "
+                 "judged by the cosine of their embeddings to the exact ones")
+      ->excludes(tokens);
   app.add_option("-o,--output", arguments.output, "Directory for results; an interrupted run goes on there")
       ->required();
   app.add_option("--length", arguments.length, "Tokens of a window")
@@ -137,9 +151,9 @@ int main(int argc, char **argv) {
   app.add_option("--batch", arguments.batch, "Windows run together (0: chosen)")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  app.add_option(
-         "--budget", arguments.budgetTexts,
-         "ppl:RATIO, time:3ms, bytes:SHARE or syncs:COUNT; several: one search each, the first decides plan.json")
+  app.add_option("--budget", arguments.budgetTexts,
+                 "ppl:RATIO, cos:COSINE, time:3ms, bytes:SHARE or syncs:COUNT; several: one search each, the first "
+                 "decides plan.json")
       ->capture_default_str();
   app.add_option(
       "--choice", arguments.choiceTexts,
@@ -181,6 +195,10 @@ int main(int argc, char **argv) {
   for (int i = 0; i < argc; ++i)
     arguments.command += (i ? " " : "") + std::string(i ? argv[i] : "caat-ablate");
   try {
+    if (arguments.tokens.empty() && arguments.inputs.empty())
+      runtime::failInput("--tokens or --inputs is required");
+    if (arguments.budgetTexts.empty())
+      arguments.budgetTexts = {arguments.inputs.empty() ? "ppl:1.05" : "cos:0.995"};
     arguments.budgets.clear();
     for (const std::string &text : arguments.budgetTexts)
       arguments.budgets.push_back(ablate::Budget::parse(text));

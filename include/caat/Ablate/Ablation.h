@@ -14,12 +14,13 @@ Choices defaultChoices();
 struct Options {
   std::string program; // directory of the switchable artifact
   std::string model;   // its file, for messages and reports
-  std::string tokens;  // i64 .npy
+  std::string tokens;  // i64 .npy; or
+  std::string inputs;  // .npz or .safetensors of a model without logits: rows of all its inputs
   std::string output;  // directory for results
   std::string recipes; // file of plans that are fitted and measured instead of a search; or empty
   int64_t length = 512;
-  // Windows that sites are measured on, that orders and estimates are fitted on, and that plans are tested on: three
-  // stretches of the text, one behind the other in the order test, search, fit.
+  // Windows, or rows of the inputs, that sites are measured on, that orders and estimates are fitted on, and that plans
+  // are tested on: three stretches of the text, one behind the other in the order test, search, fit.
   int64_t samples = 8, fitSamples = 8, testSamples = 8;
   int64_t batch = 0;               // windows run together; 0: as many as fit 1 GB of logits
   std::vector<Budget> budgets{{}}; // the plan for the first one is written
@@ -44,6 +45,13 @@ struct Sensitivity {
   Measure measure;
 };
 
+/// What a site cannot do, and why.
+struct Refusal {
+  size_t site;
+  Choice choice;
+  std::string reason;
+};
+
 /// A step of an order in which sites are given up one after another.
 struct OrderStep {
   size_t site;
@@ -65,10 +73,12 @@ struct Result {
   double evaluationSeconds = 0;            // of the exact program over the search text
   double sweepSeconds = 0, sweepRatio = 0; // of all single sites: in seconds, and in sites passed a site and evaluation
   std::vector<Sensitivity> sensitivity;
+  std::vector<Refusal> refusals;
   std::vector<OrderStep> algorithm1, greedy;
   double tau1 = 0, tau2 = 0;
   std::string tauReason;
   std::vector<NamedPlan> plans;
+  bool hasLogits = true; // else losses are 1 - cosine of the embeddings
   std::vector<std::string> warnings;
   size_t measured = 0; // plans, in all
 };

@@ -3,25 +3,12 @@
 #ifndef CAAT_ABLATE_EVALUATOR_H
 #define CAAT_ABLATE_EVALUATOR_H
 
+#include "caat/Ablate/Embeddings.h"
 #include "caat/Ablate/Measure.h"
 #include "caat/Ablate/Store.h"
-#include "caat/runtime/Sites.h"
+#include "caat/Ablate/Text.h"
 
 namespace caat::ablate {
-
-/// Windows of a text, i64 [windows, length], and how many of them run together.
-struct Text {
-  runtime::Tensor tokens;
-  int64_t batch = 1;
-
-  int64_t windows() const { return tokens.shape[0]; }
-  int64_t length() const { return tokens.shape[1]; }
-  int64_t batches() const { return (windows() + batch - 1) / batch; }
-  /// Shares the memory of all.
-  runtime::Tensor at(int64_t number) const;
-  /// `count` windows from token `first` on of `tokens`, i64 [n]. Throws Error (Input) where there are not as many.
-  static Text cut(const runtime::Tensor &tokens, int64_t first, int64_t count, int64_t length, int64_t batch);
-};
 
 /// Work in units of sites passed, so that shared prefixes count once.
 struct Work {
@@ -50,6 +37,7 @@ public:
 
 private:
   class Batch;
+  void prepare(const std::function<void(int64_t)> &passed);
 
   runtime::Engine &engine;
   Text text_;
@@ -57,6 +45,7 @@ private:
   Store &store;
   std::string prefix;
   std::vector<std::unique_ptr<Batch>> held;
+  Embeddings exact; // of a text that is no language model's
   int64_t passed = 0;
 };
 

@@ -4,8 +4,8 @@
 #define CAAT_ABLATE_FIT_H
 
 #include "caat/Ablate/Choice.h"
-#include "caat/Ablate/Evaluator.h"
 #include "caat/Ablate/SmallRank.h"
+#include "caat/Ablate/Text.h"
 #include <map>
 
 namespace caat::ablate {

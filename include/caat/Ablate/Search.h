@@ -24,11 +24,13 @@ using Picks = std::vector<size_t>;
 
 /// What a plan may cost at most.
 struct Budget {
-  enum class Kind { Quality, Seconds, Bytes, Syncs };
+  enum class Kind { Quality, Cosine, Seconds, Bytes, Syncs };
   Kind kind = Kind::Quality;
-  double limit = 1.05; // ratio to the exact perplexity; seconds of a step; share of the bytes; sites that exchange
+  double limit = 1.05; // ratio to the exact perplexity; least mean cosine to the exact embeddings; seconds of a step;
+                       // share of the bytes; sites that exchange
 
-  /// "ppl:1.05", "time:3ms", "bytes:0.5", "syncs:40". Throws Error (Input).
+  bool limitsLoss() const { return kind == Kind::Quality || kind == Kind::Cosine; }
+  /// "ppl:1.05", "cos:0.999", "time:3ms", "bytes:0.5", "syncs:40". Throws Error (Input).
   static Budget parse(const std::string &text);
   /// As parse() reads it, times in seconds.
   std::string text() const;

@@ -36,8 +36,9 @@ public:
   /// Runs the program once. `inputs` by the manifest's names; caches may be given as a whole (all "past" names,
   /// unsharded,
   /// [.., past length, ..]) or left out (empty). Returns outputs and "present" caches, unsharded.
-  /// Throws Error (Input) that names what does not fit.
-  TensorMap infer(const TensorMap &inputs);
+  /// Throws Error (Input) that names what does not fit. A switchable program may run in part: `range`; where it stops
+  /// before the end, nothing is returned.
+  TensorMap infer(const TensorMap &inputs, const SiteRange &range = {});
 
   // A session: the caches stay in the engine and grow.
 
