@@ -26,6 +26,7 @@ Result Session::run() {
       result.plans.push_back(
           {"recipe", recipe.label, {recipe.choices, {}, cost->of(recipe.choices)}, {}, false, false});
     measureHeldOut(result);
+    warn(result);
     return result;
   }
   Choices exact(numSites());
@@ -44,6 +45,9 @@ Result Session::run() {
   search(result);
   addOthers(result);
   measureHeldOut(result);
+  continueSamples(result);
+  timeOverLink(result);
+  warn(result);
   result.measured = store.size();
   return result;
 }

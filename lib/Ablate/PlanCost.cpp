@@ -14,13 +14,20 @@ double CostModel::bytesPerToken(size_t site, const Choice &choice) const {
          std::min<double>(choice.exact, static_cast<double>(channels)) * elementBytes;
 }
 
+double CostModel::seconds(double bytes, bool isRounded, const cost::Link &over) const {
+  if (isRounded)
+    return cost::trafficOf("quantized_all_reduce", manifest.tp, bytes)->seconds(over);
+  cost::AllReduce way = rings ? cost::AllReduce::Ring : cost::fastestAllReduce(manifest.tp, bytes, over);
+  return cost::allReduce(way, manifest.tp, bytes).seconds(over);
+}
+
 PlanCost CostModel::of(size_t site, const Choice &choice, const cost::Link &over) const {
   PlanCost cost;
   cost.bytesPerToken = bytesPerToken(site, choice);
   auto tokens = static_cast<double>(workload.tokens);
   if (double bytes = cost.bytesPerToken * tokens; bytes > 0) {
     cost.syncs = 1;
-    cost.seconds = cost::allReduce(cost::fastestAllReduce(manifest.tp, bytes, over), manifest.tp, bytes).seconds(over);
+    cost.seconds = seconds(bytes, choice.bits != 0, over);
   }
   if (choice.estimate == Estimate::SmallRank && !choice.isPrivate && choice.shared < 1) {
     int64_t channels = manifest.sites[site].channels, features = (choice.feature == Feature::Both ? 2 : 1) * channels;

@@ -190,7 +190,21 @@ static Json report(const Options &options, const Result &result, const runtime::
     entry["measured"] = false;
     links.push_back(std::move(entry));
   }
+  if (result.timing) {
+    Json entry = {{"name", options.linkText + ", f32 on the wire"},
+                  {"bandwidth", options.link.bandwidth},
+                  {"latency", options.link.latency},
+                  {"exact_seconds", result.timing->exactPredicted},
+                  {"measured_exact_seconds", result.timing->exactMeasured}};
+    if (chosen)
+      append(entry, {{"chosen_seconds", result.timing->chosenPredicted},
+                     {"measured_chosen_seconds", result.timing->chosenMeasured}});
+    links.push_back(std::move(entry));
+  }
   json["links"] = std::move(links);
+  json["samples"] = Json::array();
+  for (const Continuation &sample : result.samples)
+    json["samples"].push_back({{"prompt", sample.prompt}, {"exact", sample.exact}, {"chosen", sample.chosen}});
   json["sweep"] = {{"plans", result.sensitivity.size()},
                    {"seconds", result.sweepSeconds},
                    {"evaluation_seconds", result.evaluationSeconds},
@@ -203,14 +217,14 @@ static Json report(const Options &options, const Result &result, const runtime::
 
 void writeResults(const Options &options, const Result &result, const runtime::Manifest &manifest) {
   Json json = report(options, result, manifest);
-  std::string text = json.dump(1) + "\n";
+  std::string text = json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
   write(options.output + "/report.json", text);
   write(options.output + "/report.html", renderReport(text));
   Json sensitivity = {{"model", json["model"]},   {"tp", json["tp"]},
                       {"text", json["text"]},     {"thresholds", json["thresholds"]},
                       {"sites", json["sites"]},   {"sensitivity", json["sensitivity"]},
                       {"orders", json["orders"]}, {"sweep", json["sweep"]}};
-  write(options.output + "/sensitivity.json", sensitivity.dump(1) + "\n");
+  write(options.output + "/sensitivity.json", sensitivity.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
   std::string csv = "id,family,label,syncs,bytes_per_token,bytes_share,seconds,perplexity,ratio,added,added_error,kl,"
                     "kl99,agree,chosen,frontier\n";
   for (const Json &plan : json["plans"]) {

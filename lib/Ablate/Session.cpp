@@ -70,7 +70,7 @@ std::string Session::identity() const {
   return buffer;
 }
 
-static runtime::EngineOptions engineOptions(const Options &options) {
+runtime::EngineOptions engineOptions(const Options &options) {
   runtime::EngineOptions result;
   result.threadsPerRank = options.threadsPerRank;
   return result;
@@ -159,29 +159,31 @@ std::vector<Candidate> Session::measureAll(const std::vector<Choices> &plans, co
   return result;
 }
 
+int64_t Session::step(runtime::Engine &on) const {
+  if (searchText.isTokens()) {
+    runtime::Tensor tokens = data.begin()->second;
+    int64_t length = std::min({options.stepTokens, tokens.shape[0], manifest().maxLength.value_or(options.stepTokens)});
+    tokens.shape = {1, length};
+    on.start(length);
+    on.step(tokens);
+    return length;
+  }
+  const runtime::TensorMap inputs = searchText.at(0);
+  on.infer(inputs);
+  int64_t rows = 0;
+  for (const auto &[name, tensor] : inputs)
+    rows = std::max(rows, tensor.shape.size() > 1 ? tensor.shape[0] * tensor.shape[1] : tensor.shape[0]);
+  return rows;
+}
+
 /// The step's compute on the rank that needs most, waiting left out; the least of three runs.
 Workload Session::measureStep() {
   engine.setPolicies({});
   int64_t rows = 0;
-  std::function<void()> step;
-  if (searchText.isTokens()) {
-    runtime::Tensor tokens = data.begin()->second;
-    rows = std::min({options.stepTokens, tokens.shape[0], manifest().maxLength.value_or(options.stepTokens)});
-    tokens.shape = {1, rows};
-    step = [this, tokens, rows] {
-      engine.start(rows);
-      engine.step(tokens);
-    };
-  } else {
-    const runtime::TensorMap inputs = searchText.at(0);
-    for (const auto &[name, tensor] : inputs)
-      rows = std::max(rows, tensor.shape.size() > 1 ? tensor.shape[0] * tensor.shape[1] : tensor.shape[0]);
-    step = [this, inputs] { engine.infer(inputs); };
-  }
   double least = INFINITY;
   for (int run = 0; run < 4; ++run) { // the first one warms up
     engine.resetProfile();
-    step();
+    rows = step(engine);
     double most = 0;
     for (int rank = 0; rank < engine.size(); ++rank)
       most = std::max(most, engine.profile(rank).total - engine.profile(rank).communication);

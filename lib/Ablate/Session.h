@@ -11,6 +11,7 @@ namespace caat::ablate {
 
 using Clock = std::chrono::steady_clock;
 double secondsSince(Clock::time_point begin);
+runtime::EngineOptions engineOptions(const Options &options);
 
 class Session {
 public:
@@ -30,6 +31,8 @@ private:
                                const std::string &what);
   Evaluator::Plan planOf(const Choices &choices);
   std::vector<Candidate> measureAll(const std::vector<Choices> &plans, const std::string &what);
+  /// The step that time is reckoned for: runs it and returns its tokens.
+  int64_t step(runtime::Engine &engine) const;
   Workload measureStep();
   size_t numSites() const { return manifest().sites.size(); }
 
@@ -47,6 +50,11 @@ private:
   void addOthers(Result &result);
   void addPlan(Result &result, const std::string &family, const std::string &label, const Choices &choices);
   void measureHeldOut(Result &result);
+
+  // Chosen.cpp: the chosen plan at work.
+  void continueSamples(Result &result);
+  void timeOverLink(Result &result);
+  void warn(Result &result);
 
   Options options;
   runtime::Engine engine;

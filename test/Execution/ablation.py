@@ -6,6 +6,8 @@ by construction, a run that was interrupted, and input that does not fit.
     ablation.py
 """
 import json
+import resource
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -94,14 +96,15 @@ def check_recipes(model: Path, tokens: Path, text: np.ndarray, folder: Path):
     tested = folder / "tested.npy"
     guess = {"layers.0.*": "drop rank 8 of both", "layers.1.attn": "defer 0.25 gain rank 4 of input"}
     plans = [{"label": "drop", "sites": {"layers.0.*": "drop", "layers.1.attn": "drop"}}, {"label": "guess", "sites": guess},
-             {"label": "8 bits", "sites": {"*": "8 bits, plain"}}, {"label": "few", "sites": {"layers.0.attn": "defer 0.5 4 bits affine"}}]
+             {"label": "8 bits", "sites": {"*": "8 bits, plain"}}, {"label": "kept", "sites": {"layers.0.*": "private 0.5"}}, {"label": "few", "sites": {"layers.0.attn": "defer 0.5 4 bits affine"}}]
     recipes.write_text(json.dumps({"plans": plans}))
     # Fitted on what is tested, where more of the loss must go.
     same = np.concatenate([text[:WINDOWS * LENGTH]] * 3)
     np.save(folder / "same.npy", same)
     report = ablate(model, folder / "same.npy", out, f"--recipes={recipes}")
     by_label = {plan["label"]: plan for plan in report["plans"]}
-    check("recipes", list(by_label) == ["drop", "guess", "8 bits", "few"])
+    check("recipes", list(by_label) == ["drop", "guess", "8 bits", "kept", "few"])
+    check("private channels are warned about", "private" in "".join(report["warnings"]), str(report["warnings"]))
     check("estimates help", by_label["guess"]["kl"] < 0.5 * by_label["drop"]["kl"], str(by_label))
     for plan in report["plans"]:
         file = out / f"{plan['id']}.json"
@@ -123,7 +126,8 @@ def check_encoder(folder: Path):
     arrays = {name: mask if "mask" in name else random.integers(0, 2 if "type" in name else 50, mask.shape) for name in names}
     np.savez(inputs, **arrays)
     size = [f"--{kind}samples=12" for kind in ("", "fit-", "test-")]
-    programs.must("caat-ablate", model, "--tp=2", f"--inputs={inputs}", "-o", out, "--budget=cos:0.999", "--batch=5", *size, "-q")
+    programs.must("caat-ablate", model, "--tp=2", f"--inputs={inputs}", "-o", out, "--budget=cos:0.999", "--link=1MB/s",
+                  "--batch=5", *size, "-q")
     report = json.loads((out / "report.json").read_text())
     check("the encoder's loss is told", "cosine" in report["loss"] and "perplexity" not in report["exact"])
     check("only the last site could defer", all(not site["deferrable"] for site in report["sites"]) and
@@ -154,6 +158,39 @@ def check_encoder(folder: Path):
 
 def report_output(model: Path) -> str:
     return onnx.load(model, load_external_data=False).graph.output[0].name
+
+
+def check_at_work(model: Path, tokens: Path, report: dict, folder: Path):
+    """Continuations, and time over a link beside the model's."""
+    sample = report["samples"][0]
+    prompt = np.load(tokens)[:LENGTH // 2].astype(np.int64)
+    np.save(folder / "prompt.npy", prompt)
+    programs.must("caat-run", "generate", folder / "out" / "program", f"--tokens={folder / 'prompt.npy'}", "--max-new-tokens=8",
+                  "-o", folder / "new.npy")
+    new = np.load(folder / "new.npy").reshape(-1)[len(prompt):][:8]
+    check("continuations", sample["prompt"].split() == [str(t) for t in prompt] and
+          sample["exact"].split()[:len(new)] == [str(t) for t in new], f"{sample} {new}")
+    # Messages take so long that the machine's own business is small beside them.
+    slow = ablate(model, tokens, folder / "out", BUDGET, "--measure-link", "--link=1MB/s,20ms")
+    timed = next(link for link in slow["links"] if "f32" in link["name"])
+    for kind in "exact", "chosen":
+        quotient = timed[f"measured_{kind}_seconds"] / timed[f"{kind}_seconds"]
+        check(f"{kind} time over a link", 0.95 < quotient < 1.25, str(timed))
+    check("what is dropped takes no time", timed["measured_chosen_seconds"] < 0.9 * timed["measured_exact_seconds"], str(timed))
+
+
+def check_full_disk(model: Path, tokens: Path, out: Path, report: dict):
+    """A file that may not grow stands for a full disk: a message, and what was measured is used again."""
+    results = out / "measurements.jsonl"
+    lines = results.read_text().splitlines(keepends=True)
+    results.write_text("".join(lines[:len(lines) // 2]))
+    limit = results.stat().st_size + 1500
+    command = [programs.BIN / "caat-ablate", model, "--tp=2", f"--tokens={tokens}", "-o", out, *OPTIONS, BUDGET]
+    done = subprocess.run(command, capture_output=True, text=True, restore_signals=False,
+                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+    check("full disk", done.returncode == 1 and "is the disk full?" in done.stderr, f"exit {done.returncode}: {done.stderr}")
+    again = ablate(model, tokens, out, BUDGET)
+    check("nothing is lost", again["sensitivity"] == report["sensitivity"] and again["orders"] == report["orders"])
 
 
 def check_resume(model: Path, tokens: Path, out: Path, report: dict):
@@ -207,6 +244,8 @@ def main():
             check_recipes(model, tokens, text, folder)
             check_encoder(folder)
             check_resume(model, tokens, out, report)
+            check_full_disk(model, tokens, out, report)
+            check_at_work(model, tokens, report, folder)
             check_refusals(model, text, tokens, out, folder)
         except programs.Failed as failure:
             check("tools", False, str(failure))

@@ -106,6 +106,10 @@ void printSummary(const Arguments &arguments, const ablate::Result &result) {
           named.isChosen ? "  <- plan.json" : "");
   for (const std::string &warning : result.warnings)
     std::printf("warning: %s\n", warning.c_str());
+  if (result.timing)
+    std::printf("over %s with f32 on the wire: exact %.4f s (predicted %.4f s), chosen %.4f s (predicted %.4f s)\n",
+                arguments.linkText.c_str(), result.timing->exactMeasured, result.timing->exactPredicted,
+                result.timing->chosenMeasured, result.timing->chosenPredicted);
   std::printf("%zu plans measured; the sweep over single sites passed %.2f of the sites that whole evaluations would",
               result.measured, result.sweepRatio);
   if (result.evaluationSeconds > 0)
@@ -160,6 +164,8 @@ int main(int argc, char **argv) {
       "What a site may do beside a full sum, e.g. --choice='drop rank 64 of both' --choice='4 bits, 8 exact' "
       "(default: a range of all kinds, see docs/ablation.md)");
   app.add_option("--link", arguments.linkText, "Between the ranks: bandwidth, latency")->capture_default_str();
+  app.add_flag("--measure-link", arguments.measuresLink,
+               "Also run the exact and the chosen plan with messages delayed as over the link");
   app.add_option("--step-tokens", arguments.stepTokens, "Tokens of the step that time is reckoned for")
       ->check(positive)
       ->capture_default_str();

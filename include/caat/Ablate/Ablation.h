@@ -27,7 +27,8 @@ struct Options {
   Choices choices;                 // what a site may do, the first is full; empty: defaultChoices()
   cost::Link link{5e-6, 10e9};
   std::string linkText = "10GB/s,5us";
-  int64_t stepTokens = 512; // of the workload that time is reckoned for
+  int64_t stepTokens = 512;  // of the workload that time is reckoned for
+  bool measuresLink = false; // runs the exact and the chosen plan over the link, besides reckoning
   int threadsPerRank = 1;
   std::vector<double> thresholds; // tau1 and tau2, added loss; empty: proposed from the figures
   size_t starts = 24;             // plans of the Lagrangian around the exact one
@@ -66,6 +67,16 @@ struct NamedPlan {
   bool isChosen = false, isFrontier = false;
 };
 
+/// A beginning of the text, and what the exact program and the chosen plan make of it.
+struct Continuation {
+  std::string prompt, exact, chosen;
+};
+
+/// Seconds of a step over the link with f32 on the wire, as the model of time says and as measured.
+struct LinkTiming {
+  double exactPredicted = 0, exactMeasured = 0, chosenPredicted = 0, chosenMeasured = 0;
+};
+
 struct Result {
   Measure exactSearch, exactTest;
   PlanCost exactCost;
@@ -78,6 +89,8 @@ struct Result {
   double tau1 = 0, tau2 = 0;
   std::string tauReason;
   std::vector<NamedPlan> plans;
+  std::vector<Continuation> samples;
+  std::optional<LinkTiming> timing;
   bool hasLogits = true; // else losses are 1 - cosine of the embeddings
   std::vector<std::string> warnings;
   size_t measured = 0; // plans, in all

@@ -24,17 +24,21 @@ struct Workload {
 
 class CostModel {
 public:
-  /// `elementBytes`: of a channel that travels unrounded, 2 for bf16.
-  CostModel(const runtime::Manifest &manifest, cost::Link link, Workload workload, double elementBytes = 2)
-      : manifest(manifest), link(link), workload(workload), elementBytes(elementBytes) {}
+  /// `elementBytes`: of a channel that travels unrounded, 2 for bf16. `rings`: sums always go round a ring, as over the
+  /// runtime's delayed links, instead of the fastest way for their size.
+  CostModel(const runtime::Manifest &manifest, cost::Link link, Workload workload, double elementBytes = 2,
+            bool rings = false)
+      : manifest(manifest), link(link), workload(workload), elementBytes(elementBytes), rings(rings) {}
 
   double bytesPerToken(size_t site, const Choice &choice) const;
-  /// Of one site: its sum over the link, the fastest way for its size, and what its estimate computes.
+  /// Of one site: its sum over the link, and what its estimate computes.
   PlanCost of(size_t site, const Choice &choice) const { return of(site, choice, link); }
   /// Of a whole step.
   PlanCost of(const Choices &choices) const { return of(choices, link); }
   /// The same over another link.
   PlanCost of(const Choices &choices, const cost::Link &other) const;
+  /// Of a sum of `bytes`.
+  double seconds(double bytes, bool isRounded, const cost::Link &over) const;
 
 private:
   PlanCost of(size_t site, const Choice &choice, const cost::Link &over) const;
@@ -43,6 +47,7 @@ private:
   cost::Link link;
   Workload workload;
   double elementBytes;
+  bool rings;
 };
 
 } // namespace caat::ablate
