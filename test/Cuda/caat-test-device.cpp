@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Compares what a GPU's device and communicators do with what the CPU's do: copies and exchanges to the bit, sums over ranks too,
+// products closely. Usage: caat-test-device PROGRAM [--times], PROGRAM a program for the GPU (its kernels are not run). Prints a
+// line for each check; the exit code is 1 where one failed.
+#include "caat/runtime/Device.h"
+#include "caat/runtime/Error.h"
+#include "cpu/CpuDevice.h"
+#include <cmath>
+#include <cstring>
+#include <iomanip>
+#include <iostream>
+#include <mutex>
+#include <random>
+#include <thread>
+
+using namespace caat::runtime;
+
+namespace {
+
+using Bytes = std::vector<std::byte>;
+
+/// The ranks of a backend.
+struct Side {
+  std::unique_ptr<Backend> backend;
+  std::vector<std::unique_ptr<Device>> devices;
+  std::unique_ptr<RankGroup> group;
+
+  Side(std::unique_ptr<Backend> made, int ranks) : backend(std::move(made)) {
+    std::vector<Device *> all;
+    for (int rank = 0; rank < ranks; ++rank)
+      all.push_back(devices.emplace_back(backend->makeDevice(rank)).get());
+    group = backend->makeGroup(all);
+  }
+  ~Side() { group.reset(); }
+
+  /// What each rank's `work` returns.
+  template <typename F> std::vector<Bytes> run(F &&work) {
+    std::vector<Bytes> results(devices.size());
+    std::vector<std::thread> threads;
+    std::string error;
+    std::mutex mutex;
+    for (size_t rank = 0; rank < devices.size(); ++rank)
+      threads.emplace_back([&, rank] {
+        try {
+          devices[rank]->attach();
+          results[rank] = work(*devices[rank], group->at(static_cast<int>(rank)));
+        } catch (const std::exception &e) {
+          group->abort(e.what());
+          std::lock_guard lock(mutex);
+          error = error.empty() ? e.what() : error;
+        }
+      });
+    for (std::thread &thread : threads)
+      thread.join();
+    if (!error.empty()) {
+      group->reset();
+      failRun(error);
+    }
+    return results;
+  }
+};
+
+Side cpuSide(const Program &program, int ranks) {
+  return {std::make_unique<CpuBackend>(program, BackendOptions{ranks, 1, {}, {}, {}}), ranks};
+}
+Side gpuSide(const Program &program, int ranks) {
+  return {makeBackend(program, {ranks, 1, {}, {}, {}}), ranks};
+}
+
+/// An array on a device.
+class Array {
+public:
+  Array(Device &device, const void *data, size_t bytes)
+      : device(device), bytes(bytes), memory(device.allocate(bytes, "an array")) {
+    device.upload(memory.get(), data, bytes);
+  }
+  template <typename T>
+  Array(Device &device, const std::vector<T> &data) : Array(device, data.data(), data.size() * sizeof(T)) {}
+  void *get() const { return memory.get(); }
+  Bytes read() const {
+    Bytes result(bytes);
+    device.download(result.data(), memory.get(), bytes);
+    return result;
+  }
+
+private:
+  Device &device;
+  size_t bytes;
+  std::shared_ptr<std::byte> memory;
+};
+
+Bytes operator+(Bytes a, const Bytes &b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+/// Numbers of a type, the same for the same seed.
+Bytes someData(DType dtype, int64_t count, unsigned seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal(0, 2);
+  Bytes result(static_cast<size_t>(count) * sizeOf(dtype));
+  for (int64_t i = 0; i < count; ++i) {
+    auto *to = result.data() + static_cast<size_t>(i) * sizeOf(dtype);
+    float x = normal(random);
+    double wide = x * 1.000001;
+    int64_t integer = static_cast<int64_t>(x * 1e8) * 1'000'003;
+    uint32_t bits;
+    std::memcpy(&bits, &x, 4);
+    auto half = static_cast<uint16_t>(bits >> 16);
+    auto f16 = static_cast<_Float16>(x);
+    switch (dtype) {
+    case DType::F32:
+      std::memcpy(to, &x, 4);
+      break;
+    case DType::F64:
+      std::memcpy(to, &wide, 8);
+      break;
+    case DType::BF16:
+      std::memcpy(to, &half, 2);
+      break;
+    case DType::F16:
+      std::memcpy(to, &f16, 2);
+      break;
+    default:
+      std::memcpy(to, &integer, sizeOf(dtype));
+    }
+  }
+  return result;
+}
+
+class Checks {
+public:
+  explicit Checks(const Program &program) : program(program) {}
+  bool failed = false;
+
+  /// `work` on both sides, with `ranks` ranks; fp32 results may differ by `tolerance` of the largest value.
+  template <typename F> void compare(const std::string &name, int ranks, F &&work, double tolerance = 0) {
+    report(name + " N=" + std::to_string(ranks), [&] {
+      std::vector<Bytes> want = cpuSide(program, ranks).run(work), got = gpuSide(program, ranks).run(work);
+      for (size_t rank = 0; rank < want.size(); ++rank)
+        if (tolerance == 0 ? want[rank] != got[rank] : differenceOf(want[rank], got[rank]) > tolerance)
+          failRun("rank ", rank, " differs, ", firstDifference(want[rank], got[rank]));
+    });
+  }
+
+  template <typename F> void report(const std::string &name, F &&check) {
+    try {
+      check();
+      std::cout << "ok      " << name << std::endl;
+    } catch (const std::exception &e) {
+      failed = true;
+      std::cout << "FAILED  " << name << ": " << e.what() << std::endl;
+    }
+  }
+
+private:
+  static std::string firstDifference(const Bytes &want, const Bytes &got) {
+    size_t at = 0;
+    while (at < want.size() && at < got.size() && want[at] == got[at])
+      ++at;
+    return "from byte " + std::to_string(at) + " of " + std::to_string(want.size()) + " on";
+  }
+  static double differenceOf(const Bytes &want, const Bytes &got) {
+    double most = 0, largest = 1e-30;
+    if (want.size() != got.size())
+      return INFINITY;
+    for (size_t i = 0; i + 4 <= want.size(); i += 4) {
+      float x, y;
+      std::memcpy(&x, want.data() + i, 4);
+      std::memcpy(&y, got.data() + i, 4);
+      if (!std::isfinite(y))
+        return INFINITY;
+      most = std::max(most, std::abs(static_cast<double>(x) - y));
+      largest = std::max(largest, std::abs(static_cast<double>(x)));
+    }
+    return most / largest;
+  }
+
+  const Program &program;
+};
+
+CollectiveCall call(CollectiveKind kind, DType dtype, int64_t count, int64_t extra = 0) {
+  return {0, "check", kind, dtype, count, extra};
+}
+
+void checkCollectives(Checks &checks, int ranks) {
+  for (DType dtype : {DType::F32, DType::F64, DType::BF16, DType::F16, DType::I32, DType::I64})
+    for (int64_t count : {int64_t{1}, int64_t{1000}, int64_t{300'001}})
+      checks.compare(detail::concat("all-reduce ", count, " ", nameOf(dtype)), ranks, [=](Device &d, Communicator &c) {
+        Array data(d, someData(dtype, count, static_cast<unsigned>(c.rank())));
+        for (int turn = 0; turn < 3; ++turn)
+          c.allReduce(call(CollectiveKind::AllReduce, dtype, count), data.get());
+        return data.read();
+      });
+  for (auto [outer, inner] : {std::pair<int64_t, int64_t>{1, 7}, {5, 12}, {300, 1021}}) {
+    checks.compare(detail::concat("all-gather ", outer, "x", inner), ranks, [=](Device &d, Communicator &c) {
+      Bytes mine = someData(DType::F32, outer * inner, static_cast<unsigned>(c.rank()));
+      Array in(d, mine), out(d, Bytes(mine.size() * static_cast<size_t>(c.size())));
+      c.allGather(call(CollectiveKind::AllGather, DType::F32, outer * inner, inner), in.get(), out.get(), outer, inner);
+      Array odd(d, Bytes(mine.begin(), mine.begin() + 7)), all(d, Bytes(7 * static_cast<size_t>(c.size())));
+      c.allGather(call(CollectiveKind::AllGather, DType::UI8, 7, 7), odd.get(), all.get(), 1, 7);
+      return out.read() + all.read();
+    });
+    checks.compare(detail::concat("reduce-scatter ", outer, "x", inner), ranks, [=](Device &d, Communicator &c) {
+      Array in(d, someData(DType::F32, outer * inner * c.size(), static_cast<unsigned>(c.rank())));
+      Array out(d, Bytes(static_cast<size_t>(outer * inner) * 4));
+      c.reduceScatter(call(CollectiveKind::ReduceScatter, DType::F32, outer * inner * c.size(), inner), in.get(),
+                      out.get(), outer, inner);
+      return out.read();
+    });
+    int64_t count = outer * inner;
+    checks.compare(detail::concat("all-to-all, permute, broadcast ", count), ranks, [=](Device &d, Communicator &c) {
+      Bytes mine = someData(DType::F32, count * c.size(), static_cast<unsigned>(c.rank()));
+      Array in(d, mine), out(d, Bytes(mine.size())), sent(d, mine), place(d, mine), root(d, mine);
+      c.allToAll(call(CollectiveKind::AllToAll, DType::F32, count * c.size()), in.get(), out.get(), count);
+      c.permute(call(CollectiveKind::Permute, DType::F32, count, 1), in.get(), sent.get(), count, 1);
+      c.permute(call(CollectiveKind::Permute, DType::F32, count, -1), place.get(), place.get(), count, -1);
+      c.broadcast(call(CollectiveKind::Broadcast, DType::F32, count, c.size() - 1), root.get(), count, c.size() - 1);
+      return out.read() + sent.read() + place.read() + root.read();
+    });
+  }
+  for (int64_t bits : {8, 4, 3})
+    for (auto [channels, rows] : {std::pair<int64_t, int64_t>{96, 3}, {1100, 2}, {2049, 400}}) {
+      WireFormat wire{channels, bits, bits == 3 ? 16 : 32, {0, 33, channels - 1}};
+      checks.compare(detail::concat("all-reduce in ", bits, " bits, ", rows, "x", channels), ranks,
+                     [&](Device &d, Communicator &c) {
+                       Bytes mine = someData(DType::F32, rows * channels, static_cast<unsigned>(c.rank()));
+                       float special[] = {INFINITY, NAN, 1e-20f, 2e6f};
+                       std::memcpy(mine.data() + 4 * 40, special, c.rank() == 0 ? sizeof special : 0);
+                       Array data(d, mine), error(d, Bytes(mine.size()));
+                       CollectiveCall what = call(CollectiveKind::QuantizedAllReduce, DType::F32, rows * channels, bits);
+                       for (int turn = 0; turn < 3; ++turn)
+                         c.quantizedAllReduce(what, wire, static_cast<float *>(data.get()),
+                                              static_cast<float *>(error.get()), rows);
+                       return data.read() + error.read();
+                     });
+    }
+}
+
+/// Row-major, transposed, strided and broadcast operands, as attention has them.
+void checkProducts(Checks &checks) {
+  struct Case {
+    const char *name;
+    DType dtype;
+    int64_t batch, m, n, k, aBatch, aRow, aCol, bBatch, bRow, bCol, cBatch, cRow;
+  };
+  for (const Case &p : {
+           Case{"plain", DType::F32, 1, 33, 17, 65, 0, 65, 1, 0, 17, 1, 0, 17},
+           Case{"transposed", DType::F32, 1, 33, 17, 65, 0, 1, 33, 0, 1, 65, 0, 17},
+           Case{"one row", DType::F32, 1, 1, 300, 128, 0, 128, 1, 0, 1, 128, 0, 300},
+           Case{"heads", DType::F32, 6, 10, 11, 16, 16, 96, 1, 16, 1, 96, 110, 11},
+           Case{"shared heads", DType::F32, 4, 10, 16, 11, 110, 11, 1, 0, 16, 1, 160, 16},
+           Case{"wide rows of c", DType::F32, 3, 5, 4, 7, 35, 7, 1, 28, 4, 1, 4, 12},
+           Case{"any strides", DType::F32, 2, 5, 4, 7, 100, 14, 2, 100, 9, 2, 40, 8},
+           Case{"reversed", DType::F32, 1, 5, 4, 7, 0, 2, 3, 0, 2, 5, 0, 4},
+           Case{"nothing to sum", DType::F32, 1, 5, 4, 0, 0, 1, 1, 0, 4, 1, 0, 4},
+           Case{"odd place", DType::F32, 2, 8, 8, 8, 65, 8, 1, 67, 8, 1, 71, 8},
+           Case{"i64", DType::I64, 2, 3, 4, 5, 15, 5, 1, 20, 4, 1, 12, 4},
+       })
+    for (float beta : {0.0f, 0.5f})
+      checks.compare(detail::concat("product, ", p.name, ", beta ", beta), 1, [&](Device &d, Communicator &) {
+        Array a(d, someData(p.dtype, 4000, 1)), b(d, someData(p.dtype, 40000, 2)), c(d, someData(p.dtype, 4000, 3));
+        bool whole = p.dtype != DType::F32;
+        d.matmul({p.dtype, p.batch, p.m, p.n, p.k, a.get(), p.aBatch, p.aRow, p.aCol, b.get(), p.bBatch, p.bRow, p.bCol,
+                  c.get(), p.cBatch, p.cRow, whole ? 1.0f : 0.25f, whole && beta != 0 ? 1.0f : beta});
+        d.synchronize();
+        return c.read();
+      }, p.dtype == DType::F32 ? 2e-6 : 0);
+  for (DType dtype : {DType::F32, DType::BF16, DType::F16})
+    for (bool transposed : {false, true})
+      checks.compare(detail::concat("product with a weight, ", nameOf(dtype), transposed ? ", transposed" : ""), 1,
+                     [=](Device &d, Communicator &) {
+                       constexpr int64_t k = 96, n = 40, m = 5;
+                       ParameterSpec spec{"w", dtype, transposed ? Shape{n, k} : Shape{k, n}, true, transposed, {}};
+                       Bytes weight = someData(dtype, n * k, 1);
+                       HostParameter given{&spec, weight.data(), weight.size(), {}};
+                       d.load({&given, 1});
+                       Array x(d, someData(DType::F32, m * k, 2)), y(d, someData(DType::F32, m * n, 3));
+                       for (bool accumulate : {false, true})
+                         d.linear(0, static_cast<float *>(x.get()), m, static_cast<float *>(y.get()), accumulate);
+                       d.synchronize();
+                       return y.read();
+                     },
+                     2e-6);
+}
+
+void checkMemory(Checks &checks) {
+  checks.compare("copies", 1, [](Device &d, Communicator &) {
+    Bytes data = someData(DType::F32, 3'000'000, 1);
+    Array from(d, data), to(d, Bytes(data.size()));
+    d.copy(to.get(), from.get(), data.size());
+    d.copy(static_cast<std::byte *>(to.get()) + 100, to.get(), 1'000'000); // overlaps
+    d.storeElement(to.get(), DType::I64, -5);
+    int64_t read = d.loadElement(to.get(), DType::I64);
+    int64_t small = d.loadElement(from.get(), DType::Bool);
+    Bytes numbers(16);
+    std::memcpy(numbers.data(), &read, 8);
+    std::memcpy(numbers.data() + 8, &small, 8);
+    return to.read() + numbers;
+  });
+  checks.compare("new memory is zero", 1, [](Device &d, Communicator &) {
+    Bytes result;
+    for (size_t bytes : {size_t{1}, size_t{100'000}}) {
+      std::shared_ptr<std::byte> memory = d.allocate(bytes, "zeros");
+      Bytes read(bytes, std::byte{1});
+      d.download(read.data(), memory.get(), bytes);
+      result = result + read;
+    }
+    return result;
+  });
+}
+
+/// How long a call takes, in seconds, of many.
+template <typename F> double secondsOf(Device &device, int calls, F &&run) {
+  for (int i = 0; i < 3; ++i)
+    run();
+  device.synchronize();
+  auto begin = std::chrono::steady_clock::now();
+  for (int i = 0; i < calls; ++i)
+    run();
+  device.synchronize();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() / calls;
+}
+
+void measure(const Program &program) {
+  auto say = [](const std::string &name, double value, const char *unit) {
+    std::cout << "time    " << name << ": " << std::fixed << std::setprecision(2) << value << ' ' << unit << std::endl;
+  };
+  gpuSide(program, 1).run([&](Device &d, Communicator &) {
+    constexpr int64_t size = 4096;
+    Array a(d, Bytes(size * size * 4)), b(d, Bytes(size * size * 4)), c(d, Bytes(size * size * 4));
+    say("a copy of 4 bytes", 1e6 * secondsOf(d, 1000, [&] { d.copy(c.get(), a.get(), 4); }), "us");
+    double copied = secondsOf(d, 20, [&] { d.copy(c.get(), a.get(), size * size * 4); });
+    say("copies on the device", 2e-9 * size * size * 4 / copied, "GB/s");
+    Bytes host(size * size * 4);
+    say("uploads", 1e-9 * size * size * 4 / secondsOf(d, 3, [&] { d.upload(c.get(), host.data(), host.size()); }), "GB/s");
+    say("downloads", 1e-9 * size * size * 4 / secondsOf(d, 3, [&] { d.download(host.data(), c.get(), host.size()); }), "GB/s");
+    for (int64_t m : {int64_t{1}, int64_t{16}, size}) {
+      MatMul p{DType::F32, 1, m, size, size, a.get(), 0, size, 1, b.get(), 0, 1, size, c.get(), 0, size, 1, 0};
+      double seconds = secondsOf(d, 20, [&] { d.matmul(p); });
+      say(detail::concat("product ", m, "x4096x4096 f32"), 1e6 * seconds, "us");
+      say("  that is", 2e-12 * static_cast<double>(m) * size * size / seconds, "TFLOP/s");
+    }
+    return Bytes();
+  });
+  for (int ranks : {2, 4})
+    gpuSide(program, ranks).run([&](Device &d, Communicator &c) {
+      for (int64_t count : {int64_t{4096}, int64_t{1} << 22}) {
+        Array data(d, Bytes(static_cast<size_t>(count) * 4));
+        double seconds = secondsOf(d, 50, [&] {
+          c.allReduce(call(CollectiveKind::AllReduce, DType::F32, count), data.get());
+        });
+        if (c.rank() == 0)
+          say(detail::concat("all-reduce of ", count, " f32, ", ranks, " ranks on one device"), 1e6 * seconds, "us");
+      }
+      return Bytes();
+    });
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  if (argc < 2) {
+    std::cerr << "usage: caat-test-device PROGRAM [--times]\n";
+    return 2;
+  }
+  try {
+    Program program(argv[1]);
+    Checks checks(program);
+    checkMemory(checks);
+    checkProducts(checks);
+    for (int ranks : {1, 2, 3, 4})
+      checkCollectives(checks, ranks);
+    if (argc > 2)
+      checks.report("times", [&] { measure(program); });
+    return checks.failed;
+  } catch (const std::exception &e) {
+    std::cerr << "caat-test-device: error: " << e.what() << '\n';
+    return 1;
+  }
+}

@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Every test model compiled for GPUs, on the stand-in for the driver, which runs its kernels on the host: the host program, memory,
+streams, collectives and products of every model and every kind of plan, against the outputs of ONNX Runtime and of the CPU's program.
+
+    zoo.py [--tp 1,2,4] [--only a,b] [--plan-models a,b]
+"""
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "Execution"))
+import model as reference  # noqa: E402
+import plans  # noqa: E402
+import programs  # noqa: E402
+
+DOUBLE = programs.BIN.parent / "lib" / "libcaat-cuda-double.so"
+FLAGS = ["--target=cuda", "--host-kernels"]
+TOLERANCE = 1e-4
+
+
+def infer(program: Path, inputs: Path) -> dict:
+    outputs = program.with_name(f"{program.name}-{inputs.stem}.npz")
+    done = programs.run("caat-run", "infer", program, f"--inputs={inputs}", f"--outputs={outputs}", "--quiet",
+                        environment={"CAAT_CUDA_DRIVER": str(DOUBLE), "CAAT_CUBLASLT": str(DOUBLE),
+                                     "CAAT_DOUBLE_CODE": str(program / "code.so")})
+    if done.returncode != 0:
+        raise programs.Failed(done.stderr.strip()[:500] or f"exit {done.returncode}")
+    return programs.load(outputs)
+
+
+class Zoo:
+    def __init__(self):
+        self.total = self.failed = 0
+
+    def check(self, name: str, inputs: Path, want: dict, program: Path):
+        self.total += 1
+        try:
+            difference, where = programs.worst_difference(programs.load(inputs), want, infer(program, inputs))
+            problem = "" if difference <= TOLERANCE else f"off by {difference:.2g}: {where}"
+        except programs.Failed as failure:
+            problem = str(failure)
+        if problem:
+            self.failed += 1
+            print(f"{name} {inputs.stem}: {problem}", flush=True)
+
+    def model(self, model: Path, tp: int, folder: Path):
+        program = programs.compile_model(model, folder / "plain", tp, flags=FLAGS)
+        for inputs, outputs in programs.cases(model):
+            self.check(f"{model.name} N={tp}", inputs, programs.load(outputs), program)
+
+    def plans(self, model: Path, tp: int, folder: Path):
+        loaded = reference.load(model / "model.onnx")
+        inputs = programs.cases(model)[-1][0]
+        lossy = plans.make_plans(folder, loaded.hidden, len(loaded.layers), tp)
+        for name, plan in (lossy | plans.make_rounding_plans(loaded.hidden, len(loaded.layers), tp)).items():
+            cpu = programs.compile_model(model, folder / f"{name}-cpu", tp, plan)
+            gpu = programs.compile_model(model, folder / name, tp, plan, FLAGS)
+            self.check(f"{model.name} N={tp} {name}", inputs, programs.infer(cpu, inputs), gpu)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tp", default="1,2,4")
+    parser.add_argument("--only")
+    parser.add_argument("--plan-models", default="llama-gqa-genai")
+    arguments = parser.parse_args()
+    zoo = Zoo()
+    for model in sorted(p.parent for p in programs.MODELS.glob("*/model.onnx")):
+        if arguments.only and model.name not in arguments.only.split(","):
+            continue
+        for tp in map(int, arguments.tp.split(",")):
+            with tempfile.TemporaryDirectory() as folder:
+                try:
+                    zoo.model(model, tp, Path(folder))
+                    if tp == 2 and model.name in arguments.plan_models.split(","):
+                        zoo.plans(model, tp, Path(folder))
+                except programs.Failed as failure:
+                    zoo.total += 1
+                    zoo.failed += 1
+                    print(f"{model.name} N={tp}: {failure}", flush=True)
+    print(f"{zoo.total - zoo.failed} of {zoo.total} agree")
+    sys.exit(zoo.failed != 0 or zoo.total == 0)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("CAAT_TEST_TIMEOUT", "300")
+    main()
