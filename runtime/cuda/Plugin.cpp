@@ -2,6 +2,7 @@
 // The plugin's one function, and what it makes.
 #include "Plugin.h"
 #include "LocalGroup.h"
+#include "NcclGroup.h"
 #include "caat/runtime/Error.h"
 #include <algorithm>
 
@@ -41,6 +42,12 @@ CudaBackend::CudaBackend(const Program &program, const BackendOptions &given) : 
   driver->check(started, "the NVIDIA driver does not start");
   if (options.devices.empty())
     options.devices = {0};
+  if (options.devices.size() > 1 && options.devices.size() != static_cast<size_t>(options.ranks))
+    failInput(options.ranks, " ranks on ", options.devices.size(),
+              " devices: give one device for all, or one for each rank");
+  for (size_t i = 0; i < options.devices.size(); ++i)
+    if (std::count(options.devices.begin(), options.devices.end(), options.devices[i]) > 1)
+      failInput("device ", options.devices[i], " is named twice");
   for (int number : options.devices) {
     if (number < 0 || number >= count)
       failInput("device ", number, ": there ", count == 1 ? "is 1 device" : "are " + std::to_string(count) + " devices",
@@ -93,11 +100,11 @@ std::unique_ptr<Device> CudaBackend::makeDevice(int rank) {
 }
 
 std::unique_ptr<RankGroup> CudaBackend::makeGroup(std::span<Device *const> devices) {
-  if (contexts.size() > 1)
-    failInput("ranks on several devices are not supported yet");
   std::vector<CudaDevice *> all;
   for (Device *device : devices)
     all.push_back(static_cast<CudaDevice *>(device));
+  if (contexts.size() > 1)
+    return std::make_unique<NcclGroup>(all, options.communicator);
   return std::make_unique<LocalGroup>(all, options.communicator);
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Compares what a GPU's device and communicators do with what the CPU's do: copies and exchanges to the bit, sums over ranks too,
-// products closely. Usage: caat-test-device PROGRAM [--times], PROGRAM a program for the GPU (its kernels are not run). Prints a
-// line for each check; the exit code is 1 where one failed.
+// Compares what a GPU's device and communicators do with what the CPU's do: copies and exchanges to the bit, sums over
+// ranks too, products closely. Usage: caat-test-device PROGRAM [--times] [--devices=COUNT], PROGRAM a program for the
+// GPU (its kernels are not run). Ranks share a device, or with --devices have one each; then sums over ranks are
+// compared closely. Prints a line for each check; the exit code is 1 where one failed.
 #include "caat/runtime/Device.h"
 #include "caat/runtime/Error.h"
 #include "cpu/CpuDevice.h"
@@ -63,8 +64,11 @@ struct Side {
 Side cpuSide(const Program &program, int ranks) {
   return {std::make_unique<CpuBackend>(program, BackendOptions{ranks, 1, {}, {}, {}}), ranks};
 }
-Side gpuSide(const Program &program, int ranks) {
-  return {makeBackend(program, {ranks, 1, {}, {}, {}}), ranks};
+Side gpuSide(const Program &program, int ranks, bool eachOwn = false) {
+  std::vector<int> devices;
+  for (int rank = 0; eachOwn && rank < ranks; ++rank)
+    devices.push_back(rank);
+  return {makeBackend(program, {ranks, 1, devices, {}, {}}), ranks};
 }
 
 /// An array on a device.
@@ -130,13 +134,13 @@ Bytes someData(DType dtype, int64_t count, unsigned seed) {
 
 class Checks {
 public:
-  explicit Checks(const Program &program) : program(program) {}
+  Checks(const Program &program, bool eachOwn) : program(program), eachOwn(eachOwn) {}
   bool failed = false;
 
   /// `work` on both sides, with `ranks` ranks; fp32 results may differ by `tolerance` of the largest value.
   template <typename F> void compare(const std::string &name, int ranks, F &&work, double tolerance = 0) {
     report(name + " N=" + std::to_string(ranks), [&] {
-      std::vector<Bytes> want = cpuSide(program, ranks).run(work), got = gpuSide(program, ranks).run(work);
+      std::vector<Bytes> want = cpuSide(program, ranks).run(work), got = gpuSide(program, ranks, eachOwn).run(work);
       for (size_t rank = 0; rank < want.size(); ++rank)
         if (tolerance == 0 ? want[rank] != got[rank] : differenceOf(want[rank], got[rank]) > tolerance)
           failRun("rank ", rank, " differs, ", firstDifference(want[rank], got[rank]));
@@ -177,6 +181,7 @@ private:
   }
 
   const Program &program;
+  bool eachOwn; // device for each rank
 };
 
 CollectiveCall call(CollectiveKind kind, DType dtype, int64_t count, int64_t extra = 0) {
@@ -228,7 +233,8 @@ void checkCollectives(Checks &checks, int ranks) {
                        float special[] = {INFINITY, NAN, 1e-20f, 2e6f};
                        std::memcpy(mine.data() + 4 * 40, special, c.rank() == 0 ? sizeof special : 0);
                        Array data(d, mine), error(d, Bytes(mine.size()));
-                       CollectiveCall what = call(CollectiveKind::QuantizedAllReduce, DType::F32, rows * channels, bits);
+                       CollectiveCall what =
+                           call(CollectiveKind::QuantizedAllReduce, DType::F32, rows * channels, bits);
                        for (int turn = 0; turn < 3; ++turn)
                          c.quantizedAllReduce(what, wire, static_cast<float *>(data.get()),
                                               static_cast<float *>(error.get()), rows);
@@ -258,30 +264,34 @@ void checkProducts(Checks &checks) {
            Case{"i64", DType::I64, 2, 3, 4, 5, 15, 5, 1, 20, 4, 1, 12, 4},
        })
     for (float beta : {0.0f, 0.5f})
-      checks.compare(detail::concat("product, ", p.name, ", beta ", beta), 1, [&](Device &d, Communicator &) {
-        Array a(d, someData(p.dtype, 4000, 1)), b(d, someData(p.dtype, 40000, 2)), c(d, someData(p.dtype, 4000, 3));
-        bool whole = p.dtype != DType::F32;
-        d.matmul({p.dtype, p.batch, p.m, p.n, p.k, a.get(), p.aBatch, p.aRow, p.aCol, b.get(), p.bBatch, p.bRow, p.bCol,
-                  c.get(), p.cBatch, p.cRow, whole ? 1.0f : 0.25f, whole && beta != 0 ? 1.0f : beta});
-        d.synchronize();
-        return c.read();
-      }, p.dtype == DType::F32 ? 2e-6 : 0);
+      checks.compare(
+          detail::concat("product, ", p.name, ", beta ", beta), 1,
+          [&](Device &d, Communicator &) {
+            Array a(d, someData(p.dtype, 4000, 1)), b(d, someData(p.dtype, 40000, 2)), c(d, someData(p.dtype, 4000, 3));
+            bool whole = p.dtype != DType::F32;
+            d.matmul({p.dtype, p.batch, p.m, p.n, p.k, a.get(), p.aBatch, p.aRow, p.aCol, b.get(), p.bBatch, p.bRow,
+                      p.bCol, c.get(), p.cBatch, p.cRow, whole ? 1.0f : 0.25f, whole && beta != 0 ? 1.0f : beta});
+            d.synchronize();
+            return c.read();
+          },
+          p.dtype == DType::F32 ? 2e-6 : 0);
   for (DType dtype : {DType::F32, DType::BF16, DType::F16})
     for (bool transposed : {false, true})
-      checks.compare(detail::concat("product with a weight, ", nameOf(dtype), transposed ? ", transposed" : ""), 1,
-                     [=](Device &d, Communicator &) {
-                       constexpr int64_t k = 96, n = 40, m = 5;
-                       ParameterSpec spec{"w", dtype, transposed ? Shape{n, k} : Shape{k, n}, true, transposed, {}};
-                       Bytes weight = someData(dtype, n * k, 1);
-                       HostParameter given{&spec, weight.data(), weight.size(), {}};
-                       d.load({&given, 1});
-                       Array x(d, someData(DType::F32, m * k, 2)), y(d, someData(DType::F32, m * n, 3));
-                       for (bool accumulate : {false, true})
-                         d.linear(0, static_cast<float *>(x.get()), m, static_cast<float *>(y.get()), accumulate);
-                       d.synchronize();
-                       return y.read();
-                     },
-                     2e-6);
+      checks.compare(
+          detail::concat("product with a weight, ", nameOf(dtype), transposed ? ", transposed" : ""), 1,
+          [=](Device &d, Communicator &) {
+            constexpr int64_t k = 96, n = 40, m = 5;
+            ParameterSpec spec{"w", dtype, transposed ? Shape{n, k} : Shape{k, n}, true, transposed, {}};
+            Bytes weight = someData(dtype, n * k, 1);
+            HostParameter given{&spec, weight.data(), weight.size(), {}};
+            d.load({&given, 1});
+            Array x(d, someData(DType::F32, m * k, 2)), y(d, someData(DType::F32, m * n, 3));
+            for (bool accumulate : {false, true})
+              d.linear(0, static_cast<float *>(x.get()), m, static_cast<float *>(y.get()), accumulate);
+            d.synchronize();
+            return y.read();
+          },
+          2e-6);
 }
 
 void checkMemory(Checks &checks) {
@@ -333,8 +343,10 @@ void measure(const Program &program) {
     double copied = secondsOf(d, 20, [&] { d.copy(c.get(), a.get(), size * size * 4); });
     say("copies on the device", 2e-9 * size * size * 4 / copied, "GB/s");
     Bytes host(size * size * 4);
-    say("uploads", 1e-9 * size * size * 4 / secondsOf(d, 3, [&] { d.upload(c.get(), host.data(), host.size()); }), "GB/s");
-    say("downloads", 1e-9 * size * size * 4 / secondsOf(d, 3, [&] { d.download(host.data(), c.get(), host.size()); }), "GB/s");
+    say("uploads", 1e-9 * size * size * 4 / secondsOf(d, 3, [&] { d.upload(c.get(), host.data(), host.size()); }),
+        "GB/s");
+    say("downloads", 1e-9 * size * size * 4 / secondsOf(d, 3, [&] { d.download(host.data(), c.get(), host.size()); }),
+        "GB/s");
     for (int64_t m : {int64_t{1}, int64_t{16}, size}) {
       MatMul p{DType::F32, 1, m, size, size, a.get(), 0, size, 1, b.get(), 0, 1, size, c.get(), 0, size, 1, 0};
       double seconds = secondsOf(d, 20, [&] { d.matmul(p); });
@@ -347,9 +359,8 @@ void measure(const Program &program) {
     gpuSide(program, ranks).run([&](Device &d, Communicator &c) {
       for (int64_t count : {int64_t{4096}, int64_t{1} << 22}) {
         Array data(d, Bytes(static_cast<size_t>(count) * 4));
-        double seconds = secondsOf(d, 50, [&] {
-          c.allReduce(call(CollectiveKind::AllReduce, DType::F32, count), data.get());
-        });
+        double seconds =
+            secondsOf(d, 50, [&] { c.allReduce(call(CollectiveKind::AllReduce, DType::F32, count), data.get()); });
         if (c.rank() == 0)
           say(detail::concat("all-reduce of ", count, " f32, ", ranks, " ranks on one device"), 1e6 * seconds, "us");
       }
@@ -366,12 +377,21 @@ int main(int argc, char **argv) {
   }
   try {
     Program program(argv[1]);
-    Checks checks(program);
-    checkMemory(checks);
-    checkProducts(checks);
-    for (int ranks : {1, 2, 3, 4})
+    int devices = 0;
+    bool times = false;
+    for (std::string_view option : std::span(argv + 2, static_cast<size_t>(argc - 2))) {
+      times = times || option == "--times";
+      if (option.starts_with("--devices="))
+        devices = std::atoi(option.data() + std::strlen("--devices="));
+    }
+    Checks checks(program, devices > 0);
+    if (devices == 0) {
+      checkMemory(checks);
+      checkProducts(checks);
+    }
+    for (int ranks = devices > 0 ? 2 : 1; ranks <= (devices > 0 ? devices : 4); ++ranks)
       checkCollectives(checks, ranks);
-    if (argc > 2)
+    if (times)
       checks.report("times", [&] { measure(program); });
     return checks.failed;
   } catch (const std::exception &e) {

@@ -69,9 +69,7 @@ public:
       inner *= shape[d];
     perRow = elementCount(shape) / std::max<int64_t>(rows, 1);
   }
-  bool leavesOut(int64_t i) const {
-    return mask && mask[i / perRow * width + first + i / inner % positions] == 0;
-  }
+  bool leavesOut(int64_t i) const { return mask && mask[i / perRow * width + first + i / inner % positions] == 0; }
 
 private:
   const int64_t *mask = nullptr;

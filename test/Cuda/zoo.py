@@ -12,9 +12,9 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "Execution"))
-import model as reference  # noqa: E402
 import plans  # noqa: E402
 import programs  # noqa: E402
+import model as reference  # noqa: E402
 
 DOUBLE = programs.BIN.parent / "lib" / "libcaat-cuda-double.so"
 FLAGS = ["--target=cuda", "--host-kernels"]
