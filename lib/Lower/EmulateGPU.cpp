@@ -7,6 +7,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/IRMapping.h"
 
 namespace caat {
@@ -110,6 +111,9 @@ struct EmulateGPUPass : caat::impl::RTEmulateGPUPassBase<EmulateGPUPass> {
     }
     if (auto cast = dyn_cast<memref::MemorySpaceCastOp>(op))
       return replaceBy(cast.getSource());
+    // A weight mapped from its file is aligned to its elements only.
+    if (isa<vector::LoadOp, vector::StoreOp>(op))
+      op->removeAttr("alignment");
     for (OpResult result : op->getResults())
       if (auto type = dyn_cast<MemRefType>(result.getType()); type && type.getMemorySpace())
         result.setType(MemRefType::get(type.getShape(), type.getElementType(), type.getLayout()));

@@ -12,6 +12,7 @@
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/Remarks.h"
 
 namespace caat {
@@ -26,7 +27,7 @@ using namespace caat::lower;
 /// Threads of a block whose rows are computed by less than all of them.
 static constexpr int64_t kBlock = 128;
 /// A thread of a wide row has this many elements, as long as there are enough threads.
-static constexpr int64_t kElementsOfThread = 4;
+static constexpr int64_t kElementsOfThread = 8;
 static constexpr int64_t kLargestTeam = 512;
 static constexpr int64_t kAlignment = 16;
 /// What a block may have without being asked for at its launch.
@@ -106,7 +107,9 @@ private:
       return;
     kernel.walk([&](memref::AllocaOp alloca) {
       MemRefType type = alloca.getType();
-      if (!isReplicated(alloca))
+      if (isKeptInRegisters(alloca, *rows.getBody(), team.size))
+        registers.push_back(alloca);
+      else if (!isReplicated(alloca))
         layout.add(alloca, type.getNumElements() * llvm::divideCeil(type.getElementTypeBitWidth(), 8));
     });
     if (team.isBlock())
@@ -167,6 +170,8 @@ private:
     for (Operation &op : kernel.getBody().front().without_terminator()) {
       if (&op == rows.getOperation())
         break;
+      if (llvm::is_contained(registers, &op))
+        continue;
       auto it = layout.offsets.find(&op);
       if (it == layout.offsets.end())
         b.clone(op, mapping);
@@ -184,7 +189,7 @@ private:
       b.setInsertionPointToStart(scf::IfOp::create(b, loc, isRow, /*withElseRegion=*/false).thenBlock());
     }
     mapping.map(rows.getInductionVar(), row);
-    return RowEmitter(b, mapping, team).emit(*rows.getBody());
+    return RowEmitter(b, mapping, team, registers).emit(*rows.getBody());
   }
 
   /// This team's buffer of `type`, `offset` bytes into the team's part of shared memory.
@@ -235,6 +240,7 @@ private:
   Team team;
   int64_t threads = 0;
   SharedLayout layout;
+  SmallVector<Operation *> registers; // row buffers
   gpu::GPUFuncOp func;
 };
 

@@ -88,7 +88,6 @@ void caat::buildGPUPipeline(OpPassManager &pm, const GPUOptions &options) {
     return;
   }
   OpPassManager &kernels = pm.nest<gpu::GPUModuleOp>();
-  kernels.addPass(memref::createFoldMemRefAliasOpsPass());
   kernels.addPass(memref::createExpandStridedMetadataPass());
   addCanonicalizer(kernels);
   kernels.addPass(createCSEPass());

@@ -7,16 +7,16 @@
 module {
   func.func @caat_forward() {
     %n = rt.dim "n"
-    %x = rt.buffer 0[] : memref<256xf32>
+    %x = rt.buffer 0[] : memref<512xf32>
     %y = rt.buffer 1[] : memref<f32>
-    rt.launch @sum grid(%n) buffers(%x, %y : memref<256xf32>, memref<f32>) dims()
+    rt.launch @sum grid(%n) buffers(%x, %y : memref<512xf32>, memref<f32>) dims()
     return
   }
   func.func private @sum(%begin: index, %end: index, %xp: memref<f32> {llvm.noalias}, %yp: memref<f32> {llvm.noalias}) {
     %c1 = arith.constant 1 : index
-    %x = memref.reinterpret_cast %xp to offset: [0], sizes: [256], strides: [1] : memref<f32> to memref<256xf32, strided<[1]>>
+    %x = memref.reinterpret_cast %xp to offset: [0], sizes: [512], strides: [1] : memref<f32> to memref<512xf32, strided<[1]>>
     scf.for %row = %begin to %end step %c1 {
-      linalg.generic {indexing_maps = [#row, #none], iterator_types = ["reduction"]} ins(%x : memref<256xf32, strided<[1]>>) outs(%yp : memref<f32>) {
+      linalg.generic {indexing_maps = [#row, #none], iterator_types = ["reduction"]} ins(%x : memref<512xf32, strided<[1]>>) outs(%yp : memref<f32>) {
       ^bb0(%a: f32, %s: f32):
         %t = arith.addf %s, %a fastmath<reassoc> : f32
         linalg.yield %t : f32

@@ -1,7 +1,7 @@
 // RUN: caat-opt %s -split-input-file --rt-kernels-to-gpu --canonicalize --cse --verify-diagnostics | FileCheck %s
 
-// A residual sum and the norm of it, 4096 wide: the block's threads share the elements, each finds its own ones again, and
-// only the sum of squares meets in the middle. The buffer of one element is kept by every thread.
+// A residual sum and the norm of it, 4096 wide: the block's threads share the elements, four neighbours at a time, each keeps its
+// own in registers, and only the sum of squares meets in the middle. The buffer of one element is kept by every thread.
 
 #row = affine_map<(d0, d1) -> (d0, d1)>
 #sum = affine_map<(d0, d1) -> (d0)>
@@ -56,22 +56,21 @@ module {
 // CHECK-LABEL: module attributes {rt.device = "cuda"}
 // CHECK: func.func private @norm(index, index, memref<f32>, memref<f32>, memref<f32>, index) attributes {rt.launch = {rows_per_block = 1 : i64, shared = 0 : i64, threads = 512 : i64}}
 // CHECK: gpu.func @norm(%[[X:.*]]: memref<f32> {llvm.noalias}, %{{.*}}: memref<f32> {llvm.noalias}, %{{.*}}: memref<f32> {llvm.noalias}, %{{.*}}: index, %{{.*}}: index)
-// CHECK-SAME: workgroup(%{{.*}} : memref<16896xi8, #gpu.address_space<workgroup>> {llvm.align = 16 : i64}) kernel attributes {known_block_size = array<i32: 512, 1, 1>}
-// CHECK-DAG: %[[STEP:.*]] = arith.constant 512 : index
-// CHECK-DAG: %[[WIDTH:.*]] = arith.constant 4096 : index
+// CHECK-SAME: workgroup(%{{.*}} : memref<512xi8, #gpu.address_space<workgroup>> {llvm.align = 16 : i64}) kernel attributes {known_block_size = array<i32: 512, 1, 1>}
 // CHECK-DAG: %[[THREAD:.*]] = gpu.thread_id x upper_bound 512
 // CHECK-DAG: %[[ROW:.*]] = gpu.block_id x
-// CHECK: %[[ADDED:.*]] = memref.memory_space_cast %{{.*}} : memref<1x4096xf32
 // CHECK: %[[SQUARES:.*]] = memref.alloca() : memref<1xf32>
 // CHECK: memref.store %{{.*}}, %[[SQUARES]]
-// CHECK: scf.for %[[I:.*]] = %[[THREAD]] to %[[WIDTH]] step %[[STEP]] {
-// CHECK:   memref.store %{{.*}}, %[[ADDED]][%{{.*}}, %[[I]]]
-// CHECK: }
+// CHECK-COUNT-4: vector.load %{{.*}} {alignment = 16 : i64} : memref<1x4096xf32, strided<[4096, 1], offset: ?>>, vector<4xf32>
+// CHECK-NOT: vector.load
 // CHECK-NOT: gpu.barrier
-// CHECK: scf.for %[[I:.*]] = %[[THREAD]] to %[[WIDTH]] step %[[STEP]] iter_args
 // CHECK: gpu.shuffle xor
 // CHECK: gpu.barrier
+// CHECK-NOT: vector.load
 // CHECK-NOT: gpu.barrier
+// CHECK: vector.store %{{.*}} {alignment = 16 : i64} : memref<1x4096xf32, strided<[4096, 1], offset: ?>>, vector<4xf32>
+// CHECK: vector.store
+// CHECK-NOT: vector.store
 // CHECK: gpu.return
 
 // -----
@@ -125,11 +124,60 @@ module {
 // CHECK: gpu.func @negate
 // CHECK:   %[[INSIDE:.*]] = arith.cmpi ult
 // CHECK:   scf.if %[[INSIDE]] {
-// CHECK:     scf.for %{{.*}} = %{{.*}} to %c64 step %c32
+// CHECK:     %[[HAS:.*]] = arith.cmpi ult, %{{.*}}, %c16
+// CHECK:     scf.if %[[HAS]]
+// CHECK:       vector.load
+// CHECK-COUNT-4: arith.negf
+// CHECK:       vector.store
 // CHECK: gpu.func @scan
 // CHECK-NOT: nvvm.bar.warp.sync
 // CHECK:   scf.for %{{.*}} = %c0 to %c63 step %c1
 // CHECK:   gpu.return
+
+// -----
+
+// Rows of a width that four does not divide go element by element; rows that begin anywhere, as well, but each thread has
+// four neighbours all the same.
+
+#row = affine_map<(d0) -> (d0)>
+module {
+  func.func @caat_forward() {
+    %n = rt.dim "n"
+    %x = rt.buffer 0[%n] : memref<?xf32>
+    %y = rt.buffer 1[] : memref<66xf32>
+    rt.launch @odd grid(%n) buffers(%x, %y : memref<?xf32>, memref<66xf32>) dims(%n)
+    return
+  }
+  func.func private @odd(%begin: index, %end: index, %xp: memref<f32> {llvm.noalias}, %yp: memref<f32> {llvm.noalias}, %n: index) {
+    %c1 = arith.constant 1 : index
+    %x = memref.reinterpret_cast %xp to offset: [0], sizes: [%n], strides: [1] : memref<f32> to memref<?xf32, strided<[1]>>
+    %y = memref.reinterpret_cast %yp to offset: [0], sizes: [66], strides: [1] : memref<f32> to memref<66xf32, strided<[1]>>
+    scf.for %row = %begin to %end step %c1 {
+      %shifted = memref.subview %x[%row] [64] [1] : memref<?xf32, strided<[1]>> to memref<64xf32, strided<[1], offset: ?>>
+      linalg.generic {indexing_maps = [#row], iterator_types = ["parallel"]} outs(%shifted : memref<64xf32, strided<[1], offset: ?>>) {
+      ^bb0(%a: f32):
+        %v = arith.negf %a : f32
+        linalg.yield %v : f32
+      }
+      linalg.generic {indexing_maps = [#row], iterator_types = ["parallel"]} outs(%y : memref<66xf32, strided<[1]>>) {
+      ^bb0(%a: f32):
+        %v = math.absf %a : f32
+        linalg.yield %v : f32
+      }
+    }
+    return
+  }
+}
+
+// CHECK-LABEL: module attributes {rt.device = "cuda"}
+// CHECK: gpu.func @odd
+// CHECK-NOT: vector.load
+// CHECK: arith.cmpi ult, %{{.*}}, %c16
+// CHECK-COUNT-4: memref.load
+// CHECK-COUNT-4: arith.negf
+// CHECK-COUNT-4: memref.store
+// CHECK-COUNT-3: math.absf
+// CHECK-NOT: math.absf
 
 // -----
 
@@ -201,21 +249,21 @@ module {
 module {
   func.func @caat_forward() {
     %n = rt.dim "n"
-    %x = rt.buffer 0[] : memref<256xf32>
+    %x = rt.buffer 0[] : memref<512xf32>
     %y = rt.buffer 1[] : memref<f32>
-    rt.launch @strict grid(%n) buffers(%x, %y : memref<256xf32>, memref<f32>) dims()
+    rt.launch @strict grid(%n) buffers(%x, %y : memref<512xf32>, memref<f32>) dims()
     return
   }
   func.func private @strict(%begin: index, %end: index, %xp: memref<f32> {llvm.noalias}, %yp: memref<f32> {llvm.noalias}) {
     %c1 = arith.constant 1 : index
-    %x = memref.reinterpret_cast %xp to offset: [0], sizes: [256], strides: [1] : memref<f32> to memref<256xf32, strided<[1]>>
+    %x = memref.reinterpret_cast %xp to offset: [0], sizes: [512], strides: [1] : memref<f32> to memref<512xf32, strided<[1]>>
     scf.for %row = %begin to %end step %c1 {
-      linalg.generic {indexing_maps = [#row], iterator_types = ["parallel"]} outs(%x : memref<256xf32, strided<[1]>>) {
+      linalg.generic {indexing_maps = [#row], iterator_types = ["parallel"]} outs(%x : memref<512xf32, strided<[1]>>) {
       ^bb0(%a: f32):
         %v = arith.negf %a : f32
         linalg.yield %v : f32
       }
-      linalg.generic {indexing_maps = [#row, #none], iterator_types = ["reduction"]} ins(%x : memref<256xf32, strided<[1]>>) outs(%yp : memref<f32>) {
+      linalg.generic {indexing_maps = [#row, #none], iterator_types = ["reduction"]} ins(%x : memref<512xf32, strided<[1]>>) outs(%yp : memref<f32>) {
       ^bb0(%a: f32, %s: f32):
         %t = arith.addf %s, %a : f32
         linalg.yield %t : f32
@@ -230,7 +278,7 @@ module {
 // CHECK: gpu.func @strict
 // CHECK: gpu.barrier
 // CHECK: scf.if
-// CHECK:   scf.for %{{.*}} = %c0 to %c256 step %c1 iter_args
+// CHECK:   scf.for %{{.*}} = %c0 to %c512 step %c1 iter_args
 // CHECK-NOT: gpu.shuffle
 
 // -----

@@ -143,7 +143,7 @@ def RTKernelsToGPUPass : Pass<"rt-kernels-to-gpu", "::mlir::ModuleOp"> {
   let options = [Option<"keep", "keep", "bool", "false", "leave the functions their bodies, for the host to run">];
   let dependentDialects = ["::mlir::gpu::GPUDialect", "::mlir::NVVM::NVVMDialect", "::mlir::LLVM::LLVMDialect",
                            "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect", "::mlir::arith::ArithDialect",
-                           "::mlir::affine::AffineDialect"];
+                           "::mlir::affine::AffineDialect", "::mlir::vector::VectorDialect"];
 }
 
 def RTEmulateGPUPass : Pass<"rt-emulate-gpu", "::mlir::ModuleOp"> {

@@ -5,6 +5,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Interfaces/ViewLikeInterface.h"
 
 using namespace mlir;
@@ -12,54 +13,12 @@ using linalg::LinalgOp;
 
 namespace caat::lower {
 
-/// The number of elements that a loop of unknown length is taken to have.
-static constexpr int64_t kUnknownLength = 512;
-/// The most results that a team reduces one after the other; where there are more, each thread has its own.
-static constexpr int64_t kReducedTogether = 8;
-
 /// Where only the first thread of the team is at work.
 static constexpr StringLiteral kFirst = "first";
 
 bool isReplicated(Value memref) {
   auto alloca = rootOf(memref).getDefiningOp<memref::AllocaOp>();
   return alloca && alloca.getType().hasStaticShape() && alloca.getType().getNumElements() == 1;
-}
-
-static SmallVector<unsigned> loopsOf(LinalgOp op, utils::IteratorType kind) {
-  SmallVector<unsigned> dims;
-  for (auto [d, type] : llvm::enumerate(op.getIteratorTypesArray()))
-    if (type == kind)
-      dims.push_back(d);
-  return dims;
-}
-
-/// The product of those of `sizes` that are known, each other one taken for `unknown`.
-static int64_t extent(ArrayRef<int64_t> sizes, ArrayRef<unsigned> which, int64_t unknown) {
-  int64_t result = 1;
-  for (unsigned d : which)
-    result *= ShapedType::isDynamic(sizes[d]) ? unknown : sizes[d];
-  return result;
-}
-
-/// The combiners of a linalg op's reductions; nothing where one is not known.
-static std::optional<SmallVector<Operation *>> reductionsOf(LinalgOp op) {
-  SmallVector<Operation *> result;
-  for (int64_t i = 0; i < op.getNumDpsInits(); ++i) {
-    SmallVector<Operation *> combiners;
-    if (!matchReduction(op.getRegionOutputArgs(), i, combiners) || combiners.size() != 1 || !isCombiner(combiners[0]))
-      return std::nullopt;
-    result.push_back(combiners[0]);
-  }
-  return result;
-}
-
-static bool isReducedTogether(LinalgOp op) {
-  SmallVector<int64_t> sizes = op.getStaticLoopRanges();
-  SmallVector<unsigned> reduced = loopsOf(op, utils::IteratorType::reduction);
-  int64_t results = extent(sizes, loopsOf(op, utils::IteratorType::parallel), kUnknownLength);
-  if (reduced.empty() || results > kReducedTogether || !reductionsOf(op))
-    return false;
-  return results == 1 || extent(sizes, reduced, kUnknownLength) >= 2 * kWarp;
 }
 
 int64_t widthOf(Block &row) {
@@ -97,13 +56,19 @@ void RowEmitter::touch(Location loc, ArrayRef<Access> accesses) {
     return;
   SmallVector<Access> shared;
   for (const Access &access : accesses)
-    if (!isReplicated(access.memref))
+    if (!isReplicated(access.memref) && !isInRegisters(access.memref))
       shared.push_back(access);
   if (hazards.conflicts(shared)) {
     team.barrier(b, loc);
     hazards.clear();
   }
   hazards.add(shared);
+  // What others write is to be loaded again.
+  for (const Access &access : shared)
+    if (access.isWrite)
+      for (auto it = kept.begin(); it != kept.end();)
+        it = it->first != access.places && rootOf(it->second.memref) == rootOf(access.memref) ? kept.erase(it)
+                                                                                              : std::next(it);
 }
 
 //===----------------------------------------------------------------------===//
@@ -205,11 +170,18 @@ SmallVector<Value> RowEmitter::oldValues(LinalgOp op, ValueRange ivs) {
 }
 
 SmallVector<Value> RowEmitter::payload(LinalgOp op, ValueRange ivs, ValueRange outs) {
+  Values ins;
+  for (OpOperand *input : op.getDpsInputOperands())
+    ins.push_back(op.payloadUsesValueFromOperand(input) ? load(op, *input, ivs) : Value());
+  return payload(op, ivs, ins, outs);
+}
+
+SmallVector<Value> RowEmitter::payload(LinalgOp op, ValueRange ivs, ValueRange ins, ValueRange outs) {
   Block &body = *op.getBlock();
   IRMapping inside(mapping);
-  for (OpOperand *input : op.getDpsInputOperands())
-    if (op.payloadUsesValueFromOperand(input))
-      inside.map(op.getMatchingBlockArgument(input), load(op, *input, ivs));
+  for (auto [input, value] : llvm::zip_equal(op.getDpsInputOperands(), ins))
+    if (value)
+      inside.map(op.getMatchingBlockArgument(input), value);
   for (auto [argument, value] : llvm::zip_equal(op.getRegionOutputArgs(), outs))
     if (value)
       inside.map(argument, value);
@@ -248,31 +220,6 @@ void RowEmitter::storeResults(LinalgOp op, ValueRange values, ValueRange ivs, bo
     store(op.getLoc(), value, init.get(), indices(op, init, ivs), byOne);
 }
 
-/// Which thread touches which element of `operand`, where the loops `divided` are shared; empty where others may too.
-static std::string placesOf(LinalgOp op, OpOperand &operand, ArrayRef<unsigned> divided) {
-  SmallVector<int64_t> sizes = op.getStaticLoopRanges();
-  AffineMap map = op.getMatchingIndexingMap(&operand);
-  std::string text = "linalg";
-  llvm::raw_string_ostream os(text);
-  llvm::SmallDenseSet<unsigned> used;
-  os << " " << operand.get().getAsOpaquePointer() << " ";
-  for (auto [dim, expr] : llvm::enumerate(map.getResults())) {
-    auto loop = dyn_cast<AffineDimExpr>(expr);
-    if (!loop || !used.insert(loop.getPosition()).second)
-      return "";
-  }
-  map.print(os);
-  for (unsigned d : divided) {
-    // Views of unknown size: a loop's length is the size of this very view.
-    if (sizes[d] == 1)
-      continue;
-    if (!used.contains(d))
-      return "";
-    os << " " << d << ":" << sizes[d];
-  }
-  return text;
-}
-
 void RowEmitter::reduceTogether(LinalgOp op, const Sizes &sizes, ArrayRef<Operation *> combiners) {
   Location loc = op.getLoc();
   SmallVector<unsigned> results = loopsOf(op, utils::IteratorType::parallel);
@@ -286,7 +233,10 @@ void RowEmitter::reduceTogether(LinalgOp op, const Sizes &sizes, ArrayRef<Operat
       old.push_back(load(op, init, ivs));
       partial.push_back(neutral(b, loc, combiners[i]));
     }
-    partial = divide(loc, sizes, reduced, ivs, partial, [&](ValueRange state) { return payload(op, ivs, state); });
+    if (std::optional<Chunks> chunks = Chunks::of(op, team.size))
+      partial = overChunks(op, *chunks, partial);
+    else
+      partial = divide(loc, sizes, reduced, ivs, partial, [&](ValueRange state) { return payload(op, ivs, state); });
     partial = team.reduce(b, loc, partial, combiners);
     for (auto [i, value] : llvm::enumerate(partial))
       value = combine(b, loc, combiners[i], old[i], value);
@@ -303,6 +253,187 @@ void RowEmitter::reduceTogether(LinalgOp op, const Sizes &sizes, ArrayRef<Operat
     hazards.clear();
 }
 
+//===----------------------------------------------------------------------===//
+// Chunks
+//===----------------------------------------------------------------------===//
+
+/// What loads and stores of chunks may assume.
+static llvm::MaybeAlign alignmentOf(VectorType chunk) {
+  int64_t bytes = chunk.getNumElements() * chunk.getElementTypeBitWidth() / 8;
+  return llvm::MaybeAlign(llvm::bit_floor(static_cast<uint64_t>(std::min<int64_t>(bytes, 16))));
+}
+
+bool RowEmitter::isInRegisters(Value memref) const {
+  return llvm::is_contained(registers, rootOf(memref).getDefiningOp());
+}
+
+SmallVector<Value> RowEmitter::loadChunk(LinalgOp op, OpOperand &operand, const Chunks &chunks, ValueRange ivs,
+                                         const Values &along) {
+  Location loc = op.getLoc();
+  Value value = mapping.lookupOrDefault(operand.get());
+  auto type = dyn_cast<MemRefType>(value.getType());
+  AffineMap map = op.getMatchingIndexingMap(&operand);
+  if (!type || !map.isFunctionOfDim(chunks.loops.back()))
+    return Values(chunks.width, load(op, operand, ivs));
+  Values elements;
+  if (isOnePiece(op, operand, chunks)) {
+    auto vector = VectorType::get(chunks.width, type.getElementType());
+    Value chunk = vector::LoadOp::create(b, loc, vector, value, indices(op, operand, ivs), /*nontemporal=*/false,
+                                         alignmentOf(vector));
+    for (int64_t k = 0; k < chunks.width; ++k)
+      elements.push_back(vector::ExtractOp::create(b, loc, chunk, k));
+    return elements;
+  }
+  Values at(ivs);
+  for (Value iv : along) {
+    at[chunks.loops.back()] = iv;
+    elements.push_back(load(op, operand, at));
+  }
+  return elements;
+}
+
+void RowEmitter::storeChunk(LinalgOp op, OpOperand &init, const Chunks &chunks, ValueRange ivs, const Values &along,
+                            const Values &elements) {
+  Location loc = op.getLoc();
+  Value target = mapping.lookupOrDefault(init.get());
+  if (isOnePiece(op, init, chunks)) {
+    auto vector = VectorType::get(chunks.width, cast<MemRefType>(target.getType()).getElementType());
+    Value chunk = vector::FromElementsOp::create(b, loc, vector, elements);
+    vector::StoreOp::create(b, loc, chunk, target, indices(op, init, ivs), /*nontemporal=*/false, alignmentOf(vector));
+    return;
+  }
+  Values at(ivs);
+  for (auto [iv, element] : llvm::zip_equal(along, elements)) {
+    at[chunks.loops.back()] = iv;
+    memref::StoreOp::create(b, loc, element, target, indices(op, init, at));
+  }
+}
+
+SmallVector<Value> RowEmitter::overChunk(LinalgOp op, const Chunks &chunks, Value number, int64_t round, Values state,
+                                         SmallVectorImpl<Values *> &loaded) {
+  Location loc = op.getLoc();
+  SmallVector<int64_t> sizes = op.getStaticLoopRanges();
+  auto constant = [&](int64_t value) { return index(loc, b.getIndexAttr(value)); };
+  Values ivs(op.getNumLoops(), constant(0)), along;
+  for (size_t i = chunks.loops.size(); i-- > 0;) {
+    unsigned d = chunks.loops[i];
+    bool isLast = i + 1 == chunks.loops.size();
+    ivs[d] = number;
+    if (i > 0) {
+      Value size = constant(sizes[d] / (isLast ? chunks.width : 1));
+      ivs[d] = arith::RemUIOp::create(b, loc, number, size);
+      number = arith::DivUIOp::create(b, loc, number, size);
+    }
+    if (isLast && chunks.width > 1)
+      ivs[d] = arith::MulIOp::create(b, loc, ivs[d], constant(chunks.width));
+  }
+  Value base = ivs[chunks.loops.back()];
+  for (int64_t k = 0; k < chunks.width; ++k)
+    along.push_back(k == 0 ? base : arith::AddIOp::create(b, loc, base, constant(k)).getResult());
+
+  bool reduces = !state.empty();
+  // What a thread has of an operand; it is kept for later ops where it stays with the thread.
+  auto elementsOf = [&](OpOperand &operand) -> Values {
+    std::string places =
+        isa<MemRefType>(operand.get().getType()) ? placesOf(op, operand, chunks.loops, chunks.width) : std::string();
+    if (places.empty())
+      return loadChunk(op, operand, chunks, ivs, along);
+    Kept &entry = kept.try_emplace(places, Kept{operand.get(), {}}).first->second;
+    entry.rounds.resize(chunks.rounds);
+    Values &mine = entry.rounds[round];
+    if (mine.empty()) {
+      mine = loadChunk(op, operand, chunks, ivs, along);
+      loaded.push_back(&mine);
+    }
+    return mine;
+  };
+  SmallVector<Values> ins, outs;
+  for (OpOperand *input : op.getDpsInputOperands())
+    ins.push_back(op.payloadUsesValueFromOperand(input) ? elementsOf(*input) : Values(chunks.width));
+  for (OpOperand &init : op.getDpsInitsMutable())
+    outs.push_back(!reduces && op.payloadUsesValueFromOperand(&init) ? elementsOf(init) : Values(chunks.width));
+
+  for (int64_t k = 0; k < chunks.width; ++k) {
+    auto column = [&](const SmallVector<Values> &rows) {
+      return llvm::map_to_vector(rows, [&](const Values &row) { return row[k]; });
+    };
+    ivs[chunks.loops.back()] = along[k];
+    Values results = payload(op, ivs, column(ins), reduces ? state : column(outs));
+    if (reduces)
+      state = results;
+    else
+      for (auto [out, result] : llvm::zip_equal(outs, results))
+        out[k] = result;
+  }
+  ivs[chunks.loops.back()] = base;
+  if (reduces)
+    return state;
+  for (auto [init, elements] : llvm::zip_equal(op.getDpsInitsMutable(), outs)) {
+    if (!isInRegisters(init.get()))
+      storeChunk(op, init, chunks, ivs, along, elements);
+    std::string places = placesOf(op, init, chunks.loops, chunks.width);
+    if (places.empty())
+      continue;
+    Kept &entry = kept.try_emplace(places, Kept{init.get(), {}}).first->second;
+    entry.rounds.resize(chunks.rounds);
+    entry.rounds[round] = elements;
+    loaded.push_back(&entry.rounds[round]);
+  }
+  return state;
+}
+
+SmallVector<Value> RowEmitter::overChunks(LinalgOp op, const Chunks &chunks, Values state) {
+  Location loc = op.getLoc();
+  for (int64_t round = 0; round < chunks.rounds; ++round) {
+    Value number = team.lane;
+    if (round > 0)
+      number = arith::AddIOp::create(b, loc, number, index(loc, b.getIndexAttr(round * team.size)));
+    SmallVector<Values *> loaded;
+    if ((round + 1) * team.size <= chunks.count) {
+      state = overChunk(op, chunks, number, round, state, loaded);
+      continue;
+    }
+    // Not every thread has a chunk in the last round. Those that have none keep zeros that nothing reads.
+    Value has =
+        arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult, number, index(loc, b.getIndexAttr(chunks.count)));
+    auto inside = scf::IfOp::create(b, loc, has, /*withElseRegion=*/false);
+    Values results;
+    {
+      OpBuilder::InsertionGuard guard(b);
+      b.setInsertionPoint(inside.thenBlock()->getTerminator());
+      results = overChunk(op, chunks, number, round, state, loaded);
+    }
+    size_t carried = results.size();
+    for (Values *values : loaded)
+      llvm::append_range(results, *values);
+    if (results.empty())
+      continue;
+    auto whole = scf::IfOp::create(b, loc, TypeRange(ValueRange(results)), has, /*withElseRegion=*/true);
+    inside.thenBlock()->getTerminator()->erase();
+    whole.thenBlock()->getOperations().splice(whole.thenBlock()->end(), inside.thenBlock()->getOperations());
+    inside.erase();
+    OpBuilder then = OpBuilder::atBlockEnd(whole.thenBlock()), otherwise = OpBuilder::atBlockEnd(whole.elseBlock());
+    scf::YieldOp::create(then, loc, results);
+    Values none(state);
+    for (Value value : ArrayRef(results).drop_front(carried))
+      none.push_back(arith::ConstantOp::create(otherwise, loc, cast<TypedAttr>(b.getZeroAttr(value.getType()))));
+    scf::YieldOp::create(otherwise, loc, none);
+    ValueRange given = whole.getResults();
+    state = Values(given.take_front(carried));
+    given = given.drop_front(carried);
+    for (Values *values : loaded)
+      for (Value &value : *values) {
+        value = given.front();
+        given = given.drop_front();
+      }
+  }
+  return state;
+}
+
+//===----------------------------------------------------------------------===//
+// Linalg ops, continued: which way
+//===----------------------------------------------------------------------===//
+
 void RowEmitter::emitLinalg(LinalgOp op) {
   Location loc = op.getLoc();
   SmallVector<unsigned> parallel = loopsOf(op, utils::IteratorType::parallel);
@@ -316,6 +447,10 @@ void RowEmitter::emitLinalg(LinalgOp op) {
   if (together && single)
     llvm::append_range(divided, reduced);
   llvm::sort(divided);
+  std::optional<Chunks> chunks;
+  if (single == together)
+    chunks = Chunks::of(op, team.size);
+  int64_t width = chunks ? chunks->width : 1;
   SmallVector<Access> reads, writes;
   for (OpOperand &operand : op->getOpOperands()) {
     if (!isa<MemRefType>(operand.get().getType()))
@@ -325,7 +460,7 @@ void RowEmitter::emitLinalg(LinalgOp op) {
     if (single && isInit)
       places = kFirst.str();
     else if (together ? single : !single && (isInit || reduced.empty()))
-      places = placesOf(op, operand, divided);
+      places = placesOf(op, operand, divided, width);
     else if (single && !byAll)
       places = kFirst.str();
     if (op.payloadUsesValueFromOperand(&operand))
@@ -344,6 +479,10 @@ void RowEmitter::emitLinalg(LinalgOp op) {
   }
   if (!byAll)
     touch(loc, writes);
+  if (chunks && reduced.empty()) {
+    overChunks(op, *chunks, {});
+    return;
+  }
   Values ivs(op.getNumLoops());
   auto iteration = [&](ValueRange) -> Values {
     Values state;
@@ -430,6 +569,7 @@ LogicalResult RowEmitter::emitFor(scf::ForOp loop) {
   SmallVector<Access> touched;
   accessesOf(loop, touched);
   hazards.add(touched);
+  kept.clear();
   auto mapped = [&](Value value) { return mapping.lookupOrDefault(value); };
   LogicalResult result = success();
   Values results =
@@ -445,6 +585,7 @@ LogicalResult RowEmitter::emitFor(scf::ForOp loop) {
               });
   mapping.map(loop.getResults(), results);
   hazards.add(touched);
+  kept.clear();
   return result;
 }
 
@@ -454,6 +595,7 @@ LogicalResult RowEmitter::emitIf(scf::IfOp op) {
   auto copy = scf::IfOp::create(b, op.getLoc(), op.getResultTypes(), mapped(op.getCondition()), hasElse);
   Hazards before = hazards;
   Hazards after;
+  kept.clear();
   for (auto [from, to] : llvm::zip_equal(op->getRegions(), copy->getRegions())) {
     hazards = before;
     if (!from.empty()) {
@@ -467,6 +609,7 @@ LogicalResult RowEmitter::emitIf(scf::IfOp op) {
       scf::YieldOp::create(b, op.getLoc(), llvm::map_to_vector(from.front().getTerminator()->getOperands(), mapped));
     }
     after.merge(hazards);
+    kept.clear();
   }
   hazards = after;
   mapping.map(op.getResults(), copy.getResults());

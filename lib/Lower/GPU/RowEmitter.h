@@ -2,11 +2,13 @@
 #ifndef CAAT_LIB_LOWER_GPU_ROWEMITTER_H
 #define CAAT_LIB_LOWER_GPU_ROWEMITTER_H
 
+#include "lib/Lower/GPU/Chunks.h"
 #include "lib/Lower/GPU/Hazards.h"
 #include "lib/Lower/GPU/IndependentLoop.h"
 #include "lib/Lower/GPU/Team.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/IR/IRMapping.h"
+#include <map>
 
 namespace caat::lower {
 
@@ -17,7 +19,9 @@ namespace caat::lower {
 /// elements are stored by one thread; a buffer of one element is kept by each thread for itself.
 class RowEmitter {
 public:
-  RowEmitter(mlir::OpBuilder &b, mlir::IRMapping &mapping, Team team) : b(b), mapping(mapping), team(team) {}
+  /// `registers`: row buffers (memref.alloca) that are not in memory, for which there is no mapping.
+  RowEmitter(mlir::OpBuilder &b, mlir::IRMapping &mapping, Team team, llvm::ArrayRef<mlir::Operation *> registers)
+      : b(b), mapping(mapping), team(team), registers(registers) {}
 
   /// The ops of `block` but its terminator.
   mlir::LogicalResult emit(mlir::Block &block);
@@ -35,8 +39,20 @@ private:
   void reduceTogether(mlir::linalg::LinalgOp op, const Sizes &sizes, llvm::ArrayRef<mlir::Operation *> combiners);
   void emitDivided(mlir::scf::ForOp loop, const IndependentLoop &known);
 
+  /// All chunks of a thread. `state` is what reductions have so far, empty where there are none.
+  Values overChunks(mlir::linalg::LinalgOp op, const Chunks &chunks, Values state);
+  /// Chunk `number`, the thread's in `round`; `loaded` gets the elements that are kept.
+  Values overChunk(mlir::linalg::LinalgOp op, const Chunks &chunks, mlir::Value number, int64_t round, Values state,
+                   llvm::SmallVectorImpl<Values *> &loaded);
+  Values loadChunk(mlir::linalg::LinalgOp op, mlir::OpOperand &operand, const Chunks &chunks, mlir::ValueRange ivs,
+                   const Values &along);
+  void storeChunk(mlir::linalg::LinalgOp op, mlir::OpOperand &init, const Chunks &chunks, mlir::ValueRange ivs,
+                  const Values &along, const Values &elements);
+  bool isInRegisters(mlir::Value memref) const;
+
   /// The body of `op` at `ivs`, where its destinations hold `outs` (null ones are not read).
   Values payload(mlir::linalg::LinalgOp op, mlir::ValueRange ivs, mlir::ValueRange outs);
+  Values payload(mlir::linalg::LinalgOp op, mlir::ValueRange ivs, mlir::ValueRange ins, mlir::ValueRange outs);
   Values indices(mlir::linalg::LinalgOp op, mlir::OpOperand &operand, mlir::ValueRange ivs);
   mlir::Value load(mlir::linalg::LinalgOp op, mlir::OpOperand &operand, mlir::ValueRange ivs);
   /// What the destinations hold at `ivs`; null where the body does not read it.
@@ -60,7 +76,15 @@ private:
   mlir::OpBuilder &b;
   mlir::IRMapping &mapping;
   Team team;
+  llvm::ArrayRef<mlir::Operation *> registers;
   Hazards hazards;
+
+  /// The elements of a buffer that this thread has in registers, round by round.
+  struct Kept {
+    mlir::Value memref;
+    llvm::SmallVector<Values> rounds;
+  };
+  std::map<std::string, Kept> kept; // by places
 };
 
 /// Whether every thread keeps the buffer `memref` for itself: one of a single element, made in the kernel.
