@@ -49,8 +49,8 @@ void Session::continueSamples(Result &result) {
   }
 }
 
-/// The step of the workload over a link whose messages are really delayed, beside what the model of time says for the f32
-/// that travels there.
+/// The step of the workload over a link whose messages are really delayed, beside what the model of time says for the
+/// f32 that travels there.
 void Session::timeOverLink(Result &result) {
   if (!options.measuresLink)
     return;
@@ -94,7 +94,8 @@ void Session::warn(Result &result) {
       continue;
     char text[400];
     std::snprintf(text, sizeof text,
-                  "%s (%s) keeps channels private, which needs weights that were trained with it. Here it adds %.3g to the loss. %s",
+                  "%s (%s) keeps channels private, which needs weights that were trained with it. Here it adds %.3g to "
+                  "the loss. %s",
                   plan.isChosen ? "the chosen plan" : "a plan", plan.label.c_str(), plan.plan.measure.added,
                   plan.isChosen ? "Check it on your own task before you use it." : "It is there to compare.");
     result.warnings.push_back(text);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "caat/Ablate/Fit.h"
+#include "caat/runtime/Error.h"
 #include <algorithm>
 #include <atomic>
 #include <cmath>
@@ -109,17 +110,21 @@ SiteEstimate SiteMoments::estimate(Estimate estimate, const std::vector<int64_t>
 }
 
 std::vector<int64_t> orderOf(const Choice &choice, const SiteMoments &moments, int64_t channels,
-                             const std::vector<double> &gains) {
+                             const std::vector<double> &known) {
   std::vector<int64_t> order(static_cast<size_t>(channels));
   std::iota(order.begin(), order.end(), int64_t{0});
   if (choice.order == Order::Index)
     return order;
   std::vector<double> weight = choice.order == Order::Energy      ? moments.energy()
                                : choice.order == Order::Magnitude ? moments.magnitude()
+                               : choice.order == Order::Common    ? known
                                                                   : moments.residual(choice.estimate);
   if (choice.order == Order::Gain)
-    for (size_t c = 0; c < gains.size(); ++c)
-      weight[c] *= gains[c] * gains[c];
+    for (size_t c = 0; c < known.size(); ++c)
+      weight[c] *= known[c] * known[c];
+  for (double &w : weight)
+    if (std::isnan(w)) // of a model whose numbers overflow
+      w = INFINITY;
   std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
     double x = weight[static_cast<size_t>(a)], y = weight[static_cast<size_t>(b)];
     return x != y ? x > y : a < b;
@@ -185,19 +190,26 @@ void Fitter::advance(size_t site, const Policies &policies) {
   }
 }
 
-static bool needsGains(const Choice &choice) {
-  return choice.order == Order::Gain || choice.estimate == Estimate::SmallRank;
+static bool needsExact(const Choice &choice) {
+  return choice.order == Order::Gain || choice.order == Order::Common || choice.estimate == Estimate::SmallRank;
 }
 
-void Fitter::prepareGains(const Choices &choices) {
-  if (!gains.empty() || std::none_of(choices.begin(), choices.end(), needsGains))
+void Fitter::prepare(const Choices &choices) {
+  if (!gains.empty() || std::none_of(choices.begin(), choices.end(), needsExact))
     return;
   const std::vector<runtime::SiteSpec> &sites = engine.manifest().sites;
   std::fill(here.begin(), here.end(), nullptr);
-  // What reads the stream behind a site is the module of the next one.
-  for (size_t site = 1; site < sites.size(); ++site) {
+  energy.assign(static_cast<size_t>(sites.front().channels), 0);
+  for (size_t site = 0; site < sites.size(); ++site) {
     advance(site, {});
-    gains.push_back(readerGains(here));
+    if (site > 0) // its module reads the stream behind the site before
+      gains.push_back(readerGains(here));
+    if (sites[site].channels != sites.front().channels)
+      energy.clear();
+    Moments moments(*this, site);
+    std::vector<double> mine = energy.empty() ? std::vector<double>() : moments.byChannel(false).energy();
+    for (size_t c = 0; c < energy.size(); ++c)
+      energy[c] += mine[c];
   }
   gains.emplace_back(sites.back().channels, 1.0);
 }
@@ -207,8 +219,9 @@ std::shared_ptr<const SitePolicy> Fitter::make(const std::string &key, const Cho
   auto policy = std::make_shared<SitePolicy>();
   policy->full = choice.shared >= 1;
   bool byGain = choice.order == Order::Gain;
-  policy->shared =
-      orderOf(choice, moments.byChannel(byGain), channels, byGain ? moments.gains() : std::vector<double>());
+  if (choice.order == Order::Common && energy.empty())
+    runtime::failInput("one order for all sites needs sites of as many channels each");
+  policy->shared = orderOf(choice, moments.byChannel(byGain), channels, byGain ? moments.gains() : energy);
   policy->shared.resize(static_cast<size_t>(choice.getShared(channels)));
   if (choice.bits) {
     policy->rounding = {choice.getShared(channels), choice.bits, choice.block, {}};
@@ -233,7 +246,7 @@ static std::string extend(const std::string &before, size_t site, const Choice &
 
 Policies Fitter::fit(const Choices &choices, const std::function<void(size_t)> &progress) {
   const std::vector<runtime::SiteSpec> &sites = engine.manifest().sites;
-  prepareGains(choices);
+  prepare(choices);
   std::fill(here.begin(), here.end(), nullptr);
   Policies policies(sites.size(), full);
   std::string key;
@@ -256,7 +269,7 @@ std::vector<Policies> Fitter::fitAround(const Choices &centre, const std::vector
                                         const std::function<void(size_t)> &progress) {
   const std::vector<runtime::SiteSpec> &sites = engine.manifest().sites;
   for (const Choices &some : options)
-    prepareGains(some);
+    prepare(some);
   Policies way = fit(centre);
   std::fill(here.begin(), here.end(), nullptr);
   std::vector<Policies> fitted(sites.size());

@@ -27,7 +27,8 @@ std::optional<Vocabulary> Vocabulary::read(const std::string &path) {
   }
   if (const Json &added = json.value("added_tokens", Json::array()); added.is_array())
     for (const Json &token : added)
-      if (token.is_object() && token.value("id", Json()).is_number_integer() && token.value("content", Json()).is_string())
+      if (token.is_object() && token.value("id", Json()).is_number_integer() &&
+          token.value("content", Json()).is_string())
         result.texts[token["id"].get<int64_t>()] = token["content"];
   if (result.texts.empty())
     return std::nullopt;
@@ -42,7 +43,9 @@ std::optional<Vocabulary> Vocabulary::read(const std::string &path) {
 /// The byte that byte-level BPE writes as this character: printable ones as themselves, the 68 others, in order, as
 /// U+0100 and so on. -1 for what stands for none.
 static int byteOf(uint32_t character) {
-  auto isItself = [](uint32_t c) { return (c >= 0x21 && c <= 0x7e) || (c >= 0xa1 && c <= 0xac) || (c >= 0xae && c <= 0xff); };
+  auto isItself = [](uint32_t c) {
+    return (c >= 0x21 && c <= 0x7e) || (c >= 0xa1 && c <= 0xac) || (c >= 0xae && c <= 0xff);
+  };
   if (character < 0x100)
     return isItself(character) ? static_cast<int>(character) : -1;
   uint32_t left = character - 0x100;

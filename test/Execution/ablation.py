@@ -96,7 +96,7 @@ def check_recipes(model: Path, tokens: Path, text: np.ndarray, folder: Path):
     tested = folder / "tested.npy"
     guess = {"layers.0.*": "drop rank 8 of both", "layers.1.attn": "defer 0.25 gain rank 4 of input"}
     plans = [{"label": "drop", "sites": {"layers.0.*": "drop", "layers.1.attn": "drop"}}, {"label": "guess", "sites": guess},
-             {"label": "8 bits", "sites": {"*": "8 bits, plain"}}, {"label": "kept", "sites": {"layers.0.*": "private 0.5"}}, {"label": "few", "sites": {"layers.0.attn": "defer 0.5 4 bits affine"}}]
+             {"label": "8 bits", "sites": {"*": "8 bits, plain"}}, {"label": "kept", "sites": {"layers.0.*": "private 0.5 common"}}, {"label": "few", "sites": {"layers.0.attn": "defer 0.5 4 bits affine"}}]
     recipes.write_text(json.dumps({"plans": plans}))
     # Fitted on what is tested, where more of the loss must go.
     same = np.concatenate([text[:WINDOWS * LENGTH]] * 3)
@@ -111,6 +111,8 @@ def check_recipes(model: Path, tokens: Path, text: np.ndarray, folder: Path):
         # Who owns which rows of a rounded sum, and keeps its error, depends on how many windows run together.
         switched = np.exp(score(out / "program", tested, f"--plan={file}", f"--batch={WINDOWS}"))
         check(f"{plan['label']} at run time", abs(switched / plan["perplexity"] - 1) < 1e-9, f"{switched} {plan}")
+    kept = json.loads((out / "recipe-4.json").read_text())["sites"]
+    check("one order for all", set(kept["layers.0.attn"]["order"][:12]) == set(kept["layers.0.mlp"]["order"][:12]), str(kept))
     programs.must("caat-compile", model, "--tp=2", f"--plan={out / 'recipe-2.json'}", "-o", folder / "guess")
     compiled = np.exp(score(folder / "guess", tested))
     check("estimates compiled", abs(compiled / by_label["guess"]["perplexity"] - 1) < 1e-5, f"{compiled}")

@@ -319,7 +319,7 @@ TEST(Choice, NamesAreRead) {
   for (const char *text :
        {"full", "drop", "drop mean", "drop affine", "drop rank 64 of both", "drop rank 8 of pending", "defer 0.25",
         "defer 0.25 energy affine", "defer 0.5 4 bits, 8 exact affine", "defer 0.5 gain rank 16 of input", "8 bits",
-        "4 bits in 64, 8 exact, plain index", "private 0.9", "private 0.98 sqrt energy"})
+        "4 bits in 64, 8 exact, plain index", "private 0.9", "private 0.98 sqrt energy", "private 0.9 common"})
     EXPECT_EQ(Choice::parse(text).text(), text);
   EXPECT_EQ(Choice::parse("drop rank 64 of both"), Choice::guess(Feature::Both, 64));
   EXPECT_EQ(Choice::parse("4 bits, 8 exact"), Choice::round(4, 8, true));
@@ -381,6 +381,8 @@ TEST(Fit, LinesAreFound) {
   EXPECT_GT(left[1], left[0]); // after the estimate the other channel is what is left
   EXPECT_EQ(orderOf(Choice::defer(0.5, Estimate::None, Order::Energy), moments, 2), (std::vector<int64_t>{0, 1}));
   EXPECT_EQ(orderOf(Choice::defer(0.5, Estimate::Affine), moments, 2), (std::vector<int64_t>{1, 0}));
+  EXPECT_EQ(orderOf(Choice::defer(0.5, Estimate::None, Order::Common), moments, 2, {1, 2}),
+            (std::vector<int64_t>{1, 0}));
   runtime::SiteEstimate some = moments.estimate(Estimate::Affine, {0});
   EXPECT_EQ(some.a[0], 1);
   EXPECT_EQ(some.b[0], 0);

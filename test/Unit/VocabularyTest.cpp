@@ -42,8 +42,9 @@ TEST(Vocabulary, Words) {
 }
 
 TEST(Vocabulary, OtherFilesGiveNone) {
-  for (const char *json : {"", "[]", "{}", R"({"model": {}})", R"({"model": {"vocab": 3}})", R"({"model": {"vocab": {"a": "b"}}})",
-                           R"({"model": {"vocab": {}}, "added_tokens": [3, {"id": "x"}]})"})
+  for (const char *json :
+       {"", "[]", "{}", R"({"model": {}})", R"({"model": {"vocab": 3}})", R"({"model": {"vocab": {"a": "b"}}})",
+        R"({"model": {"vocab": {}}, "added_tokens": [3, {"id": "x"}]})"})
     EXPECT_FALSE(readText(json)) << json;
   EXPECT_FALSE(Vocabulary::read("/nowhere/tokenizer.json"));
 }

@@ -16,6 +16,7 @@ enum class Order {
   Residual,  // where most is left of that after the estimate first
   Magnitude, // largest first: channels of like size share a scale of rounding
   Gain,      // as Residual, by what the next module sees of it: tokens normalised, channels times its gains
+  Common,    // one order for all sites: by energy in the exact program, over all of them
 };
 enum class Estimate { None, Mean, Affine, SmallRank };
 

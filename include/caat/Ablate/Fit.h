@@ -41,10 +41,10 @@ private:
   std::vector<double> sum, square, both; // [ranks, channels]: t, t^2, t T
 };
 
-/// The channels of a choice, most important first. For Order::Gain the moments are normalised, and `gains` are those of
-/// what reads the stream.
+/// The channels of a choice, most important first. For Order::Gain the moments are normalised, and `known` are the
+/// gains of what reads the stream; for Order::Common `known` are the energies.
 std::vector<int64_t> orderOf(const Choice &choice, const SiteMoments &moments, int64_t channels,
-                             const std::vector<double> &gains = {});
+                             const std::vector<double> &known = {});
 
 /// Fits orders and estimates site after site, each with the sites before it already rewritten.
 class Fitter {
@@ -65,13 +65,14 @@ private:
   void advance(size_t site, const runtime::Policies &policies);
   /// The policy of a choice whose site has been reached; `key` names the choices up to it.
   std::shared_ptr<const runtime::SitePolicy> make(const std::string &key, const Choice &choice, Moments &moments);
-  /// Finds the gains where one of the choices asks for them.
-  void prepareGains(const Choices &choices);
+  /// Finds what the exact program tells of all sites, where one of the choices asks for it.
+  void prepare(const Choices &choices);
 
   runtime::Engine &engine;
   Text text;
   std::vector<std::shared_ptr<const runtime::Snapshot>> here; // by batch
   std::vector<std::vector<double>> gains; // by site, of what reads the stream behind it; empty as long as nobody asks
+  std::vector<double> energy;             // of channels over all sites; empty where these differ
   std::shared_ptr<const runtime::SitePolicy> full;
   std::map<std::string, std::shared_ptr<const runtime::SitePolicy>> made; // by the choices up to the site
 };

@@ -17,8 +17,8 @@ public:
   /// Nothing where there is no such file, or where it has no table of that form.
   static std::optional<Vocabulary> read(const std::string &path);
 
-  /// The text of tokens: of byte-level BPE, SentencePiece with its byte tokens, or words as they are. Unknown tokens are
-  /// written as <ID>.
+  /// The text of tokens: of byte-level BPE, SentencePiece with its byte tokens, or words as they are. Unknown tokens
+  /// are written as <ID>.
   std::string decode(std::span<const int64_t> tokens) const;
 
 private:
