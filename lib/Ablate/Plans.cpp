@@ -30,11 +30,11 @@ Prices Session::around(const Candidate &centre, const std::vector<Choices> &move
   Policies way = fitter.fit(centre.choices);
   std::string name = "around " + describe(centre.choices, manifest()) + ": ";
   Prices prices;
-  std::vector<Evaluator::Plan> plans;
+  std::vector<Evaluator::Plan> plans{{name + "itself", way}};
   std::vector<std::pair<size_t, size_t>> which; // site, option
   for (size_t site = 0; site < numSites(); ++site) {
     auto &row = prices.emplace_back(moves[site].size());
-    row[0] = Price{centre.measure.kl, budget.resource(cost->of(site, moves[site][0]))};
+    row[0] = Price{0, budget.resource(cost->of(site, moves[site][0]))};
     for (size_t option = 1; option < moves[site].size(); ++option) {
       if (!fitted[site][option])
         continue;
@@ -44,10 +44,11 @@ Prices Session::around(const Candidate &centre, const std::vector<Choices> &move
       which.emplace_back(site, option);
     }
   }
-  std::vector<Measure> measures = measure(searcher, plans, "single moves");
+  std::vector<Measure> measures = measure(pricer, plans, "single moves");
   for (size_t i = 0; i < which.size(); ++i) {
     auto [site, option] = which[i];
-    prices[site][option] = Price{measures[i].kl, budget.resource(cost->of(site, moves[site][option]))};
+    prices[site][option] =
+        Price{measures[i + 1].kl - measures[0].kl, budget.resource(cost->of(site, moves[site][option]))};
   }
   return prices;
 }

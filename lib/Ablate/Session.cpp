@@ -98,8 +98,11 @@ Session::Session(const Options &given)
     : options(given), engine(options.program, engineOptions(options)), data(readData(options)), batch(chooseBatch()),
       store(options.output + "/measurements.jsonl", identity()), testText(cut(0, options.testSamples)),
       searchText(cut(options.testSamples, options.samples)),
+      // Prices around a plan only say where to look, and divergences are known well from few tokens.
+      priceText(cut(options.testSamples, (options.samples + 3) / 4)),
       fitText(cut(options.testSamples + options.samples, options.fitSamples)),
       searcher(engine, searchText, size_t{4} << 30, store, "search: "),
+      pricer(engine, priceText, size_t{1} << 30, store, "price: "),
       tester(engine, testText, size_t{1} << 30, store, "test: "), fitter(engine, fitText) {
   if (manifest().sites.empty())
     runtime::failInput(options.program, ": the program has no switchable sync points; compile the model for at least "

@@ -61,8 +61,8 @@ private:
   runtime::TensorMap data; // all tokens, or all inputs
   int64_t batch;
   Store store;
-  Text testText, searchText, fitText;
-  Evaluator searcher, tester;
+  Text testText, searchText, priceText, fitText;
+  Evaluator searcher, pricer, tester;
   Fitter fitter;
   std::optional<CostModel> cost;
   std::vector<Choices> choices; // options of each site; the first is full

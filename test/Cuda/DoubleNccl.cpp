@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// NCCL's functions, for ranks that are threads of one process. A call waits until all ranks have made theirs, which must be the
-// same; it is then done at once, and every stream continues behind all of them.
+// NCCL's functions, for ranks that are threads of one process. A call waits until all ranks have made theirs, which
+// must be the same; it is then done at once, and every stream continues behind all of them.
 #include "Double.h"
 #include "cuda/Kernels.h"
 #include <condition_variable>

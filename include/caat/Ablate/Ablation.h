@@ -32,7 +32,7 @@ struct Options {
   int threadsPerRank = 1;
   std::vector<double> thresholds; // tau1 and tau2, added loss; empty: proposed from the figures
   size_t starts = 24;             // plans of the Lagrangian around the exact one
-  size_t rounds = 12, width = 4;  // of the search for each budget, and plans of a round
+  size_t rounds = 6, width = 4;   // of the search for each budget, and plans of a round
   size_t greedySteps = 20;        // sites of the greedy order
   std::string command;            // how it was called, for the report
   /// A line that says what is done and how long it will take.

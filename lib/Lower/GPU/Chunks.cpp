@@ -235,9 +235,8 @@ bool isKeptInRegisters(memref::AllocaOp alloca, Block &row, int64_t team) {
       first = op;
   }
   return first && llvm::all_of(first->getOpOperands(), [&](OpOperand &operand) {
-           return operand.get() != alloca.getResult() ||
-                  (cast<LinalgOp>(first).isDpsInit(&operand) &&
-                   !cast<LinalgOp>(first).payloadUsesValueFromOperand(&operand));
+           return operand.get() != alloca.getResult() || (cast<LinalgOp>(first).isDpsInit(&operand) &&
+                                                          !cast<LinalgOp>(first).payloadUsesValueFromOperand(&operand));
          });
 }
 

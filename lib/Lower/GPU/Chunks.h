@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// How the threads of a team share the iterations of a linalg op of known size: neighbouring elements together, so that they are
-// loaded and stored at once.
+// How the threads of a team share the iterations of a linalg op of known size: neighbouring elements together, so that
+// they are loaded and stored at once.
 #ifndef CAAT_LIB_LOWER_GPU_CHUNKS_H
 #define CAAT_LIB_LOWER_GPU_CHUNKS_H
 
@@ -26,8 +26,8 @@ std::optional<llvm::SmallVector<mlir::Operation *>> reductionsOf(mlir::linalg::L
 /// Whether the whole team computes each result of a reduction, one after the other.
 bool isReducedTogether(mlir::linalg::LinalgOp op);
 
-/// The iterations of some loops of an op in chunks of `width` along the last of them. Thread t of the team has the chunks
-/// t, t + team, ...: `rounds` of them.
+/// The iterations of some loops of an op in chunks of `width` along the last of them. Thread t of the team has the
+/// chunks t, t + team, ...: `rounds` of them.
 struct Chunks {
   llvm::SmallVector<unsigned> loops; // those of more than one iteration
   int64_t width = 1, count = 0, rounds = 0;
@@ -46,8 +46,8 @@ std::string placesOf(mlir::linalg::LinalgOp op, mlir::OpOperand &operand, llvm::
 /// Buffers begin at such multiples.
 bool isOnePiece(mlir::linalg::LinalgOp op, mlir::OpOperand &operand, const Chunks &chunks);
 
-/// Whether the row buffer `alloca` can be kept in registers: each op that touches it gives every thread the same elements of it,
-/// and the first one writes them.
+/// Whether the row buffer `alloca` can be kept in registers: each op that touches it gives every thread the same
+/// elements of it, and the first one writes them.
 bool isKeptInRegisters(mlir::memref::AllocaOp alloca, mlir::Block &row, int64_t team);
 
 } // namespace caat::lower
