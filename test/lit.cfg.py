@@ -13,6 +13,7 @@ config.test_exec_root = os.path.join(config.caat_build, "test")
 
 config.substitutions.append(("%python", config.python))
 config.substitutions.append(("%models", os.path.join(config.test_source_root, "models")))
+config.substitutions.append(("%examples", os.path.join(os.path.dirname(config.test_source_root), "examples")))
 config.substitutions.append(("%reference", os.path.join(config.test_source_root, "reference")))
 
 # The stand-in for the CUDA driver and its libraries.

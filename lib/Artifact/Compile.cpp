@@ -70,13 +70,7 @@ public:
     // From here to the new manifest at the end the folder is no artifact, whatever happens.
     if (failed(removeFile(options.output, "manifest.json")))
       return failure();
-    if (failed(timed("weights",
-                     [&] {
-                       return check(
-                           writeWeights(*module, program->weights, {options.output, options.tp, options.progress}),
-                           summary.weightBytes);
-                     })) ||
-        failed(writeKernels()) ||
+    if (failed(timed("weights", [&] { return writeWeightFiles(*program); })) || failed(writeKernels()) ||
         failed(
             stage("llvm", device() == Device::CUDA ? "07-llvm" : "06-llvm", static_cast<Build>(buildCodePipeline))) ||
         failed(timed("code", [&] {
@@ -92,6 +86,16 @@ public:
 private:
   bool hasHostKernels() const { return device() == Device::CPU || options.hostKernels || options.emulate; }
   Device device() const { return options.target == "cuda" ? Device::CUDA : Device::CPU; }
+
+  LogicalResult writeWeightFiles(const Program &program) {
+    if (options.weights)
+      return check(writeWeights(*module, program.weights, {options.output, options.tp, options.progress}),
+                   summary.weightBytes);
+    for (int64_t rank = 0; rank < options.tp; ++rank)
+      if (failed(removeFile(options.output, "weights-" + std::to_string(rank) + ".safetensors")))
+        return failure();
+    return success();
+  }
 
   /// The kernels of a GPU program leave the module: what remains is the host's.
   LogicalResult writeKernels() {
@@ -174,7 +178,9 @@ private:
       module = parseModuleFile(options.model, sources, &context);
       return success(bool(module));
     }
-    FailureOr<OwningOpRef<ModuleOp>> imported = importONNX(options.model, &context);
+    ImportOptions imports;
+    imports.requireWeights = options.weights;
+    FailureOr<OwningOpRef<ModuleOp>> imported = importONNX(options.model, &context, imports);
     if (failed(imported))
       return failure();
     module = std::move(*imported);

@@ -38,6 +38,10 @@ static cl::list<std::string> gpuArchs("gpu-arch",
                                       cl::desc("Chips that kernels are assembled for by ptxas; others, and all "
                                                "without this option, get them compiled by the driver"),
                                       cl::value_desc("sm_80,sm_90,..."), cl::CommaSeparated, cl::cat(category));
+static cl::opt<bool> noWeights("no-weights",
+                               cl::desc("Leave out the weights, whose files need not be there: for caat-run bench "
+                                        "--random-weights"),
+                               cl::cat(category));
 static cl::opt<bool> hostKernels("host-kernels", cl::desc("cuda: compile kernels for this processor as well (tests)"),
                                  cl::Hidden, cl::cat(category));
 static cl::opt<std::string> dtype("dtype", cl::desc("Type of weights and products: f32"), cl::init("f32"),
@@ -129,6 +133,7 @@ int main(int argc, char **argv) {
   options.rotateInPlace = rotate == "in-place";
   options.dtype = dtype;
   options.target = target;
+  options.weights = !noWeights;
   options.gpuArchs.assign(gpuArchs.begin(), gpuArchs.end());
   options.hostKernels = hostKernels;
   options.emulate = emulate;

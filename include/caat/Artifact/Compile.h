@@ -24,6 +24,7 @@ struct CompileOptions {
   cost::Link link{5e-6, 10e9};           // the same
   bool rotateInPlace = false;            // rtp: no spare buffer, no transfer beside products
   std::string dtype = "f32";             // of weights and products
+  bool weights = true;                   // read and write them; without, external files may be absent
   std::string target = "cpu";            // cpu, cuda
   std::vector<std::string> gpuArchs;     // chips that kernels are assembled for: sm_80, ...
   bool hostKernels = false;              // cuda: kernels for this processor too, for a double of the driver
