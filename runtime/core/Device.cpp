@@ -1,8 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "caat/runtime/Device.h"
 #include <algorithm>
+#include <cmath>
 
 namespace caat::runtime {
+
+MadeUp::MadeUp(const ParameterSpec &spec) {
+  if (!isConvertible(spec.dtype))
+    return;
+  if (spec.linear)
+    scale = 1.0f / std::sqrt(static_cast<float>(spec.k()));
+  else if (spec.shape.size() > 1) // a table
+    scale = 1.0f;
+  else // factors, of a norm
+    offset = 1.0f;
+}
 
 int64_t Device::loadElement(const void *from, DType dtype) {
   int64_t bits = 0; // little-endian

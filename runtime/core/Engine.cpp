@@ -65,7 +65,7 @@ Engine::Engine(const std::string &directory, EngineOptions opts) : options(std::
   workers = std::make_unique<Workers>(program_, options);
   onRanks([&](Rank &rank) {
     rank.device().attach();
-    rank.load();
+    options.randomWeights ? rank.loadRandom(*options.randomWeights + static_cast<uint32_t>(rank.rank())) : rank.load();
     rank.communicator().checkSchedule(manifest().digest);
   });
   say("loaded");

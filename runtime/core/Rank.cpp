@@ -26,8 +26,34 @@ void Rank::load() {
     }
     given.push_back({&spec, data, entry.bytes, [this, &entry] { weights.file().release(entry.offset, entry.bytes); }});
   }
+  give(given);
+}
+
+void Rank::loadRandom(uint32_t seed) {
+  std::vector<HostParameter> given;
+  for (const ParameterSpec &spec : program.manifest().parameters) {
+    size_t bytes = static_cast<size_t>(elementCount(spec.shape)) * sizeOf(spec.dtype);
+    const std::byte *data = nullptr;
+    seed = seed * 1664525 + 1013904223;
+    if (device_.isHost()) {
+      Tensor made(DType::F32, spec.shape);
+      MadeUp numbers(spec);
+      uint32_t state = seed;
+      for (int64_t i = 0, count = made.count(); i < count; ++i) {
+        state = state * 1664525 + 1013904223;
+        made.as<float>()[i] = (static_cast<float>(state >> 8) / float(1 << 23) - 1.0f) * numbers.scale + numbers.offset;
+      }
+      made = isConvertible(spec.dtype) ? converted(made, spec.dtype) : Tensor(spec.dtype, spec.shape);
+      data = aligned.emplace_back(made).data.get();
+    }
+    given.push_back({&spec, data, bytes, {}, seed});
+  }
+  give(given);
+}
+
+void Rank::give(std::span<const HostParameter> given) {
   std::vector<void *> places = device_.load(given);
-  buffers.resize(manifest.bufferCount());
+  buffers.resize(program.manifest().bufferCount());
   size_t first = buffers.size() - places.size();
   std::copy(places.begin(), places.end(), buffers.begin() + static_cast<std::ptrdiff_t>(first));
   if (!context.rings)

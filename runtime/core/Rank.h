@@ -24,6 +24,8 @@ public:
 
   /// Maps the weights, checks them against the manifest and gives them to the device.
   void load();
+  /// The same with numbers that are made up, to measure programs without their weights.
+  void loadRandom(uint32_t seed);
 
   /// Makes arrays for these dimensions and takes the inputs (whole arrays, in the manifest's order; kept alive by the
   /// caller until the next call). Caches keep their contents where their shape stays the same.
@@ -58,6 +60,7 @@ public:
   RankContext context;
 
 private:
+  void give(std::span<const HostParameter> parameters);
   Shape partShape(const ArraySpec &spec) const;
   Tensor partOf(const Tensor &parts, const ArraySpec &spec, int64_t number) const;
   int64_t shardOf(int64_t part) const;

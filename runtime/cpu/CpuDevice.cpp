@@ -24,7 +24,7 @@ std::vector<void *> CpuDevice::load(std::span<const HostParameter> parameters) {
   std::vector<size_t> packing; // by weight
   weightOf.resize(parameters.size());
   for (size_t i = 0; i < parameters.size(); ++i) {
-    const auto &[spec, data, bytes, taken] = parameters[i];
+    const auto &[spec, data, bytes, taken, seed] = parameters[i];
     places.push_back(const_cast<std::byte *>(data));
     if (!spec->linear)
       continue;

@@ -73,9 +73,12 @@ std::vector<void *> CudaDevice::load(std::span<const HostParameter> parameters) 
   weights.resize(parameters.size());
   size_t done = 0;
   for (size_t i = 0; i < parameters.size(); ++i) {
-    const auto &[spec, data, bytes, taken] = parameters[i];
+    const auto &[spec, data, bytes, taken, seed] = parameters[i];
     size_t size = bytes;
-    if (widened(*spec)) {
+    if (!data) {
+      size = bytes * (widened(*spec) ? 2 : 1);
+      makeUp(*spec, to, size, seed);
+    } else if (widened(*spec)) {
       Tensor wide = converted(Tensor::view(spec->dtype, spec->shape, const_cast<std::byte *>(data)), DType::F32);
       size = wide.bytes();
       upload(to, wide.data.get(), size);
@@ -102,6 +105,18 @@ std::vector<void *> CudaDevice::load(std::span<const HostParameter> parameters) 
     done += size;
   }
   return places;
+}
+
+void CudaDevice::makeUp(const ParameterSpec &spec, std::byte *to, size_t bytes, uint32_t seed) {
+  MadeUp numbers(spec);
+  int64_t count = elementCount(spec.shape);
+  const char *kernel = spec.dtype == DType::BF16                  ? "caat_random_bf16"
+                       : spec.dtype == DType::F16 && !spec.linear ? "caat_random_f16"
+                                                                  : "caat_random_f32";
+  if (isConvertible(spec.dtype))
+    launchOwn(kernel, blocksFor(count), RandomArguments{to, count, numbers.scale, numbers.offset, seed});
+  else
+    driver().check(driver().cuMemsetD8Async(addressOf(to), 0, bytes, stream_), "'", spec.name, "'");
 }
 
 void CudaDevice::launch(size_t kernel, int64_t rows, std::span<void *const> buffers, std::span<const int64_t> dims) {

@@ -52,6 +52,7 @@ public:
 private:
   void start(const char *name, int64_t blocks, void **arguments);
   void fallBack(const MatMul &matmul);
+  void makeUp(const ParameterSpec &spec, std::byte *to, size_t bytes, uint32_t seed);
 
   struct Weight {
     const std::byte *data = nullptr;

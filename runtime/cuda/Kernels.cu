@@ -137,6 +137,21 @@ KERNEL void caat_round_bf16(const float *x, unsigned short *y, long long count) 
   GRID(i, count) y[i] = BFloat16::store(x[i]);
 }
 
+template <typename Type> DEVICE void random(const RandomArguments &a) {
+  GRID(i, a.count) {
+    UInt x = static_cast<UInt>(i) * 0x9e3779b9u ^ a.seed; // a hash of the place
+    x = (x ^ x >> 16) * 0x7feb352du;
+    x = (x ^ x >> 15) * 0x846ca68bu;
+    x ^= x >> 16;
+    float uniform = static_cast<float>(x >> 8) / 8388608.0f - 1.0f;
+    static_cast<typename Type::Stored *>(a.to)[i] = Type::store(uniform * a.scale + a.offset);
+  }
+}
+
+KERNEL void caat_random_f32(RandomArguments a) { random<Native<float>>(a); }
+KERNEL void caat_random_bf16(RandomArguments a) { random<BFloat16>(a); }
+KERNEL void caat_random_f16(RandomArguments a) { random<Half>(a); }
+
 // Quantised all-reduce: the arithmetic of comm/Quantize.cpp, bit for bit (no fused multiply-adds: -ffp-contract=off).
 // One block for each piece.
 

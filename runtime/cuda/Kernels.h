@@ -40,6 +40,14 @@ struct MatMulArguments {
   float alpha, beta;
 };
 
+/// Uniform numbers in [-scale, scale) + offset, the same for the same seed.
+struct RandomArguments {
+  void *to;
+  long long count;
+  float scale, offset;
+  unsigned seed;
+};
+
 /// A piece of a row in a quantised message, as WirePiece says.
 struct QuantizedPiece {
   long long row, block, begin, length, exactBegin, exacts;

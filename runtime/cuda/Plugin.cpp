@@ -5,6 +5,7 @@
 #include "NcclGroup.h"
 #include "caat/runtime/Error.h"
 #include <algorithm>
+#include <cstdlib>
 
 namespace caat::runtime::cuda {
 
@@ -103,7 +104,7 @@ std::unique_ptr<RankGroup> CudaBackend::makeGroup(std::span<Device *const> devic
   std::vector<CudaDevice *> all;
   for (Device *device : devices)
     all.push_back(static_cast<CudaDevice *>(device));
-  if (contexts.size() > 1)
+  if (contexts.size() > 1 || std::getenv("CAAT_CUDA_NCCL")) // also for one rank, to test that it is there
     return std::make_unique<NcclGroup>(all, options.communicator);
   return std::make_unique<LocalGroup>(all, options.communicator);
 }

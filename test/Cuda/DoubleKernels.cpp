@@ -67,6 +67,8 @@ void ofPieces(const QuantizedArguments &a, unsigned blocks, int64_t messages, Ac
   }
 }
 
+template <int64_t Size> void of(const RandomArguments &a, Accesses &all) { add(all, a.to, 0, a.count, Size, true); }
+
 template <typename Arguments, typename Kernel> void runBlocks(Kernel kernel, unsigned blocks, void **arguments) {
   hostBlocks = blocks;
   for (hostBlock = 0; hostBlock < hostBlocks; ++hostBlock)
@@ -97,6 +99,9 @@ bool runOwnKernel(const std::string &name, unsigned blocks, void **arguments, Ac
   CAAT_OWN(caat_product_f64, MatMulArguments, of<8>(a, accesses))
   CAAT_OWN(caat_product_i32, MatMulArguments, of<4>(a, accesses))
   CAAT_OWN(caat_product_i64, MatMulArguments, of<8>(a, accesses))
+  CAAT_OWN(caat_random_f32, RandomArguments, of<4>(a, accesses))
+  CAAT_OWN(caat_random_bf16, RandomArguments, of<2>(a, accesses))
+  CAAT_OWN(caat_random_f16, RandomArguments, of<2>(a, accesses))
   CAAT_OWN(caat_quantized_encode, QuantizedArguments, (ofPieces<false, true>(a, blocks, 1, accesses)))
   CAAT_OWN(caat_quantized_sum, QuantizedArguments, (ofPieces<true, false>(a, blocks, a.ranks, accesses)))
   CAAT_OWN(caat_quantized_decode, QuantizedArguments, (ofPieces<true, false>(a, blocks, 1, accesses)))

@@ -122,6 +122,22 @@ def libraries(tool: Path) -> list[Path]:
     return found
 
 
+def shapes(folder: Path, names: str, tps: list[int]) -> list[str]:
+    """Decoders of the usual sizes without their weights. Returns what was left out."""
+    import shapes as made
+    missing = []
+    for name in filter(None, names.split(",")):
+        shape, dtype, *layers = name.split("-")
+        model = made.write(folder / "scratch" / name, shape, int(layers[0]) if layers else None, dtype)
+        for tp in tps:
+            out = folder / "programs" / f"shape-{name}-{tp}"
+            try:
+                programs.compile_model(model, out, tp, flags=["--target=cuda", "--gpu-arch=sm_90", "--max-length=8192", "--no-weights"])
+            except programs.Failed as failure:
+                missing.append(f"{out.name}: {failure}")
+    return missing
+
+
 def share_equal_files(folder: Path):
     """Programs of one model have the same weights: the archive holds them once."""
     seen: dict[str, Path] = {}
@@ -138,6 +154,7 @@ def main():
     parser.add_argument("--models", help="names, separated by commas; all without it")
     parser.add_argument("--tp", default="1,2,4")
     parser.add_argument("--flags", default="--gpu-arch=sm_90", help="more for caat-compile --target=cuda")
+    parser.add_argument("--shapes", default="1b-bf16,8b-bf16", help="decoders to measure: SHAPE-DTYPE[-LAYERS]")
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
     target = arguments.folder.resolve()
@@ -167,7 +184,7 @@ def main():
     models = sorted(p.parent for p in programs.MODELS.glob("*/model.onnx"))
     if arguments.models:
         models = [m for m in models if m.name in arguments.models.split(",")]
-    checks, missing = 0, []
+    checks, missing = 0, shapes(folder, arguments.shapes, [1, 2])
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
         for bundle in pool.map(one, models):
             checks += len(bundle.lines)
@@ -176,7 +193,7 @@ def main():
     for text in missing:
         print(f"left out: {text}")
     share_equal_files(folder)
-    archive = Path(shutil.make_archive(str(folder), "gztar", folder))
+    archive = Path(shutil.make_archive(str(folder), "xztar", folder))
     shutil.rmtree(folder)
     print(f"{checks} checks of {len(models)} models, {archive.stat().st_size / 1e6:.1f} MB: {archive}")
     sys.exit(not checks)

@@ -17,6 +17,7 @@ using Json = nlohmann::ordered_json;
 struct BenchOptions : Common {
   int64_t prefill = 512, decode = 64, batch = 1;
   int repeats = 5;
+  std::optional<uint32_t> randomWeights;
 };
 
 double median(std::vector<double> values) {
@@ -117,8 +118,13 @@ void print(const Json &json) {
               << share["collectives_per_run"].get<double>() << " collectives\n";
   };
   line("prefill ", json["prefill"], json["prefill"]["seconds"], "");
-  if (json.contains("decode"))
-    line("decode  ", json["decode"], json["decode"]["seconds_per_token"], " a token");
+  if (json.contains("decode")) {
+    const Json &decode = json["decode"];
+    line("decode  ", decode, decode["seconds_per_token"], " a token");
+    double bytes = decode["weight_bytes_per_token_and_rank"], seconds = decode["seconds_per_token"];
+    std::cout << "weights " << std::setprecision(2) << bytes / 1e9 << " GB a rank and token, read at "
+              << std::setprecision(1) << bytes / std::max(seconds, 1e-12) / 1e9 << " GB/s\n";
+  }
   std::cout << "memory  " << json["peak_rss_bytes"].get<double>() / 1e6 << " MB peak of " << json["tp"]
             << " ranks in one process\n";
 }
@@ -127,6 +133,7 @@ void bench(const BenchOptions &options) {
   Progress progress(options.quiet);
   runtime::EngineOptions engineOptions = options.engineOptions();
   engineOptions.progress = std::ref(progress);
+  engineOptions.randomWeights = options.randomWeights;
   auto begin = std::chrono::steady_clock::now();
   runtime::Engine engine(options.directory, engineOptions);
   options.applyPlan(engine);
@@ -161,6 +168,10 @@ void addBench(CLI::App &app, Action &run) {
   command->add_option("--repeats", options->repeats, "Runs of the prompt; the median counts")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
+  command
+      ->add_option("--random-weights", options->randomWeights,
+                   "Make the weights up from this seed: measures a program without its weights")
+      ->type_name("SEED");
   command->footer("Example:\n  caat-run bench model/ --prefill=512 --decode=64 --json");
   command->callback([options, &run] { run = [options] { bench(*options); }; });
 }

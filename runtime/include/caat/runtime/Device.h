@@ -26,12 +26,21 @@ struct MatMul {
   float alpha, beta;
 };
 
-/// A parameter as the file has it. `taken`, where not empty, is called when the device has its own copy.
+/// A parameter as the file has it; without `data` the device makes numbers up. `taken`, where not empty, is called when
+/// the device has its own copy.
 struct HostParameter {
   const ParameterSpec *spec;
   const std::byte *data;
   size_t bytes;
   std::function<void()> taken;
+  uint32_t seed = 0;
+};
+
+/// What made-up numbers of a parameter are: offset + uniform in [-scale, scale), so that the sizes of activations stay
+/// what they are. Zeros for what is no float.
+struct MadeUp {
+  float scale = 0, offset = 0;
+  explicit MadeUp(const ParameterSpec &spec);
 };
 
 /// A moment in a device's work: a time, or an event whose time is known later.

@@ -19,6 +19,7 @@ struct EngineOptions {
   Link link = {};                                    // between the ranks
   std::function<void(const std::string &)> progress; // may be empty; called by the loading thread
   std::string trace;                                 // file for a Trace, or empty
+  std::optional<uint32_t> randomWeights;             // a seed: the artifact's are not read
   std::vector<int> devices;                          // numbers of the devices, see BackendOptions
 };
 
