@@ -82,6 +82,13 @@ void Engine::resetProfile() {
     rank->context.profile.reset();
 }
 
+void Engine::setTiming(bool enabled) {
+  for (auto &device : workers->devices)
+    device->setTiming(enabled || workers->trace);
+}
+
+bool Engine::isHost() const { return workers->devices[0]->isHost(); }
+
 void Engine::writeTrace() {
   if (workers->trace)
     workers->trace->write();

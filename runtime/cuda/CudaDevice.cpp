@@ -15,8 +15,17 @@ constexpr size_t align(size_t bytes) { return (bytes + line - 1) / line * line; 
 CudaDevice::CudaDevice(const Program &program, std::shared_ptr<Context> given, std::shared_ptr<const CublasLt> library,
                        Progress progress)
     : program(program), context(std::move(given)), progress(std::move(progress)), products(library, *context),
-      staging(*context), checksEachStep(std::getenv("CAAT_CUDA_CHECK") != nullptr) {
+      staging(*context), queue(*context, products) {
   driver().check(driver().cuStreamCreate(&stream_, CU_STREAM_NON_BLOCKING), "a stream");
+  setTiming(false);
+}
+
+/// A moment between two steps needs them to be started one by one.
+void CudaDevice::setTiming(bool enabled) {
+  timing = enabled;
+  const char *graphs = std::getenv("CAAT_CUDA_GRAPHS");
+  bool off = timing || (graphs && std::string_view(graphs) == "0");
+  queue.start(stream_, !off, std::getenv("CAAT_CUDA_CHECK") != nullptr);
 }
 
 CudaDevice::~CudaDevice() {
@@ -33,32 +42,38 @@ void CudaDevice::attach() { context->enter(); }
 
 std::shared_ptr<std::byte> CudaDevice::allocate(size_t bytes, const std::string &what) {
   std::shared_ptr<std::byte> memory = context->allocate(bytes, what);
-  driver().check(driver().cuMemsetD8Async(addressOf(memory.get()), 0, std::max<size_t>(bytes, 1), stream_), what);
+  driver().check(driver().cuMemsetD8Async(addressOf(memory.get()), 0, std::max<size_t>(bytes, 1), stream()), what);
   return memory;
 }
 
-/// Where asked for, finds out at once whether what was done last went well.
-void CudaDevice::doing(std::string_view what) {
-  last = what;
-  if (checksEachStep)
-    synchronize();
-}
+void CudaDevice::upload(void *to, const void *from, size_t bytes) { staging.upload(to, from, bytes, stream()); }
 
-void CudaDevice::upload(void *to, const void *from, size_t bytes) { staging.upload(to, from, bytes, stream_); }
-
-void CudaDevice::download(void *to, const void *from, size_t bytes) { staging.download(to, from, bytes, stream_); }
+void CudaDevice::download(void *to, const void *from, size_t bytes) { staging.download(to, from, bytes, stream()); }
 
 void CudaDevice::copy(void *to, const void *from, size_t bytes) {
   if (bytes == 0 || to == from)
     return;
+  auto add = [&](CUdeviceptr target, CUdeviceptr source) {
+    Step step;
+    step.kind = Step::Kind::Copy;
+    step.name = "copy";
+    step.to = target;
+    step.from = source;
+    step.bytes = bytes;
+    queue.add(std::move(step));
+  };
   CUdeviceptr target = addressOf(to), source = addressOf(from);
   if (target < source + bytes && source < target + bytes) { // by way of other memory
     CUdeviceptr other = addressOf(scratch.reserve(*this, bytes, "a copy"));
-    driver().check(driver().cuMemcpyDtoDAsync_v2(other, source, bytes, stream_), "copy of ", bytes, " bytes");
+    add(other, source);
     source = other;
   }
-  driver().check(driver().cuMemcpyDtoDAsync_v2(target, source, bytes, stream_), "copy of ", bytes, " bytes");
-  doing("copy");
+  add(target, source);
+}
+
+void CudaDevice::storeElement(void *to, DType dtype, int64_t bits) {
+  launchOwn("caat_store", 1,
+            StoreArguments{to, static_cast<unsigned long long>(bits), static_cast<long long>(sizeOf(dtype))});
 }
 
 /// One allocation for all; those of products that are stored in f16 are widened.
@@ -125,26 +140,27 @@ void CudaDevice::launch(size_t kernel, int64_t rows, std::span<void *const> buff
   int64_t blocks = (rows + spec.rowsPerBlock - 1) / spec.rowsPerBlock;
   if (blocks > INT32_MAX)
     failRun("kernel '", name, "': ", rows, " rows are too many");
-  arguments.clear();
+  Step step;
+  step.name = name;
+  step.function = context->kernel(kernel);
+  step.blocks = static_cast<unsigned>(blocks);
+  step.threads = static_cast<unsigned>(spec.threads);
+  step.shared = static_cast<unsigned>(spec.shared);
   for (void *const &buffer : buffers)
-    arguments.push_back(const_cast<void **>(&buffer));
+    step.addParameter(&buffer, sizeof buffer);
   for (const int64_t &dim : dims)
-    arguments.push_back(const_cast<int64_t *>(&dim));
-  arguments.push_back(&rows);
-  driver().check(driver().cuLaunchKernel(context->kernel(kernel), static_cast<unsigned>(blocks), 1, 1,
-                                         static_cast<unsigned>(spec.threads), 1, 1, static_cast<unsigned>(spec.shared),
-                                         stream_, arguments.data(), nullptr),
-                 "kernel '", name, "'");
-  doing(name);
+    step.addParameter(&dim, sizeof dim);
+  step.addParameter(&rows, sizeof rows);
+  queue.add(std::move(step));
 }
 
-void CudaDevice::start(const char *name, int64_t blocks, void **parameters) {
-  if (blocks == 0)
-    return;
-  driver().check(driver().cuLaunchKernel(context->own(name), static_cast<unsigned>(blocks), 1, 1, kernelThreads, 1, 1,
-                                         0, stream_, parameters, nullptr),
-                 "kernel '", name, "'");
-  doing(name);
+Step CudaDevice::ownStep(const char *name, int64_t blocks) const {
+  Step step;
+  step.name = name;
+  step.function = context->own(name);
+  step.blocks = static_cast<unsigned>(blocks);
+  step.threads = kernelThreads;
+  return step;
 }
 
 int64_t CudaDevice::blocksFor(int64_t count) {
@@ -159,8 +175,7 @@ void CudaDevice::linear(size_t parameter, const float *x, int64_t m, float *y, b
   if (weight.isBf16) {
     int64_t count = m * weight.k;
     void *to = rounded.reserve(*this, static_cast<size_t>(count) * 2, "rounded rows of a product");
-    void *parameters[] = {&source, &to, &count};
-    start("caat_round_bf16", blocksFor(count), parameters);
+    launchOwn("caat_round_bf16", blocksFor(count), RoundArguments{x, static_cast<unsigned short *>(to), count});
     source = to;
     type = CUDA_R_16BF;
   }
@@ -186,9 +201,17 @@ void CudaDevice::linear(size_t parameter, const float *x, int64_t m, float *y, b
             1.0f,
             accumulate ? 1.0f : 0.0f};
   const std::string &name = program.manifest().parameters[parameter].name;
-  if (!products.run(gemm, stream_))
+  if (!products.knows(gemm))
     failRun("cuBLASLt has no algorithm for the product of [", m, ", ", weight.k, "] with '", name, "'");
-  doing(name);
+  multiply(gemm, name);
+}
+
+void CudaDevice::multiply(const Gemm &gemm, std::string_view name) {
+  Step step;
+  step.kind = Step::Kind::Product;
+  step.name = name;
+  step.gemm = gemm;
+  queue.add(std::move(step));
 }
 
 void CudaDevice::matmul(const MatMul &p) {
@@ -197,9 +220,10 @@ void CudaDevice::matmul(const MatMul &p) {
   if (p.batch == 0 || p.m == 0 || p.n == 0)
     return;
   std::optional<Gemm> gemm = asGemm(p);
-  if (!gemm || !products.run(*gemm, stream_))
+  if (gemm && products.knows(*gemm))
+    multiply(*gemm, "a product");
+  else
     fallBack(p);
-  doing("a product");
 }
 
 void CudaDevice::fallBack(const MatMul &p) {
@@ -228,7 +252,7 @@ void CudaDevice::fallBack(const MatMul &p) {
 }
 
 void CudaDevice::beginRun() {
-  last = {};
+  queue.beginRun();
   used = 0;
   if (!timing)
     return;
@@ -240,10 +264,9 @@ void CudaDevice::beginRun() {
 }
 
 void CudaDevice::synchronize() {
-  CUresult result = driver().cuStreamSynchronize(stream_);
+  CUresult result = driver().cuStreamSynchronize(stream());
   if (result != CUDA_SUCCESS)
-    driver().check(result, context->name(), checksEachStep ? ", in '" : ", in or before '", last,
-                   checksEachStep ? "'" : "' (CAAT_CUDA_CHECK=1 finds where)");
+    driver().check(result, context->name(), ", in or before '", queue.last(), "' (CAAT_CUDA_CHECK=1 finds where)");
 }
 
 /// Does not throw: an error that comes up here comes up again in synchronize().

@@ -5,7 +5,7 @@
 
 #include "Context.h"
 #include "Kernels.h"
-#include "Products.h"
+#include "Queue.h"
 #include "Staging.h"
 #include "caat/runtime/Device.h"
 
@@ -21,6 +21,7 @@ public:
   void attach() override;
   std::shared_ptr<std::byte> allocate(size_t bytes, const std::string &what) override;
   bool isHost() const override { return false; }
+  void storeElement(void *to, DType dtype, int64_t bits) override;
   void upload(void *to, const void *from, size_t bytes) override;
   void download(void *to, const void *from, size_t bytes) override;
   void copy(void *to, const void *from, size_t bytes) override;
@@ -33,24 +34,29 @@ public:
   void synchronize() override;
   Moment now() override;
   std::chrono::steady_clock::time_point timeOf(const Moment &moment) override;
-  void setTiming(bool enabled) override { timing = enabled; }
+  void setTiming(bool enabled) override;
 
   // For communicators.
   const Driver &driver() const { return context->driver(); }
   const Context &place() const { return *context; }
-  CUstream stream() const { return stream_; }
+  /// What was asked for so far is under way, before anything else goes to the stream.
+  CUstream stream() {
+    queue.flush();
+    return stream_;
+  }
   /// One of the runtime's own kernels, over `blocks` blocks; `arguments` is its only one.
   template <typename Arguments> void launchOwn(const char *name, int64_t blocks, Arguments arguments) {
-    void *pointers[] = {&arguments};
-    start(name, blocks, pointers);
+    Step step = ownStep(name, blocks);
+    step.addParameter(&arguments, sizeof arguments);
+    if (blocks > 0)
+      queue.add(std::move(step));
   }
   /// The blocks that a grid-stride kernel over `count` elements gets.
   static int64_t blocksFor(int64_t count);
-  /// What was asked for last, for messages: it may not have been done yet.
-  void doing(std::string_view what);
 
 private:
-  void start(const char *name, int64_t blocks, void **arguments);
+  Step ownStep(const char *name, int64_t blocks) const;
+  void multiply(const Gemm &gemm, std::string_view name);
   void fallBack(const MatMul &matmul);
   void makeUp(const ParameterSpec &spec, std::byte *to, size_t bytes, uint32_t seed);
 
@@ -70,9 +76,7 @@ private:
   std::vector<Weight> weights;                    // by parameter
   size_t linearBytes = 0;
   DeviceBuffer rounded, scratch;
-  std::vector<void *> arguments;
-  std::string_view last;
-  bool checksEachStep = false;
+  Queue queue;
 
   // Moments.
   bool timing = false;

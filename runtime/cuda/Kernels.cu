@@ -133,8 +133,10 @@ KERNEL void caat_product_f64(MatMulArguments p) { product<double>(p); }
 KERNEL void caat_product_i32(MatMulArguments p) { product<UInt>(p); }
 KERNEL void caat_product_i64(MatMulArguments p) { product<ULong>(p); }
 
-KERNEL void caat_round_bf16(const float *x, unsigned short *y, long long count) {
-  GRID(i, count) y[i] = BFloat16::store(x[i]);
+KERNEL void caat_round_bf16(RoundArguments a) { GRID(i, a.count) a.y[i] = BFloat16::store(a.x[i]); }
+
+KERNEL void caat_store(StoreArguments a) {
+  PARALLEL(i, BLOCK == 0 ? a.bytes : 0) static_cast<Byte *>(a.to)[i] = static_cast<Byte>(a.bits >> (8 * i));
 }
 
 template <typename Type> DEVICE void random(const RandomArguments &a) {

@@ -40,6 +40,19 @@ struct MatMulArguments {
   float alpha, beta;
 };
 
+struct RoundArguments {
+  const float *x;
+  unsigned short *y; // bf16
+  long long count;
+};
+
+/// The lowest bytes of a number.
+struct StoreArguments {
+  void *to;
+  unsigned long long bits;
+  long long bytes;
+};
+
 /// Uniform numbers in [-scale, scale) + offset, the same for the same seed.
 struct RandomArguments {
   void *to;

@@ -86,8 +86,7 @@ public:
                                  rows, format.channels, format.bits, format.block, table.exacts};
     if (bytes <= stagingBytes) {
       // Everybody does every owner's work: the same bits, and one meeting.
-      round = !round;
-      std::byte *message = messages[round].reserve(device, bytes, "a message");
+      std::byte *message = ownPlace(call, bytes);
       arguments.messages.at[0] = message;
       device.launchOwn("caat_quantized_encode", table.count, arguments);
       offer(call, message, nullptr);
@@ -121,6 +120,8 @@ public:
 
   void allGather(const CollectiveCall &call, const void *in, void *out, int64_t outer, int64_t inner) override {
     size_t row = static_cast<size_t>(inner) * sizeOf(call.dtype);
+    if (size() == 1)
+      return device.copy(out, in, row * static_cast<size_t>(outer));
     Pointers sources = offerIn(call, in, row * static_cast<size_t>(outer));
     gather({sources, out, size(), outer, bytesOf(row), 0, bytesOf(row), bytesOf(row), bytesOf(row) * size()});
     leaveWhereNeeded(call);
@@ -215,13 +216,19 @@ private:
   /// Nothing that follows runs before all ranks have come here.
   void leave(const CollectiveCall &call) { offer(call, nullptr, nullptr); }
 
-  /// Offers a copy; there are two, so that the last one may still be read.
+  /// Memory that the others read. What they read in the last meeting may still be read, so each collective has its own,
+  /// and one that follows itself has two: the same places in every run, which graphs need.
+  std::byte *ownPlace(const CollectiveCall &call, size_t bytes) {
+    Place &place = places[call.index];
+    place.turn = place.turn != (call.index == lastIndex);
+    lastIndex = call.index;
+    return place.buffers[place.turn].reserve(device, bytes, "a message");
+  }
+
+  /// Offers a copy.
   void offerCopy(const CollectiveCall &call, const void *data, size_t bytes, Pointers &sources) {
-    copies = !copies;
-    std::byte *copy = staged[copies].reserve(device, stagingBytes, "a message");
-    if (bytes > 0)
-      driver().check(driver().cuMemcpyDtoDAsync_v2(addressOf(copy), addressOf(data), bytes, device.stream()),
-                     nameOf(call.kind), " '", call.name, "'");
+    std::byte *copy = ownPlace(call, bytes);
+    device.copy(copy, data, bytes);
     offer(call, copy, nullptr);
     for (int r = 0; r < size(); ++r)
       sources.at[r] = offers[static_cast<size_t>(r)].in;
@@ -268,9 +275,15 @@ private:
   CudaDevice &device;
   QuantizedPieces pieces;
   CUevent ready[2] = {};
-  bool parity = false, copies = false, round = false, isCopy = false;
+  bool parity = false, isCopy = false;
   std::vector<Offer> offers;
-  DeviceBuffer staged[2], messages[2], large, sum;
+  struct Place {
+    DeviceBuffer buffers[2];
+    bool turn = false;
+  };
+  std::map<int64_t, Place> places; // by the collective's number
+  int64_t lastIndex = -1;
+  DeviceBuffer large, sum;
 };
 
 LocalGroup::LocalGroup(std::span<CudaDevice *const> devices, const CommunicatorOptions &options)

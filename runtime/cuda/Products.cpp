@@ -124,7 +124,7 @@ Products::Choice Products::choose(const Gemm &g, unsigned alignment) {
   return choice;
 }
 
-bool Products::run(const Gemm &g, CUstream stream) {
+const Products::Choice &Products::choiceFor(const Gemm &g) {
   int64_t in = sizeOfType(g.inputType), out = sizeOfType(g.outputType);
   bool batched = g.batch > 1;
   unsigned alignment = std::min({alignmentOf(g.a, g.aLeading, batched ? g.aStride : 0, in),
@@ -142,9 +142,11 @@ bool Products::run(const Gemm &g, CUstream stream) {
     }
     at = choices.emplace(key, choose(g, alignment)).first;
   }
-  const Choice &choice = at->second;
-  if (!choice.exists)
-    return false;
+  return at->second;
+}
+
+void Products::run(const Gemm &g, CUstream stream) {
+  const Choice &choice = choiceFor(g);
   double wide[] = {g.alpha, g.beta};
   bool isDouble = g.computeType == CUBLAS_COMPUTE_64F;
   const void *alpha = isDouble ? static_cast<const void *>(&wide[0]) : &g.alpha;
@@ -155,7 +157,6 @@ bool Products::run(const Gemm &g, CUstream stream) {
   if (status != CUBLAS_STATUS_SUCCESS)
     failRun("cuBLASLt: product [", g.n, ", ", g.k, "] x [", g.k, ", ", g.m, "], batch ", g.batch, ": ",
             library->cublasLtGetStatusName(status));
-  return true;
 }
 
 } // namespace caat::runtime::cuda

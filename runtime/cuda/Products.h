@@ -21,6 +21,7 @@ struct Gemm {
   void *c;
   int64_t aLeading, bLeading, cLeading, aStride, bStride, cStride;
   float alpha, beta;
+  bool operator==(const Gemm &) const = default;
 };
 
 /// A row-major product in the library's terms: its transpose, so that A is `p.b`. Nothing where it does not take the
@@ -32,8 +33,9 @@ public:
   Products(std::shared_ptr<const CublasLt> library, const Context &context);
   ~Products();
 
-  /// Returns false where the library has no algorithm for it.
-  bool run(const Gemm &gemm, CUstream stream);
+  /// Whether the library has an algorithm for it.
+  bool knows(const Gemm &gemm) { return choiceFor(gemm).exists; }
+  void run(const Gemm &gemm, CUstream stream);
 
 private:
   using Key = std::tuple<int, int, bool, bool, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t,
@@ -44,6 +46,7 @@ private:
     cublasLtMatmulHeuristicResult_t best = {};
     bool exists = false;
   };
+  const Choice &choiceFor(const Gemm &gemm);
   Choice choose(const Gemm &gemm, unsigned alignment);
   void forget(Choice &choice);
   cublasLtMatrixLayout_t layout(int type, int64_t rows, int64_t columns, int64_t leading, int64_t batch,

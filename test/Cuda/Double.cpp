@@ -26,7 +26,10 @@ int64_t Double::number(const char *variable, int64_t otherwise) {
 }
 
 Double::Double()
-    : memoryBytes(static_cast<size_t>(number("MEMORY", int64_t{8} << 30))), forgotten(number("FORGET_WAIT", 0)) {}
+    : memoryBytes(static_cast<size_t>(number("MEMORY", int64_t{8} << 30))), forgotten(number("FORGET_WAIT", 0)) {
+  if (number("COUNT", 0))
+    std::atexit([] { std::cerr << "CUDA double: " << get().graphs << " graphs ran" << std::endl; });
+}
 
 bool Double::fault(const std::string &text) {
   if (!failed)
@@ -64,7 +67,7 @@ bool Double::isDevice(uint64_t address) const {
 }
 
 Stream *Double::makeStream() {
-  auto *stream = new Stream{streams++, {}};
+  auto *stream = new Stream{streams++, {}, {}, {}};
   stream->clock.resize(streams);
   return stream;
 }
@@ -73,12 +76,16 @@ void Double::order(Stream &stream) { raise(stream.clock, known); }
 void Double::join(const Clock &clock) { raise(known, clock); }
 
 void Double::record(Event &event, Stream &stream) {
+  if (stream.capturing)
+    fault("an event is recorded on a stream that is captured");
   order(stream);
   event.recorded = true;
   event.clock = stream.clock;
 }
 
 bool Double::wait(Stream &stream, const Event &event) {
+  if (stream.capturing)
+    return fault("a stream that is captured waits for an event");
   if (!event.recorded)
     return fault("a stream waits for an event that was never recorded");
   if (++waits != forgotten)

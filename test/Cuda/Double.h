@@ -11,7 +11,9 @@
 #define CAAT_TEST_CUDA_DOUBLE_H
 
 #include "cuda/Api.h"
+#include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -23,9 +25,29 @@ namespace caat::test {
 /// For each stream, by its number, how many of its operations have happened before.
 using Clock = std::vector<uint64_t>;
 
+/// What a stream that is captured would do. The nodes follow each other.
+struct Stream;
+struct Graph {
+  struct Node {
+    std::function<int()> run;
+    Stream *stream;
+  };
+  std::vector<std::unique_ptr<Node>> nodes;
+};
+
 struct Stream {
   size_t number;
   Clock clock;
+  std::unique_ptr<Graph> capturing = nullptr;
+  Graph::Node *latest = nullptr;
+
+  /// Does it now, or when the graph runs that is being captured.
+  int submit(std::function<int()> run) {
+    if (!capturing)
+      return run();
+    latest = capturing->nodes.emplace_back(new Graph::Node{std::move(run), this}).get();
+    return 0;
+  }
 };
 
 struct Event {
@@ -65,6 +87,7 @@ public:
   Stream *makeStream();
   bool fault(const std::string &text);
   bool failed = false;
+  int64_t graphs = 0; // that ran; CAAT_DOUBLE_COUNT=1 prints it at the end
 
   static int64_t number(const char *variable, int64_t otherwise);
 

@@ -148,7 +148,7 @@ CAAT_EXPORT cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t
   Double &state = Double::get();
   std::lock_guard lock(state.mutex);
   const Operation &op = of(operation);
-  const Layout &la = of(aLayout), &lb = of(bLayout), &ld = of(dLayout);
+  const Layout la = of(aLayout), lb = of(bLayout), ld = of(dLayout);
   bool ta = op.transpose[0], tb = op.transpose[1];
   auto m = static_cast<int64_t>(ld.rows), n = static_cast<int64_t>(ld.columns);
   auto k = static_cast<int64_t>(ta ? la.rows : la.columns);
@@ -158,30 +158,33 @@ CAAT_EXPORT cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t
   if (c != d || !isAligned(a, algorithm->data[0]) || !isAligned(b, algorithm->data[1]) ||
       !isAligned(d, algorithm->data[3]))
     return CUBLAS_STATUS_NOT_SUPPORTED;
-  std::vector<Access> accesses;
-  la.accesses(a, false, accesses);
-  lb.accesses(b, false, accesses);
-  ld.accesses(d, true, accesses);
-  auto space = reinterpret_cast<uint64_t>(workspace);
-  accesses.push_back({space, space + workspaceBytes, true});
-  if (!state.operate(*reinterpret_cast<Stream *>(stream), "a product", accesses))
-    return CUBLAS_STATUS_EXECUTION_FAILED;
   bool isDouble = op.scaleType == CUDA_R_64F;
   double scale = isDouble ? *static_cast<const double *>(alpha) : *static_cast<const float *>(alpha);
   double keep = isDouble ? *static_cast<const double *>(beta) : *static_cast<const float *>(beta);
-  for (int32_t i = 0; i < ld.batch; ++i)
-    for (int64_t column = 0; column < n; ++column)
-      for (int64_t row = 0; row < m; ++row) {
-        double sum = 0;
-        for (int64_t j = 0; j < k; ++j)
-          sum += la.load(a, ta ? la.at(j, row, i) : la.at(row, j, i)) *
-                 lb.load(b, tb ? lb.at(column, j, i) : lb.at(j, column, i));
-        int64_t at = ld.at(row, column, i);
-        double result = scale * sum + (keep == 0 ? 0 : keep * ld.load(d, at));
-        if (ld.type == CUDA_R_64F)
-          static_cast<double *>(d)[at] = result;
-        else
-          static_cast<float *>(d)[at] = static_cast<float>(result);
-      }
-  return 0;
+  auto run = [=, &state, stream = reinterpret_cast<Stream *>(stream)] {
+    std::vector<Access> accesses;
+    la.accesses(a, false, accesses);
+    lb.accesses(b, false, accesses);
+    ld.accesses(d, true, accesses);
+    auto space = reinterpret_cast<uint64_t>(workspace);
+    accesses.push_back({space, space + workspaceBytes, true});
+    if (!state.operate(*stream, "a product", accesses))
+      return CUBLAS_STATUS_EXECUTION_FAILED;
+    for (int32_t i = 0; i < ld.batch; ++i)
+      for (int64_t column = 0; column < n; ++column)
+        for (int64_t row = 0; row < m; ++row) {
+          double sum = 0;
+          for (int64_t j = 0; j < k; ++j)
+            sum += la.load(a, ta ? la.at(j, row, i) : la.at(row, j, i)) *
+                   lb.load(b, tb ? lb.at(column, j, i) : lb.at(j, column, i));
+          int64_t at = ld.at(row, column, i);
+          double result = scale * sum + (keep == 0 ? 0 : keep * ld.load(d, at));
+          if (ld.type == CUDA_R_64F)
+            static_cast<double *>(d)[at] = result;
+          else
+            static_cast<float *>(d)[at] = static_cast<float>(result);
+        }
+    return 0;
+  };
+  return reinterpret_cast<Stream *>(stream)->submit(run);
 }

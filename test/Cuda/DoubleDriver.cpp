@@ -17,7 +17,7 @@ constexpr CUresult CUDA_ERROR_INVALID_VALUE = 1, CUDA_ERROR_INVALID_IMAGE = 200,
 
 struct Function {
   std::string name;
-  size_t parameters;
+  std::vector<size_t> parameters; // their sizes
 };
 
 struct Module {
@@ -54,7 +54,7 @@ CUresult runProgramKernel(const Function &function, Stream &stream, void **param
   std::vector<void *> buffers;
   std::vector<int64_t> numbers;
   std::vector<Access> accesses;
-  for (size_t i = 0; i < function.parameters; ++i) {
+  for (size_t i = 0; i < function.parameters.size(); ++i) {
     uint64_t value = *static_cast<uint64_t *>(parameters[i]);
     if (numbers.empty() && d.isDevice(value)) {
       buffers.push_back(reinterpret_cast<void *>(value));
@@ -159,10 +159,12 @@ static CUresult copy(const char *what, void *to, const void *from, size_t bytes,
   const auto *begin = static_cast<const char *>(from), *target = static_cast<const char *>(to);
   if (begin < target + bytes && target < begin + bytes)
     return result(d.fault(std::string(what) + " between places that overlap"));
-  if (!d.operate(streamOf(stream), what, {reads(from, bytes), writes(to, bytes)}))
-    return result(false);
-  std::memcpy(to, from, bytes);
-  return CUDA_SUCCESS;
+  return streamOf(stream).submit([=, &d, what = std::string(what)] {
+    if (!d.operate(streamOf(stream), what, {reads(from, bytes), writes(to, bytes)}))
+      return result(false);
+    std::memcpy(to, from, bytes);
+    return CUDA_SUCCESS;
+  });
 }
 CAAT_EXPORT CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void *from, size_t bytes, CUstream stream) {
   return copy("an upload", pointerTo(to), from, bytes, stream);
@@ -237,9 +239,12 @@ CAAT_EXPORT CUresult cuModuleLoadDataEx(CUmodule *module, const void *image, uns
   for (size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + 1)) {
     size_t begin = at + word.size(), end = text.find_first_of("( \n", begin), close = text.find(')', end);
     std::string name = text.substr(begin, end - begin), list = text.substr(end, close - end);
-    size_t parameters = 0;
-    for (size_t p = list.find(".param"); p != std::string::npos; p = list.find(".param", p + 1))
-      ++parameters;
+    std::vector<size_t> parameters;
+    for (size_t p = list.find(".param"); p != std::string::npos; p = list.find(".param", p + 1)) {
+      std::string one = list.substr(p, list.find(',', p) - p);
+      size_t array = one.find('[');
+      parameters.push_back(array == std::string::npos ? 8 : std::stoul(one.substr(array + 1)));
+    }
     made->functions[name] = {name, parameters};
   }
   *module = reinterpret_cast<CUmodule>(made);
@@ -259,20 +264,84 @@ CAAT_EXPORT CUresult cuModuleGetFunction(CUfunction *function, CUmodule module, 
 }
 CAAT_EXPORT CUresult cuFuncSetAttribute(CUfunction, int, int) { return CUDA_SUCCESS; }
 
-CAAT_EXPORT CUresult cuLaunchKernel(CUfunction handle, unsigned x, unsigned y, unsigned z, unsigned threads, unsigned,
+/// A kernel with its parameters, which are copied.
+static std::function<CUresult()> launchOf(const Function &function, unsigned blocks, Stream &stream,
+                                          void **parameters) {
+  auto copies = std::make_shared<std::vector<std::vector<char>>>();
+  for (size_t i = 0; i < function.parameters.size(); ++i) {
+    auto *begin = static_cast<char *>(parameters[i]);
+    copies->emplace_back(begin, begin + function.parameters[i]);
+  }
+  return [&function, blocks, &stream, copies] {
+    Double &d = Double::get();
+    std::vector<void *> pointers;
+    for (auto &copy : *copies)
+      pointers.push_back(copy.data());
+    std::vector<Access> accesses;
+    if (!runOwnKernel(function.name, blocks, pointers.data(), accesses, false))
+      return runProgramKernel(function, stream, pointers.data());
+    if (!d.operate(stream, function.name, accesses))
+      return result(false);
+    runOwnKernel(function.name, blocks, pointers.data(), accesses, true);
+    return CUDA_SUCCESS;
+  };
+}
+
+CAAT_EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned x, unsigned y, unsigned z, unsigned threads, unsigned,
                                     unsigned, unsigned, CUstream stream, void **parameters, void **) {
   Double &d = Double::get();
   std::lock_guard lock(d.mutex);
-  const auto &function = *reinterpret_cast<Function *>(handle);
   if (x == 0 || y != 1 || z != 1 || threads == 0 || threads > 1024)
     return CUDA_ERROR_INVALID_VALUE;
   if (d.failed)
     return result(false);
-  std::vector<Access> accesses;
-  if (!runOwnKernel(function.name, x, parameters, accesses, false))
-    return runProgramKernel(function, streamOf(stream), parameters);
-  if (!d.operate(streamOf(stream), function.name, accesses))
-    return result(false);
-  runOwnKernel(function.name, x, parameters, accesses, true);
+  Stream &to = streamOf(stream);
+  return to.submit(launchOf(*reinterpret_cast<Function *>(function), x, to, parameters));
+}
+
+// Graphs. A node belongs to the stream that was captured; they run on it alone.
+
+CAAT_EXPORT CUresult cuStreamBeginCapture_v2(CUstream stream, int) {
+  if (streamOf(stream).capturing)
+    return CUDA_ERROR_INVALID_VALUE;
+  streamOf(stream).capturing = std::make_unique<Graph>();
+  return CUDA_SUCCESS;
+}
+CAAT_EXPORT CUresult cuStreamGetCaptureInfo_v2(CUstream stream, int *status, unsigned long long *, CUgraph *,
+                                               const CUgraphNode **latest, size_t *count) {
+  *status = streamOf(stream).capturing ? 1 : 0;
+  *latest = reinterpret_cast<CUgraphNode *>(&streamOf(stream).latest);
+  *count = 1;
+  return CUDA_SUCCESS;
+}
+CAAT_EXPORT CUresult cuStreamEndCapture(CUstream stream, CUgraph *graph) {
+  *graph = reinterpret_cast<CUgraph>(streamOf(stream).capturing.release());
+  return CUDA_SUCCESS;
+}
+CAAT_EXPORT CUresult cuGraphInstantiateWithFlags(CUgraphExec *exec, CUgraph graph, unsigned long long) {
+  *exec = reinterpret_cast<CUgraphExec>(graph); // the nodes are the graph's own here
+  return CUDA_SUCCESS;
+}
+CAAT_EXPORT CUresult cuGraphExecKernelNodeSetParams_v2(CUgraphExec, CUgraphNode node,
+                                                       const KernelNodeParameters *parameters) {
+  if (!parameters->function || parameters->gridX == 0)
+    return CUDA_ERROR_INVALID_VALUE;
+  auto &kept = *reinterpret_cast<Graph::Node *>(node);
+  kept.run = launchOf(*reinterpret_cast<Function *>(parameters->function), parameters->gridX, *kept.stream,
+                      parameters->parameters);
+  return CUDA_SUCCESS;
+}
+CAAT_EXPORT CUresult cuGraphLaunch(CUgraphExec exec, CUstream) {
+  Double &d = Double::get();
+  std::lock_guard lock(d.mutex);
+  ++d.graphs;
+  for (auto &node : reinterpret_cast<Graph *>(exec)->nodes)
+    if (int status = node->run())
+      return status;
+  return CUDA_SUCCESS;
+}
+CAAT_EXPORT CUresult cuGraphExecDestroy(CUgraphExec) { return CUDA_SUCCESS; }
+CAAT_EXPORT CUresult cuGraphDestroy(CUgraph graph) {
+  delete reinterpret_cast<Graph *>(graph);
   return CUDA_SUCCESS;
 }

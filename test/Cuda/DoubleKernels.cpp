@@ -99,6 +99,9 @@ bool runOwnKernel(const std::string &name, unsigned blocks, void **arguments, Ac
   CAAT_OWN(caat_product_f64, MatMulArguments, of<8>(a, accesses))
   CAAT_OWN(caat_product_i32, MatMulArguments, of<4>(a, accesses))
   CAAT_OWN(caat_product_i64, MatMulArguments, of<8>(a, accesses))
+  CAAT_OWN(caat_round_bf16, RoundArguments,
+           (add(accesses, a.x, 0, a.count, 4, false), add(accesses, a.y, 0, a.count, 2, true)))
+  CAAT_OWN(caat_store, StoreArguments, add(accesses, a.to, 0, a.bytes, 1, true))
   CAAT_OWN(caat_random_f32, RandomArguments, of<4>(a, accesses))
   CAAT_OWN(caat_random_bf16, RandomArguments, of<2>(a, accesses))
   CAAT_OWN(caat_random_f16, RandomArguments, of<2>(a, accesses))
@@ -106,17 +109,6 @@ bool runOwnKernel(const std::string &name, unsigned blocks, void **arguments, Ac
   CAAT_OWN(caat_quantized_sum, QuantizedArguments, (ofPieces<true, false>(a, blocks, a.ranks, accesses)))
   CAAT_OWN(caat_quantized_decode, QuantizedArguments, (ofPieces<true, false>(a, blocks, 1, accesses)))
 #undef CAAT_OWN
-  if (name == "caat_round_bf16") {
-    const auto *x = *static_cast<const float **>(arguments[0]);
-    auto *y = *static_cast<unsigned short **>(arguments[1]);
-    long long count = *static_cast<long long *>(arguments[2]);
-    add(accesses, x, 0, count, 4, false);
-    add(accesses, y, 0, count, 2, true);
-    hostBlocks = 1, hostBlock = 0;
-    if (run)
-      caat_round_bf16(x, y, count);
-    return true;
-  }
   return false;
 }
 

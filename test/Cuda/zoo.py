@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Every test model compiled for GPUs, on the stand-in for the driver, which runs its kernels on the host: the host program, memory,
-streams, collectives and products of every model and every kind of plan, against the outputs of ONNX Runtime and of the CPU's program.
+streams, graphs, collectives and products of every model and every kind of plan, against the outputs of ONNX Runtime and of the CPU's program.
 
     zoo.py [--tp 1,2,4] [--only a,b] [--plan-models a,b]
 """
@@ -23,7 +23,7 @@ TOLERANCE = 1e-4
 
 def infer(program: Path, inputs: Path) -> dict:
     outputs = program.with_name(f"{program.name}-{inputs.stem}.npz")
-    done = programs.run("caat-run", "infer", program, f"--inputs={inputs}", f"--outputs={outputs}", "--quiet",
+    done = programs.run("caat-run", "infer", program, f"--inputs={inputs}", f"--outputs={outputs}", "--runs=3", "--quiet",
                         environment={"CAAT_CUDA_DRIVER": str(DOUBLE), "CAAT_CUBLASLT": str(DOUBLE),
                                      "CAAT_DOUBLE_CODE": str(program / "code.so")})
     if done.returncode != 0:

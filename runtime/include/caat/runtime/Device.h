@@ -71,7 +71,7 @@ public:
   virtual void copy(void *to, const void *from, size_t bytes) = 0;
   /// The bits of an element, filled up with zeros, after all work so far.
   int64_t loadElement(const void *from, DType dtype);
-  void storeElement(void *to, DType dtype, int64_t bits);
+  virtual void storeElement(void *to, DType dtype, int64_t bits);
 
   /// Takes the program's parameters, once. Returns where kernels find each.
   virtual std::vector<void *> load(std::span<const HostParameter> parameters) = 0;

@@ -62,6 +62,11 @@ public:
   /// Profile of one rank since the last resetProfile().
   const Profile &profile(int rank) const;
   void resetProfile();
+  /// Whether profiles hold the times of the devices' work, which cost some; else those of the host where a device has
+  /// its own. A trace has them always.
+  void setTiming(bool enabled);
+  /// Whether the ranks' devices are the host's.
+  bool isHost() const;
   /// Writes the trace that the options ask for, once, after all runs. Throws Error (Input).
   void writeTrace();
   /// Bytes of the weights that rank 0's products read in one step.

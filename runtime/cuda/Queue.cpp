@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "Queue.h"
+#include "caat/runtime/Error.h"
+#include <cstring>
+
+namespace caat::runtime::cuda {
+
+/// Less than this is not worth a graph.
+constexpr size_t fewSteps = 4;
+/// So often may a graph be of no use before none is made any more.
+constexpr int mostBroken = 4;
+/// A run with more segments goes on without graphs.
+constexpr size_t mostSegments = 4096;
+
+void Step::addParameter(const void *value, size_t size) {
+  size_t begin = (parameters.size() + 7) / 8 * 8;
+  parameters.resize(begin + size);
+  std::memcpy(parameters.data() + begin, value, size);
+  offsets.push_back(begin);
+}
+
+bool Step::hasShapeOf(const Step &other) const {
+  if (kind != other.kind)
+    return false;
+  if (kind == Kind::Kernel)
+    return function == other.function && threads == other.threads && shared == other.shared && offsets == other.offsets;
+  return *this == other;
+}
+
+bool Step::operator==(const Step &other) const {
+  if (kind != other.kind)
+    return false;
+  switch (kind) {
+  case Kind::Kernel:
+    return function == other.function && blocks == other.blocks && threads == other.threads &&
+           shared == other.shared && offsets == other.offsets && parameters == other.parameters;
+  case Kind::Product:
+    return gemm == other.gemm;
+  case Kind::Copy:
+    return to == other.to && from == other.from && bytes == other.bytes;
+  }
+  return false;
+}
+
+static std::vector<void *> pointersTo(const Step &step) {
+  std::vector<void *> result;
+  for (size_t offset : step.offsets)
+    result.push_back(const_cast<std::byte *>(step.parameters.data() + offset));
+  return result;
+}
+
+Queue::~Queue() {
+  for (Segment &segment : segments)
+    forget(segment);
+}
+
+void Queue::start(CUstream newStream, bool withGraphs, bool checking) {
+  stream = newStream;
+  graphs = withGraphs && !checking;
+  checks = checking;
+}
+
+void Queue::forget(Segment &old) {
+  if (old.exec)
+    context.driver().cuGraphExecDestroy(old.exec);
+  if (old.graph)
+    context.driver().cuGraphDestroy(old.graph);
+  old.exec = nullptr;
+  old.graph = nullptr;
+  old.nodes.clear();
+  old.pointers.clear();
+}
+
+void Queue::execute(const Step &step) {
+  const Driver &driver = context.driver();
+  switch (step.kind) {
+  case Step::Kind::Kernel:
+    driver.check(driver.cuLaunchKernel(step.function, step.blocks, 1, 1, step.threads, 1, 1, step.shared, stream,
+                                       pointersTo(step).data(), nullptr),
+                 "kernel '", step.name, "'");
+    break;
+  case Step::Kind::Product:
+    products.run(step.gemm, stream);
+    break;
+  case Step::Kind::Copy:
+    driver.check(driver.cuMemcpyDtoDAsync_v2(step.to, step.from, step.bytes, stream), "copy of ", step.bytes, " bytes");
+    break;
+  }
+  last_ = step.name;
+  if (checks)
+    driver.check(driver.cuStreamSynchronize(stream), context.name(), ", in '", step.name, "'");
+}
+
+void Queue::beginRun() {
+  if (mode == Mode::Replay)
+    forget(segments[segment]);
+  mode = Mode::Idle;
+  segment = 0;
+}
+
+void Queue::add(Step &&step) {
+  if (!graphs || segment >= mostSegments)
+    return execute(step);
+  if (mode == Mode::Idle) {
+    if (segment == segments.size())
+      segments.emplace_back();
+    mode = segments[segment].exec ? Mode::Replay : Mode::Record;
+    position = 0;
+    recorded.clear();
+    changed.clear();
+  }
+  if (mode == Mode::Replay) {
+    std::vector<Step> &known = segments[segment].steps;
+    if (position < known.size() && step.hasShapeOf(known[position])) {
+      if (!(step == known[position])) {
+        known[position].blocks = step.blocks; // in place: the graph's pointers are to these parameters
+        std::memcpy(known[position].parameters.data(), step.parameters.data(), step.parameters.size());
+        changed.push_back(position);
+      }
+      ++position;
+      return;
+    }
+    leaveReplay();
+  }
+  execute(step);
+  recorded.push_back(std::move(step));
+}
+
+/// What was held back starts now, one by one, and the rest of the segment too.
+void Queue::leaveReplay() {
+  Segment &now = segments[segment];
+  recorded.assign(now.steps.begin(), now.steps.begin() + static_cast<std::ptrdiff_t>(position));
+  for (const Step &step : recorded)
+    execute(step);
+  forget(now);
+  ++now.broken;
+  now.useful = 0;
+  mode = Mode::Record;
+}
+
+void Queue::flush() {
+  if (mode == Mode::Idle)
+    return;
+  Segment &now = segments[segment];
+  if (mode == Mode::Replay && position < now.steps.size())
+    leaveReplay();
+  const Driver &driver = context.driver();
+  if (mode == Mode::Replay) {
+    for (size_t index : changed) {
+      const Step &step = now.steps[index];
+      KernelNodeParameters parameters{step.function, step.blocks, 1, 1, step.threads, 1, 1, step.shared,
+                                      now.pointers[index].data(), nullptr, nullptr, nullptr};
+      driver.check(driver.cuGraphExecKernelNodeSetParams_v2(now.exec, now.nodes[index], &parameters), "kernel '",
+                   step.name, "' of a graph");
+    }
+    driver.check(driver.cuGraphLaunch(now.exec, stream), "a graph of ", now.steps.size(), " steps");
+    last_ = now.steps.back().name;
+    if (++now.useful > mostBroken)
+      now.broken = 0;
+  } else {
+    bool same = recorded.size() == now.steps.size() && recorded.size() >= fewSteps && now.broken < mostBroken;
+    for (size_t i = 0; same && i < recorded.size(); ++i)
+      same = recorded[i].hasShapeOf(now.steps[i]);
+    now.steps.swap(recorded);
+    if (same)
+      capture(now);
+  }
+  mode = Mode::Idle;
+  ++segment;
+}
+
+/// Makes the graph of a segment's steps, without running them.
+void Queue::capture(Segment &now) {
+  const Driver &driver = context.driver();
+  driver.check(driver.cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL), "a graph");
+  std::string error;
+  try {
+    for (const Step &step : now.steps) {
+      execute(step);
+      CUgraphNode node = nullptr;
+      if (step.kind == Step::Kind::Kernel) { // it is what the next step would wait for
+        int status = 0;
+        const CUgraphNode *latest = nullptr;
+        size_t count = 0;
+        driver.check(driver.cuStreamGetCaptureInfo_v2(stream, &status, nullptr, nullptr, &latest, &count), "a graph");
+        if (count != 1)
+          failRun("a graph whose steps do not follow each other");
+        node = *latest;
+      }
+      now.nodes.push_back(node);
+      now.pointers.push_back(pointersTo(step));
+    }
+  } catch (const Error &e) {
+    error = e.what();
+  }
+  CUresult ended = driver.cuStreamEndCapture(stream, &now.graph);
+  if (!error.empty() || ended != CUDA_SUCCESS ||
+      driver.cuGraphInstantiateWithFlags(&now.exec, now.graph, 0) != CUDA_SUCCESS) {
+    forget(now); // it goes on without
+    now.broken = mostBroken;
+  }
+}
+
+} // namespace caat::runtime::cuda

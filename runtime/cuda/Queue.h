@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// A rank's work on its way to the stream. Runs of a program ask for the same steps again and again, with other numbers
+// (a position, a length): where the steps between two points at which the host waits were the same twice, they become a
+// CUDA graph, and from then on are compared with it instead of being started one by one. A step that differs starts what
+// was held back, and the rest, as if there were no graph.
+#ifndef CAAT_RUNTIME_CUDA_QUEUE_H
+#define CAAT_RUNTIME_CUDA_QUEUE_H
+
+#include "Products.h"
+#include <string_view>
+
+namespace caat::runtime::cuda {
+
+/// A kernel, a product or a copy.
+struct Step {
+  enum class Kind { Kernel, Product, Copy };
+  Kind kind = Kind::Kernel;
+  std::string_view name; // lives as long as the program
+  // Kernel: its parameters one behind the other, and where each begins.
+  CUfunction function = nullptr;
+  unsigned blocks = 0, threads = 0, shared = 0;
+  std::vector<std::byte> parameters;
+  std::vector<size_t> offsets;
+  // Product.
+  Gemm gemm = {};
+  // Copy.
+  CUdeviceptr to = 0, from = 0;
+  size_t bytes = 0;
+
+  void addParameter(const void *value, size_t size);
+  bool operator==(const Step &other) const;
+  /// The same but for what a graph can change: a kernel's parameters and blocks.
+  bool hasShapeOf(const Step &other) const;
+};
+
+class Queue {
+public:
+  Queue(const Context &context, Products &products) : context(context), products(products) {}
+  ~Queue();
+  /// Without graphs each step is started at once. `checks`: and waited for.
+  void start(CUstream stream, bool graphs, bool checks);
+
+  /// Begins a run: what follows is compared with the run before. What a failed run has left is forgotten.
+  void beginRun();
+  void add(Step &&step);
+  /// Starts what was held back. Whatever else goes to the stream, or waits for it, comes after this.
+  void flush();
+  /// What was started last, for messages.
+  std::string_view last() const { return last_; }
+
+private:
+  /// Steps between two calls of flush().
+  struct Segment {
+    std::vector<Step> steps;              // of the last run
+    std::vector<std::vector<void *>> pointers; // to their parameters, as a graph wants them
+    std::vector<CUgraphNode> nodes;       // of kernels
+    CUgraph graph = nullptr;
+    CUgraphExec exec = nullptr;
+    int broken = 0, useful = 0; // how often the graph was of no use, and was since then
+  };
+  enum class Mode { Idle, Record, Replay };
+
+  void execute(const Step &step);
+  void capture(Segment &segment);
+  void forget(Segment &segment);
+  void leaveReplay();
+
+  const Context &context;
+  Products &products;
+  CUstream stream = nullptr;
+  bool graphs = false, checks = false;
+  Mode mode = Mode::Idle;
+  size_t segment = 0, position = 0;
+  std::vector<Segment> segments;
+  std::vector<Step> recorded;
+  std::vector<size_t> changed; // steps of the graph
+  std::string_view last_;
+};
+
+} // namespace caat::runtime::cuda
+
+#endif
