@@ -102,16 +102,22 @@ static Value appendedByRow(ScalarBuilder &s, const AttentionProblem &p, Value pa
   return slice(s, buffer, zeros(s, 4), dimsOf(s, joined));
 }
 
-static Value chooseForm(ScalarBuilder s, const AttentionProblem &p, bool byProducts) {
+static Value chooseForm(ScalarBuilder s, const AttentionProblem &p, bool forGPU) {
   Type element = tensorType(p.query).getElementType();
   OpFoldResult heads = s.b.getIndexAttr(p.heads), valueSize = s.b.getIndexAttr(p.valueSize);
   Value out = empty(s, {p.batch, p.tokens, heads, valueSize}, element);
   int64_t most = decodeTokens(p);
   std::optional<int64_t> tokens = getConstantIntValue(p.tokens);
 
-  if (tokens && *tokens <= most && !byProducts)
-    return attentionDecode(s, p, out);
-  PrefillPlan plan = planPrefill(s, p, byProducts ? kBlockRowsOfGPU : kBlockRows);
+  SplitPlan split;
+  if (forGPU && (!tokens || *tokens <= most))
+    split = planSplit(s, p);
+  auto decode = [&](ScalarBuilder in) {
+    return forGPU ? attentionSplit(in, p, split, out) : attentionDecode(in, p, out);
+  };
+  if (tokens && *tokens <= most)
+    return decode(s);
+  PrefillPlan plan = planPrefill(s, p, forGPU ? kBlockRowsOfGPU : kBlockRows);
   OpFoldResult pairs = plan.pairs, rows = plan.rows, size = s.b.getIndexAttr(p.size);
   Type compute = computeType(element);
   PrefillBuffers buffers = {out,
@@ -125,13 +131,12 @@ static Value chooseForm(ScalarBuilder s, const AttentionProblem &p, bool byProdu
     buffers.keys = empty(s, {p.batch, kvHeads, p.total, size}, compute);
     buffers.values = empty(s, {p.batch, kvHeads, p.total, valueSize}, compute);
   }
-  if (tokens || byProducts)
+  if (tokens)
     return attentionPrefill(s, p, plan, buffers);
 
   Value few = arith::CmpIOp::create(s.b, s.loc, arith::CmpIPredicate::ule, s.value(p.tokens), s.index(most));
   auto branch = scf::IfOp::create(
-      s.b, s.loc, few,
-      [&](OpBuilder &b, Location loc) { scf::YieldOp::create(b, loc, attentionDecode({b, loc}, p, out)); },
+      s.b, s.loc, few, [&](OpBuilder &b, Location loc) { scf::YieldOp::create(b, loc, decode({b, loc})); },
       [&](OpBuilder &b, Location loc) { scf::YieldOp::create(b, loc, attentionPrefill({b, loc}, p, plan, buffers)); });
   return branch.getResult(0);
 }
@@ -139,7 +144,7 @@ static Value chooseForm(ScalarBuilder s, const AttentionProblem &p, bool byProdu
 namespace {
 
 struct AttentionPattern : OpRewritePattern<onnx::AttentionOp> {
-  AttentionPattern(MLIRContext *context, bool byProducts) : OpRewritePattern(context), byProducts(byProducts) {}
+  AttentionPattern(MLIRContext *context, bool forGPU) : OpRewritePattern(context), forGPU(forGPU) {}
 
   LogicalResult matchAndRewrite(onnx::AttentionOp op, PatternRewriter &rewriter) const override {
     ScalarBuilder s{rewriter, op.getLoc()};
@@ -182,7 +187,7 @@ struct AttentionPattern : OpRewritePattern<onnx::AttentionOp> {
     }
     p.total = dimOf(s, presentKeys, 2);
 
-    Value y = chooseForm(s, p, byProducts);
+    Value y = chooseForm(s, p, forGPU);
     y = tensorType(op.getQ()).getRank() == 4 ? transposed(s, y, {0, 2, 1, 3}) : collapsed(s, y, 2, 4);
     SmallVector<Value> results = {castTo(s, y, op.getY().getType())};
     if (op.getPresentKey())
@@ -199,13 +204,13 @@ struct AttentionPattern : OpRewritePattern<onnx::AttentionOp> {
     return success();
   }
 
-  bool byProducts;
+  bool forGPU;
 };
 
 } // namespace
 
-void populateOnnxAttentionToLinalgPatterns(RewritePatternSet &patterns, bool byProducts) {
-  patterns.add<AttentionPattern>(patterns.getContext(), byProducts);
+void populateOnnxAttentionToLinalgPatterns(RewritePatternSet &patterns, bool forGPU) {
+  patterns.add<AttentionPattern>(patterns.getContext(), forGPU);
 }
 
 } // namespace caat

@@ -56,6 +56,17 @@ struct PrefillBuffers {
   mlir::Value out, query, scores, result, keys, values;
 };
 
+/// How attention of few tokens is split on a GPU: chunks of so many keys, and what each leaves, [rows, chunks, G] and
+/// [rows, chunks, G, Dv], made outside of any branch.
+struct SplitPlan {
+  mlir::Value keys, chunks;
+  Dims rows; // (batch row, token, KV head)
+  mlir::Value maxima, sums, parts;
+};
+SplitPlan planSplit(ScalarBuilder s, const AttentionProblem &p);
+/// Two generated kernels, for at most decodeTokens tokens, into `out`.
+mlir::Value attentionSplit(ScalarBuilder s, const AttentionProblem &p, const SplitPlan &plan, mlir::Value out);
+
 /// One generated kernel with a row per (batch row, token, KV head), for at most decodeTokens tokens, into `out`.
 mlir::Value attentionDecode(ScalarBuilder s, const AttentionProblem &p, mlir::Value out);
 /// Blocks of query rows: library product, softmax by rows, library product.

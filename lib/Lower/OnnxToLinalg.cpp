@@ -58,7 +58,7 @@ static LogicalResult lowerCheck(onnx::CheckOp op, PatternRewriter &rewriter) {
   return success();
 }
 
-void populateOnnxToLinalgPatterns(RewritePatternSet &patterns, const ShapeFacts *facts, bool attentionByProducts) {
+void populateOnnxToLinalgPatterns(RewritePatternSet &patterns, const ShapeFacts *facts, bool forGPU) {
   patterns.add(lowerCheck);
   populateOnnxElementwiseToLinalgPatterns(patterns);
   populateOnnxReductionToLinalgPatterns(patterns);
@@ -70,7 +70,7 @@ void populateOnnxToLinalgPatterns(RewritePatternSet &patterns, const ShapeFacts 
   populateOnnxConvolutionToLinalgPatterns(patterns);
   populateOnnxQuantizeToLinalgPatterns(patterns);
   populateOnnxRotaryToLinalgPatterns(patterns);
-  populateOnnxAttentionToLinalgPatterns(patterns, attentionByProducts);
+  populateOnnxAttentionToLinalgPatterns(patterns, forGPU);
   populateOnnxLinearAttentionToLinalgPatterns(patterns);
 }
 
@@ -163,7 +163,7 @@ struct OnnxToLinalgPass : impl::OnnxToLinalgPassBase<OnnxToLinalgPass> {
   LogicalResult lowerOps(func::FuncOp func) {
     ShapeFacts facts(func);
     RewritePatternSet patterns(&getContext());
-    populateOnnxToLinalgPatterns(patterns, &facts, attentionByProducts);
+    populateOnnxToLinalgPatterns(patterns, &facts, forGPU);
     FrozenRewritePatternSet frozen(std::move(patterns));
     PatternApplicator applicator(frozen);
     applicator.applyDefaultCostModel();

@@ -46,7 +46,7 @@ void caat::buildTensorPipeline(OpPassManager &pm, Device device) {
   pm.addNestedPass<func::FuncOp>(createRTFormCachesPass());
   pm.addPass(createRTExtractParametersPass());
   OnnxToLinalgPassOptions linalg;
-  linalg.attentionByProducts = device == Device::CUDA;
+  linalg.forGPU = device == Device::CUDA;
   pm.addNestedPass<func::FuncOp>(createOnnxToLinalgPass(linalg));
   RTExtractParametersPassOptions constants;
   constants.constants = true;

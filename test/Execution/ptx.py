@@ -22,6 +22,8 @@ import programs
 import model as reference
 
 SKIPPED = 77
+# ptxas may lay a register or two aside, for an address that is needed again at the end, where one more block then fits.
+MOST_SPILLED = 16
 # What else changes the kernels of a program.
 VARIANTS = {"llama-gqa-genai": {"rtp": ["--strategy=rtp"], "switchable": ["--switchable"],
                                 "row-lengths": ["--row-lengths"]},
@@ -90,7 +92,7 @@ def check(model: Path, ranks: list[int], archs: list[str], ptxas: str, verbose: 
                     count, most = count + 1, max(most, registers)
                     if verbose:
                         print(f"  {title} {arch} {name}: {registers} registers, {spilled} bytes spilled, {stack} of stack")
-                    if spilled:
+                    if spilled > MOST_SPILLED:
                         wrong.append(f"{title} {arch}: {name} spills {spilled} bytes")
     return count, most, wrong
 

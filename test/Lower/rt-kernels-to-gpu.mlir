@@ -242,7 +242,7 @@ module {
 
 // -----
 
-// A sum without leave to change its order stays in one thread.
+// A sum without leave to change its order stays in one thread, which loads four terms at once.
 
 #row = affine_map<(d0) -> (d0)>
 #none = affine_map<(d0) -> ()>
@@ -278,8 +278,60 @@ module {
 // CHECK: gpu.func @strict
 // CHECK: gpu.barrier
 // CHECK: scf.if
-// CHECK:   scf.for %{{.*}} = %c0 to %c512 step %c1 iter_args
+// CHECK:   scf.for %{{.*}} = %c0 to %c512 step %c4 iter_args
 // CHECK-NOT: gpu.shuffle
+
+// -----
+
+// A few sums over many elements: each is one warp's, the rest of the block waits behind them. What was filled before is
+// read from memory by the op behind the sums, not from the registers of who filled it.
+
+#row = affine_map<(d0, d1) -> (d0, d1)>
+#sum = affine_map<(d0, d1) -> (d0)>
+#one = affine_map<(d0) -> (d0)>
+module {
+  func.func @caat_forward() {
+    %n = rt.dim "n"
+    %x = rt.buffer 0[] : memref<4x4096xf32>
+    %y = rt.buffer 1[] : memref<4xf32>
+    rt.launch @sums grid(%n) buffers(%x, %y : memref<4x4096xf32>, memref<4xf32>) dims()
+    return
+  }
+  func.func private @sums(%begin: index, %end: index, %xp: memref<f32> {llvm.noalias}, %yp: memref<f32> {llvm.noalias}) {
+    %c1 = arith.constant 1 : index
+    %zero = arith.constant 0.0 : f32
+    %x = memref.reinterpret_cast %xp to offset: [0], sizes: [4, 4096], strides: [4096, 1] : memref<f32> to memref<4x4096xf32, strided<[4096, 1]>>
+    %y = memref.reinterpret_cast %yp to offset: [0], sizes: [4], strides: [1] : memref<f32> to memref<4xf32, strided<[1]>>
+    scf.for %row = %begin to %end step %c1 {
+      linalg.fill ins(%zero : f32) outs(%y : memref<4xf32, strided<[1]>>)
+      linalg.generic {indexing_maps = [#row, #sum], iterator_types = ["parallel", "reduction"]} ins(%x : memref<4x4096xf32, strided<[4096, 1]>>) outs(%y : memref<4xf32, strided<[1]>>) {
+      ^bb0(%a: f32, %s: f32):
+        %t = arith.addf %s, %a fastmath<reassoc> : f32
+        linalg.yield %t : f32
+      }
+      linalg.generic {indexing_maps = [#one], iterator_types = ["parallel"]} outs(%y : memref<4xf32, strided<[1]>>) {
+      ^bb0(%a: f32):
+        %v = math.sqrt %a : f32
+        linalg.yield %v : f32
+      }
+    }
+    return
+  }
+}
+
+// CHECK-LABEL: module attributes {rt.device = "cuda"}
+// CHECK: gpu.func @sums
+// CHECK: vector.store
+// CHECK: gpu.barrier
+// CHECK: %[[WARP:.*]] = arith.divui %{{.*}}, %c32
+// CHECK: scf.for %[[SUM:.*]] = %[[WARP]] to %c4 step %c16 {
+// CHECK:   scf.for {{.*}} to %c4096 step %c32 iter_args
+// CHECK-COUNT-5: gpu.shuffle xor
+// CHECK:   nvvm.bar.warp.sync
+// CHECK:   memref.store
+// CHECK: gpu.barrier
+// CHECK: vector.load
+// CHECK: math.sqrt
 
 // -----
 

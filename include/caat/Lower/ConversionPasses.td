@@ -26,8 +26,8 @@ def OnnxToLinalgPass : Pass<"onnx-to-linalg", "::mlir::func::FuncOp"> {
   }];
   let options = [Option<"generateProducts", "generate-products", "bool", "false",
                         "lower products of activations to loops instead of rt.matmul, for programs without the runtime">,
-                 Option<"attentionByProducts", "attention-by-products", "bool", "false",
-                        "attention of few tokens by batched products too, not by a kernel of vectors in registers">];
+                 Option<"forGPU", "gpu", "bool", "false",
+                        "attention in the forms for GPUs: few tokens by chunks of keys, many in large blocks">];
   let dependentDialects = [
     "::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
     "::mlir::math::MathDialect", "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect",

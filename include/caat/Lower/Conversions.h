@@ -58,11 +58,11 @@ void populateOnnxConvolutionToLinalgPatterns(mlir::RewritePatternSet &patterns);
 void populateOnnxQuantizeToLinalgPatterns(mlir::RewritePatternSet &patterns);
 void populateOnnxRotaryToLinalgPatterns(mlir::RewritePatternSet &patterns);
 void populateOnnxLinearAttentionToLinalgPatterns(mlir::RewritePatternSet &patterns);
-void populateOnnxAttentionToLinalgPatterns(mlir::RewritePatternSet &patterns, bool byProducts = false);
+void populateOnnxAttentionToLinalgPatterns(mlir::RewritePatternSet &patterns, bool forGPU = false);
 
 /// All of the above.
 void populateOnnxToLinalgPatterns(mlir::RewritePatternSet &patterns, const ShapeFacts *facts = nullptr,
-                                  bool attentionByProducts = false);
+                                  bool forGPU = false);
 
 #define GEN_PASS_DECL
 #include "caat/Lower/ConversionPasses.h.inc"

@@ -82,6 +82,14 @@ std::optional<Chunks> Chunks::of(LinalgOp op, int64_t team) {
   return chunks;
 }
 
+std::optional<Chunks> Chunks::along(LinalgOp op, unsigned loop) {
+  int64_t size = op.getStaticLoopRanges()[loop];
+  Chunks chunks{{loop}, kWidth, size / kWidth, size / kWidth};
+  if (ShapedType::isDynamic(size) || size == 0 || size % kWidth != 0)
+    return std::nullopt;
+  return chunks;
+}
+
 std::string placesOf(LinalgOp op, OpOperand &operand, ArrayRef<unsigned> divided, int64_t width) {
   SmallVector<int64_t> sizes = op.getStaticLoopRanges();
   std::string text = "linalg";

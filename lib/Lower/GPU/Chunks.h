@@ -15,7 +15,7 @@ namespace caat::lower {
 llvm::SmallVector<unsigned> loopsOf(mlir::linalg::LinalgOp op, mlir::utils::IteratorType kind);
 
 /// What a size that is not known is taken for where threads are counted.
-inline constexpr int64_t kUnknownLength = 512;
+inline constexpr int64_t kUnknownLength = 1024;
 
 /// The product of the `which` of `sizes`, those that are not known taken for `unknown`.
 int64_t extent(llvm::ArrayRef<int64_t> sizes, llvm::ArrayRef<unsigned> which, int64_t unknown);
@@ -35,6 +35,8 @@ struct Chunks {
   /// Chunks of all parallel loops of an op without reductions, or of the reduction loops of one with a single result.
   /// Nothing where a size is not known or a thread would have more elements than its registers should hold.
   static std::optional<Chunks> of(mlir::linalg::LinalgOp op, int64_t team);
+  /// Chunks of one loop, for a thread that runs it alone.
+  static std::optional<Chunks> along(mlir::linalg::LinalgOp op, unsigned loop);
 };
 
 /// Which thread touches which element of `operand`, where the loops `divided` are shared; empty where others may too.

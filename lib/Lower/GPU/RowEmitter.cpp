@@ -66,9 +66,12 @@ void RowEmitter::touch(Location loc, ArrayRef<Access> accesses) {
   // What others write is to be loaded again.
   for (const Access &access : shared)
     if (access.isWrite)
-      for (auto it = kept.begin(); it != kept.end();)
-        it = it->first != access.places && rootOf(it->second.memref) == rootOf(access.memref) ? kept.erase(it)
-                                                                                              : std::next(it);
+      forget(access.memref, access.places);
+}
+
+void RowEmitter::forget(Value memref, StringRef places) {
+  for (auto it = kept.begin(); it != kept.end();)
+    it = it->first != places && rootOf(it->second.memref) == rootOf(memref) ? kept.erase(it) : std::next(it);
 }
 
 //===----------------------------------------------------------------------===//
@@ -220,33 +223,58 @@ void RowEmitter::storeResults(LinalgOp op, ValueRange values, ValueRange ivs, bo
     store(op.getLoc(), value, init.get(), indices(op, init, ivs), byOne);
 }
 
+void RowEmitter::reduceByWarps(LinalgOp op, const Sizes &sizes, ArrayRef<Operation *> combiners) {
+  Location loc = op.getLoc();
+  auto constant = [&](int64_t value) { return index(loc, b.getIndexAttr(value)); };
+  SmallVector<unsigned> results = loopsOf(op, utils::IteratorType::parallel);
+  Team block = team;
+  Value warp = arith::DivUIOp::create(b, loc, block.lane, constant(kWarp));
+  team = {kWarp, arith::RemUIOp::create(b, loc, block.lane, constant(kWarp)), Value()};
+  int64_t count = extent(op.getStaticLoopRanges(), results, 1);
+  forLoop(loc, warp, constant(count), constant(block.size / kWarp), {}, [&](Value number, ValueRange) -> Values {
+    Values ivs(op.getNumLoops());
+    for (unsigned d : llvm::reverse(results)) {
+      Value size = index(loc, sizes[d]);
+      ivs[d] = arith::RemUIOp::create(b, loc, number, size);
+      number = arith::DivUIOp::create(b, loc, number, size);
+    }
+    reduceOne(op, sizes, combiners, ivs);
+    return {};
+  });
+  team = block;
+}
+
+void RowEmitter::reduceOne(LinalgOp op, const Sizes &sizes, ArrayRef<Operation *> combiners, Values &ivs) {
+  Location loc = op.getLoc();
+  SmallVector<unsigned> reduced = loopsOf(op, utils::IteratorType::reduction);
+  Values old, partial;
+  for (auto [i, init] : llvm::enumerate(op.getDpsInitsMutable())) {
+    old.push_back(load(op, init, ivs));
+    partial.push_back(neutral(b, loc, combiners[i]));
+  }
+  if (std::optional<Chunks> chunks = Chunks::of(op, team.size))
+    partial = overChunks(op, *chunks, partial);
+  else
+    partial = divide(loc, sizes, reduced, ivs, partial, [&](ValueRange state) { return payload(op, ivs, state); });
+  partial = team.reduce(b, loc, partial, combiners);
+  for (auto [i, value] : llvm::enumerate(partial))
+    value = combine(b, loc, combiners[i], old[i], value);
+  if (!team.isBlock() && !llvm::all_of(op.getDpsInits(), isReplicated))
+    team.barrier(b, loc); // what was there before has been read
+  for (unsigned d : reduced)
+    ivs[d] = index(loc, b.getIndexAttr(0)); // no destination has this dimension
+  storeResults(op, partial, ivs, /*byOne=*/true);
+}
+
 void RowEmitter::reduceTogether(LinalgOp op, const Sizes &sizes, ArrayRef<Operation *> combiners) {
   Location loc = op.getLoc();
   SmallVector<unsigned> results = loopsOf(op, utils::IteratorType::parallel);
-  SmallVector<unsigned> reduced = loopsOf(op, utils::IteratorType::reduction);
+  bool several = extent(op.getStaticLoopRanges(), results, kUnknownLength) > 1;
+  if (several && team.isBlock())
+    return reduceByWarps(op, sizes, combiners);
   Values ivs(op.getNumLoops());
-  // With several results the threads meet at the end of each, since scratch memory is used again.
-  bool several = !llvm::all_of(results, [&](unsigned d) { return isConstantIntValue(sizes[d], 1); });
   nest(loc, sizes, results, ivs, {}, [&](ValueRange) -> Values {
-    Values old, partial;
-    for (auto [i, init] : llvm::enumerate(op.getDpsInitsMutable())) {
-      old.push_back(load(op, init, ivs));
-      partial.push_back(neutral(b, loc, combiners[i]));
-    }
-    if (std::optional<Chunks> chunks = Chunks::of(op, team.size))
-      partial = overChunks(op, *chunks, partial);
-    else
-      partial = divide(loc, sizes, reduced, ivs, partial, [&](ValueRange state) { return payload(op, ivs, state); });
-    partial = team.reduce(b, loc, partial, combiners);
-    for (auto [i, value] : llvm::enumerate(partial))
-      value = combine(b, loc, combiners[i], old[i], value);
-    if (!team.isBlock() && !llvm::all_of(op.getDpsInits(), isReplicated))
-      team.barrier(b, loc); // what was there before has been read
-    for (unsigned d : reduced)
-      ivs[d] = index(loc, b.getIndexAttr(0)); // no destination has this dimension
-    storeResults(op, partial, ivs, /*byOne=*/true);
-    if (several)
-      team.barrier(b, loc);
+    reduceOne(op, sizes, combiners, ivs);
     return {};
   });
   if (team.isBlock())
@@ -434,6 +462,35 @@ SmallVector<Value> RowEmitter::overChunks(LinalgOp op, const Chunks &chunks, Val
 // Linalg ops, continued: which way
 //===----------------------------------------------------------------------===//
 
+SmallVector<Value> RowEmitter::reduceAlone(LinalgOp op, const Sizes &sizes, Values &ivs, Values state) {
+  Location loc = op.getLoc();
+  SmallVector<unsigned> reduced = loopsOf(op, utils::IteratorType::reduction);
+  std::optional<Chunks> chunks = Chunks::along(op, reduced.back());
+  if (!chunks)
+    return nest(loc, sizes, reduced, ivs, state, [&](ValueRange inner) { return payload(op, ivs, inner); });
+  unsigned last = reduced.pop_back_val();
+  auto constant = [&](int64_t value) { return index(loc, b.getIndexAttr(value)); };
+  return nest(loc, sizes, reduced, ivs, state, [&](ValueRange outer) {
+    Value end = constant(chunks->width * chunks->count);
+    return forLoop(loc, constant(0), end, constant(chunks->width), outer, [&](Value begin, ValueRange inner) {
+      Values along{begin};
+      for (int64_t k = 1; k < chunks->width; ++k)
+        along.push_back(arith::AddIOp::create(b, loc, begin, constant(k)));
+      ivs[last] = begin;
+      SmallVector<Values> ins;
+      for (OpOperand *input : op.getDpsInputOperands())
+        ins.push_back(op.payloadUsesValueFromOperand(input) ? loadChunk(op, *input, *chunks, ivs, along)
+                                                            : Values(chunks->width));
+      Values sums(inner);
+      for (int64_t k = 0; k < chunks->width; ++k) {
+        ivs[last] = along[k];
+        sums = payload(op, ivs, llvm::map_to_vector(ins, [&](const Values &elements) { return elements[k]; }), sums);
+      }
+      return sums;
+    });
+  });
+}
+
 void RowEmitter::emitLinalg(LinalgOp op) {
   Location loc = op.getLoc();
   SmallVector<unsigned> parallel = loopsOf(op, utils::IteratorType::parallel);
@@ -471,6 +528,9 @@ void RowEmitter::emitLinalg(LinalgOp op) {
   op.getBlock()->walk([&](memref::LoadOp load) { reads.push_back({load.getMemRef(), false, ""}); });
   touch(loc, reads);
 
+  if (!chunks || !reduced.empty()) // what is written is not kept
+    for (const Access &access : writes)
+      forget(access.memref, "");
   Sizes sizes = loopSizes(op);
   if (together) {
     reduceTogether(op, sizes, *reductionsOf(op));
@@ -496,7 +556,7 @@ void RowEmitter::emitLinalg(LinalgOp op) {
       toStart();
       for (OpOperand &init : op.getDpsInitsMutable())
         state.push_back(load(op, init, ivs));
-      state = nest(loc, sizes, reduced, ivs, state, [&](ValueRange inner) { return payload(op, ivs, inner); });
+      state = reduceAlone(op, sizes, ivs, state);
       toStart();
     }
     if (byAll)

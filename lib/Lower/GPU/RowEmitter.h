@@ -37,6 +37,13 @@ private:
   void emitLinalg(mlir::linalg::LinalgOp op);
   /// One result after the other, each reduced by the whole team.
   void reduceTogether(mlir::linalg::LinalgOp op, const Sizes &sizes, llvm::ArrayRef<mlir::Operation *> combiners);
+  /// The same, but a warp has a result for itself.
+  void reduceByWarps(mlir::linalg::LinalgOp op, const Sizes &sizes, llvm::ArrayRef<mlir::Operation *> combiners);
+  /// The result at `ivs`, by the team.
+  void reduceOne(mlir::linalg::LinalgOp op, const Sizes &sizes, llvm::ArrayRef<mlir::Operation *> combiners,
+                 Values &ivs);
+  /// The result at `ivs`, by this thread, from `state` on.
+  Values reduceAlone(mlir::linalg::LinalgOp op, const Sizes &sizes, Values &ivs, Values state);
   void emitDivided(mlir::scf::ForOp loop, const IndependentLoop &known);
 
   /// All chunks of a thread. `state` is what reductions have so far, empty where there are none.
@@ -70,6 +77,8 @@ private:
                 llvm::function_ref<Values(mlir::ValueRange)> body);
 
   Sizes loopSizes(mlir::linalg::LinalgOp op);
+  /// Elements kept of a buffer that is written, but those at `places`, which the same thread writes again.
+  void forget(mlir::Value memref, llvm::StringRef places);
   void touch(mlir::Location loc, llvm::ArrayRef<Access> accesses);
   mlir::Value index(mlir::Location loc, mlir::OpFoldResult value);
 
