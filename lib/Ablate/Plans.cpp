@@ -53,11 +53,58 @@ Prices Session::around(const Candidate &centre, const std::vector<Choices> &move
   return prices;
 }
 
+/// Each two sites that follow each other given up together: what one leaves pending, the next one's reader misses too.
+Neighbours Session::neighbours(const Result &result) {
+  std::vector<Policies> fitted = fitter.fitAround(Choices(numSites()), choices, watchSites("fitting estimates"));
+  // Of each site the way to give it up that loses least.
+  std::vector<const Sensitivity *> best(numSites(), nullptr);
+  for (const Sensitivity &figure : result.sensitivity)
+    if (figure.choice.isDropped() && (!best[figure.site] || figure.measure.kl < best[figure.site]->measure.kl))
+      best[figure.site] = &figure;
+  auto policyOf = [&](size_t site) {
+    const Choices &all = choices[site];
+    return fitted[site][static_cast<size_t>(std::find(all.begin(), all.end(), best[site]->choice) - all.begin())];
+  };
+  auto full = std::make_shared<runtime::SitePolicy>();
+  std::vector<Evaluator::Plan> plans;
+  auto add = [&](size_t first, size_t count) {
+    Choices plan(numSites());
+    Policies policies(numSites(), full);
+    for (size_t site = first; site < first + count; ++site) {
+      plan[site] = best[site]->choice;
+      policies[site] = policyOf(site);
+    }
+    // The second estimate knows nothing of the first.
+    plans.push_back({(count > 1 ? "apart " : "") + describe(plan, manifest()), std::move(policies)});
+    return plans.size() - 1;
+  };
+  std::vector<std::optional<size_t>> single(numSites()), pair(numSites());
+  for (size_t site = 0; site < numSites(); ++site)
+    if (best[site])
+      single[site] = add(site, 1);
+  for (size_t site = 0; site + 1 < numSites(); ++site)
+    if (best[site] && best[site + 1])
+      pair[site] = add(site, 2);
+  std::vector<Measure> measures = measure(pricer, plans, "neighbours");
+  Neighbours found{std::vector<double>(numSites()), {}};
+  for (size_t site = 0; site < numSites(); ++site) {
+    auto &row = found.deferred.emplace_back();
+    for (const Choice &choice : choices[site])
+      row.push_back(!choice.isPrivate && choice.shared < 1);
+    if (!pair[site])
+      continue;
+    double apart = measures[*single[site]].kl + measures[*single[site + 1]].kl;
+    found.factors[site] = apart > 0 ? std::max(measures[*pair[site]].kl / apart - 1, 0.0) : 0;
+  }
+  return found;
+}
+
 void Session::search(Result &result) {
+  Neighbours together = neighbours(result);
   for (const Budget &budget : options.budgets) {
     Prices prices = alone(result, budget);
     std::vector<Choices> plans{Choices(numSites())};
-    for (const Picks &picked : lagrangian(prices, options.starts)) {
+    for (const Picks &picked : lagrangian(prices, options.starts, together)) {
       Choices plan;
       for (size_t site = 0; site < picked.size(); ++site)
         plan.push_back(choices[site][picked[site]]);

@@ -89,9 +89,39 @@ static Picks cheapest(const Prices &prices, double weight, size_t trust) {
   return plan;
 }
 
-/// All plans of the Lagrangian, by falling resource.
-static std::vector<Picks> family(const Prices &prices, size_t trust) {
-  // The weights at which some site changes its mind.
+/// The same over all sites, with what neighbours lose together: the best way through the sites, one after another.
+static Picks cheapest(const Prices &prices, double weight, const Neighbours &neighbours) {
+  std::vector<double> sums(prices.front().size());         // of the best way to each option of the site
+  std::vector<std::vector<size_t>> origins(prices.size()); // by site and option: the option before on that way
+  for (size_t site = 0; site < prices.size(); ++site) {
+    const auto &options = prices[site];
+    std::vector<double> next(options.size(), INFINITY);
+    origins[site].assign(options.size(), 0);
+    for (size_t option = 0; option < options.size(); ++option) {
+      if (!options[option])
+        continue;
+      double own = options[option]->loss + weight * options[option]->resource;
+      for (size_t before = 0; before < (site ? sums.size() : 1); ++before) {
+        double sum = own + (site ? sums[before] : 0);
+        if (site && neighbours.deferred[site][option] && neighbours.deferred[site - 1][before])
+          sum += neighbours.factors[site - 1] * (options[option]->loss + prices[site - 1][before]->loss);
+        if (sum < next[option]) {
+          next[option] = sum;
+          origins[site][option] = before;
+        }
+      }
+    }
+    sums = std::move(next);
+  }
+  Picks plan(prices.size());
+  auto last = static_cast<size_t>(std::min_element(sums.begin(), sums.end()) - sums.begin());
+  for (size_t site = prices.size(); site-- > 0; last = origins[site][last])
+    plan[site] = last;
+  return plan;
+}
+
+/// Plans for all weights at which some site changes its mind, by falling resource.
+template <typename F> static std::vector<Picks> overWeights(const Prices &prices, F &&planFor) {
   std::vector<double> weights;
   for (const auto &options : prices)
     for (const auto &a : options)
@@ -99,17 +129,23 @@ static std::vector<Picks> family(const Prices &prices, size_t trust) {
         if (a && b && b->loss > a->loss && b->resource < a->resource)
           weights.push_back((b->loss - a->loss) / (a->resource - b->resource));
   std::sort(weights.begin(), weights.end());
-  std::vector<Picks> plans{cheapest(prices, 0, trust)};
+  std::vector<Picks> plans{planFor(0.0)};
   for (double weight : weights) {
-    Picks plan = cheapest(prices, weight * (1 + 1e-9), trust);
+    Picks plan = planFor(weight * (1 + 1e-9));
     if (plan != plans.back())
       plans.push_back(std::move(plan));
   }
   return plans;
 }
 
-std::vector<Picks> lagrangian(const Prices &prices, size_t most, size_t trust) {
-  std::vector<Picks> plans = family(prices, trust);
+static std::vector<Picks> family(const Prices &prices, size_t trust) {
+  return overWeights(prices, [&](double weight) { return cheapest(prices, weight, trust); });
+}
+
+std::vector<Picks> lagrangian(const Prices &prices, size_t most, const Neighbours &neighbours) {
+  std::vector<Picks> plans = overWeights(prices, [&](double weight) {
+    return neighbours.factors.empty() ? cheapest(prices, weight, SIZE_MAX) : cheapest(prices, weight, neighbours);
+  });
   if (plans.size() <= most || most < 2)
     return plans;
   std::vector<Picks> spread;

@@ -45,6 +45,7 @@ private:
   // Plans.cpp: what is found, and what others do.
   Prices alone(const Result &result, const Budget &budget) const;
   Prices around(const Candidate &centre, const std::vector<Choices> &moves, const Budget &budget);
+  Neighbours neighbours(const Result &result);
   void search(Result &result);
   void keepFrontiers(Result &result);
   void addOthers(Result &result);

@@ -193,10 +193,19 @@ TEST(Search, LagrangianFindsTheConvexPlans) {
   EXPECT_EQ(lagrangian(prices, 2), (std::vector<std::vector<size_t>>{{0, 0, 0}, {1, 1, 0}}));
 }
 
-TEST(Search, ChangesNoMoreSitesThanTrusted) {
-  Prices prices(4, {Price{0, 1}, Price{0.01, 0}});
-  prices[2][1]->loss = 0.001;
-  EXPECT_EQ(lagrangian(prices, 10, 1), (std::vector<Picks>{{0, 0, 0, 0}, {0, 0, 1, 0}}));
+TEST(Search, LagrangianKeepsNeighboursApart) {
+  // Four sites alike, of which neighbours lose three times as much together: a pair is worth it only at the end.
+  Prices prices(4, {Price{0, 1}, Price{0.1, 0}});
+  prices[1][1]->loss = prices[3][1]->loss = 0.101;
+  Neighbours neighbours{{2, 2, 2, 0}, std::vector<std::vector<bool>>(4, {false, true})};
+  EXPECT_EQ(lagrangian(prices, 10, neighbours), (std::vector<Picks>{{0, 0, 0, 0}, {1, 0, 1, 0}}));
+  prices.push_back({Price{0, 1}, Price{1, 0}}); // a weight at which all go
+  neighbours.factors.push_back(0);
+  neighbours.deferred.push_back({false, true});
+  auto plans = lagrangian(prices, 10, neighbours);
+  EXPECT_EQ(plans.back(), (Picks{1, 1, 1, 1, 1}));
+  neighbours.deferred.assign(5, {false, false}); // as without
+  EXPECT_EQ(lagrangian(prices, 10, neighbours), lagrangian(prices, 10));
 }
 
 /// Plans of four sites whose losses add up to three times what single sites say.

@@ -38,9 +38,16 @@ struct Budget {
   double resource(const PlanCost &cost) const;
 };
 
+/// What sites that follow each other lose together beside what each loses alone.
+struct Neighbours {
+  std::vector<double> factors; // by site: that of it and the next one, as a share of both losses; or empty
+  std::vector<std::vector<bool>>
+      deferred; // by site and option: whether it leaves something pending, so that this holds
+};
+
 /// For every weight of a resource against the loss, the options of least sum. From the dearest plan to the cheapest,
-/// each once; at most `most`, spread over the range. No plan changes more than `trust` sites, those that gain most.
-std::vector<Picks> lagrangian(const Prices &prices, size_t most, size_t trust = SIZE_MAX);
+/// each once; at most `most`, spread over the range.
+std::vector<Picks> lagrangian(const Prices &prices, size_t most, const Neighbours &neighbours = {});
 
 /// A plan with what it costs.
 struct Candidate {
