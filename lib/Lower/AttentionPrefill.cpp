@@ -8,8 +8,13 @@ using namespace mlir;
 
 namespace caat::lower {
 
+/// Query tokens of a block where later ones see more keys.
+static constexpr int64_t kMostCausalTokens = 512;
+
 PrefillPlan planPrefill(ScalarBuilder s, const AttentionProblem &p, int64_t blockRows) {
   int64_t block = std::max<int64_t>(16, blockRows / p.group() / 16 * 16); // query tokens
+  if (p.causal) // blocks end at their last key: smaller ones leave more of the square out
+    block = std::min(block, kMostCausalTokens);
   Value rows = s.mul(s.min(s.value(p.tokens), s.index(block)), s.index(p.group()));
   rows = arith::MaxUIOp::create(s.b, s.loc, rows, s.index(1));
   // As many pairs as fill a block's rows, at least one.

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Attention of few tokens on a GPU: two kernels. The keys are divided in chunks, so that there are rows enough to fill the chip
-// whatever the batch; a row of the first kernel is (batch row, token, KV head, chunk) and leaves the maximum of its scores, the
-// sum of their exponentials and the values weighted by them. The second combines the chunks of a (batch row, token, KV head).
+// Attention of few tokens on a GPU: two kernels. The keys are divided in chunks, so that there are rows enough to fill
+// the chip whatever the batch; a row of the first kernel is (batch row, token, KV head, chunk) and leaves the maximum
+// of its scores, the sum of their exponentials and the values weighted by them. The second combines the chunks of a
+// (batch row, token, KV head).
 #include "lib/Lower/Attention.h"
 
 using namespace mlir;
@@ -132,10 +133,11 @@ static SmallVector<RowPiece> attendToChunk(ScalarBuilder &s, const AttentionProb
   scores = slice(s, scores, {zero, zero}, {count, group});
 
   // The heads of a group side by side: they read the same key.
-  scores = Loops(s, "jg", "d").run({{query, "gd"}, {keys, "jd"}}, {{fill(s, scores, 0), "jg"}},
-                                   [](ScalarBuilder &in, ValueRange x, ValueRange sum) {
-                                     return SmallVector<Value>{in.fma(x[0], x[1], sum[0])};
-                                   })[0];
+  scores = Loops(s, "jg", "d")
+               .run({{query, "gd"}, {keys, "jd"}}, {{fill(s, scores, 0), "jg"}},
+                    [](ScalarBuilder &in, ValueRange x, ValueRange sum) {
+                      return SmallVector<Value>{in.fma(x[0], x[1], sum[0])};
+                    })[0];
   scores = Loops(s, "jg", "").run({}, {{scores, "jg"}}, [&](ScalarBuilder &in, ValueRange, ValueRange score) {
     Value key = in.add(low, linalg::IndexOp::create(in.b, in.loc, 0));
     Value head = in.add(firstHead, linalg::IndexOp::create(in.b, in.loc, 1));
@@ -156,16 +158,17 @@ static SmallVector<RowPiece> attendToChunk(ScalarBuilder &s, const AttentionProb
   })[0];
   Dims partOffsets = {rowAndChunk[0], rowAndChunk[1], zero, zero}, partSizes = {one, one, group, valueSize};
   Value parts = fill(s, slice(s, outs[2], partOffsets, partSizes, 2), 0);
-  parts = Loops(s, "gd", "j").run({{scores, "jg"}, {values, "jd"}}, {{parts, "gd"}},
-                                  [](ScalarBuilder &in, ValueRange x, ValueRange sum) {
-                                    return SmallVector<Value>{in.fma(x[0], x[1], sum[0])};
-                                  })[0];
+  parts =
+      Loops(s, "gd", "j")
+          .run({{scores, "jg"}, {values, "jd"}}, {{parts, "gd"}}, [](ScalarBuilder &in, ValueRange x, ValueRange sum) {
+            return SmallVector<Value>{in.fma(x[0], x[1], sum[0])};
+          })[0];
   return {{maxima, offsets, sizes}, {sums, offsets, sizes}, {parts, partOffsets, partSizes}};
 }
 
 /// The chunks of a row together.
-static SmallVector<RowPiece> combineChunks(ScalarBuilder &s, const AttentionProblem &p, const SplitPlan &plan, Value row,
-                                           ArrayRef<Value> results, ValueRange outs) {
+static SmallVector<RowPiece> combineChunks(ScalarBuilder &s, const AttentionProblem &p, const SplitPlan &plan,
+                                           Value row, ArrayRef<Value> results, ValueRange outs) {
   OpFoldResult zero = s.b.getIndexAttr(0), one = s.b.getIndexAttr(1), group = s.b.getIndexAttr(p.group());
   OpFoldResult valueSize = s.b.getIndexAttr(p.valueSize);
   auto ofRow = [&](Value tensor) {
@@ -176,28 +179,32 @@ static SmallVector<RowPiece> combineChunks(ScalarBuilder &s, const AttentionProb
   };
   Value maxima = ofRow(results[0]), sums = ofRow(results[1]), parts = ofRow(results[2]);
   Type compute = tensorType(maxima).getElementType();
-  Value highest = Loops(s, "g", "c").run({{maxima, "cg"}}, {{fill(s, empty(s, {group}, compute), kLowest), "g"}},
-                                         [](ScalarBuilder &in, ValueRange x, ValueRange y) {
-                                           return SmallVector<Value>{maximum(in, x[0], y[0])};
-                                         })[0];
-  Value sum = fill(s, empty(s, {group, valueSize}, compute), 0), part = fill(s, empty(s, {group, valueSize}, compute), 0);
-  SmallVector<Value> totals = Loops(s, "gd", "c").run(
-      {{maxima, "cg"}, {highest, "g"}, {sums, "cg"}, {parts, "cgd"}}, {{sum, "gd"}, {part, "gd"}},
-      [](ScalarBuilder &in, ValueRange x, ValueRange total) {
-        Value weight = weightOf(in, x[0], x[1]);
-        return SmallVector<Value>{in.fma(weight, x[2], total[0]), in.fma(weight, x[3], total[1])};
-      });
+  Value highest = Loops(s, "g", "c")
+                      .run({{maxima, "cg"}}, {{fill(s, empty(s, {group}, compute), kLowest), "g"}},
+                           [](ScalarBuilder &in, ValueRange x, ValueRange y) {
+                             return SmallVector<Value>{maximum(in, x[0], y[0])};
+                           })[0];
+  Value sum = fill(s, empty(s, {group, valueSize}, compute), 0),
+        part = fill(s, empty(s, {group, valueSize}, compute), 0);
+  SmallVector<Value> totals =
+      Loops(s, "gd", "c")
+          .run({{maxima, "cg"}, {highest, "g"}, {sums, "cg"}, {parts, "cgd"}}, {{sum, "gd"}, {part, "gd"}},
+               [](ScalarBuilder &in, ValueRange x, ValueRange total) {
+                 Value weight = weightOf(in, x[0], x[1]);
+                 return SmallVector<Value>{in.fma(weight, x[2], total[0]), in.fma(weight, x[3], total[1])};
+               });
   SmallVector<Value> at = delinearize(s, row, plan.rows);
   Dims offsets = {at[0], at[1], s.mul(at[2], s.index(p.group())), zero}, sizes = {one, one, group, valueSize};
   Value heads = slice(s, outs[0], offsets, sizes, 2);
   Type element = tensorType(heads).getElementType();
-  heads = Loops(s, "gd", "").run({{totals[0], "gd"}, {totals[1], "gd"}}, {{heads, "gd"}},
-                                 [&](ScalarBuilder &in, ValueRange x, ValueRange) {
-                                   // A row of which nothing is visible is 0.
-                                   Value zero = in.constant(x[0].getType(), 0);
-                                   Value quotient = in.select(in.equal(x[0], zero), zero, in.div(x[1], x[0]));
-                                   return SmallVector<Value>{in.cast(quotient, element)};
-                                 })[0];
+  heads = Loops(s, "gd", "")
+              .run({{totals[0], "gd"}, {totals[1], "gd"}}, {{heads, "gd"}},
+                   [&](ScalarBuilder &in, ValueRange x, ValueRange) {
+                     // A row of which nothing is visible is 0.
+                     Value zero = in.constant(x[0].getType(), 0);
+                     Value quotient = in.select(in.equal(x[0], zero), zero, in.div(x[1], x[0]));
+                     return SmallVector<Value>{in.cast(quotient, element)};
+                   })[0];
   return {{heads, offsets, sizes}};
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "caat/Lower/Passes.h"
 #include "caat/Lower/Program.h"
+#include "caat/Raise/DimExpr.h"
 #include "mlir/Analysis/SliceAnalysis.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -9,6 +10,7 @@
 #include "mlir/IR/Remarks.h"
 #include "mlir/Interfaces/ViewLikeInterface.h"
 #include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/StringSet.h"
 #include <map>
 #include <vector>
 
@@ -32,11 +34,13 @@ struct Lifetime {
   unsigned first = ~0u, last = 0;
   Value bytes;         // at the front of the host function
   int64_t typical = 0; // its size with typical dims
+  bool grows = false;  // with the length of a cache
   unsigned number = 0; // in the order of the program
 };
 
 struct Slot {
   SetVector<Value> sizes;
+  bool grows = false; // with the length of a cache
   unsigned busyUntil = 0;
   int64_t typical = 0;
   Value offset;
@@ -68,6 +72,46 @@ int64_t estimate(Value value, DenseMap<Value, int64_t> &known) {
     result = std::min(a, b);
   known[value] = result;
   return result;
+}
+
+/// The dims that are another number at every step of a decoder: those that lengths of caches are, and so not what a
+/// step adds (past and total, but not seq of past + seq).
+llvm::StringSet<> growingDims(ModuleOp module) {
+  llvm::StringSet<> result;
+  auto interface = module->getAttrOfType<DictionaryAttr>("rt.interface");
+  auto caches = interface ? interface.getAs<ArrayAttr>("caches") : ArrayAttr();
+  if (!caches)
+    return result;
+  for (auto cache : caches.getAsRange<DictionaryAttr>())
+    for (StringRef which : {"past_length", "present_length"}) {
+      auto text = cache.getAs<StringAttr>(which);
+      SmallVector<std::string> names;
+      AffineExpr length = text ? parseDim(text.getValue(), module.getContext(),
+                                          [&](StringRef name) {
+                                            auto *known = llvm::find(names, name.str());
+                                            size_t position = known - names.begin();
+                                            if (known == names.end())
+                                              names.push_back(name.str());
+                                            return getAffineSymbolExpr(position, module.getContext());
+                                          })
+                               : AffineExpr();
+      for (auto [i, name] : llvm::enumerate(names))
+        if (length && compareDims(length, getAffineSymbolExpr(i, module.getContext())) == true)
+          result.insert(name);
+    }
+  return result;
+}
+
+/// Whether index arithmetic has one of `dims` in it.
+bool dependsOn(Value value, const llvm::StringSet<> &dims, DenseMap<Value, bool> &known) {
+  auto [it, isNew] = known.try_emplace(value, false);
+  if (!isNew)
+    return it->second;
+  Operation *op = value.getDefiningOp();
+  bool result = op && llvm::any_of(op->getOperands(), [&](Value v) { return dependsOn(v, dims, known); });
+  if (auto dim = dyn_cast_or_null<rt::DimOp>(op))
+    result = dims.contains(dim.getName());
+  return known[value] = result;
 }
 
 struct PlanMemoryPass : caat::impl::RTPlanMemoryPassBase<PlanMemoryPass> {
@@ -181,6 +225,8 @@ struct PlanMemoryPass : caat::impl::RTPlanMemoryPassBase<PlanMemoryPass> {
     Location loc = host.getLoc();
     IRMapping front;
     DenseMap<Value, int64_t> known;
+    DenseMap<Value, bool> growing;
+    llvm::StringSet<> lengths = growingDims(module);
     std::map<std::pair<std::vector<void *>, int64_t>, Value> computed; // equal sizes are one value
     auto constant = [&](int64_t value) { return arith::ConstantIndexOp::create(b, loc, value).getResult(); };
     for (Lifetime &life : lives) {
@@ -207,6 +253,7 @@ struct PlanMemoryPass : caat::impl::RTPlanMemoryPassBase<PlanMemoryPass> {
       }
       life.bytes = bytes;
       life.typical = estimate(bytes, known);
+      life.grows = dependsOn(bytes, lengths, growing);
     }
 
     // Slots, in the order of first use: the free one that fits best.
@@ -218,18 +265,27 @@ struct PlanMemoryPass : caat::impl::RTPlanMemoryPassBase<PlanMemoryPass> {
     for (Lifetime &life : lives) {
       Slot *best = nullptr;
       for (Slot &slot : slots)
-        if (slot.busyUntil < life.first &&
+        if (slot.busyUntil < life.first && slot.grows == life.grows &&
             (!best || std::abs(slot.typical - life.typical) < std::abs(best->typical - life.typical)))
           best = &slot;
       if (!best)
         best = &slots.emplace_back();
       best->busyUntil = life.last;
+      best->grows = life.grows;
       best->typical = std::max(best->typical, life.typical);
       best->sizes.insert(life.bytes);
       slotOf.push_back(best - slots.data());
     }
+    // What grows with a cache comes last: at the next step all others lie where they were, and a device can run the
+    // same graph of products again.
+    SmallVector<Slot *> ordered;
+    for (bool grows : {false, true})
+      for (Slot &slot : slots)
+        if (slot.grows == grows)
+          ordered.push_back(&slot);
     Value total = constant(0);
-    for (Slot &slot : slots) {
+    for (Slot *next : ordered) {
+      Slot &slot = *next;
       slot.offset = total;
       Value size = slot.sizes.front();
       for (Value other : llvm::drop_begin(slot.sizes))

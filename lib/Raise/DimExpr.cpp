@@ -269,6 +269,11 @@ struct DimParser {
   }
 
   AffineExpr factor() {
+    if (eat("-")) { // as in past * -1
+      AffineExpr inner = ++depth <= maxDepth ? factor() : AffineExpr();
+      --depth;
+      return inner ? -inner : AffineExpr();
+    }
     if (eat("(")) {
       AffineExpr inner = ++depth <= maxDepth ? sum() : AffineExpr();
       --depth;

@@ -32,8 +32,8 @@ bool Step::operator==(const Step &other) const {
     return false;
   switch (kind) {
   case Kind::Kernel:
-    return function == other.function && blocks == other.blocks && threads == other.threads &&
-           shared == other.shared && offsets == other.offsets && parameters == other.parameters;
+    return function == other.function && blocks == other.blocks && threads == other.threads && shared == other.shared &&
+           offsets == other.offsets && parameters == other.parameters;
   case Kind::Product:
     return gemm == other.gemm;
   case Kind::Copy:
@@ -148,8 +148,9 @@ void Queue::flush() {
   if (mode == Mode::Replay) {
     for (size_t index : changed) {
       const Step &step = now.steps[index];
-      KernelNodeParameters parameters{step.function, step.blocks, 1, 1, step.threads, 1, 1, step.shared,
-                                      now.pointers[index].data(), nullptr, nullptr, nullptr};
+      KernelNodeParameters parameters{
+          step.function, step.blocks, 1,      1, step.threads, 1, 1, step.shared, now.pointers[index].data(),
+          nullptr,       nullptr,     nullptr};
       driver.check(driver.cuGraphExecKernelNodeSetParams_v2(now.exec, now.nodes[index], &parameters), "kernel '",
                    step.name, "' of a graph");
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // A rank's work on its way to the stream. Runs of a program ask for the same steps again and again, with other numbers
 // (a position, a length): where the steps between two points at which the host waits were the same twice, they become a
-// CUDA graph, and from then on are compared with it instead of being started one by one. A step that differs starts what
-// was held back, and the rest, as if there were no graph.
+// CUDA graph, and from then on are compared with it instead of being started one by one. A step that differs starts
+// what was held back, and the rest, as if there were no graph.
 #ifndef CAAT_RUNTIME_CUDA_QUEUE_H
 #define CAAT_RUNTIME_CUDA_QUEUE_H
 
@@ -51,9 +51,9 @@ public:
 private:
   /// Steps between two calls of flush().
   struct Segment {
-    std::vector<Step> steps;              // of the last run
+    std::vector<Step> steps;                   // of the last run
     std::vector<std::vector<void *>> pointers; // to their parameters, as a graph wants them
-    std::vector<CUgraphNode> nodes;       // of kernels
+    std::vector<CUgraphNode> nodes;            // of kernels
     CUgraph graph = nullptr;
     CUgraphExec exec = nullptr;
     int broken = 0, useful = 0; // how often the graph was of no use, and was since then

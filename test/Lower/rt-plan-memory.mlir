@@ -115,3 +115,37 @@ func.func @caat_forward() {
   rt.linear @w ins(%base : memref<?x4xf32>) outs(%pending : memref<?x4xf32>)
   return
 }
+
+// -----
+
+// What grows with a cache comes last and shares with its like only, so that nothing else is elsewhere at the next step. A
+// length is one dim, however it is written; what a step adds does not grow.
+module attributes {rt.interface = {inputs = [], outputs = [], caches = [
+    {past = "past_key", present = "present_key", past_length = "past", present_length = "past + (total + (past * -1))"},
+    {past = "past_value", present = "present_value", past_length = "past", present_length = "past + seq"}]}} {
+  rt.weight @w linear : tensor<4x4xf32> {
+    %0 = arith.constant dense<1.0> : tensor<4x4xf32>
+    rt.yield %0 : tensor<4x4xf32>
+  }
+  // CHECK-LABEL: func.func @caat_forward()
+  // CHECK-DAG: %[[SEQ:.*]] = rt.dim "seq"
+  // CHECK-DAG: %[[TOTAL:.*]] = rt.dim "total"
+  // CHECK-DAG: %[[BYTES:.*]] = arith.muli %[[SEQ]], %c16
+  // CHECK-DAG: %[[UP:.*]] = arith.addi %[[BYTES]], %c63
+  // CHECK-DAG: %[[LINES:.*]] = arith.divui %[[UP]], %c64
+  // CHECK-DAG: %[[STEP:.*]] = arith.muli %[[LINES]], %c64
+  // CHECK-DAG: %[[BEHIND:.*]] = arith.addi %[[STEP]], %[[STEP]]
+  // CHECK:     memref.view %{{.*}}[%[[BEHIND]]][%[[TOTAL]]]
+  // CHECK:     memref.view %{{.*}}[%c0][%[[SEQ]]]
+  // CHECK:     memref.view %{{.*}}[%[[STEP]]][%[[SEQ]]]
+  func.func @caat_forward() {
+    %seq = rt.dim "seq"
+    %total = rt.dim "total"
+    %scores = memref.alloc(%total) : memref<?x4xf32>
+    rt.linear @w ins(%scores : memref<?x4xf32>) outs(%scores : memref<?x4xf32>)
+    %a = memref.alloc(%seq) : memref<?x4xf32>
+    %b = memref.alloc(%seq) : memref<?x4xf32>
+    rt.linear @w ins(%a : memref<?x4xf32>) outs(%b : memref<?x4xf32>)
+    return
+  }
+}
