@@ -143,9 +143,12 @@ struct ExtractParametersPass : caat::impl::RTExtractParametersPassBase<ExtractPa
     Value b = withoutHeld(op.getB());
     if (Value narrow = held ? Value() : asStored(b)) // what travels is used as it arrives
       b = narrow;
-    Value stored = withoutTransposition(b);
-    StringAttr weight = weights.get(stored ? stored : b, /*linear=*/true, /*transposed=*/bool(stored),
-                                    held ? held.getGroupAttr() : StringAttr());
+    Value stored = withoutTransposition(b), matrix = stored ? stored : b;
+    Type narrow = dtype == "bf16" ? builder.getBF16Type() : dtype == "f16" ? builder.getF16Type() : Type();
+    if (narrow && !held && getElementTypeOrSelf(matrix).isF32())
+      matrix = onnx::CastOp::create(builder, op.getLoc(), matrix, narrow).getOutput();
+    StringAttr weight =
+        weights.get(matrix, /*linear=*/true, /*transposed=*/bool(stored), held ? held.getGroupAttr() : StringAttr());
     Value shard = held ? held.getShard() : Value();
     if (onnx::AddOp sum = held ? findRunningSum(op) : onnx::AddOp()) {
       builder.setInsertionPoint(sum);

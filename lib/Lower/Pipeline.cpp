@@ -42,9 +42,11 @@ static void addCanonicalizer(OpPassManager &pm) {
 /// Row buffers of a GPU kernel: shared memory, of which reductions take a little too.
 static constexpr int64_t kSharedRowBytes = 40 * 1024;
 
-void caat::buildTensorPipeline(OpPassManager &pm, Device device) {
+void caat::buildTensorPipeline(OpPassManager &pm, Device device, StringRef dtype) {
   pm.addNestedPass<func::FuncOp>(createRTFormCachesPass());
-  pm.addPass(createRTExtractParametersPass());
+  RTExtractParametersPassOptions products;
+  products.dtype = dtype.str();
+  pm.addPass(createRTExtractParametersPass(products));
   OnnxToLinalgPassOptions linalg;
   linalg.forGPU = device == Device::CUDA;
   pm.addNestedPass<func::FuncOp>(createOnnxToLinalgPass(linalg));

@@ -44,8 +44,11 @@ static cl::opt<bool> noWeights("no-weights",
                                cl::cat(category));
 static cl::opt<bool> hostKernels("host-kernels", cl::desc("cuda: compile kernels for this processor as well (tests)"),
                                  cl::Hidden, cl::cat(category));
-static cl::opt<std::string> dtype("dtype", cl::desc("Type of weights and products: f32"), cl::init("f32"),
-                                  cl::cat(category));
+static cl::opt<std::string>
+    dtype("dtype",
+          cl::desc("What matrices of f32 are stored and multiplied as: f32 (default), bf16, f16; sums "
+                   "are f32"),
+          cl::init("f32"), cl::cat(category));
 static cl::opt<bool> emulate("emulate", cl::desc("cuda: run the GPU kernels on the CPU, thread by thread (tests)"),
                              cl::Hidden, cl::cat(category));
 static cl::list<std::string> dims("dim", cl::desc("Fixed value of a named dimension, e.g. batch=1; may be repeated"),
@@ -100,8 +103,8 @@ int main(int argc, char **argv) {
   for (llvm::StringRef arch : gpuArchs)
     if (!caat::gpuArch(arch))
       return usage("--gpu-arch=" + arch + ": expected chips from sm_80 on, e.g. sm_80,sm_90");
-  if (dtype != "f32")
-    return usage("--dtype=" + dtype + ": this build compiles for f32");
+  if (dtype != "f32" && dtype != "bf16" && dtype != "f16")
+    return usage("--dtype=" + dtype + ": expected f32, bf16 or f16");
   if (maxLength < 1)
     return usage("--max-length=" + llvm::Twine(maxLength.getValue()) + " is less than 1");
 

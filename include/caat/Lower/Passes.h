@@ -18,8 +18,9 @@ namespace caat {
 /// Where kernels run.
 enum class Device { CPU, CUDA };
 
-/// The part of the Lower stage that works on tensors: onnx + tp -> linalg in scf.forall kernels, rt and tp.
-void buildTensorPipeline(mlir::OpPassManager &pm, Device device = Device::CPU);
+/// The part of the Lower stage that works on tensors: onnx + tp -> linalg in scf.forall kernels, rt and tp. `dtype`:
+/// what matrices of f32 are stored as.
+void buildTensorPipeline(mlir::OpPassManager &pm, Device device = Device::CPU, llvm::StringRef dtype = "f32");
 
 /// Bufferization, outlining of kernels and the memory plan: tensors -> memrefs.
 void buildBufferPipeline(mlir::OpPassManager &pm, Device device = Device::CPU);

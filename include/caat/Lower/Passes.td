@@ -28,7 +28,7 @@ def RTExtractParametersPass : Pass<"rt-extract-parameters", "::mlir::ModuleOp"> 
     A value that depends on initializers and constants only is a weight expression. Each one that a run-time op uses is
     cloned into the region of an `rt.weight` (equal expressions once) and read by `rt.parameter`. `onnx.MatMul` by a
     rank-2 weight expression becomes `rt.linear`; where the expression ends in a transposition, the weight is stored
-    as it stands before it.
+    as it stands before it. With `dtype` a matrix of f32 is rounded; one whose slices travel is not.
 
     ```mlir
     %w = onnx.get_initializer @w : tensor<4x8xf32>
@@ -39,7 +39,9 @@ def RTExtractParametersPass : Pass<"rt-extract-parameters", "::mlir::ModuleOp"> 
     ```
   }];
   let options = [Option<"constants", "constants", "bool", "false",
-                        "also move dense constants that are not splats (after onnx-to-linalg)">];
+                        "also move dense constants that are not splats (after onnx-to-linalg)">,
+                 Option<"dtype", "dtype", "std::string", "\"f32\"",
+                        "what f32 matrices of rt.linear are stored as: f32, bf16, f16">];
   let dependentDialects = ["::caat::rt::RTDialect", "::mlir::tensor::TensorDialect", "::mlir::arith::ArithDialect"];
 }
 
