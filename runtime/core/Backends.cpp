@@ -51,13 +51,14 @@ void *load(const std::string &name, const std::string &program) {
 std::unique_ptr<Backend> makePluginBackend(const std::string &name, const Program &program,
                                            const BackendOptions &options) {
   void *handle = load(name, program.directory());
-  auto version = reinterpret_cast<const char *(*)()>(dlsym(handle, "caat_plugin_version"));
+  auto interface = reinterpret_cast<const char *(*)()>(dlsym(handle, "caat_plugin_interface"));
   auto make =
       reinterpret_cast<Backend *(*)(const Program &, const BackendOptions &)>(dlsym(handle, "caat_make_backend"));
-  if (!version || !make)
+  if (!interface || !make)
     failRun("the plugin for ", name, " is none of caat's");
-  if (std::string_view(version()) != CAAT_VERSION)
-    failRun("the plugin for ", name, " belongs to caat ", version(), ", this is ", CAAT_VERSION);
+  if (std::string_view(interface()) != CAAT_INTERFACE)
+    failRun("the plugin for ", name, " belongs to another build of caat: its interface is ", interface(), ", this is ",
+            CAAT_INTERFACE);
   return std::unique_ptr<Backend>(make(program, options));
 }
 

@@ -89,6 +89,8 @@ void Engine::setTiming(bool enabled) {
 
 bool Engine::isHost() const { return workers->devices[0]->isHost(); }
 
+int64_t Engine::graphs() const { return workers->devices[0]->graphs(); }
+
 void Engine::writeTrace() {
   if (workers->trace)
     workers->trace->write();

@@ -19,48 +19,13 @@ size_t logitsOutput(const Manifest &manifest) {
   return index;
 }
 
-namespace {
-
-/// The best logit of a rank's columns.
-struct Candidate {
-  float logit;
-  int32_t notFinite;
-  int64_t token;
-};
-
-Candidate better(const Candidate &a, const Candidate &b) {
-  Candidate result = b.logit > a.logit || (b.logit == a.logit && b.token < a.token) ? b : a;
-  result.notFinite = a.notFinite | b.notFinite;
-  return result;
-}
-
-Candidate best(const float *row, const std::vector<ShardRun> &runs) {
-  Candidate result{-INFINITY, 0, INT64_MAX};
-  for (const ShardRun &run : runs) {
-    const float *x = row + run.local;
-    int64_t length = run.length;
-    // Two loops that vectorize: the maximum, then its first place.
-    float maximum = x[0];
-    int32_t strange = 0;
-    for (int64_t i = 0; i < length; ++i) {
-      maximum = x[i] > maximum ? x[i] : maximum;
-      strange |= !(x[i] < INFINITY); // NaN too
-    }
-    int64_t first = std::find(x, x + length, maximum) - x;
-    result = better(result, {maximum, strange, run.global + first});
-  }
-  return result;
-}
-
-} // namespace
-
 std::vector<int64_t> greedyStep(Engine &engine, const Tensor &next) {
   size_t index = logitsOutput(engine.manifest());
   const ArraySpec &spec = engine.manifest().outputs[index];
   std::vector<int64_t> tokens;
   engine.step(next, [&](Rank &rank) {
     auto batch = static_cast<size_t>(next.shape[0]), ranks = static_cast<size_t>(engine.size());
-    std::vector<Candidate> mine(batch, Candidate{-INFINITY, 0, INT64_MAX}), all(batch * ranks);
+    std::vector<Candidate> mine(batch, noCandidate), all(batch * ranks);
     for (const Rank::Part &part : rank.parts(index)) {
       int64_t length = part.data.shape[1], width = part.data.shape[2];
       int64_t first = rank.rows().first;
@@ -69,13 +34,11 @@ std::vector<int64_t> greedyStep(Engine &engine, const Tensor &next) {
         failInput("output '", spec.name, "' has no position");
       if (first + count > next.shape[0])
         failInput("output '", spec.name, "' has ", count, " rows for a batch of ", batch);
+      const float *last = part.data.as<float>() + (length - 1) * width;
+      std::vector<Candidate> found = rank.device().best(last, count, length * width, part.runs);
       for (int64_t b = 0; b < count; ++b) {
         Candidate &winner = mine[static_cast<size_t>(first + b)];
-        Tensor last = part.data;
-        last.shape = {width};
-        last.data = {part.data.data, part.data.data.get() + ((b + 1) * length - 1) * width * int64_t(sizeof(float))};
-        last = onHost(rank.device(), last);
-        winner = better(winner, best(last.as<float>(), part.runs));
+        winner = better(winner, found[static_cast<size_t>(b)]);
       }
     }
     rank.communicator().allGatherBytes("argmax", mine.data(), all.data(), batch * sizeof(Candidate));

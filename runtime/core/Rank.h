@@ -8,10 +8,6 @@
 
 namespace caat::runtime {
 
-/// A run of indices of a sharded dimension: whole[global ..] = local[local ..].
-struct ShardRun {
-  int64_t global, local, length;
-};
 /// What a rank holds.
 std::vector<ShardRun> heldRuns(const ShardSpec &shard, int rank);
 /// The same without what a lower rank holds too, so that each index is written once.

@@ -60,8 +60,8 @@ struct cublasLtMatmulHeuristicResult_t {
 
 inline constexpr cublasStatus_t CUBLAS_STATUS_SUCCESS = 0;
 inline constexpr int CUDA_R_32F = 0, CUDA_R_64F = 1, CUDA_R_16F = 2, CUDA_R_16BF = 14;
-/// In fp32 throughout: no TF32.
-inline constexpr int CUBLAS_COMPUTE_32F = 68, CUBLAS_COMPUTE_64F = 70;
+/// The first in fp32 throughout, the last with operands of 10 bits of mantissa.
+inline constexpr int CUBLAS_COMPUTE_32F = 68, CUBLAS_COMPUTE_64F = 70, CUBLAS_COMPUTE_32F_FAST_TF32 = 77;
 inline constexpr int CUBLAS_OP_N = 0, CUBLAS_OP_T = 1;
 inline constexpr int CUBLASLT_MATMUL_DESC_TRANSA = 3, CUBLASLT_MATMUL_DESC_TRANSB = 4;
 inline constexpr int CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT = 5, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET = 6;

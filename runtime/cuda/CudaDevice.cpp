@@ -114,6 +114,7 @@ std::vector<void *> CudaDevice::load(std::span<const HostParameter> parameters) 
     if (spec->linear) {
       weights[i] = {to, spec->k(), spec->n(), spec->transposed, spec->dtype == DType::BF16};
       linearBytes += size;
+      isBf16 = isBf16 || spec->dtype == DType::BF16;
     }
     places.push_back(to);
     to += align(size);
@@ -173,9 +174,12 @@ void CudaDevice::linear(size_t parameter, const float *x, int64_t m, float *y, b
   int type = CUDA_R_32F;
   const void *source = x;
   if (weight.isBf16) {
+    // Products that follow each other often have the same rows.
     int64_t count = m * weight.k;
     void *to = rounded.reserve(*this, static_cast<size_t>(count) * 2, "rounded rows of a product");
-    launchOwn("caat_round_bf16", blocksFor(count), RoundArguments{x, static_cast<unsigned short *>(to), count});
+    if (roundedRows.x != x || roundedRows.count != count || roundedRows.until != queue.asked())
+      launchOwn("caat_round_bf16", blocksFor(count), RoundArguments{x, static_cast<unsigned short *>(to), count});
+    roundedRows = {x, count, 0};
     source = to;
     type = CUDA_R_16BF;
   }
@@ -204,6 +208,8 @@ void CudaDevice::linear(size_t parameter, const float *x, int64_t m, float *y, b
   if (!products.knows(gemm))
     failRun("cuBLASLt has no algorithm for the product of [", m, ", ", weight.k, "] with '", name, "'");
   multiply(gemm, name);
+  if (x != y)
+    roundedRows.until = queue.asked();
 }
 
 void CudaDevice::multiply(const Gemm &gemm, std::string_view name) {
@@ -220,6 +226,8 @@ void CudaDevice::matmul(const MatMul &p) {
   if (p.batch == 0 || p.m == 0 || p.n == 0)
     return;
   std::optional<Gemm> gemm = asGemm(p);
+  if (gemm && p.dtype == DType::F32 && isBf16)
+    gemm->computeType = CUBLAS_COMPUTE_32F_FAST_TF32;
   if (gemm && products.knows(*gemm))
     multiply(*gemm, "a product");
   else
@@ -249,6 +257,25 @@ void CudaDevice::fallBack(const MatMul &p) {
   launchOwn(kernel, blocksFor(p.batch * p.m * p.n),
             MatMulArguments{p.a, p.b, p.c, p.batch, p.m, p.n, p.k, p.aBatch, p.aRow, p.aCol, p.bBatch, p.bRow, p.bCol,
                             p.cBatch, p.cRow, p.alpha, p.beta});
+}
+
+std::vector<Candidate> CudaDevice::best(const float *first, int64_t rows, int64_t pitch,
+                                        std::span<const ShardRun> runs) {
+  if (runs.size() > mostRuns || rows == 0)
+    return Device::best(first, rows, pitch, runs);
+  static_assert(sizeof(BestCandidate) == sizeof(Candidate));
+  int64_t blocks = rows * bestParts;
+  auto bytes = static_cast<size_t>(blocks) * sizeof(Candidate);
+  auto *out = reinterpret_cast<BestCandidate *>(candidates.reserve(*this, bytes, "the best logits"));
+  BestArguments arguments{first, out, pitch, static_cast<long long>(runs.size()), {}};
+  for (size_t i = 0; i < runs.size(); ++i)
+    arguments.run[i] = {runs[i].global, runs[i].local, runs[i].length};
+  launchOwn("caat_best", blocks, arguments);
+  std::vector<Candidate> parts(static_cast<size_t>(blocks)), result(static_cast<size_t>(rows), noCandidate);
+  download(parts.data(), out, bytes);
+  for (size_t i = 0; i < parts.size(); ++i)
+    result[i / bestParts] = better(result[i / bestParts], parts[i]);
+  return result;
 }
 
 void CudaDevice::beginRun() {

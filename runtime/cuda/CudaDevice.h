@@ -30,7 +30,9 @@ public:
   void launch(size_t kernel, int64_t rows, std::span<void *const> buffers, std::span<const int64_t> dims) override;
   void linear(size_t parameter, const float *x, int64_t m, float *y, bool accumulate) override;
   void matmul(const MatMul &matmul) override;
+  std::vector<Candidate> best(const float *first, int64_t rows, int64_t pitch, std::span<const ShardRun> runs) override;
   void beginRun() override;
+  int64_t graphs() const override { return queue.graphs(); }
   void synchronize() override;
   Moment now() override;
   std::chrono::steady_clock::time_point timeOf(const Moment &moment) override;
@@ -75,7 +77,14 @@ private:
   std::vector<std::shared_ptr<std::byte>> memory; // of parameters
   std::vector<Weight> weights;                    // by parameter
   size_t linearBytes = 0;
-  DeviceBuffer rounded, scratch;
+  bool isBf16 = false; // a model of 8 bits of mantissa: its other products need no more than TF32's 10
+  DeviceBuffer rounded, scratch, candidates;
+  /// What `rounded` holds: rows of x, as long as nothing was asked for since.
+  struct {
+    const float *x = nullptr;
+    int64_t count = 0;
+    uint64_t until = 0;
+  } roundedRows;
   Queue queue;
 
   // Moments.

@@ -154,6 +154,48 @@ KERNEL void caat_random_f32(RandomArguments a) { random<Native<float>>(a); }
 KERNEL void caat_random_bf16(RandomArguments a) { random<BFloat16>(a); }
 KERNEL void caat_random_f16(RandomArguments a) { random<Half>(a); }
 
+// The best logit.
+
+struct BestPlace {
+  BestCandidate of[kernelThreads];
+};
+
+DEVICE bool isBetter(float x, long long token, const BestCandidate &than) {
+  return x > than.logit || (x == than.logit && token < than.token);
+}
+
+KERNEL void caat_best(BestArguments a) {
+  SHARED BestPlace place;
+  long long row = BLOCK / bestParts, part = BLOCK % bestParts;
+  const float *logits = a.first + row * a.pitch;
+  const float infinity = floatOf(0x7f800000u);
+  BestCandidate mine{-infinity, 0, 0x7fffffffffffffffLL};
+  for (long long r = 0; r < a.runs; ++r) {
+    long long length = a.run[r].length, begin = length * part / bestParts, end = length * (part + 1) / bestParts;
+    PARALLEL(i, end - begin) {
+      float x = logits[a.run[r].local + begin + i];
+      long long token = a.run[r].global + begin + i;
+      mine.notFinite |= !(x < infinity); // NaN too
+      if (isBetter(x, token, mine)) {
+        mine.logit = x;
+        mine.token = token;
+      }
+    }
+  }
+  place.of[THREAD] = mine;
+  SYNCHRONIZE;
+  if (THREAD != 0)
+    return;
+  for (long long i = 1; i < THREADS; ++i) {
+    mine.notFinite |= place.of[i].notFinite;
+    if (isBetter(place.of[i].logit, place.of[i].token, mine)) {
+      mine.logit = place.of[i].logit;
+      mine.token = place.of[i].token;
+    }
+  }
+  a.out[BLOCK] = mine;
+}
+
 // Quantised all-reduce: the arithmetic of comm/Quantize.cpp, bit for bit (no fused multiply-adds: -ffp-contract=off).
 // One block for each piece.
 

@@ -61,6 +61,23 @@ struct RandomArguments {
   unsigned seed;
 };
 
+/// The best logit of each part of each row: block r * bestParts + p has part p of row r. Of equal ones that of the
+/// lowest token.
+constexpr int bestParts = 32, mostRuns = 32;
+struct BestCandidate {
+  float logit;
+  int notFinite;
+  long long token;
+};
+struct BestArguments {
+  const float *first;
+  BestCandidate *out;
+  long long pitch, runs;
+  struct {
+    long long global, local, length;
+  } run[mostRuns];
+};
+
 /// A piece of a row in a quantised message, as WirePiece says.
 struct QuantizedPiece {
   long long row, block, begin, length, exactBegin, exacts;

@@ -118,4 +118,4 @@ extern "C" caat::runtime::Backend *caat_make_backend(const caat::runtime::Progra
   return new caat::runtime::cuda::CudaBackend(program, options);
 }
 
-extern "C" const char *caat_plugin_version() { return CAAT_VERSION; }
+extern "C" const char *caat_plugin_interface() { return CAAT_INTERFACE; }

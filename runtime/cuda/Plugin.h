@@ -7,8 +7,8 @@
 
 #define CAAT_PLUGIN_EXPORT __attribute__((visibility("default")))
 
-/// The version of caat that it belongs to.
-extern "C" CAAT_PLUGIN_EXPORT const char *caat_plugin_version();
+/// The version and the headers of the caat that it belongs to.
+extern "C" CAAT_PLUGIN_EXPORT const char *caat_plugin_interface();
 /// The caller owns it. Throws Error.
 extern "C" CAAT_PLUGIN_EXPORT caat::runtime::Backend *caat_make_backend(const caat::runtime::Program &program,
                                                                         const caat::runtime::BackendOptions &options);

@@ -56,7 +56,7 @@ Queue::~Queue() {
 
 void Queue::start(CUstream newStream, bool withGraphs, bool checking) {
   stream = newStream;
-  graphs = withGraphs && !checking;
+  makesGraphs = withGraphs && !checking;
   checks = checking;
 }
 
@@ -99,7 +99,8 @@ void Queue::beginRun() {
 }
 
 void Queue::add(Step &&step) {
-  if (!graphs || segment >= mostSegments)
+  ++asked_;
+  if (!makesGraphs || segment >= mostSegments)
     return execute(step);
   if (mode == Mode::Idle) {
     if (segment == segments.size())
@@ -139,6 +140,7 @@ void Queue::leaveReplay() {
 }
 
 void Queue::flush() {
+  ++asked_;
   if (mode == Mode::Idle)
     return;
   Segment &now = segments[segment];
@@ -156,6 +158,7 @@ void Queue::flush() {
     }
     driver.check(driver.cuGraphLaunch(now.exec, stream), "a graph of ", now.steps.size(), " steps");
     last_ = now.steps.back().name;
+    ++graphs_;
     if (++now.useful > mostBroken)
       now.broken = 0;
   } else {

@@ -45,6 +45,10 @@ public:
   void add(Step &&step);
   /// Starts what was held back. Whatever else goes to the stream, or waits for it, comes after this.
   void flush();
+  /// Grows with everything that was asked for.
+  uint64_t asked() const { return asked_; }
+  /// Graphs that were started.
+  int64_t graphs() const { return graphs_; }
   /// What was started last, for messages.
   std::string_view last() const { return last_; }
 
@@ -68,13 +72,15 @@ private:
   const Context &context;
   Products &products;
   CUstream stream = nullptr;
-  bool graphs = false, checks = false;
+  bool makesGraphs = false, checks = false;
   Mode mode = Mode::Idle;
   size_t segment = 0, position = 0;
   std::vector<Segment> segments;
   std::vector<Step> recorded;
   std::vector<size_t> changed; // steps of the graph
   std::string_view last_;
+  uint64_t asked_ = 0;
+  int64_t graphs_ = 0;
 };
 
 } // namespace caat::runtime::cuda

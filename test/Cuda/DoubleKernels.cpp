@@ -69,6 +69,15 @@ void ofPieces(const QuantizedArguments &a, unsigned blocks, int64_t messages, Ac
 
 template <int64_t Size> void of(const RandomArguments &a, Accesses &all) { add(all, a.to, 0, a.count, Size, true); }
 
+void ofRows(const BestArguments &a, unsigned blocks, Accesses &all) {
+  for (unsigned row = 0; row < blocks / bestParts; ++row)
+    for (int64_t r = 0; r < a.runs; ++r) {
+      int64_t begin = row * a.pitch + a.run[r].local;
+      add(all, a.first, begin, begin + a.run[r].length, 4, false);
+    }
+  add(all, a.out, 0, blocks, sizeof(BestCandidate), true);
+}
+
 template <typename Arguments, typename Kernel> void runBlocks(Kernel kernel, unsigned blocks, void **arguments) {
   hostBlocks = blocks;
   for (hostBlock = 0; hostBlock < hostBlocks; ++hostBlock)
@@ -99,6 +108,7 @@ bool runOwnKernel(const std::string &name, unsigned blocks, void **arguments, Ac
   CAAT_OWN(caat_product_f64, MatMulArguments, of<8>(a, accesses))
   CAAT_OWN(caat_product_i32, MatMulArguments, of<4>(a, accesses))
   CAAT_OWN(caat_product_i64, MatMulArguments, of<8>(a, accesses))
+  CAAT_OWN(caat_best, BestArguments, ofRows(a, blocks, accesses))
   CAAT_OWN(caat_round_bf16, RoundArguments,
            (add(accesses, a.x, 0, a.count, 4, false), add(accesses, a.y, 0, a.count, 2, true)))
   CAAT_OWN(caat_store, StoreArguments, add(accesses, a.to, 0, a.bytes, 1, true))

@@ -323,6 +323,25 @@ void checkMemory(Checks &checks) {
     std::memcpy(numbers.data() + 8, &small, 8);
     return to.read() + numbers;
   });
+  checks.compare("best logits", 1, [](Device &d, Communicator &) {
+    constexpr int64_t rows = 5, pitch = 3 * 1000;
+    Bytes logits = someData(DType::F32, rows * pitch, 4);
+    auto *x = reinterpret_cast<float *>(logits.data());
+    for (int64_t i : {7, 300, 601}) // equal ones, in several parts
+      x[pitch + i] = 50;
+    x[2 * pitch + 11] = NAN;
+    x[3 * pitch + 900] = INFINITY;
+    std::fill_n(x + 4 * pitch, 1000, -INFINITY);
+    Array array(d, logits);
+    std::vector<ShardRun> runs = {{5000, 0, 400}, {100, 500, 499}};
+    std::vector<Candidate> found = d.best(static_cast<float *>(array.get()), rows, pitch, runs);
+    Bytes result(found.size() * sizeof(Candidate));
+    for (Candidate &candidate : found)
+      if (candidate.notFinite)
+        candidate = noCandidate;
+    std::memcpy(result.data(), found.data(), result.size());
+    return result;
+  });
   checks.compare("new memory is zero", 1, [](Device &d, Communicator &) {
     Bytes result;
     for (size_t bytes : {size_t{1}, size_t{100'000}}) {

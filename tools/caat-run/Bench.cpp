@@ -104,11 +104,13 @@ Json measure(runtime::Engine &engine, const BenchOptions &options, Progress &pro
     runtime::Tensor next = someTokens(options.batch, 1, vocabulary);
     timed(next);
     engine.resetProfile();
-    int64_t last = isHost ? options.decode : options.decode - 1;
+    int64_t last = isHost ? options.decode : options.decode - 1, graphs = engine.graphs();
     for (int64_t i = 1; i < last; ++i) {
       progress("decode " + std::to_string(i + 1) + " of " + std::to_string(options.decode));
       decode.push_back(timed(next));
     }
+    graphs = engine.graphs() - graphs;
+    double graphsPerStep = static_cast<double>(graphs) / static_cast<double>(std::max<size_t>(decode.size(), 1));
     runs = isHost ? options.decode - 1 : 1;
     if (!isHost && options.decode > 1)
       profiled(next);
@@ -118,6 +120,7 @@ Json measure(runtime::Engine &engine, const BenchOptions &options, Progress &pro
                         {"seconds_per_token", seconds},
                         {"tokens_per_second", seconds > 0 ? static_cast<double>(options.batch) / seconds : 0},
                         {"weight_bytes_per_token_and_rank", engine.productBytes()},
+                        {"graphs_per_step", graphsPerStep},
                         {"share", shares(engine, runs * options.batch)}};
   }
   return result;
@@ -140,7 +143,10 @@ void print(const Json &json) {
     line("decode  ", decode, decode["seconds_per_token"], " a token");
     double bytes = decode["weight_bytes_per_token_and_rank"], seconds = decode["seconds_per_token"];
     std::cout << "weights " << std::setprecision(2) << bytes / 1e9 << " GB a rank and token, read at "
-              << std::setprecision(1) << bytes / std::max(seconds, 1e-12) / 1e9 << " GB/s\n";
+              << std::setprecision(1) << bytes / std::max(seconds, 1e-12) / 1e9 << " GB/s";
+    if (double graphs = decode["graphs_per_step"]; graphs > 0)
+      std::cout << "; " << graphs << " graphs a step";
+    std::cout << '\n';
   }
   std::cout << "memory  " << json["peak_rss_bytes"].get<double>() / 1e6 << " MB peak of " << json["tp"]
             << " ranks in one process\n";

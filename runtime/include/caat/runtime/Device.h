@@ -7,6 +7,7 @@
 #include "caat/runtime/Communicator.h"
 #include "caat/runtime/Program.h"
 #include <functional>
+#include <limits>
 #include <span>
 
 namespace caat::runtime {
@@ -42,6 +43,15 @@ struct MadeUp {
   float scale = 0, offset = 0;
   explicit MadeUp(const ParameterSpec &spec);
 };
+
+/// The best logit among some: of equal ones that of the lowest token.
+struct Candidate {
+  float logit;
+  int32_t notFinite; // whether any of them is NaN or infinite
+  int64_t token;
+};
+inline constexpr Candidate noCandidate{-std::numeric_limits<float>::infinity(), 0, INT64_MAX};
+Candidate better(const Candidate &a, const Candidate &b);
 
 /// A moment in a device's work: a time, or an event whose time is known later.
 struct Moment {
@@ -86,8 +96,14 @@ public:
   virtual void linear(size_t parameter, const float *x, int64_t m, float *y, bool accumulate) = 0;
   virtual void matmul(const MatMul &matmul) = 0;
 
-  /// Begins and ends a run of the program, for messages and for what is kept from one run to the next.
+  /// The best of each row: `rows` rows that begin `pitch` elements apart, whose elements are the runs' tokens. In the
+  /// host's memory, after all work so far.
+  virtual std::vector<Candidate> best(const float *first, int64_t rows, int64_t pitch, std::span<const ShardRun> runs);
+
+  /// Begins a run of the program: of what is the same in every run, a device may keep more than the results.
   virtual void beginRun() {}
+  /// Graphs that were started so far, instead of steps one by one.
+  virtual int64_t graphs() const { return 0; }
   /// Waits for all work so far.
   virtual void synchronize() = 0;
 

@@ -67,6 +67,8 @@ public:
   void setTiming(bool enabled);
   /// Whether the ranks' devices are the host's.
   bool isHost() const;
+  /// Graphs that rank 0's device has started instead of steps one by one.
+  int64_t graphs() const;
   /// Writes the trace that the options ask for, once, after all runs. Throws Error (Input).
   void writeTrace();
   /// Bytes of the weights that rank 0's products read in one step.

@@ -19,6 +19,11 @@ struct ShardSpec {
   std::vector<std::vector<std::array<int64_t, 2>>> pieces; // per rank
 };
 
+/// A run of indices of a sharded dimension: whole[global ..] = local[local ..].
+struct ShardRun {
+  int64_t global, local, length;
+};
+
 struct ArraySpec {
   std::string name;
   DType dtype = DType::F32;      // in the program's memory
