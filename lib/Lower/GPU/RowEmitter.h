@@ -12,6 +12,9 @@
 
 namespace caat::lower {
 
+/// Places (Access) where only the first thread of the team is at work.
+inline constexpr llvm::StringLiteral kFirst = "first";
+
 /// Repeats the ops of a kernel's row for the threads of a team.
 ///
 /// All threads run the row's scalar code and have the same values. The iterations of a linalg op, or of a loop whose
