@@ -9,8 +9,9 @@ using runtime::Policies;
 
 Choices defaultChoices() {
   Choices choices;
-  for (const char *text : {"full", "8 bits", "4 bits, 8 exact", "3 bits, 8 exact", "8 bits, plain index",
-                           "defer 0.25 affine", "drop", "drop affine", "drop rank 64 of both"})
+  for (const char *text :
+       {"full", "8 bits", "4 bits, 8 exact", "3 bits, 8 exact", "8 bits, plain index", "defer 0.25 affine",
+        "defer 0.69 4 bits, 4 exact rank 64 of both", "drop", "drop affine", "drop rank 64 of both"})
     choices.push_back(Choice::parse(text));
   return choices;
 }

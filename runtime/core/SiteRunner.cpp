@@ -177,7 +177,8 @@ void SiteRunner::apply(size_t site, const Arrays &x) {
   if ((all || atOnce) && !rounds)
     return reduceAll(site, x);
   reduceShared(site, x, {policy, rounds ? &*policy.rounding : nullptr, policy.feedback && spec.notDeferrable.empty()});
-  if (spec.flushes)
+  // Where all channels were summed, rounded without an error to send again, nothing is left to flush.
+  if (spec.flushes && !all)
     flush(flushNames[site], site, x);
   else
     writeStream(x, policy);
