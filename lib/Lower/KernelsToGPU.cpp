@@ -189,7 +189,33 @@ private:
       b.setInsertionPointToStart(scf::IfOp::create(b, loc, isRow, /*withElseRegion=*/false).thenBlock());
     }
     mapping.map(rows.getInductionVar(), row);
-    return RowEmitter(b, mapping, team, registers).emit(*rows.getBody());
+    if (failed(RowEmitter(b, mapping, team, registers).emit(*rows.getBody())))
+      return failure();
+    shareWritten();
+    return success();
+  }
+
+  /// `noalias` says that nobody else writes a buffer while the function runs, so LLVM moves loads from it across
+  /// barriers. Of what the threads hand each other through memory it would be a lie.
+  void shareWritten() {
+    bool meets =
+        func.walk([](Operation *op) {
+              return isa<gpu::BarrierOp, NVVM::SyncWarpOp>(op) ? WalkResult::interrupt() : WalkResult::advance();
+            })
+            .wasInterrupted();
+    if (!meets)
+      return;
+    auto share = [&](Value written) {
+      auto argument = dyn_cast<BlockArgument>(rootOf(written));
+      if (argument && argument.getOwner() == &kernel.getBody().front())
+        func.removeArgAttr(argument.getArgNumber() - 2, LLVM::LLVMDialect::getNoAliasAttrName());
+    };
+    kernel.walk([&](Operation *op) {
+      if (auto store = dyn_cast<memref::StoreOp>(op))
+        share(store.getMemRef());
+      if (auto linalg = dyn_cast<linalg::LinalgOp>(op))
+        llvm::for_each(linalg.getDpsInits(), share);
+    });
   }
 
   /// This team's buffer of `type`, `offset` bytes into the team's part of shared memory.

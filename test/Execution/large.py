@@ -28,9 +28,9 @@ import programs
 MIB = 1 << 20
 
 
-def llama(folder: Path, layers: int, hidden: int, ffn: int, vocabulary: int, random: bool) -> dict:
+def llama(folder: Path, layers: int, hidden: int, ffn: int, vocabulary: int, random: bool, length: int = 128) -> dict:
     """Writes model.onnx in the form of onnxruntime-genai's builder, and its weights; returns sizes in bytes."""
-    heads, length = hidden // 128 or 1, 128
+    heads = hidden // 128 or 1
     size = hidden // heads
     folder.mkdir(parents=True, exist_ok=True)
     nodes, weights, offset, largest = [], [], 0, 0
