@@ -13,8 +13,8 @@ bool isWeightProduct(Operation *op) {
   auto product = dyn_cast<onnx::MatMulOp>(op);
   if (!product)
     return false;
-  auto type = tensorType(product.getB());
-  return type.getRank() == 2 && isa<FloatType>(type.getElementType()) &&
+  auto type = dyn_cast<RankedTensorType>(product.getB().getType()); // unranked behind an op that has no lowering
+  return type && type.getRank() == 2 && isa<FloatType>(type.getElementType()) &&
          isWeightExpression(withoutHeld(product.getB()));
 }
 

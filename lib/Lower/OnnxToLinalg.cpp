@@ -78,6 +78,8 @@ void populateOnnxToLinalgPatterns(RewritePatternSet &patterns, const ShapeFacts 
 static bool isExecuted(Operation *op) {
   if (isa<onnx::CheckOp>(op))
     return true;
+  if (isa<onnx::NoValueOp>(op))
+    return false;
   if (!isa_and_present<onnx::ONNXDialect>(op->getDialect()) || op->getNumResults() == 0)
     return false;
   if (isa<onnx::ConstantOp, onnx::GetInitializerOp>(op) || isWeightProduct(op))

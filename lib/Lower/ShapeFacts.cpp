@@ -29,25 +29,17 @@ ShapeFacts::ShapeFacts(func::FuncOp function) {
     if (!dims)
       continue;
     results[op] = *dims;
-    if (!llvm::all_of(*dims,
-                      [&](AffineExpr dim) { return isa<AffineConstantExpr>(dim) || shapes.canMaterialize(dim); }))
-      continue;
     OpBuilder builder(op);
+    if (!llvm::all_of(*dims, [&](AffineExpr dim) { return shapes.canMaterialize(builder, dim); }))
+      continue;
     SmallVector<OpFoldResult> sizes;
     for (AffineExpr dim : *dims) {
-      if (auto constant = dyn_cast<AffineConstantExpr>(dim)) {
+      if (auto constant = dyn_cast<AffineConstantExpr>(dim))
         sizes.push_back(builder.getIndexAttr(constant.getValue()));
-        continue;
-      }
-      Value size = shapes.materialize(builder, op->getLoc(), dim);
-      // A size that is only known as this result's own would be circular.
-      auto dimOp = size ? size.getDefiningOp<tensor::DimOp>() : tensor::DimOp();
-      if (!size || (dimOp && dimOp.getSource().getDefiningOp() == op))
-        break;
-      sizes.push_back(size);
+      else
+        sizes.push_back(shapes.materialize(builder, op->getLoc(), dim));
     }
-    if (sizes.size() == dims->size())
-      resultSizes[op] = sizes;
+    resultSizes[op] = sizes;
   }
 }
 

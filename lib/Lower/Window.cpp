@@ -36,8 +36,14 @@ void padAutomatically(ScalarBuilder &s, StringRef autoPad, Window &window, Array
 
 OpFoldResult windowCount(ScalarBuilder &s, const Window &window, int64_t i, OpFoldResult size, bool ceil) {
   // (size + pads - reach) / stride + 1
-  OpFoldResult padded = s.add(s.add(size, window.padBefore[i]), window.padAfter[i]);
-  Value room = s.value(s.sub(padded, reach(s, window, i))), stride = s.index(window.strides[i]), one = s.index(1);
+  OpFoldResult padded = s.add(s.add(size, window.padBefore[i]), window.padAfter[i]),
+               left = s.sub(padded, reach(s, window, i));
+  if (!getConstantIntValue(left)) {
+    Value zero = s.index(0), fits = arith::CmpIOp::create(s.b, s.loc, arith::CmpIPredicate::sge, s.value(left), zero);
+    checkAtRunTime(s, window.op, fits, "the window is larger than its input");
+    left = arith::MaxSIOp::create(s.b, s.loc, s.value(left), zero).getResult(); // so that sizes are none that overflow
+  }
+  Value room = s.value(left), stride = s.index(window.strides[i]), one = s.index(1);
   if (!ceil)
     return s.add(arith::DivUIOp::create(s.b, s.loc, room, stride), one);
   Value count = s.add(arith::CeilDivUIOp::create(s.b, s.loc, room, stride), one);

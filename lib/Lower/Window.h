@@ -9,6 +9,7 @@
 namespace caat::lower {
 
 struct Window {
+  mlir::Operation *op; // for messages
   Dims kernel;
   llvm::SmallVector<int64_t> strides, dilations;
   Dims padBefore, padAfter;
@@ -28,7 +29,7 @@ template <typename Op>
 Window windowOf(ScalarBuilder &s, Op op, llvm::ArrayRef<mlir::OpFoldResult> input,
                 llvm::ArrayRef<mlir::OpFoldResult> kernel) {
   int64_t rank = input.size();
-  Window window = {Dims(kernel), listOr(op.getStrides(), rank, 1), listOr(op.getDilations(), rank, 1), {}, {}};
+  Window window = {op, Dims(kernel), listOr(op.getStrides(), rank, 1), listOr(op.getDilations(), rank, 1), {}, {}};
   auto pads = listOr(op.getPads(), 2 * rank, 0);
   for (int64_t i = 0; i < rank; ++i) {
     window.padBefore.push_back(s.b.getIndexAttr(pads[i]));

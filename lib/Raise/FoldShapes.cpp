@@ -266,7 +266,7 @@ static Value materializeElements(OpBuilder &builder, Value value, const Symbolic
     return onnx::ConstantOp::create(builder, value.getLoc(), DenseElementsAttr::get(type, numbers));
   }
   if (onlyConstants || width < 32 || !type.getElementType().isSignlessInteger() ||
-      !llvm::all_of(*elements, [&](AffineExpr e) { return shapes.canMaterialize(e); }))
+      !llvm::all_of(*elements, [&](AffineExpr e) { return shapes.canMaterialize(builder, e); }))
     return {};
   SmallVector<Value> scalars;
   for (AffineExpr element : *elements) {
@@ -292,7 +292,7 @@ static bool checkTableLengths(OpBuilder &builder, onnx::SliceOp op, const Symbol
     std::optional<int64_t> size = place ? constantDim((*table)[*place]) : std::nullopt;
     AffineExpr length = place ? (*part)[*place] : AffineExpr();
     bool isAssumed = size && end && !constantDim(end) && length && !constantDim(length) &&
-                     !shapes.isGreaterEqual(shapes.constant(*size), end) && shapes.canMaterialize(end);
+                     !shapes.isGreaterEqual(shapes.constant(*size), end) && shapes.canMaterialize(builder, end);
     if (!isAssumed)
       continue;
     std::string message =

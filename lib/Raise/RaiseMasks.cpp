@@ -130,7 +130,9 @@ void MaskRaiser::hide(Value condition) {
 
 /// Leaves a check of each pair of sizes: a mask of one key for all keys would have no bounds.
 bool MaskRaiser::checkEqual(ArrayRef<std::pair<AffineExpr, AffineExpr>> assumptions) {
-  auto known = [&](auto &pair) { return shapes.canMaterialize(pair.first) && shapes.canMaterialize(pair.second); };
+  auto known = [&](auto &pair) {
+    return shapes.canMaterialize(b, pair.first) && shapes.canMaterialize(b, pair.second);
+  };
   if (!llvm::all_of(assumptions, known)) {
     reason = "the mask may be broadcast";
     return false;

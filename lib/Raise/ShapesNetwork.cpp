@@ -159,6 +159,7 @@ static AffineExpr windowCount(Op op, size_t i, size_t spatial, AffineExpr size, 
   bool valid = op.getAutoPad() == "VALID";
   int64_t before = valid ? 0 : entryOf(op.getPads(), i, 0), after = valid ? 0 : entryOf(op.getPads(), i + spatial, 0);
   AffineExpr room = addDims(size, shapes.constant(before + after - dilation * (kernel - 1) - 1));
+  shapes.needNonNegative(room);
   if (!ceil || stride == 1)
     return addDims(divDims(room, by), one);
   auto whole = constantDim(size), space = constantDim(room);

@@ -159,6 +159,18 @@ bool SymbolicShapes::isGreaterEqual(AffineExpr a, AffineExpr b) const {
   return a && b && isGreaterEqual(resolve(a), resolve(b), maxCases);
 }
 
+void SymbolicShapes::needNonNegative(AffineExpr expr) {
+  if (expr && !isGreaterEqual(expr, constant(0)))
+    nonNegative.insert(resolve(expr));
+}
+
+bool SymbolicShapes::isNonNegative(AffineExpr expr) {
+  bool holds = isGreaterEqual(expr, constant(0)) ||
+               llvm::any_of(nonNegative, [&](AffineExpr needed) { return isGreaterEqual(expr, needed); });
+  undecided |= !holds;
+  return holds;
+}
+
 AffineExpr SymbolicShapes::larger(AffineExpr a, AffineExpr b) {
   if (!a || !b)
     return {};

@@ -18,6 +18,10 @@ SymbolicShapes::SymbolicShapes(Operation *function) : context(function->getConte
   dims.reserve(body.getOperations().size());
   for (Operation &op : body)
     visit(&op);
+  // What an op needs holds for those before it as well.
+  if (undecided && !nonNegative.empty())
+    for (Operation &op : body)
+      visit(&op);
 }
 
 SymbolicShapes SymbolicShapes::ofArguments(func::FuncOp function) {
@@ -295,14 +299,28 @@ bool SymbolicShapes::unite(AffineExpr a, AffineExpr b) {
   return static_cast<bool>(value);
 }
 
-bool SymbolicShapes::isAnchored(AffineExpr expr, bool asWas) const {
+/// Whether `value` is there at the place where `builder` inserts.
+static bool isDefinedBefore(Value value, OpBuilder &builder) {
+  Operation *op = value.getDefiningOp();
+  Block *block = builder.getInsertionBlock();
+  if (!op || !block)
+    return true;
+  if (op->getBlock() == block)
+    return builder.getInsertionPoint() == block->end() || op->isBeforeInBlock(&*builder.getInsertionPoint());
+  Operation *ancestor = op->getBlock()->findAncestorOpInBlock(*block->getParentOp());
+  return ancestor && op->isBeforeInBlock(ancestor);
+}
+
+bool SymbolicShapes::isAnchored(OpBuilder &builder, AffineExpr expr, bool asWas) const {
   bool possible = true;
   (asWas ? expr : resolve(expr)).walk([&](AffineExpr e) {
     if (auto symbol = dyn_cast<AffineSymbolExpr>(e)) {
       if (const Symbol *choice = asChoice(e))
-        possible &= isAnchored(choice->first, asWas) && isAnchored(choice->second, asWas);
+        possible &= isAnchored(builder, choice->first, asWas) && isAnchored(builder, choice->second, asWas);
+      else if (Value anchor = symbols[symbol.getPosition()].anchor)
+        possible &= isDefinedBefore(anchor, builder);
       else
-        possible &= static_cast<bool>(symbols[symbol.getPosition()].anchor);
+        possible = false;
     }
     possible &= !isa<AffineDimExpr>(e);
   });
@@ -342,11 +360,11 @@ Value SymbolicShapes::build(OpBuilder &builder, Location loc, AffineExpr expr, b
 }
 
 Value SymbolicShapes::materialize(OpBuilder &builder, Location loc, AffineExpr expr) const {
-  return expr && isAnchored(expr, false) ? build(builder, loc, expr, false) : Value();
+  return expr && isAnchored(builder, expr, false) ? build(builder, loc, expr, false) : Value();
 }
 
 Value SymbolicShapes::materializeAsWas(OpBuilder &builder, Location loc, AffineExpr expr) const {
-  return expr && isAnchored(expr, true) ? build(builder, loc, expr, true) : Value();
+  return expr && isAnchored(builder, expr, true) ? build(builder, loc, expr, true) : Value();
 }
 
 bool SymbolicShapes::isArgumentSize(AffineExpr expr) const {

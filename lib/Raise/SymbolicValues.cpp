@@ -77,10 +77,7 @@ static AffineExpr combine(Operation *op, AffineExpr a, AffineExpr b, SymbolicSha
         if (x && y)
           return *y && (*y != -1 || *x != INT64_MIN) ? shapes.constant(*x / *y) : AffineExpr();
         // ONNX truncates: the same as rounding down only for what is not negative.
-        AffineExpr zero = shapes.constant(0);
-        if (provablyGreaterEqual(a, zero) && provablyGreaterEqual(b, zero))
-          return divDims(a, b);
-        return {};
+        return shapes.isNonNegative(a) && shapes.isNonNegative(b) ? divDims(a, b) : AffineExpr();
       })
       .Case([&](onnx::ModOp) -> AffineExpr {
         auto x = constantDim(a), y = constantDim(b);

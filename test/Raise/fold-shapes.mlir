@@ -224,3 +224,33 @@ func.func @cast_like(%x: tensor<?x?xi64> {onnx.dims = ["batch", "seq"]}, %h: ten
   %y = onnx.CastLike %x, %h {saturate = 0 : i64, round_mode = "down"} : (tensor<?x?xi64>, tensor<2xf16>) -> tensor<?x?xf16>
   return %r, %y : tensor<?xi64>, tensor<?x?xf16>
 }
+
+// A window has to fit into its input, so what is left behind it is not negative: then Div, which truncates, rounds down.
+// CHECK-LABEL: func.func @windows
+// CHECK: arith.floordivsi
+// CHECK-NOT: onnx.Div
+func.func @windows(%x: tensor<?x1x?xf32> {onnx.dims = ["batch", "", "samples"]}, %w: tensor<4x1x8xf32>) -> (tensor<?x4x?xf32>, tensor<i64>) {
+  %axis = onnx.Constant dense<2> : tensor<i64>
+  %eight = onnx.Constant dense<8> : tensor<i64>
+  %four = onnx.Constant dense<4> : tensor<i64>
+  %xs = onnx.Shape %x : (tensor<?x1x?xf32>) -> tensor<3xi64>
+  %n = onnx.Gather %xs, %axis : (tensor<3xi64>, tensor<i64>) -> tensor<i64>
+  %room = onnx.Sub %n, %eight : (tensor<i64>, tensor<i64>) -> tensor<i64>
+  %count = onnx.Div %room, %four : (tensor<i64>, tensor<i64>) -> tensor<i64>
+  %y = onnx.Conv %x, %w {kernel_shape = array<i64: 8>, strides = array<i64: 4>} : (tensor<?x1x?xf32>, tensor<4x1x8xf32>) -> tensor<?x4x?xf32>
+  return %y, %count : tensor<?x4x?xf32>, tensor<i64>
+}
+
+// Without the window nobody knows.
+// CHECK-LABEL: func.func @no_windows
+// CHECK: onnx.Div
+func.func @no_windows(%x: tensor<?x1x?xf32> {onnx.dims = ["batch", "", "samples"]}) -> tensor<i64> {
+  %axis = onnx.Constant dense<2> : tensor<i64>
+  %eight = onnx.Constant dense<8> : tensor<i64>
+  %four = onnx.Constant dense<4> : tensor<i64>
+  %xs = onnx.Shape %x : (tensor<?x1x?xf32>) -> tensor<3xi64>
+  %n = onnx.Gather %xs, %axis : (tensor<3xi64>, tensor<i64>) -> tensor<i64>
+  %room = onnx.Sub %n, %eight : (tensor<i64>, tensor<i64>) -> tensor<i64>
+  %count = onnx.Div %room, %four : (tensor<i64>, tensor<i64>) -> tensor<i64>
+  return %count : tensor<i64>
+}

@@ -72,7 +72,9 @@ public:
   mlir::AffineExpr resolve(mlir::AffineExpr expr) const;
   /// Computes `expr` as an index from `tensor.dim`s; a null value if a symbol is bound to no dimension.
   mlir::Value materialize(mlir::OpBuilder &builder, mlir::Location loc, mlir::AffineExpr expr) const;
-  bool canMaterialize(mlir::AffineExpr expr) const { return isAnchored(expr, /*asWas=*/false); }
+  bool canMaterialize(mlir::OpBuilder &builder, mlir::AffineExpr expr) const {
+    return isAnchored(builder, expr, /*asWas=*/false);
+  }
 
   //===--- for the inference rules ---===//
 
@@ -90,6 +92,9 @@ public:
   mlir::AffineExpr smaller(mlir::AffineExpr a, mlir::AffineExpr b);
   /// Whether a >= b for all sizes: as provablyGreaterEqual, and for each value that choices in them may have.
   bool isGreaterEqual(mlir::AffineExpr a, mlir::AffineExpr b) const;
+  /// An op can only be executed where `expr` is not negative: a window fits into its input.
+  void needNonNegative(mlir::AffineExpr expr);
+  bool isNonNegative(mlir::AffineExpr expr);
   /// An op that is only valid for equal sizes has both: from here on they are one.
   void proveEqual(mlir::AffineExpr a, mlir::AffineExpr b);
 
@@ -125,7 +130,9 @@ private:
     mlir::AffineExpr first, second; // of a choice
     unsigned depth = 0;             // of choices in it
   };
-  bool isAnchored(mlir::AffineExpr expr, bool asWas) const;
+  llvm::SmallSetVector<mlir::AffineExpr, 4> nonNegative; // that are needed to be
+  bool undecided = false;                                // isNonNegative() had to say no
+  bool isAnchored(mlir::OpBuilder &builder, mlir::AffineExpr expr, bool asWas) const;
   mlir::Value build(mlir::OpBuilder &builder, mlir::Location loc, mlir::AffineExpr expr, bool asWas) const;
   const Symbol *asChoice(mlir::AffineExpr expr) const;
   mlir::AffineExpr choose(Choice choice, mlir::AffineExpr a, mlir::AffineExpr b);

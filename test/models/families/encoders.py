@@ -163,6 +163,17 @@ signal("wav2vec2", "Wav2Vec2ForCTC", ("logits",), (400,), value="input_values", 
        num_feat_extract_layers=2, num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=4, layerdrop=0.0, mask_time_prob=0.0)
 
 
+@family("wavlm", inputs=lambda batch, seq, rng: {"input_values": rng.standard_normal((batch, 200 + 20 * seq)).astype("f4")},
+        dims={"input_values": {0: "batch", 1: "samples"}}, outputs=HIDDEN, exporters=("d18",), task="feature-extraction",
+        cases=(("", 2, 0), ("_alt", 3, 7), ("_one", 1, 31)))
+def build_wavlm():
+    """Sound of any length: sizes behind windows, positions as the exporter computes them."""
+    return transformers.WavLMModel(transformers.WavLMConfig(
+        vocab_size=VOCABULARY, hidden_size=20, num_hidden_layers=1, num_attention_heads=5, intermediate_size=28,
+        conv_dim=(8, 8), conv_stride=(5, 4), conv_kernel=(10, 8), num_feat_extract_layers=2, num_conv_pos_embeddings=8,
+        num_conv_pos_embedding_groups=4, num_buckets=32, max_bucket_distance=80, layerdrop=0.0, mask_time_prob=0.0))
+
+
 # ===--- mixtures of experts ---===
 
 EXPERTS = dict(vocab_size=VOCABULARY, hidden_size=24, intermediate_size=16, num_hidden_layers=2, num_attention_heads=6,
