@@ -18,6 +18,7 @@ struct BenchOptions : Common {
   int64_t prefill = 512, decode = 64, batch = 1;
   int repeats = 5;
   std::optional<uint32_t> randomWeights;
+  bool collectives = false;
 };
 
 double median(std::vector<double> values) {
@@ -152,6 +153,32 @@ void print(const Json &json) {
             << " ranks in one process\n";
 }
 
+/// In the words of nccl-tests.
+void benchCollectives(runtime::Engine &engine, const BenchOptions &options) {
+  std::vector<int64_t> sizes;
+  for (int64_t bytes = 1 << 10; bytes <= 64 << 20; bytes *= 4)
+    sizes.push_back(bytes);
+  constexpr double giga = 1e9, micro = 1e-6;
+  Json rows = Json::array();
+  for (const runtime::CollectiveTiming &timing : runtime::timeAllReduce(engine, sizes, 20))
+    rows.push_back({{"bytes", timing.bytes},
+                    {"seconds", timing.seconds},
+                    {"algbw", timing.algorithmBandwidth()},
+                    {"busbw", timing.busBandwidth(engine.size())},
+                    {"wrong", timing.wrong}});
+  if (options.json) {
+    std::cout << Json{{"tp", engine.size()}, {"all_reduce", rows}}.dump() << '\n';
+    return;
+  }
+  std::cout << "all_reduce, float, sum, in place, " << engine.size() << " ranks\n"
+            << "    size (B)    time (us)  algbw (GB/s)  busbw (GB/s)   #wrong\n";
+  for (const Json &row : rows)
+    std::cout << std::fixed << std::setprecision(2) << std::setw(12) << row["bytes"].get<int64_t>() << std::setw(13)
+              << row["seconds"].get<double>() / micro << std::setw(14) << row["algbw"].get<double>() / giga
+              << std::setw(14) << row["busbw"].get<double>() / giga << std::setw(9) << row["wrong"].get<int64_t>()
+              << '\n';
+}
+
 void bench(const BenchOptions &options) {
   Progress progress(options.quiet);
   runtime::EngineOptions engineOptions = options.engineOptions();
@@ -160,6 +187,8 @@ void bench(const BenchOptions &options) {
   auto begin = std::chrono::steady_clock::now();
   runtime::Engine engine(options.directory, engineOptions);
   options.applyPlan(engine);
+  if (options.collectives)
+    return benchCollectives(engine, options);
   double load = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   Json json = {{"tp", engine.size()}, {"threads_per_rank", options.threadsPerRank}, {"load_seconds", load}};
   json.update(measure(engine, options, progress));
@@ -195,6 +224,7 @@ void addBench(CLI::App &app, Action &run) {
       ->add_option("--random-weights", options->randomWeights,
                    "Make the weights up from this seed: measures a program without its weights")
       ->type_name("SEED");
+  command->add_flag("--collectives", options->collectives, "Measure all-reduces of the ranks instead of the program");
   command->footer("Example:\n  caat-run bench model/ --prefill=512 --decode=64 --json");
   command->callback([options, &run] { run = [options] { bench(*options); }; });
 }

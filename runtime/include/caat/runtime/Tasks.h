@@ -43,6 +43,18 @@ size_t logitsOutput(const Manifest &manifest);
 /// Feeds tokens [batch, n] and returns the token of the largest logit at the last position of each row.
 std::vector<int64_t> greedyStep(Engine &engine, const Tensor &tokens);
 
+/// An all-reduce of fp32 in place, as nccl-tests times it.
+struct CollectiveTiming {
+  int64_t bytes = 0;
+  double seconds = 0; // of a call, on the slowest rank
+  int64_t wrong = 0;  // elements that are not the sum, on all ranks
+
+  double algorithmBandwidth() const { return static_cast<double>(bytes) / seconds; }
+  /// What a ring of so many ranks would send at this speed.
+  double busBandwidth(int ranks) const { return algorithmBandwidth() * 2 * (ranks - 1) / ranks; }
+};
+std::vector<CollectiveTiming> timeAllReduce(Engine &engine, std::span<const int64_t> bytes, int turns);
+
 } // namespace caat::runtime
 
 #endif
