@@ -50,7 +50,9 @@ struct EmulateGPUPass : caat::impl::RTEmulateGPUPassBase<EmulateGPUPass> {
     return UnrealizedConversionCastOp::create(b, loc, TypeRange(type), ValueRange(descriptor)).getResult(0);
   }
 
-  /// The kernel for one thread: func(slots, thread, block, shared), where slots holds addresses and numbers.
+  /// The kernel for one thread: func(slots, thread, block, shared), where slots holds addresses and numbers. It calls
+  /// the body, func(buffers..., dims..., thread, block, shared), whose buffers are noalias where the kernel's are: LLVM
+  /// is to draw the conclusions here that it draws for the GPU.
   static func::FuncOp buildThread(gpu::GPUFuncOp kernel, ModuleOp module, const Library &library) {
     Location loc = kernel.getLoc();
     OpBuilder b = OpBuilder::atBlockEnd(module.getBody());
@@ -58,7 +60,7 @@ struct EmulateGPUPass : caat::impl::RTEmulateGPUPassBase<EmulateGPUPass> {
     func.setPrivate();
     Block *entry = func.addEntryBlock();
     b.setInsertionPointToStart(entry);
-    IRMapping mapping;
+    SmallVector<Value> operands;
     Type i64 = b.getI64Type(), index = b.getIndexType();
     auto toIndex = [&](Value v) -> Value { return arith::IndexCastOp::create(b, loc, index, v); };
     int64_t count = kernel.getFunctionType().getNumInputs();
@@ -68,22 +70,43 @@ struct EmulateGPUPass : caat::impl::RTEmulateGPUPassBase<EmulateGPUPass> {
     for (auto [i, argument] : llvm::enumerate(kernel.getBody().getArguments().take_front(count))) {
       Value slot = memref::LoadOp::create(b, loc, values, ValueRange(arith::ConstantIndexOp::create(b, loc, i)));
       auto type = dyn_cast<MemRefType>(argument.getType());
-      mapping.map(argument, type ? pointTo(b, loc, slot, type) : toIndex(slot));
+      operands.push_back(type ? pointTo(b, loc, slot, type) : toIndex(slot));
     }
+    llvm::append_range(operands, entry->getArguments().drop_front());
+    func::CallOp::create(b, loc, buildBody(kernel, module, library), operands);
+    func::ReturnOp::create(b, loc);
+    return func;
+  }
+
+  static func::FuncOp buildBody(gpu::GPUFuncOp kernel, ModuleOp module, const Library &library) {
+    Location loc = kernel.getLoc();
+    OpBuilder b = OpBuilder::atBlockEnd(module.getBody());
+    SmallVector<Type> types(kernel.getFunctionType().getInputs());
+    size_t count = types.size();
+    types.append(3, b.getI64Type());
+    auto func = func::FuncOp::create(b, loc, (kernel.getName() + "_body").str(), b.getFunctionType(types, {}));
+    func.setPrivate();
+    for (size_t i = 0; i < count; ++i)
+      if (Attribute noAlias = kernel.getArgAttr(i, LLVM::LLVMDialect::getNoAliasAttrName()))
+        func.setArgAttr(i, LLVM::LLVMDialect::getNoAliasAttrName(), noAlias);
+    Block *entry = func.addEntryBlock();
+    b.setInsertionPointToStart(entry);
+    IRMapping mapping;
+    mapping.map(kernel.getBody().getArguments().take_front(count), entry->getArguments().take_front(count));
     for (BlockArgument shared : kernel.getWorkgroupAttributions()) {
       auto type = cast<MemRefType>(shared.getType());
-      mapping.map(shared,
-                  pointTo(b, loc, entry->getArgument(3), MemRefType::get(type.getShape(), type.getElementType())));
+      mapping.map(shared, pointTo(b, loc, entry->getArguments().back(),
+                                  MemRefType::get(type.getShape(), type.getElementType())));
     }
     for (Operation &op : kernel.getBody().front().without_terminator())
       b.clone(op, mapping);
     func::ReturnOp::create(b, loc);
-    func.walk([&](Operation *op) { replace(op, func, library); });
+    func.walk([&](Operation *op) { replace(op, func, count, library); });
     return func;
   }
 
   /// One memory, and calls instead of what concerns several threads.
-  static void replace(Operation *op, func::FuncOp func, const Library &library) {
+  static void replace(Operation *op, func::FuncOp func, size_t threadArgument, const Library &library) {
     OpBuilder b(op);
     Location loc = op->getLoc();
     auto replaceBy = [&](Value value) {
@@ -92,9 +115,9 @@ struct EmulateGPUPass : caat::impl::RTEmulateGPUPassBase<EmulateGPUPass> {
     };
     auto toIndex = [&](Value v) -> Value { return arith::IndexCastOp::create(b, loc, b.getIndexType(), v); };
     if (isa<gpu::ThreadIdOp>(op))
-      return replaceBy(toIndex(func.getArgument(1)));
+      return replaceBy(toIndex(func.getArgument(threadArgument)));
     if (isa<gpu::BlockIdOp>(op))
-      return replaceBy(toIndex(func.getArgument(2)));
+      return replaceBy(toIndex(func.getArgument(threadArgument + 1)));
     if (isa<gpu::BarrierOp, NVVM::SyncWarpOp>(op)) {
       func::CallOp::create(b, loc, isa<gpu::BarrierOp>(op) ? library.barrier : library.warpBarrier);
       return op->erase();

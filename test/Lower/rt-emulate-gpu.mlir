@@ -34,6 +34,10 @@ module {
 // CHECK:   call @caat_emulate(%[[FUNCTION]], %{{.*}}, %{{.*}}, %c64_i64, %c512_i64)
 // CHECK-NOT: gpu.
 // CHECK: func.func private @sum_thread(%[[AT:.*]]: i64, %[[THREAD:.*]]: i64, %[[BLOCK:.*]]: i64, %[[SHARED:.*]]: i64)
-// CHECK:   llvm.inttoptr %[[SHARED]]
+// CHECK:   call @sum_body(%{{.*}}, %{{.*}}, %{{.*}}, %[[THREAD]], %[[BLOCK]], %[[SHARED]])
+
+// What one thread may take for granted of its buffers is what a thread on the GPU may.
+// CHECK: func.func private @sum_body(%{{.*}}: memref<f32> {llvm.noalias}, %{{.*}}: memref<f32>, %{{.*}}: index, %{{.*}}: i64, %{{.*}}: i64, %[[SHARED_AT:.*]]: i64)
+// CHECK:   llvm.inttoptr %[[SHARED_AT]]
 // CHECK:   call @caat_emulate_shuffle
 // CHECK:   call @caat_emulate_barrier
