@@ -62,6 +62,25 @@ static Value lowerLayerNormalization(onnx::LayerNormalizationOp op, OnnxBuilder 
   return op.getB() ? b.make<onnx::AddOp>(x, op.getB()) : x;
 }
 
+/// [N, C, ...] as [N, groups, rest], normalised, and back.
+static Value lowerGroupNormalization(onnx::GroupNormalizationOp op, OnnxBuilder &b, StringRef &why) {
+  std::optional<int64_t> rank = b.getShapes().getRank(op.getX());
+  SmallVector<int64_t> shape = {0}, channels = {1}; // the batch's size stays
+  for (int64_t dim = 1; rank && dim < *rank; ++dim) {
+    shape.push_back(b.getShapes().getStaticDim(op.getX(), dim).value_or(-1));
+    channels.push_back(dim == 1 ? shape.back() : 1);
+  }
+  if (!rank || *rank < 3 || shape[1] < 0 || llvm::count(shape, -1) > 1) {
+    why = "its channels, or more than one of its other sizes, are not known";
+    return {};
+  }
+  Value x = b.reshape(op.getX(), {0, static_cast<int64_t>(op.getNumGroups()), -1});
+  x = normalise(b, x, -1, op.getEpsilon(), op.getStashType(), /*centred=*/true, why);
+  x = castTo(b, b.reshape(x, shape), elementOf(op.getScale()));
+  x = b.make<onnx::MulOp>(x, b.reshape(op.getScale(), channels));
+  return b.make<onnx::AddOp>(x, b.reshape(op.getBias(), channels));
+}
+
 static Value lowerGelu(onnx::GeluOp op, OnnxBuilder &b) {
   Value x = op.getX();
   auto number = [&](double value) { return b.scalar(value, elementOf(x)); };
@@ -107,6 +126,7 @@ static LogicalResult lower(Operation *op, OnnxBuilder &b, StringRef &why) {
       .Case([&](onnx::GeluOp gelu) { return replace(lowerGelu(gelu, b)); })
       .Case([&](onnx::RMSNormalizationOp norm) { return replace(lowerRMSNormalization(norm, b, why)); })
       .Case([&](onnx::LayerNormalizationOp norm) { return replace(lowerLayerNormalization(norm, b, why)); })
+      .Case([&](onnx::GroupNormalizationOp norm) { return replace(lowerGroupNormalization(norm, b, why)); })
       .Case([&](onnx::RotaryEmbeddingOp rotary) { return lowerRotaryEmbedding(rotary, b, why); })
       .Case([&](onnx::AttentionOp attention) { return lowerAttention(attention, b, why); })
       .Default([&](Operation *) {

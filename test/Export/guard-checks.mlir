@@ -24,8 +24,24 @@ func.func @lengths(%ids: tensor<?x?xi64>, %mask: tensor<?x?xi64>, %table: tensor
 
 // -----
 
+// A size of a computed value depends on the only input: a result carries the check.
+// CHECK-LABEL: func @computed
+// CHECK: %[[Y:.*]] = onnx.Add %[[R:.*]], %{{.*}} : (tensor<?xf32>
+// CHECK: return %[[Y]]
+func.func @computed(%x: tensor<?xf32>) -> tensor<?xf32> {
+  %y = onnx.Relu %x : (tensor<?xf32>) -> tensor<?xf32>
+  %size = onnx.Size %y : (tensor<?xf32>) -> tensor<i64>
+  %four = onnx.Constant dense<4> : tensor<i64>
+  %ok = onnx.Equal %size, %four : (tensor<i64>, tensor<i64>) -> tensor<i1>
+  onnx.check %ok, "four numbers" : tensor<i1>
+  %z = onnx.Neg %y : (tensor<?xf32>) -> tensor<?xf32>
+  return %z : tensor<?xf32>
+}
+
+// -----
+
 func.func @nothing(%ok: tensor<i1>) -> tensor<i1> {
-  // expected-error@below {{cannot be written to ONNX: no input can carry the check 'must hold'}}
+  // expected-error@below {{cannot be written to ONNX: no input or result can carry the check 'must hold'}}
   onnx.check %ok, "must hold" : tensor<i1>
   return %ok : tensor<i1>
 }

@@ -79,3 +79,18 @@ func.func @rotary(%x: tensor<2x4x?x8xf32>, %c: tensor<16x3xf32>, %p: tensor<2x?x
   %0 = onnx.RotaryEmbedding %x, %c, %c positions %p {rotary_embedding_dim = 6 : i64} : (tensor<2x4x?x8xf32>, tensor<16x3xf32>, tensor<16x3xf32>, tensor<2x?xi64>) -> tensor<2x4x?x8xf32>
   return %0 : tensor<2x4x?x8xf32>
 }
+
+// -----
+
+// NEW-LABEL: func @groups
+// NEW: onnx.GroupNormalization
+// CHECK-LABEL: func @groups
+// CHECK: onnx.Reshape
+// CHECK: onnx.ReduceMean
+// CHECK: %[[Y:.*]] = onnx.Reshape %{{.*}} -> tensor<?x6x?xf32>
+// CHECK: onnx.Mul %[[Y]], %{{.*}} : (tensor<?x6x?xf32>, tensor<1x6x1xf32>)
+// CHECK-NOT: onnx.GroupNormalization
+func.func @groups(%x: tensor<?x6x?xf32>, %scale: tensor<6xf32>, %bias: tensor<6xf32>) -> tensor<?x6x?xf32> {
+  %y = onnx.GroupNormalization %x, %scale, %bias {num_groups = 3 : i64} : (tensor<?x6x?xf32>, tensor<6xf32>, tensor<6xf32>) -> tensor<?x6x?xf32>
+  return %y : tensor<?x6x?xf32>
+}
