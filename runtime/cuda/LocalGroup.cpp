@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "LocalGroup.h"
-#include "../comm/Quantize.h"
-#include "QuantizedPieces.h"
-#include "caat/runtime/Error.h"
+#include "RankCommunicator.h"
 #include <map>
 
 namespace caat::runtime::cuda {
@@ -36,10 +34,9 @@ const char *sumKernel(DType dtype) {
 } // namespace
 
 /// The host's communicator carries what the ranks offer each other; its calls are compared as they are on the CPU.
-class LocalGroup::Rank final : public Communicator {
+class LocalGroup::Rank final : public RankCommunicator {
 public:
-  Rank(Communicator &host, CudaDevice &device)
-      : Communicator(host.rank(), host.size()), host(host), device(device), pieces(device) {
+  Rank(Communicator &host, CudaDevice &device) : RankCommunicator(host, device) {
     for (CUevent &event : ready)
       driver().check(driver().cuEventCreate(&event, CU_EVENT_DISABLE_TIMING), "an event");
   }
@@ -82,8 +79,7 @@ public:
     }
     auto bytes = static_cast<size_t>(rows * format.rowBytes());
     const QuantizedPieces::Table &table = pieces.of(format, rows, size());
-    QuantizedArguments arguments{{},   nullptr,         data,        error,        table.pieces, table.exact, size(),
-                                 rows, format.channels, format.bits, format.block, table.exacts};
+    QuantizedArguments arguments = quantized(format, table, data, error, rows);
     if (bytes <= stagingBytes) {
       // Everybody does every owner's work: the same bits, and one meeting.
       std::byte *message = ownPlace(call, bytes);
@@ -161,29 +157,12 @@ public:
   }
 
   void broadcast(const CollectiveCall &call, void *data, int64_t count, int root) override {
-    if (root < 0 || root >= size())
-      failRun("broadcast '", call.name, "': root ", root, " is not one of ", size(), " ranks");
+    checkRoot(call, root);
     offer(call, data, nullptr);
     if (rank() != root)
       device.copy(data, offers[static_cast<size_t>(root)].in, static_cast<size_t>(count) * sizeOf(call.dtype));
     leave(call);
   }
-
-  void startPermute(const CollectiveCall &call, const void *, void *, int64_t, int64_t) override {
-    failRun("'", call.name, "': weights do not rotate on this device");
-  }
-  Interval finishPermute(const CollectiveCall &call) override {
-    failRun("'", call.name, "': weights do not rotate on this device");
-  }
-  void permuteInPlace(const CollectiveCall &call, void *data, int64_t bytes, int64_t shift) override {
-    permute(call, data, data, bytes, shift);
-  }
-
-  void allGatherBytes(const char *name, const void *in, void *out, size_t bytes) override {
-    host.allGatherBytes(name, in, out, bytes);
-  }
-  void abort(const std::string &reason) override { host.abort(reason); }
-  bool aborted() const override { return host.aborted(); }
 
 private:
   /// Memory that others may read after `ready`. Its size is a multiple of every element's, so that it travels as
@@ -264,16 +243,6 @@ private:
                      a);
   }
 
-  /// A kernel over an owner's pieces.
-  void runPieces(const char *kernel, const QuantizedPieces::Table &table, int owner, QuantizedArguments arguments) {
-    auto [first, count] = table.owned[static_cast<size_t>(owner)];
-    arguments.pieces += first;
-    device.launchOwn(kernel, count, arguments);
-  }
-
-  Communicator &host;
-  CudaDevice &device;
-  QuantizedPieces pieces;
   CUevent ready[2] = {};
   bool parity = false, isCopy = false;
   std::vector<Offer> offers;

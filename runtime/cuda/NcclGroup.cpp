@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "NcclGroup.h"
-#include "QuantizedPieces.h"
-#include "caat/runtime/Error.h"
+#include "RankCommunicator.h"
 #include <algorithm>
 #include <utility>
 
@@ -58,10 +57,9 @@ std::vector<MessageRange> rangesOf(const WireFormat &format, int64_t rows, int o
 
 } // namespace
 
-class NcclGroup::Rank final : public Communicator {
+class NcclGroup::Rank final : public RankCommunicator {
 public:
-  Rank(NcclGroup &group, Communicator &host, CudaDevice &device)
-      : Communicator(host.rank(), host.size()), group(group), host(host), device(device), pieces(device) {}
+  Rank(NcclGroup &group, Communicator &host, CudaDevice &device) : RankCommunicator(host, device), group(group) {}
 
   void allReduce(const CollectiveCall &call, void *data) override {
     meet(call);
@@ -127,8 +125,7 @@ public:
   }
 
   void broadcast(const CollectiveCall &call, void *data, int64_t count, int root) override {
-    if (root < 0 || root >= size())
-      failRun("broadcast '", call.name, "': root ", root, " is not one of ", size(), " ranks");
+    checkRoot(call, root);
     meet(call);
     check(call, nccl().ncclBroadcast(data, data, static_cast<size_t>(count) * sizeOf(call.dtype), ncclUint8, root,
                                      connection(), device.stream()));
@@ -143,8 +140,7 @@ public:
     const QuantizedPieces::Table &table = pieces.of(format, rows, size());
     std::byte *messages = scratch.reserve(device, bytes * static_cast<size_t>(size()), "messages");
     std::byte *mine = message.reserve(device, bytes, "a message"), *sum = result.reserve(device, bytes, "a message");
-    QuantizedArguments arguments{{},   nullptr,         data,        error,        table.pieces, table.exact, size(),
-                                 rows, format.channels, format.bits, format.block, table.exacts};
+    QuantizedArguments arguments = quantized(format, table, data, error, rows);
     arguments.messages.at[0] = mine;
     device.launchOwn("caat_quantized_encode", table.count, arguments);
     auto place = [&](int rank) { return messages + static_cast<size_t>(rank) * bytes; };
@@ -172,21 +168,7 @@ public:
     }
   }
 
-  void startPermute(const CollectiveCall &call, const void *, void *, int64_t, int64_t) override {
-    failRun("'", call.name, "': weights do not rotate on this device");
-  }
-  Interval finishPermute(const CollectiveCall &call) override {
-    failRun("'", call.name, "': weights do not rotate on this device");
-  }
-  void permuteInPlace(const CollectiveCall &call, void *data, int64_t bytes, int64_t shift) override {
-    permute(call, data, data, bytes, shift);
-  }
-
-  void allGatherBytes(const char *name, const void *in, void *out, size_t bytes) override {
-    host.allGatherBytes(name, in, out, bytes);
-  }
   void abort(const std::string &reason) override { group.abort(reason); }
-  bool aborted() const override { return host.aborted(); }
 
 private:
   const Nccl &nccl() const { return *group.nccl; }
@@ -215,16 +197,8 @@ private:
   void receive(const CollectiveCall &call, void *to, size_t bytes, int from) {
     check(call, nccl().ncclRecv(to, bytes, ncclUint8, from, connection(), device.stream()));
   }
-  void runPieces(const char *kernel, const QuantizedPieces::Table &table, int owner, QuantizedArguments arguments) {
-    auto [first, count] = table.owned[static_cast<size_t>(owner)];
-    arguments.pieces += first;
-    device.launchOwn(kernel, count, arguments);
-  }
 
   NcclGroup &group;
-  Communicator &host;
-  CudaDevice &device;
-  QuantizedPieces pieces;
   DeviceBuffer scratch, message, result;
   std::vector<uint64_t> met;
 };

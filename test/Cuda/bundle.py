@@ -124,11 +124,13 @@ def libraries(tool: Path) -> list[Path]:
 
 def shapes(folder: Path, names: str, tps: list[int]) -> list[str]:
     """Decoders of the usual sizes without their weights. Returns what was left out."""
-    import shapes as made
     missing = []
     for name in filter(None, names.split(",")):
         shape, dtype, *layers = name.split("-")
-        model = made.write(folder / "scratch" / name, shape, int(layers[0]) if layers else None, dtype)
+        model = folder / "scratch" / f"{name}.onnx"
+        model.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run([sys.executable, programs.ROOT / "examples" / "gpu-bench" / "make_model.py", model, f"--shape={shape}",
+                        f"--dtype={dtype}", *(f"--layers={number}" for number in layers)], stdout=subprocess.DEVNULL, check=True)
         for tp in tps:
             out = folder / "programs" / f"shape-{name}-{tp}"
             try:
