@@ -11,29 +11,13 @@ input_ids and attention_mask. Weights are external data in OUT.onnx.data, a file
     caat-run bench DIR --random-weights
 """
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
 
 from onnx import TensorProto, helper
 
+from shapes import SHAPES, Shape
+
 TYPES = {"bf16": (TensorProto.BFLOAT16, 2), "f16": (TensorProto.FLOAT16, 2), "f32": (TensorProto.FLOAT, 4)}
-
-
-@dataclass
-class Shape:
-    hidden: int
-    layers: int
-    heads: int
-    kv_heads: int
-    ffn: int
-    vocabulary: int
-
-    @property
-    def head(self) -> int:
-        return self.hidden // self.heads
-
-
-SHAPES = {"8b": Shape(4096, 32, 32, 8, 14336, 128256), "1b": Shape(2048, 16, 32, 8, 8192, 128256)}
 
 
 class Graph:

@@ -24,6 +24,7 @@ public:
   void launch(size_t kernel, int64_t rows, std::span<void *const> buffers, std::span<const int64_t> dims) override;
   void linear(size_t parameter, const float *x, int64_t m, float *y, bool accumulate) override;
   void matmul(const MatMul &matmul) override { runMatMul(matmul); }
+  void read(const void *from, size_t bytes) override;
   void synchronize() override {}
 
 private:

@@ -31,6 +31,7 @@ public:
   void linear(size_t parameter, const float *x, int64_t m, float *y, bool accumulate) override;
   void matmul(const MatMul &matmul) override;
   std::vector<Candidate> best(const float *first, int64_t rows, int64_t pitch, std::span<const ShardRun> runs) override;
+  void read(const void *from, size_t bytes) override;
   void beginRun() override;
   int64_t graphs() const override { return queue.graphs(); }
   void synchronize() override;

@@ -135,6 +135,18 @@ KERNEL void caat_product_i64(MatMulArguments p) { product<ULong>(p); }
 
 KERNEL void caat_round_bf16(RoundArguments a) { GRID(i, a.count) a.y[i] = BFloat16::store(a.x[i]); }
 
+using Words = UInt __attribute__((vector_size(16)));
+
+KERNEL void caat_read(ReadArguments a) {
+  constexpr int loads = readBytes / 16 / kernelThreads;
+  const Words *from = static_cast<const Words *>(a.from) + BLOCK * loads * kernelThreads + THREAD;
+  Words all = from[0];
+  for (int i = 1; i < loads; ++i)
+    all ^= from[i * kernelThreads];
+  if ((all[0] ^ all[1] ^ all[2] ^ all[3]) == 0x9e3779b9u)
+    *a.never = 1;
+}
+
 KERNEL void caat_store(StoreArguments a) {
   PARALLEL(i, BLOCK == 0 ? a.bytes : 0) static_cast<Byte *>(a.to)[i] = static_cast<Byte>(a.bits >> (8 * i));
 }

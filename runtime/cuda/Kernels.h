@@ -46,6 +46,13 @@ struct RoundArguments {
   long long count;
 };
 
+/// Block b reads bytes [b * readBytes, (b + 1) * readBytes), to measure how fast that is.
+constexpr int readBytes = 32 << 10;
+struct ReadArguments {
+  const void *from;
+  unsigned *never; // written where the bytes make an unlikely sum
+};
+
 /// The lowest bytes of a number.
 struct StoreArguments {
   void *to;

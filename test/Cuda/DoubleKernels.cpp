@@ -111,6 +111,8 @@ bool runOwnKernel(const std::string &name, unsigned blocks, void **arguments, Ac
   CAAT_OWN(caat_best, BestArguments, ofRows(a, blocks, accesses))
   CAAT_OWN(caat_round_bf16, RoundArguments,
            (add(accesses, a.x, 0, a.count, 4, false), add(accesses, a.y, 0, a.count, 2, true)))
+  CAAT_OWN(caat_read, ReadArguments,
+           (add(accesses, a.from, 0, int64_t{blocks} * readBytes, 1, false), add(accesses, a.never, 0, 1, 4, true)))
   CAAT_OWN(caat_store, StoreArguments, add(accesses, a.to, 0, a.bytes, 1, true))
   CAAT_OWN(caat_random_f32, RandomArguments, of<4>(a, accesses))
   CAAT_OWN(caat_random_bf16, RandomArguments, of<2>(a, accesses))

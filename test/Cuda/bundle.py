@@ -3,7 +3,7 @@
 """Collects what scripts/gpu-check needs on a machine with a GPU and nothing else: tools, libraries, programs for the GPU, inputs,
 and the outputs that the CPU's programs give for the same number of ranks. DIR gets the script and an archive of the rest.
 
-    bundle.py DIR [--models a,b] [--tp 1,2,4] [--flags=...]
+    bundle.py DIR [--models a,b|none] [--tp 1,2,4] [--shapes 8b-bf16] [--flags=...]
 """
 import argparse
 import concurrent.futures
@@ -153,10 +153,11 @@ def share_equal_files(folder: Path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--models", help="names, separated by commas; all without it")
+    parser.add_argument("--models", help="names, separated by commas, or none; all without it")
     parser.add_argument("--tp", default="1,2,4")
     parser.add_argument("--flags", default="--gpu-arch=sm_90", help="more for caat-compile --target=cuda")
     parser.add_argument("--shapes", default="1b-bf16,8b-bf16", help="decoders to measure: SHAPE-DTYPE[-LAYERS]")
+    parser.add_argument("--shape-tp", default="1,2", help="their ranks")
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
     target = arguments.folder.resolve()
@@ -172,6 +173,8 @@ def main():
             if file.exists():
                 shutil.copy(file, folder / part)
     shutil.copy(programs.ROOT / "scripts" / "gpu-check", target)
+    for script in ("table.py", "shapes.py"):
+        shutil.copy(programs.ROOT / "examples" / "gpu-bench" / script, folder / "bin")
     programs.must("caat-test-artifact", folder / "programs" / "tiny", 1, "cuda")
 
     def one(model: Path) -> Bundle:
@@ -186,7 +189,7 @@ def main():
     models = sorted(p.parent for p in programs.MODELS.glob("*/model.onnx"))
     if arguments.models:
         models = [m for m in models if m.name in arguments.models.split(",")]
-    checks, missing = 0, shapes(folder, arguments.shapes, [1, 2])
+    checks, missing = 0, shapes(folder, arguments.shapes, [int(tp) for tp in arguments.shape_tp.split(",")])
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
         for bundle in pool.map(one, models):
             checks += len(bundle.lines)
@@ -198,7 +201,7 @@ def main():
     archive = Path(shutil.make_archive(str(folder), "xztar", folder))
     shutil.rmtree(folder)
     print(f"{checks} checks of {len(models)} models, {archive.stat().st_size / 1e6:.1f} MB: {archive}")
-    sys.exit(not checks)
+    sys.exit(bool(models) and not checks)
 
 
 if __name__ == "__main__":

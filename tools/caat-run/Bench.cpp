@@ -18,7 +18,7 @@ struct BenchOptions : Common {
   int64_t prefill = 512, decode = 64, batch = 1;
   int repeats = 5;
   std::optional<uint32_t> randomWeights;
-  bool collectives = false;
+  bool collectives = false, limits = false;
 };
 
 double median(std::vector<double> values) {
@@ -127,6 +127,38 @@ Json measure(runtime::Engine &engine, const BenchOptions &options, Progress &pro
   return result;
 }
 
+/// What the program cannot be faster than, and how near it comes: its products alone, and its weights read once.
+Json limits(runtime::Engine &engine, const BenchOptions &options, const Json &measured) {
+  double prefill = runtime::timeProducts(engine, options.prefill * options.batch, options.repeats);
+  Json result = {{"prefill_products_seconds", prefill},
+                 {"prefill_reached", prefill / measured["prefill"]["seconds"].get<double>()}};
+  if (!measured.contains("decode"))
+    return result;
+  const Json &decode = measured["decode"];
+  double step = decode["seconds_per_token"], products = runtime::timeProducts(engine, options.batch, options.repeats);
+  double rate = runtime::timeReads(engine, options.repeats);
+  double weights = decode["weight_bytes_per_token_and_rank"].get<double>() / rate;
+  result.update({{"read_bytes_per_second", rate},
+                 {"decode_products_seconds", products},
+                 {"decode_weights_seconds", weights},
+                 {"decode_reached", weights / step}});
+  return result;
+}
+
+void printLimits(const Json &limits) {
+  auto milliseconds = [&](const char *key) { return limits[key].get<double>() * 1e3; };
+  auto percent = [&](const char *key) { return limits[key].get<double>() * 100; };
+  std::cout << std::fixed << std::setprecision(2) << "limits  prefill: its products alone take "
+            << milliseconds("prefill_products_seconds") << " ms, " << std::setprecision(1) << percent("prefill_reached")
+            << " % of it\n";
+  if (limits.contains("decode_reached"))
+    std::cout << std::setprecision(2) << "limits  decode: its weights can be read in "
+              << milliseconds("decode_weights_seconds") << " ms (" << std::setprecision(0)
+              << limits["read_bytes_per_second"].get<double>() / 1e9 << " GB/s), " << std::setprecision(1)
+              << percent("decode_reached") << " % of it; its products alone take " << std::setprecision(2)
+              << milliseconds("decode_products_seconds") << " ms\n";
+}
+
 void print(const Json &json) {
   auto line = [](const char *name, const Json &part, double seconds, const char *unit) {
     const Json &share = part["share"];
@@ -149,6 +181,8 @@ void print(const Json &json) {
       std::cout << "; " << graphs << " graphs a step";
     std::cout << '\n';
   }
+  if (json.contains("limits"))
+    printLimits(json["limits"]);
   std::cout << "memory  " << json["peak_rss_bytes"].get<double>() / 1e6 << " MB peak of " << json["tp"]
             << " ranks in one process\n";
 }
@@ -192,6 +226,8 @@ void bench(const BenchOptions &options) {
   double load = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   Json json = {{"tp", engine.size()}, {"threads_per_rank", options.threadsPerRank}, {"load_seconds", load}};
   json.update(measure(engine, options, progress));
+  if (options.limits)
+    json["limits"] = limits(engine, options, json);
   engine.writeTrace();
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
@@ -225,6 +261,8 @@ void addBench(CLI::App &app, Action &run) {
                    "Make the weights up from this seed: measures a program without its weights")
       ->type_name("SEED");
   command->add_flag("--collectives", options->collectives, "Measure all-reduces of the ranks instead of the program");
+  command->add_flag("--limits", options->limits,
+                    "Measure too what the program cannot be faster than: its products alone, reading its weights");
   command->footer("Example:\n  caat-run bench model/ --prefill=512 --decode=64 --json");
   command->callback([options, &run] { run = [options] { bench(*options); }; });
 }

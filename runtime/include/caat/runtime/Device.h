@@ -100,6 +100,9 @@ public:
   /// host's memory, after all work so far.
   virtual std::vector<Candidate> best(const float *first, int64_t rows, int64_t pitch, std::span<const ShardRun> runs);
 
+  /// Reads memory and does nothing with it, to measure how fast that is at most: of `bytes`, a multiple of 32 KiB.
+  virtual void read(const void *from, size_t bytes) = 0;
+
   /// Begins a run of the program: of what is the same in every run, a device may keep more than the results.
   virtual void beginRun() {}
   /// Graphs that were started so far, instead of steps one by one.

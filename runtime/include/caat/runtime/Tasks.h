@@ -55,6 +55,12 @@ struct CollectiveTiming {
 };
 std::vector<CollectiveTiming> timeAllReduce(Engine &engine, std::span<const int64_t> bytes, int turns);
 
+/// Seconds of the program's products with weights and nothing else, one after the other, each with so many rows: on the
+/// slowest rank, all ranks at once; of the best of `turns` turns.
+double timeProducts(Engine &engine, int64_t rows, int turns);
+/// Bytes a second that each rank can read at most, all ranks at once.
+double timeReads(Engine &engine, int turns);
+
 } // namespace caat::runtime
 
 #endif
