@@ -14,17 +14,18 @@ namespace caat {
 
 using namespace mlir;
 
-/// A tensor.empty for each op of its block that uses it, itself or inside its regions (the branches of an scf.if write
-/// the same one). Uses of one would be taken for aliases of each other all through the program, and the time of the
-/// analysis would grow with the square of the layers.
+/// A tensor.empty for each operand of an op of its block, and one for all uses inside the op's regions (the branches of
+/// an scf.if write the same one). Uses of one would be taken for aliases of each other all through the program, and the
+/// time of the analysis would grow with the square of the layers.
 static void separateEmptyTensors(func::FuncOp func) {
   SmallVector<tensor::EmptyOp> empties;
   func.walk([&](tensor::EmptyOp op) { empties.push_back(op); });
   for (tensor::EmptyOp op : empties) {
-    llvm::SmallDenseMap<Operation *, Value> clones;
+    llvm::SmallDenseMap<Operation *, Value> inRegions;
     for (OpOperand &use : llvm::make_early_inc_range(op->getUses())) {
       Operation *user = op->getBlock()->findAncestorOpInBlock(*use.getOwner());
-      Value &clone = clones[user];
+      Value operand;
+      Value &clone = user == use.getOwner() ? operand : inRegions[user];
       if (!clone)
         clone = OpBuilder(user).clone(*op)->getResult(0);
       use.set(clone);
@@ -60,7 +61,7 @@ static Value destinationOf(Value value) {
 static Value placeInDestination(RewriterBase &rewriter, SubsetInsertionOpInterface op, tensor::EmptyOp empty,
                                 Operation *user) {
   for (Value value = op.getSourceOperand().get(); value; value = destinationOf(value))
-    if (!value.hasOneUse() && llvm::any_of(value.getUses(), isOverwritten))
+    if (llvm::count_if(value.getUses(), isOverwritten) > 1)
       return {};
   return bufferization::buildSubsetExtraction(rewriter, op, empty, user);
 }
