@@ -155,6 +155,7 @@ llvm::Error caat::importer::parseModelFile(ArrayRef<char> bytes, ::onnx::ModelPr
   if (bytes.empty())
     return llvm::createStringError("not an ONNX model: the file is empty");
   std::string stripped;
+  stripped.reserve(std::min<size_t>(bytes.size(), 64 << 20)); // most of a graph, little of large weights
   if (llvm::Error error = Stripper(bytes).run(stripped))
     return error;
   if (stripped.size() > INT_MAX)

@@ -93,7 +93,7 @@ void SymbolicShapes::addArguments(func::FuncOp function) {
     auto type = dyn_cast<RankedTensorType>(argument.getType());
     if (!type)
       continue;
-    Dims &known = dims[argument];
+    Dims known;
     for (auto [axis, text] : llvm::enumerate(dimTexts(function, argument.getArgNumber(), type.getRank()))) {
       AffineExpr size;
       if (!type.isDynamicDim(axis))
@@ -102,10 +102,15 @@ void SymbolicShapes::addArguments(func::FuncOp function) {
         size = parse(text);
       known.push_back(size ? size : unknown(argument, axis));
     }
+    dims[argument] = keep(known);
   }
 }
 
 AffineExpr SymbolicShapes::resolve(AffineExpr expr) const {
+  if (isa<AffineConstantExpr>(expr))
+    return expr;
+  if (auto symbol = dyn_cast<AffineSymbolExpr>(expr); symbol && !symbols[symbol.getPosition()].equals)
+    return expr;
   auto replace = [&](unsigned position) { return symbols[position].equals; };
   if (!isa<AffineBinaryOpExpr>(expr))
     return normalizeDim(expr, replace);
@@ -139,14 +144,15 @@ std::optional<int64_t> SymbolicShapes::getRank(Value value) const {
 }
 
 AffineExpr SymbolicShapes::getDim(Value value, int64_t axis) const {
-  auto known = getDims(value);
-  if (!known)
-    return {};
+  int64_t rank = getRank(value).value_or(0);
   if (axis < 0)
-    axis += known->size();
-  if (axis < 0 || axis >= static_cast<int64_t>(known->size()))
+    axis += rank;
+  if (axis < 0 || axis >= rank)
     return {};
-  return (*known)[axis];
+  if (auto it = dims.find(value); it != dims.end())
+    return resolve(it->second[axis]);
+  auto type = cast<RankedTensorType>(value.getType());
+  return type.hasStaticShape() ? constant(type.getDimSize(axis)) : AffineExpr();
 }
 
 std::optional<int64_t> SymbolicShapes::getStaticDim(Value value, int64_t axis) const {
@@ -164,12 +170,12 @@ std::optional<SymbolicShapes::Dims> SymbolicShapes::getElements(Value value) con
 }
 
 std::optional<SmallVector<int64_t>> SymbolicShapes::getConstants(Value value) const {
-  auto known = getElements(value);
-  if (!known)
+  auto it = elements.find(value);
+  if (it == elements.end())
     return std::nullopt;
   SmallVector<int64_t> result;
-  for (AffineExpr element : *known) {
-    auto number = constantDim(element);
+  for (AffineExpr element : it->second) {
+    auto number = constantDim(element ? resolve(element) : element);
     if (!number)
       return std::nullopt;
     result.push_back(*number);
@@ -178,8 +184,10 @@ std::optional<SmallVector<int64_t>> SymbolicShapes::getConstants(Value value) co
 }
 
 AffineExpr SymbolicShapes::getScalar(Value value) const {
-  auto known = getElements(value);
-  return known && known->size() == 1 ? known->front() : AffineExpr();
+  auto it = elements.find(value);
+  if (it == elements.end() || it->second.size() != 1 || !it->second.front())
+    return {};
+  return resolve(it->second.front());
 }
 
 Type SymbolicShapes::refinedType(Value value) const {
@@ -222,6 +230,8 @@ std::string SymbolicShapes::print(AffineExpr expr) const {
   return named ? text : std::string();
 }
 
+ArrayRef<AffineExpr> SymbolicShapes::keep(ArrayRef<AffineExpr> exprs) { return exprs.copy(kept); }
+
 void SymbolicShapes::setDims(Value value, ArrayRef<AffineExpr> inferred) {
   auto type = dyn_cast<RankedTensorType>(value.getType());
   bool useType = type && type.getRank() == static_cast<int64_t>(inferred.size());
@@ -232,7 +242,7 @@ void SymbolicShapes::setDims(Value value, ArrayRef<AffineExpr> inferred) {
       dim = constant(type.getDimSize(axis));
     known.push_back(dim ? resolve(dim) : unknown(value, axis));
   }
-  dims[value] = std::move(known);
+  dims[value] = keep(known);
 }
 
 void SymbolicShapes::setElements(Value value, ArrayRef<AffineExpr> values) {
@@ -240,7 +250,7 @@ void SymbolicShapes::setElements(Value value, ArrayRef<AffineExpr> values) {
     return;
   if (llvm::all_of(values, [](AffineExpr e) { return !e; }) && !values.empty())
     return;
-  elements[value] = Dims(values);
+  elements[value] = keep(values);
 }
 
 void SymbolicShapes::proveEqual(AffineExpr a, AffineExpr b) {

@@ -27,6 +27,7 @@ ShardingChoice::ShardingChoice(ShardingAnalysis &analysis, const ChoiceOptions &
   findClasses();
   findRivals();
   weigh();
+  rank();
   choose(options);
 }
 
@@ -248,17 +249,20 @@ std::string ShardingChoice::findObstacle(const DimClass &candidate, const Choice
   return {};
 }
 
+void ShardingChoice::rank() {
+  std::vector<std::tuple<double, int64_t, unsigned>> keys;
+  for (auto [index, cls] : llvm::enumerate(classes)) {
+    double sent = cls.hasWeights() ? double(cls.sentBytes()) / cls.weightBytes : std::numeric_limits<double>::max();
+    keys.emplace_back(sent, -cls.weightBytes, index);
+  }
+  llvm::sort(keys);
+  order = llvm::map_to_vector(keys, [](const auto &key) { return std::get<2>(key); });
+}
+
 void ShardingChoice::choose(const ChoiceOptions &options) {
   split = Split(analysis.getSpace(), options.size);
   for (DimClass &cls : classes)
     cls.chosen = false;
-  SmallVector<unsigned> order = llvm::to_vector(llvm::seq<unsigned>(0, classes.size()));
-  auto rank = [&](unsigned index) {
-    const DimClass &cls = classes[index];
-    double sent = cls.hasWeights() ? double(cls.sentBytes()) / cls.weightBytes : std::numeric_limits<double>::max();
-    return std::tuple(sent, -cls.weightBytes, index);
-  };
-  llvm::sort(order, [&](unsigned a, unsigned b) { return rank(a) < rank(b); });
   for (unsigned index : order) {
     DimClass &cls = classes[index];
     if (cls.hasWeights() && cls.gain() > 0 && cls.gatheredBytes == 0)

@@ -49,9 +49,8 @@ double timeProducts(Engine &engine, int64_t rows, int turns) {
   if (products.empty())
     failInput("the program has no products with weights");
   // What is rounded for one product serves for the next with as many columns.
-  std::sort(products.begin(), products.end(), [&](size_t a, size_t b) {
-    return std::pair(parameters[a].k(), a) < std::pair(parameters[b].k(), b);
-  });
+  std::sort(products.begin(), products.end(),
+            [&](size_t a, size_t b) { return std::pair(parameters[a].k(), a) < std::pair(parameters[b].k(), b); });
   return leastOf(engine, turns, [&](Rank &rank) {
     Device &device = rank.device();
     auto x = device.allocate(static_cast<size_t>(inputs) * sizeof(float), "rows of the products");

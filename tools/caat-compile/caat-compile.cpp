@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Compiles a model to an artifact directory that caat-run executes.
+#include "Allocator.h"
 #include "caat/Artifact/Compile.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/InitLLVM.h"
@@ -82,6 +83,7 @@ static int usage(const llvm::Twine &message) {
 }
 
 int main(int argc, char **argv) {
+  caat::useLargePages();
   llvm::InitLLVM init(argc, argv);
   cl::HideUnrelatedOptions(category);
   std::string errors;

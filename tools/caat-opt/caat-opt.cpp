@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // mlir-opt with caat's dialects, passes and pipelines, which also reads and writes .onnx files.
+#include "Allocator.h"
 #include "OnnxFiles.h"
 #include "Stages.h"
 #include "caat/Check/Check.h"
@@ -83,6 +84,7 @@ static LogicalResult run(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
+  caat::useLargePages();
   llvm::InitLLVM init(argc, argv);
   return asMainReturnCode(run(argc, argv));
 }

@@ -12,6 +12,7 @@
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/SetVector.h"
 #include "llvm/ADT/StringMap.h"
+#include "llvm/Support/Allocator.h"
 
 namespace caat {
 
@@ -155,8 +156,11 @@ private:
   llvm::DenseMap<std::pair<mlir::Value, int64_t>, unsigned> unknowns;
   llvm::DenseMap<std::pair<mlir::AffineExpr, mlir::AffineExpr>, unsigned> choices[3]; // by Choice
   llvm::SmallVector<unsigned> chosen;                                                 // their symbols
-  llvm::DenseMap<mlir::Value, Dims> dims;
-  llvm::DenseMap<mlir::Value, Dims> elements;
+  /// Copies that live as long as this.
+  llvm::ArrayRef<mlir::AffineExpr> keep(llvm::ArrayRef<mlir::AffineExpr> exprs);
+  llvm::BumpPtrAllocator kept;
+  llvm::DenseMap<mlir::Value, llvm::ArrayRef<mlir::AffineExpr>> dims;
+  llvm::DenseMap<mlir::Value, llvm::ArrayRef<mlir::AffineExpr>> elements;
   llvm::SmallVector<Assumption> assumptions;
   mlir::Operation *visited = nullptr;
   bool isExplicit = false; // broadcasts are: see onnx::kExplicitBroadcastsAttr

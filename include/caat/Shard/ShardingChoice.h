@@ -99,6 +99,7 @@ private:
   void findClasses();
   void findRivals();
   void weigh();
+  void rank();
   std::string findObstacle(const DimClass &candidate, const ChoiceOptions &options);
   bool displacesRivals(DimClass &candidate);
   bool dividesEvenly(const DimClass &candidate, const Split &trial) const;
@@ -107,6 +108,7 @@ private:
   Split split;
   llvm::SmallVector<DimClass, 0> classes;
   llvm::SmallVector<int> classOf;
+  llvm::SmallVector<unsigned> order; // the fewest bytes sent for a byte of weights saved first
   int64_t largestTable = 0, largestSize = 1, allWeights = 0;
 };
 
