@@ -190,6 +190,12 @@ void Fitter::advance(size_t site, const Policies &policies) {
   }
 }
 
+/// Whether the policy depends on what is at the site.
+static bool needsFit(const Choice &choice) {
+  bool orders = choice.shared > 0 && choice.order != Order::Index;
+  return orders || (!choice.isPrivate && choice.shared < 1 && choice.estimate != Estimate::None);
+}
+
 static bool needsExact(const Choice &choice) {
   return choice.order == Order::Gain || choice.order == Order::Common || choice.estimate == Estimate::SmallRank;
 }
@@ -221,10 +227,16 @@ std::shared_ptr<const SitePolicy> Fitter::make(const std::string &key, const Cho
   bool byGain = choice.order == Order::Gain;
   if (choice.order == Order::Common && energy.empty())
     runtime::failInput("one order for all sites needs sites of as many channels each");
-  policy->shared = orderOf(choice, moments.byChannel(byGain), channels, byGain ? moments.gains() : energy);
-  policy->shared.resize(static_cast<size_t>(choice.getShared(channels)));
+  int64_t reduced = choice.getShared(channels);
+  if (reduced > 0 && choice.order == Order::Index) {
+    policy->shared.resize(static_cast<size_t>(reduced));
+    std::iota(policy->shared.begin(), policy->shared.end(), int64_t{0});
+  } else if (reduced > 0) {
+    policy->shared = orderOf(choice, moments.byChannel(byGain), channels, byGain ? moments.gains() : energy);
+    policy->shared.resize(static_cast<size_t>(reduced));
+  }
   if (choice.bits) {
-    policy->rounding = {choice.getShared(channels), choice.bits, choice.block, {}};
+    policy->rounding = {reduced, choice.bits, choice.block, {}};
     policy->feedback = choice.feedback;
     for (int64_t place = 0; place < std::min<int64_t>(choice.exact, policy->rounding->channels); ++place)
       policy->rounding->exact.push_back(place);
@@ -254,7 +266,7 @@ Policies Fitter::fit(const Choices &choices, const std::function<void(size_t)> &
     key = extend(key, site, choices[site]);
     if (!choices[site].isFull()) {
       auto known = made.find(key);
-      if (known == made.end())
+      if (known == made.end() && needsFit(choices[site]))
         advance(site, policies);
       Moments moments(*this, site);
       policies[site] = known != made.end() ? known->second : make(key, choices[site], moments);
@@ -285,9 +297,10 @@ std::vector<Policies> Fitter::fitAround(const Choices &centre, const std::vector
       } else if (known != made.end()) {
         policy = known->second;
       } else if (isPossible(option, sites[site])) {
-        if (!isHere)
+        if (!isHere && needsFit(option)) {
           advance(site, way);
-        isHere = true;
+          isHere = true;
+        }
         policy = make(key, option, moments);
       }
       fitted[site].push_back(std::move(policy));

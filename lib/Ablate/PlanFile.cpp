@@ -2,6 +2,7 @@
 #include "caat/Ablate/PlanFile.h"
 #include "caat/runtime/Error.h"
 #include "caat/runtime/SafeTensors.h"
+#include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -79,6 +80,9 @@ void writePlan(const runtime::Policies &policies, const runtime::Manifest &manif
     sites[site.name] = std::move(entry);
   }
   Json plan = {{"version", 1}, {"tp", ranks}, {"default", {{"sync", "full"}}}, {"sites", std::move(sites)}};
+  for (const auto &[site, order] : manifest.heads)
+    if (!std::is_sorted(order.begin(), order.end()))
+      plan["heads"][site] = order;
   std::string path = folder + "/" + name + ".json";
   if (!estimates.empty())
     runtime::writeSafeTensors(folder + "/" + name + ".safetensors", estimates, features);

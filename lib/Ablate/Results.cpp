@@ -148,6 +148,9 @@ static Json report(const Options &options, const Result &result, const runtime::
                    {"layers", layers},
                    {"channels", manifest.sites.front().channels}};
   json["tp"] = manifest.tp;
+  for (const auto &[site, order] : manifest.heads)
+    if (!std::is_sorted(order.begin(), order.end()))
+      json["heads"][site] = order;
   json["text"] = {{"file", result.hasLogits ? options.tokens : options.inputs}};
   if (result.hasLogits)
     json["text"]["length"] = options.length;

@@ -207,6 +207,7 @@ private:
   void buildShard(OpPassManager &pm) {
     ShardOptions shard;
     shard.size = options.tp;
+    shard.plan = options.plan.empty() ? options.heads : options.plan;
     shard.report = options.report;
     buildShardPipeline(pm, shard);
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "caat/Artifact/Manifest.h"
 #include "caat/Raise/DimExpr.h"
+#include "caat/Shard/Passes.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/SHA256.h"
 
@@ -306,6 +307,8 @@ private:
     return success(good);
   }
 
+  ModuleOp module() const { return func::FuncOp(program.host)->getParentOfType<ModuleOp>(); }
+
   /// Sync points whose policy is read at run time; part of the schedule.
   void writeSites(std::string &schedule) {
     if (program.sites.empty())
@@ -326,13 +329,21 @@ private:
             json.attribute("not_private", *reason);
         });
     });
+    if (auto heads = module()->getAttrOfType<DictionaryAttr>(kHeadsAttrName))
+      json.attributeObject("heads", [&] {
+        for (NamedAttribute site : heads)
+          json.attributeArray(site.getName().getValue(), [&] {
+            for (int64_t head : cast<DenseI64ArrayAttr>(site.getValue()).asArrayRef())
+              json.value(head);
+          });
+      });
     for (rt::SyncPointOp site : program.sites)
       schedule += llvm::formatv("{0} sync_point {1}\n", site.getSite(), site.getNumChannels()).str();
   }
 
   /// What each sync point sends, as the Sync stage left it in the module.
   void writeSync() {
-    auto sites = func::FuncOp(program.host)->getParentOfType<ModuleOp>()->getAttrOfType<ArrayAttr>("tp.sync");
+    auto sites = module()->getAttrOfType<ArrayAttr>("tp.sync");
     json.attributeArray("sync", [&] {
       if (!sites)
         return;

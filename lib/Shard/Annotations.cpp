@@ -85,6 +85,34 @@ static LogicalResult choose(Split &split, DimSpace &space, const ValueLayout &la
   return success();
 }
 
+/// Heads that `op` sums over go to the ranks in the order that it is annotated with.
+static LogicalResult orderHeads(Split &split, ShardingAnalysis &analysis, Operation *op) {
+  auto order = op->getAttrOfType<DenseI64ArrayAttr>(headOrder);
+  if (!order)
+    return success();
+  DimSpace &space = analysis.getSpace();
+  for (const Contraction &contraction : analysis.getFactors(op).contractions) {
+    DimLayout terms = space.resolve(contraction.layout);
+    if (terms.size() != 1 || !space.isHeads(terms) || !split.isSplit(terms))
+      continue;
+    Atom atom = terms.front().atom;
+    int64_t units = space.getInfo(atom).units;
+    if (order.size() != units)
+      return op->emitError("the order of its heads lists ") << order.size() << ", there are " << units << " KV heads";
+    if (split.copies(atom) > 1)
+      return op->emitError() << units << " KV heads on " << split.getSize()
+                             << " ranks are repeated: there is no order to deal them out in";
+    SmallVector<int64_t> sorted(order.asArrayRef());
+    llvm::sort(sorted);
+    for (auto [place, unit] : llvm::enumerate(sorted))
+      if (unit != int64_t(place))
+        return op->emitError("the order of its heads is no permutation of 0 to ") << units - 1;
+    split.setOrder(atom, order);
+    return success();
+  }
+  return op->emitError("sums over no heads that are split, but has an order for them");
+}
+
 FailureOr<Split> readAnnotations(ShardingAnalysis &analysis, int64_t size) {
   func::FuncOp function = analysis.getFunction();
   Split split(analysis.getSpace(), size);
@@ -102,6 +130,9 @@ FailureOr<Split> readAnnotations(ShardingAnalysis &analysis, int64_t size) {
         if (failed(choose(split, analysis.getSpace(), analysis.getLayout(result), attr, op->getLoc())))
           return failure();
   }
+  for (Operation *op : analysis.getOps())
+    if (failed(orderHeads(split, analysis, op)))
+      return failure();
   for (Operation *op : analysis.getOps()) {
     bool twice = false;
     for (OpOperand &operand : op->getOpOperands())
@@ -120,6 +151,7 @@ void clearAnnotations(func::FuncOp function) {
   function.walk([](Operation *op) {
     op->removeAttr(operandShardings);
     op->removeAttr(resultShardings);
+    op->removeAttr(headOrder);
   });
 }
 

@@ -11,6 +11,8 @@ namespace caat::shard {
 inline constexpr llvm::StringLiteral operandShardings = "caat.operand_shardings";
 inline constexpr llvm::StringLiteral resultShardings = "caat.result_shardings";
 inline constexpr llvm::StringLiteral argumentSharding = "caat.sharding";
+/// Of the op that sums over heads: the order in which these are dealt out to the ranks.
+inline constexpr llvm::StringLiteral headOrder = "caat.head_order";
 inline constexpr llvm::StringLiteral meshName = "mesh";
 inline constexpr llvm::StringLiteral axisName = "tp";
 

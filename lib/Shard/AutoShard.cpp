@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Annotations.h"
+#include "SiteNames.h"
 #include "caat/Shard/Passes.h"
+#include "caat/runtime/Plan.h"
 #include "mlir/IR/Remarks.h"
+#include "llvm/ADT/StringSet.h"
 #include "llvm/Support/FormatVariadic.h"
 #include <map>
+#include <numeric>
 
 using namespace mlir;
 
@@ -90,9 +94,51 @@ static void warnOfGathers(ShardingAnalysis &analysis, const Split &split) {
   }
 }
 
+/// Annotates ops that sum over heads with the orders of a plan, and the module with those of all attentions.
+static LogicalResult orderHeads(ShardingAnalysis &analysis, const Split &split, const runtime::Plan &plan) {
+  func::FuncOp function = analysis.getFunction();
+  MLIRContext *context = function.getContext();
+  llvm::StringSet<> known;
+  SmallVector<NamedAttribute> orders;
+  SiteNames names;
+  for (Operation *op : analysis.getOps()) {
+    if (whyWhole(analysis, split, op))
+      continue;
+    for (const Contraction &contraction : analysis.getFactors(op).contractions) {
+      DimLayout terms = analysis.getSpace().resolve(contraction.layout);
+      if (!split.isSplit(terms))
+        continue;
+      std::string site = names.of(analysis, op, contraction);
+      if (!analysis.getSpace().isHeads(terms))
+        continue;
+      known.insert(site);
+      Atom atom = terms.front().atom;
+      SmallVector<int64_t> order(analysis.getSpace().getInfo(atom).units);
+      std::iota(order.begin(), order.end(), 0);
+      if (auto entry = plan.heads.find(site); entry != plan.heads.end()) {
+        if (entry->second.size() != order.size())
+          return emitError(op->getLoc()) << plan.file << ": heads.\"" << site << "\": lists " << entry->second.size()
+                                         << " heads, the site has " << order.size() << " KV heads";
+        order.assign(entry->second.begin(), entry->second.end());
+        op->setAttr(headOrder, DenseI64ArrayAttr::get(context, order));
+      }
+      if (split.copies(atom) == 1)
+        orders.emplace_back(StringAttr::get(context, site), DenseI64ArrayAttr::get(context, order));
+    }
+  }
+  for (const auto &[site, order] : plan.heads)
+    if (!known.contains(site))
+      return emitError(function.getLoc())
+             << plan.file << ": heads.\"" << site << "\": there is no such attention whose heads are split";
+  function->getParentOp()->setAttr(kHeadsAttrName, DictionaryAttr::get(context, orders));
+  return success();
+}
+
 namespace {
 struct TpAutoShard : impl::TpAutoShardBase<TpAutoShard> {
   using TpAutoShardBase::TpAutoShardBase;
+
+  runtime::Plan heads; // what the plan says about them
 
   LogicalResult shardFunction(func::FuncOp function, const ShardingRules &rules) {
     ShardingAnalysis analysis(function, rules);
@@ -113,7 +159,7 @@ struct TpAutoShard : impl::TpAutoShardBase<TpAutoShard> {
     report(analysis, choice);
     warnOfGathers(analysis, choice.getSplit());
     annotate(analysis, choice.getSplit());
-    return success();
+    return orderHeads(analysis, choice.getSplit(), heads);
   }
 
   void runOnOperation() override {
@@ -125,6 +171,16 @@ struct TpAutoShard : impl::TpAutoShardBase<TpAutoShard> {
       return signalPassFailure();
     if (size == 1)
       return;
+    if (!plan.empty()) {
+      std::string error;
+      std::optional<std::string> text = runtime::tryReadPlanText(plan, error);
+      std::optional<runtime::Plan> read = text ? runtime::tryParsePlan(*text, plan, error) : std::nullopt;
+      if (!read) {
+        getOperation().emitError(error);
+        return signalPassFailure();
+      }
+      heads = *std::move(read);
+    }
     ShardingRules rules;
     for (auto function : getOperation().getOps<func::FuncOp>())
       if (!function.isExternal() && failed(shardFunction(function, rules)))

@@ -4,6 +4,7 @@
 // are used, and what an op needs whole is gathered. An op is changed by its rule only, so the program stays in order.
 #include "Annotations.h"
 #include "SinkAllReduces.h"
+#include "SiteNames.h"
 #include "caat/Shard/LocalShapes.h"
 #include "caat/Shard/Passes.h"
 #include "mlir/IR/Remarks.h"
@@ -19,36 +20,11 @@ using namespace shard;
 
 namespace {
 
-/// Names of sites in the order of the graph: layers.0.attn, layers.0.mlp, layers.1.attn, …
-class SiteNames {
-public:
-  explicit SiteNames(MLIRContext *context) : context(context) {}
-  StringAttr next(bool heads) {
-    bool &seen = heads ? attention : mlp;
-    if (seen) {
-      ++layer;
-      attention = mlp = false;
-    }
-    (heads ? attention : mlp) = true;
-    return StringAttr::get(context, "layers." + Twine(layer) + (heads ? ".attn" : ".mlp"));
-  }
-  StringAttr numbered(StringRef name) {
-    unsigned number = counts[name]++;
-    return StringAttr::get(context, number == 0 ? Twine(name) : name + "." + Twine(number));
-  }
-
-private:
-  MLIRContext *context;
-  int64_t layer = 0;
-  bool attention = false, mlp = false;
-  llvm::StringMap<unsigned> counts;
-};
-
 class Partitioner {
 public:
   Partitioner(ShardingAnalysis &analysis, const Split &split, FlatSymbolRefAttr mesh)
       : analysis(analysis), split(split), mesh(mesh), rewriter(mesh.getContext()),
-        local(rewriter, analysis, split, mesh), axes(rewriter.getStrArrayAttr({axisName})), sites(mesh.getContext()) {}
+        local(rewriter, analysis, split, mesh), axes(rewriter.getStrArrayAttr({axisName})) {}
 
   LogicalResult run();
 
@@ -264,7 +240,7 @@ Value Partitioner::gather(Value value, Operation *user) {
   SmallVector<int64_t> shape(type.getShape());
   shape[dim] = localSize * ranks;
   result = tp::AllGatherOp::create(rewriter, loc, type.clone(shape), value, Value(), rewriter.getI64IntegerAttr(dim),
-                                   mesh, axes, sites.numbered("gather"))
+                                   mesh, axes, rewriter.getStringAttr(sites.numbered("gather")))
                .getResult();
 
   SmallVector<int64_t> index(wholeSize, -1);
@@ -341,25 +317,13 @@ void Partitioner::keepWhole(Operation *op) {
     }
 }
 
-/// A sum of the last dimension is a statistic of each row, not a part of the stream.
-static bool sumsRows(Operation *op) {
-  if (!isa<onnx::ReduceSumOp, onnx::ReduceMeanOp, onnx::ReduceL1Op, onnx::ReduceSumSquareOp>(op))
-    return false;
-  auto from = cast<RankedTensorType>(op->getOperand(0).getType());
-  auto to = cast<RankedTensorType>(op->getResult(0).getType());
-  return to.getRank() == 0 || (to.getRank() == from.getRank() && to.getShape().back() == 1) ||
-         to.getShape().back() != from.getShape().back();
-}
-
 void Partitioner::reducePartialSums(Operation *op) {
   for (const Contraction &contraction : analysis.getFactors(op).contractions) {
     DimLayout terms = analysis.getSpace().resolve(contraction.layout);
     if (!split.isSplit(terms))
       continue;
     Value partial = local.getReplacement(op->getResult(0));
-    StringAttr site = contraction.lookup ? sites.numbered("embed")
-                      : sumsRows(op)     ? sites.numbered("sum")
-                                         : sites.next(analysis.getSpace().isHeads(terms));
+    StringAttr site = rewriter.getStringAttr(sites.of(analysis, op, contraction));
     rewriter.setInsertionPointAfterValue(partial);
     auto sum = tp::AllReduceOp::create(rewriter, op->getLoc(), partial.getType(), partial, mesh, axes, site);
     local.replaceResult(op->getResult(0), sum->getResult(0));

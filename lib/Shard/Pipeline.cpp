@@ -9,7 +9,7 @@ using namespace mlir;
 namespace caat {
 
 void buildShardPipeline(OpPassManager &manager, const ShardOptions &options) {
-  manager.addPass(createTpAutoShard({options.size, options.pad}));
+  manager.addPass(createTpAutoShard({options.size, options.pad, options.plan}));
   if (options.report)
     manager.addPass(createTpReportSharding());
   manager.addPass(createTpPartition());

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// What every rank holds of a dimension. Units go to ranks in order, ceil(units / size) to each; the last slices are
-// padded. KV heads that are fewer than the ranks are repeated where the ranks are a multiple of them: rank r holds head
-// r / copies, and the (r mod copies)-th part of its query heads.
+// What every rank holds of a dimension. Units go to ranks in order (setOrder: another one), ceil(units / size) to each;
+// the last slices are padded. KV heads that are fewer than the ranks are repeated where the ranks are a multiple of
+// them: rank r holds head r / copies, and the (r mod copies)-th part of its query heads.
 #include "caat/Shard/ShardingChoice.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MathExtras.h"
@@ -79,7 +79,11 @@ SmallVector<tp::Piece> Split::pieces(ArrayRef<Term> layout, int64_t rank) const 
     } else {
       int64_t share = unitsPerRank(term.atom);
       int64_t first = std::min(rank * share, units), last = std::min(first + share, units);
-      add(offset + first * term.width(), (last - first) * term.width());
+      if (auto order = orders.find(term.atom); order != orders.end())
+        for (int64_t unit : ArrayRef(order->second).slice(first, last - first))
+          add(offset + unit * term.width(), term.width());
+      else
+        add(offset + first * term.width(), (last - first) * term.width());
       add(-1, (share - (last - first)) * term.width());
     }
     offset += units * term.width();

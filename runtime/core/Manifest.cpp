@@ -409,6 +409,10 @@ Manifest Manifest::parse(std::string_view text, const std::string &origin) {
   for (const Reader &site : root.list("sites"))
     names.push_back(manifest.sites.emplace_back(readSite(site)).name);
   checkUnique(names, origin + ".sites");
+  if (root.has("heads"))
+    for (const auto &[site, order] : root.at("heads").members())
+      for (const Reader &head : order.elements())
+        manifest.heads[site].push_back(head.integer(0, INT32_MAX));
   if (root.has("digest"))
     manifest.digest = root.at("digest").string();
   if (root.has("vocabulary"))

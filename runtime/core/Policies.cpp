@@ -70,6 +70,25 @@ static std::shared_ptr<const SitePolicy> readPolicy(const Plan &plan, const Plan
   return policy;
 }
 
+/// Sums are the same however heads are dealt out; what a rank lacks of one, and estimates of that, are not.
+static void checkHeads(const Plan &plan, const Manifest &manifest) {
+  bool isFitted =
+      std::any_of(plan.sites.begin(), plan.sites.end(), [](auto &site) { return !site.second.estimate.empty(); });
+  if (plan.heads.empty() && !isFitted)
+    return;
+  bool isSame = std::all_of(plan.heads.begin(), plan.heads.end(),
+                            [&](auto &entry) { return manifest.heads.contains(entry.first); });
+  for (const auto &[site, order] : manifest.heads) {
+    auto wanted = plan.heads.find(site);
+    isSame &= wanted == plan.heads.end() ? std::is_sorted(order.begin(), order.end()) : wanted->second == order;
+  }
+  if (!isSame)
+    failInput(plan.file,
+              ": heads: the program deals its heads out in another order; compile it with --switchable "
+              "--heads=",
+              plan.file);
+}
+
 Policies readPolicies(const Plan &plan, const Manifest &manifest) {
   if (plan.tp && *plan.tp != manifest.tp)
     failInput(plan.file, ": tp: the plan is for ", *plan.tp, " ranks, the program for ", manifest.tp);
@@ -79,6 +98,7 @@ Policies readPolicies(const Plan &plan, const Manifest &manifest) {
       failInput(plan.file, ": ", entry.path, ": there is no such site; the program has ", manifest.sites.size(),
                 manifest.sites.empty() ? ""
                                        : " from " + manifest.sites.front().name + " to " + manifest.sites.back().name);
+  checkHeads(plan, manifest);
   Policies policies;
   for (const SiteSpec &site : manifest.sites)
     policies.push_back(readPolicy(plan, plan.lookup(site.name), site, manifest.tp));

@@ -34,8 +34,9 @@ private:
   void readPartial(const Json &object, PlanEntry &entry);
   void readScale(const Json &value, PlanEntry &entry);
   void readOrder(const Json &value, PlanEntry &entry);
+  void checkPermutation(const std::string &path, const std::vector<int64_t> &order, const char *what) const;
   std::vector<int64_t> readOrderFile(const std::string &path, const std::string &name);
-  std::vector<int64_t> readChannels(const std::string &path, const Json &list);
+  std::vector<int64_t> readChannels(const std::string &path, const Json &list, const char *what = "channel") const;
   void readRounding(const Json &object, PlanEntry &entry);
 
   std::string file;
@@ -105,12 +106,12 @@ void PlanReader::readScale(const Json &value, PlanEntry &entry) {
     error(entry.path + ".scale", value.dump(), " is not \"one\", \"sqrt\" or a number");
 }
 
-std::vector<int64_t> PlanReader::readChannels(const std::string &path, const Json &list) {
+std::vector<int64_t> PlanReader::readChannels(const std::string &path, const Json &list, const char *what) const {
   std::vector<int64_t> channels;
   for (const Json &item : list) {
     std::optional<int64_t> channel = asInteger(item);
     if (!channel)
-      error(path + "[" + std::to_string(channels.size()) + "]", item.dump(), " is no channel");
+      error(path + "[" + std::to_string(channels.size()) + "]", item.dump(), " is no ", what);
     channels.push_back(*channel);
   }
   return channels;
@@ -139,19 +140,21 @@ void PlanReader::readOrder(const Json &value, PlanEntry &entry) {
     entry.order = readChannels(path, value);
   else
     error(path, "must be a list of channels, or a file (.json, .npy) that holds one");
-  auto channels = static_cast<int64_t>(entry.order.size());
-  if (channels == 0)
+  checkPermutation(path, entry.order, "channel");
+}
+
+void PlanReader::checkPermutation(const std::string &path, const std::vector<int64_t> &order, const char *what) const {
+  if (order.empty())
     error(path, "is empty");
-  std::vector<bool> seen(entry.order.size());
-  for (size_t i = 0; i < entry.order.size(); ++i) {
-    int64_t channel = entry.order[i];
+  std::vector<bool> seen(order.size());
+  for (size_t i = 0; i < order.size(); ++i) {
     std::string place = path + "[" + std::to_string(i) + "]";
-    if (channel < 0 || channel >= channels)
-      error(place, "channel ", channel, " is outside [0, ", channels,
-            "): the order must be a permutation of all channels");
-    if (seen[static_cast<size_t>(channel)])
-      error(place, "channel ", channel, " occurs twice");
-    seen[static_cast<size_t>(channel)] = true;
+    if (order[i] < 0 || order[i] >= static_cast<int64_t>(order.size()))
+      error(place, what, " ", order[i], " is outside [0, ", order.size(), "): the order must be a permutation of all ",
+            what, "s");
+    if (seen[static_cast<size_t>(order[i])])
+      error(place, what, " ", order[i], " occurs twice");
+    seen[static_cast<size_t>(order[i])] = true;
   }
 }
 
@@ -266,7 +269,7 @@ Plan PlanReader::read(std::string_view text) {
     error("version", "must be given, as an integer");
   if (*version != 1)
     error("version", *version, " is not supported; this program reads version 1");
-  checkKeys(object, "plan", {"version", "tp", "default", "sites"}, "");
+  checkKeys(object, "plan", {"version", "tp", "default", "sites", "heads"}, "");
 
   Plan plan;
   plan.file = file;
@@ -285,6 +288,19 @@ Plan PlanReader::read(std::string_view text) {
       PlanEntry &entry = plan.sites[name];
       entry.path = "sites.\"" + name + "\"";
       readEntry(value, entry);
+    }
+  }
+  if (const Json *heads = find(object, "heads")) {
+    if (!heads->is_object())
+      error("heads", "must be an object");
+    for (const auto &[name, value] : heads->items()) {
+      std::string path = "heads.\"" + name + "\"";
+      if (!value.is_array())
+        error(path, "must be a list of heads");
+      std::vector<int64_t> order = readChannels(path, value, "head");
+      checkPermutation(path, order, "head");
+      if (!std::is_sorted(order.begin(), order.end())) // as they are
+        plan.heads[name] = std::move(order);
     }
   }
   return plan;

@@ -118,6 +118,27 @@ def check_recipes(model: Path, tokens: Path, text: np.ndarray, folder: Path):
     check("estimates compiled", abs(compiled / by_label["guess"]["perplexity"] - 1) < 1e-5, f"{compiled}")
 
 
+def check_heads(model: Path, tokens: Path, text: np.ndarray, exact: float, folder: Path):
+    """Heads dealt out otherwise: the same function, and plans that carry the order to compiled programs."""
+    recipes, out, tested = folder / "heads-recipes.json", folder / "grouped", folder / "tested.npy"
+    recipes.write_text(json.dumps({"plans": [{"label": "drop", "sites": {"layers.*.attn": "drop affine"}}]}))
+    report = ablate(model, tokens, out, "--group-heads", f"--recipes={recipes}")
+    heads = json.loads((out / "heads.json").read_text())["heads"]
+    check("heads are permuted", set(heads) == {"layers.0.attn", "layers.1.attn"} and
+          all(sorted(order) == list(range(12)) for order in heads.values()) and
+          any(order != sorted(order) for order in heads.values()), str(heads))
+    check("the exact program stays the same", abs(report["exact"]["perplexity"] / exact - 1) < 1e-5, str(report["exact"]))
+    check("the report tells", report["heads"] == heads, str(report.get("heads")))
+    measured = report["plans"][0]["perplexity"]
+    programs.must("caat-compile", model, "--tp=2", f"--plan={out / 'recipe-1.json'}", "-o", folder / "grouped-drop")
+    compiled = np.exp(score(folder / "grouped-drop", tested))
+    check("the plan has the heads", abs(compiled / measured - 1) < 1e-5, f"{compiled} {measured}")
+    before = (out / "program" / "manifest.json").stat().st_mtime_ns
+    again = ablate(model, tokens, out, "--group-heads", f"--recipes={recipes}")
+    check("heads are grouped once", again["plans"][0]["perplexity"] == measured and
+          (out / "program" / "manifest.json").stat().st_mtime_ns == before)
+
+
 def check_encoder(folder: Path):
     """A sentence encoder: no logits, and sites that cannot defer."""
     model, inputs, out = programs.MODELS / "sentence-d18" / "model.onnx", folder / "sentences.npz", folder / "encoder"
@@ -245,6 +266,7 @@ def main():
             check_figures(model, text, report, out, folder)
             check_construction(report)
             check_recipes(model, tokens, text, folder)
+            check_heads(model, tokens, text, report["exact"]["perplexity"], folder)
             check_encoder(folder)
             check_resume(model, tokens, out, report)
             check_full_disk(model, tokens, out, report)

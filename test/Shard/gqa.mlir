@@ -7,6 +7,20 @@
 // RUN: caat-opt %s --tp-shard-pipeline=size=6 --mlir-print-op-generic -o %t.6 && %python %S/Inputs/lockstep.py %t.whole %t.6 --dim batch=1 --dim seq=4 --dim past=0
 // RUN: caat-opt %s --tp-shard-pipeline=size=9 --mlir-print-op-generic -o %t.9 && %python %S/Inputs/lockstep.py %t.whole %t.9 --dim batch=1 --dim seq=4 --dim past=2
 // RUN: caat-opt %s --tp-shard-pipeline=size=2 | FileCheck %s
+// Heads dealt out in another order, with and without padding.
+// RUN: echo '{"version": 1, "heads": {"layers.0.attn": [2, 0, 1]}}' > %t.json
+// RUN: caat-opt %s --tp-shard-pipeline="size=2 plan=%t.json" --mlir-print-op-generic -o %t.2h && %python %S/Inputs/lockstep.py %t.whole %t.2h --dim batch=2 --dim seq=4 --dim past=3
+// RUN: caat-opt %s --tp-shard-pipeline="size=3 plan=%t.json" --mlir-print-op-generic -o %t.3h && %python %S/Inputs/lockstep.py %t.whole %t.3h --dim batch=2 --dim seq=4 --dim past=3
+// RUN: caat-opt %s --tp-shard-pipeline="size=3 plan=%t.json" | FileCheck %s --check-prefix=HEADS
+// RUN: not caat-opt %s --tp-shard-pipeline="size=6 plan=%t.json" 2>&1 | FileCheck %s --check-prefix=REPEATED
+// RUN: echo '{"version": 1, "heads": {"layers.0.attn": [1, 0]}}' > %t.few.json && not caat-opt %s --tp-shard-pipeline="size=2 plan=%t.few.json" 2>&1 | FileCheck %s --check-prefix=FEW
+// RUN: echo '{"version": 1, "heads": {"layers.7.attn": [1, 0]}}' > %t.where.json && not caat-opt %s --tp-shard-pipeline="size=2 plan=%t.where.json" 2>&1 | FileCheck %s --check-prefix=WHERE
+// HEADS: module attributes {caat.heads = {layers.0.attn = array<i64: 2, 0, 1>}}
+// HEADS: onnx.name = "past.key", tp.shard = #tp.shard<dim = 1, global = 3, pieces = {{\[\[\[2, 1\]\], \[\[0, 1\]\], \[\[1, 1\]\]\]}}>
+// HEADS: tp.shard %{{.*}} dim 1 pieces {{\[\[\[16, 8\], \[32, 4\], \[44, 4\]\], \[\[0, 8\], \[24, 4\], \[36, 4\]\], \[\[8, 8\], \[28, 4\], \[40, 4\]\]\]}} size 16
+// REPEATED: 3 KV heads on 6 ranks are repeated: there is no order to deal them out in
+// FEW: heads."layers.0.attn": lists 2 heads, the site has 3 KV heads
+// WHERE: heads."layers.7.attn": there is no such attention whose heads are split
 // RUN: caat-opt %s --tp-shard-pipeline=size=6 | FileCheck %s --check-prefix=REPEAT
 
 onnx.initializer @embed : tensor<50x16xf32> {file = "w", length = 3200 : i64, offset = 0 : i64}

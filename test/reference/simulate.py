@@ -65,15 +65,16 @@ def slices(size: int, ranks: int) -> list[slice]:
     return [slice(min(m * width, size), min((m + 1) * width, size)) for m in range(ranks)]
 
 
-def head_groups(heads: int, kv_heads: int, ranks: int):
-    """For each rank (query heads, KV heads). With N a multiple of the KV heads, the queries of a group are divided."""
+def head_groups(heads: int, kv_heads: int, ranks: int, order=None):
+    """For each rank (query heads, KV heads); `order`: of the KV heads, in which they are dealt out. With N a multiple of the KV
+    heads, the queries of a group are divided."""
     group = heads // kv_heads
     if ranks > kv_heads and ranks % kv_heads == 0:
         parts = slices(group, ranks // kv_heads)
         pairs = [(kv, parts[c]) for kv in range(kv_heads) for c in range(ranks // kv_heads)]
         return [(list(range(kv * group + p.start, kv * group + p.stop)), [kv] if p.stop > p.start else [])
                 for kv, p in pairs]
-    owned = [list(range(s.start, s.stop)) for s in slices(kv_heads, ranks)]
+    owned = [list(order or range(kv_heads))[s] for s in slices(kv_heads, ranks)]
     return [([kv * group + i for kv in kvs for i in range(group)], kvs) for kvs in owned]
 
 
@@ -143,10 +144,12 @@ class Stream:
 
 
 class Simulator:
-    def __init__(self, model: Model, ranks: int, dtype=np.float64):
+    def __init__(self, model: Model, ranks: int, dtype=np.float64, heads=None):
+        """`heads`: a plan's orders of heads."""
         self.model, self.ranks, self.dtype = model, ranks, dtype
-        self.groups = head_groups(model.heads, model.kv_heads, ranks) if model.heads else []
-        self.layers = [self._shard_layer(layer) for layer in model.layers]
+        self.groups = [head_groups(model.heads, model.kv_heads, ranks, (heads or {}).get(f"layers.{i}.attn")) if model.heads else []
+                       for i in range(len(model.layers))]
+        self.layers = [self._shard_layer(layer, groups) for layer, groups in zip(model.layers, self.groups)]
         if model.head is not None:
             self.head = self._columns(model.head)
 
@@ -167,7 +170,7 @@ class Simulator:
     def _columns(self, linear):
         return self._cut(linear, slices(linear.weight.shape[1], self.ranks) if linear else [], 1)
 
-    def _shard_layer(self, layer):
+    def _shard_layer(self, layer, groups):
         def channels(heads):
             d = self.model.head_dim
             return np.array([h * d + i for h in heads for i in range(d)], np.int64)
@@ -175,7 +178,7 @@ class Simulator:
         shards = {"gate": self._columns(layer.gate), "up": self._columns(layer.up),
                   "down": self._cut(layer.down, slices(layer.down.weight.shape[0], self.ranks), 0)}
         if layer.q is not None:
-            query, key = ([channels(g[i]) for g in self.groups] for i in (0, 1))
+            query, key = ([channels(g[i]) for g in groups] for i in (0, 1))
             shards |= {"q": self._cut(layer.q, query, 1), "k": self._cut(layer.k, key, 1),
                        "v": self._cut(layer.v, key, 1), "out": self._cut(layer.out, query, 0)}
         return shards
@@ -196,7 +199,7 @@ class Simulator:
     def _attention(self, i, x, keep, positions, cache):
         """Partials [r, B, S, h] of the output product; extends the cache of layer i."""
         shards, partials, new = self.layers[i], [], {}
-        for m, (queries, kvs) in enumerate(self.groups):
+        for m, (queries, kvs) in enumerate(self.groups[i]):
             mine = x[m if len(x) > 1 else 0]
             if not queries:
                 partials.append(np.zeros(mine.shape[:-1] + (self.model.hidden,), self.dtype))

@@ -3,7 +3,8 @@
 #include "caat/Artifact/Compile.h"
 
 bool compileProgram(const std::string &model, const std::string &output, int64_t tp, int64_t maxLength,
-                    const std::vector<std::string> &dims, const std::vector<std::string> &values, bool progress) {
+                    const std::vector<std::string> &dims, const std::vector<std::string> &values,
+                    const std::string &heads, bool progress) {
   caat::CompileOptions options;
   options.model = model;
   options.output = output;
@@ -11,6 +12,7 @@ bool compileProgram(const std::string &model, const std::string &output, int64_t
   options.maxLength = maxLength;
   options.dims = dims;
   options.values = values;
+  options.heads = heads;
   options.switchable = true;
   options.progress = progress;
   caat::CompileSummary summary;

@@ -1,30 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Finds out which sync points of a model need to synchronise, and the best plan for a budget. Results go to files and,
 // in short, to stdout; progress and errors to stderr. Exit 0 good, 1 the input or the run failed, 2 usage.
-#include "CompileProgram.h"
-#include "caat/Ablate/Ablation.h"
+#include "PrepareProgram.h"
 #include "caat/runtime/Error.h"
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdio>
-#include <filesystem>
-#include <fstream>
 #include <iostream>
 #include <unistd.h>
 
 using namespace caat;
+using ablate::Arguments;
 
 namespace {
-
-struct Arguments : ablate::Options {
-  int64_t tp = 2;
-  std::vector<std::string> budgetTexts, choiceTexts; // of no budget: ppl:1.05 or cos:0.995
-  std::vector<std::string> dims, values;
-  bool quiet = false;
-
-  /// Room of the caches.
-  int64_t maxLength() const { return std::max(length, stepTokens); }
-};
 
 /// One line on stderr that is overwritten; where stderr is no terminal, a line every few seconds.
 class Progress {
@@ -47,38 +35,6 @@ private:
   bool quiet, terminal, shown = false;
   std::chrono::steady_clock::time_point last{};
 };
-
-/// What decides the program: written beside it, so that it is compiled anew where any of it changes.
-std::string describeInput(const Arguments &arguments) {
-  namespace fs = std::filesystem;
-  std::string text = fs::absolute(arguments.model).string() + "\n" + std::to_string(fs::file_size(arguments.model)) +
-                     " " + std::to_string(fs::last_write_time(arguments.model).time_since_epoch().count()) + "\n" +
-                     std::to_string(arguments.tp) + " " + std::to_string(arguments.maxLength()) + "\n";
-  for (const auto *list : {&arguments.dims, &arguments.values})
-    for (const std::string &entry : *list)
-      text += entry + "\n";
-  return text;
-}
-
-/// The switchable program: compiled into the output folder unless it is there already.
-bool prepareProgram(Arguments &arguments) {
-  namespace fs = std::filesystem;
-  if (!fs::is_regular_file(arguments.model))
-    runtime::failInput(arguments.model, ": there is no such file");
-  fs::create_directories(arguments.output);
-  arguments.program = arguments.output + "/program";
-  std::string origin = arguments.output + "/program.txt", wanted = describeInput(arguments), had;
-  if (std::ifstream file(origin); file)
-    had.assign(std::istreambuf_iterator<char>(file), {});
-  if (had == wanted && fs::exists(arguments.program + "/manifest.json"))
-    return true;
-  fs::remove(origin);
-  if (!compileProgram(arguments.model, arguments.program, arguments.tp, arguments.maxLength(), arguments.dims,
-                      arguments.values, !arguments.quiet))
-    return false;
-  std::ofstream(origin) << wanted;
-  return true;
-}
 
 void printSummary(const Arguments &arguments, const ablate::Result &result) {
   const ablate::Measure &exact = result.exactTest;
@@ -182,6 +138,8 @@ int main(int argc, char **argv) {
   app.add_option("--threads-per-rank", arguments.threadsPerRank, "Threads of each rank")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
+  app.add_flag("--group-heads", arguments.groupsHeads,
+               "Deal heads out to the ranks as SPD's head grouping does, instead of as they are numbered");
   app.add_option("--dim", arguments.dims, "Fixed value of a named dimension of the model: NAME=SIZE");
   app.add_option("--set", arguments.values, "Fixed value of an input of the model: NAME=VALUE");
   app.add_flag("--quiet,-q", arguments.quiet, "No progress on stderr");
@@ -222,12 +180,12 @@ int main(int argc, char **argv) {
     return 2;
   }
   try {
-    if (!prepareProgram(arguments))
-      return 1;
     ablate::Result result;
     {
       Progress progress(arguments.quiet);
       arguments.progress = std::ref(progress);
+      if (!ablate::prepareProgram(arguments))
+        return 1;
       result = ablate::ablate(arguments);
     }
     printSummary(arguments, result);

@@ -19,6 +19,9 @@ static cl::opt<bool> switchable("switchable",
                                 cl::desc("Leave the policies of sync points to run time: caat-run score --plan, "
                                          "caat-ablate"),
                                 cl::cat(category));
+static cl::opt<std::string> heads("heads",
+                                  cl::desc("Plan of which only the order of heads is taken, for a switchable program"),
+                                  cl::value_desc("FILE.json"), cl::cat(category));
 static cl::opt<std::string>
     strategy("strategy",
              cl::desc("tp: activations are summed; rtp: the batch is divided and weights travel; "
@@ -126,11 +129,15 @@ int main(int argc, char **argv) {
   if (switchable && (!plan.empty() || strategy != "tp"))
     return usage("--switchable goes without --plan and --strategy: every site takes its policy at run time");
 
+  if (!plan.empty() && !heads.empty())
+    return usage("--heads goes without --plan, which has an order of heads itself");
+
   caat::CompileOptions options;
   options.model = model;
   options.output = output;
   options.tp = tp;
   options.plan = plan;
+  options.heads = heads;
   options.switchable = switchable;
   options.strategy = strategy;
   options.tokens = tokens;

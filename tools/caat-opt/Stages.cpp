@@ -28,6 +28,7 @@ static void buildTPPipeline(OpPassManager &pm, const TPOptions &options) {
   caat::buildRaisePipeline(pm, raise);
   caat::ShardOptions shard;
   shard.size = options.size.getValue();
+  shard.plan = options.plan;
   caat::buildShardPipeline(pm, shard);
   caat::SyncOptions sync;
   sync.plan = options.plan;

@@ -18,6 +18,7 @@ struct CompileOptions {
   std::string output;                    // directory, created where missing
   int64_t tp = 1;                        // number of ranks
   std::string plan;                      // file; empty: synchronise everything
+  std::string heads;                     // without a plan: file of one whose order of heads is taken
   bool switchable = false;               // the runtime reads the policies of sync points from a plan
   std::string strategy = "tp";           // tp, rtp, auto
   int64_t tokens = 1;                    // of a step, all rows together: what auto decides by

@@ -15,10 +15,14 @@ namespace caat {
 #define GEN_PASS_DECL
 #include "caat/Shard/Passes.h.inc"
 
+/// Of a module: in which order the KV heads of each attention are dealt out, a dictionary of lists.
+inline constexpr llvm::StringLiteral kHeadsAttrName = "caat.heads";
+
 struct ShardOptions : mlir::PassPipelineOptions<ShardOptions> {
   Option<int64_t> size{*this, "size", llvm::cl::desc("number of ranks"), llvm::cl::init(1)};
   Option<bool> pad{*this, "pad", llvm::cl::desc("pad what does not divide; if not, such a size is an error"),
                    llvm::cl::init(true)};
+  Option<std::string> plan{*this, "plan", llvm::cl::desc("a plan's file, for the order of heads")};
   Option<bool> report{*this, "report", llvm::cl::desc("print how every op is sharded"), llvm::cl::init(false)};
 };
 

@@ -21,12 +21,14 @@ def TpAutoShard : Pass<"tp-auto-shard", "::mlir::ModuleOp"> {
     With size 2, `%0` and `%1` are split in dimension 1 and `%2` is unreduced.
 
     Units that do not divide are padded with zeros, and KV heads that are fewer than the ranks are repeated where the
-    number of ranks is a multiple of them; both are reported.
+    number of ranks is a multiple of them; both are reported. A plan may give the heads of an attention in another order
+    (`heads`), in which they are dealt out: `caat.head_order` on the op that sums over them.
   }];
   let dependentDialects = ["::caat::tp::TPDialect"];
   let options = [
     Option<"size", "size", "int64_t", "1", "number of ranks">,
     Option<"pad", "pad", "bool", "true", "pad what does not divide; if not, such a size is an error">,
+    Option<"plan", "plan", "std::string", "\"\"", "a plan's file, for the order of heads">,
     Option<"lookupShare", "lookup-share", "double", "0.25",
            "smallest table whose rows are split, as a share of the largest one that is looked up">];
 }

@@ -17,6 +17,8 @@ public:
 
   int64_t getSize() const { return size; }
   void choose(llvm::ArrayRef<Term> layout);
+  /// Deals the units of an atom out in this order, a permutation, instead of as they are numbered.
+  void setOrder(Atom atom, llvm::ArrayRef<int64_t> units) { orders[atom].assign(units.begin(), units.end()); }
   /// True if a rank holds only a part of the dimension.
   bool isSplit(llvm::ArrayRef<Term> layout) const;
   /// The one dimension that is split, or -1.
@@ -45,6 +47,7 @@ private:
   DimSpace *space;
   int64_t size;
   llvm::SmallBitVector chosen;
+  llvm::DenseMap<Atom, llvm::SmallVector<int64_t>> orders; // where they are not dealt out as they are numbered
 };
 
 /// Why an op is computed whole on every rank where `split` splits some of its dimensions; nullopt where it follows its

@@ -8,6 +8,7 @@
 #include "caat/runtime/Tensor.h"
 #include "caat/runtime/Wire.h"
 #include <array>
+#include <map>
 
 namespace caat::runtime {
 
@@ -109,7 +110,8 @@ struct Manifest {
   std::optional<GpuSpec> gpu;       // where the device is one
   std::vector<LaunchSpec> launches; // of the kernels, then
   std::vector<CollectiveSpec> collectives;
-  std::vector<SiteSpec> sites; // of a switchable program, in the order of the graph
+  std::vector<SiteSpec> sites;                       // of a switchable program, in the order of the graph
+  std::map<std::string, std::vector<int64_t>> heads; // of it, by attention: in which order its KV heads are dealt out
   std::string digest;
   std::optional<int64_t> vocabulary, maxLength;
 

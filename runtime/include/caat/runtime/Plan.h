@@ -55,6 +55,8 @@ struct Plan {
   std::optional<int64_t> tp;
   PlanEntry defaults;
   std::map<std::string, PlanEntry> sites;
+  /// By attention site: the KV heads, each with its query heads, in the order in which they are dealt out to the ranks.
+  std::map<std::string, std::vector<int64_t>> heads;
 
   /// The entry of a site: its own, or the default.
   const PlanEntry &lookup(std::string_view site) const;
