@@ -8,7 +8,7 @@
 
 namespace caat::ablate {
 
-static constexpr const char *orderNames[] = {"index", "energy", "residual", "magnitude", "gain", "common"};
+static constexpr const char *orderNames[] = {"index", "energy", "residual", "magnitude", "gain", "common", "shares"};
 static constexpr const char *featureNames[] = {"pending", "input", "both"};
 
 std::string Choice::text() const {

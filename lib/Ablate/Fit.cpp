@@ -117,7 +117,7 @@ std::vector<int64_t> orderOf(const Choice &choice, const SiteMoments &moments, i
     return order;
   std::vector<double> weight = choice.order == Order::Energy      ? moments.energy()
                                : choice.order == Order::Magnitude ? moments.magnitude()
-                               : choice.order == Order::Common    ? known
+                               : isOneForAll(choice.order)        ? known
                                                                   : moments.residual(choice.estimate);
   if (choice.order == Order::Gain)
     for (size_t c = 0; c < known.size(); ++c)
@@ -197,7 +197,7 @@ static bool needsFit(const Choice &choice) {
 }
 
 static bool needsExact(const Choice &choice) {
-  return choice.order == Order::Gain || choice.order == Order::Common || choice.estimate == Estimate::SmallRank;
+  return choice.order == Order::Gain || isOneForAll(choice.order) || choice.estimate == Estimate::SmallRank;
 }
 
 void Fitter::prepare(const Choices &choices) {
@@ -206,6 +206,7 @@ void Fitter::prepare(const Choices &choices) {
   const std::vector<runtime::SiteSpec> &sites = engine.manifest().sites;
   std::fill(here.begin(), here.end(), nullptr);
   energy.assign(static_cast<size_t>(sites.front().channels), 0);
+  shares = energy;
   for (size_t site = 0; site < sites.size(); ++site) {
     advance(site, {});
     if (site > 0) // its module reads the stream behind the site before
@@ -214,8 +215,11 @@ void Fitter::prepare(const Choices &choices) {
       energy.clear();
     Moments moments(*this, site);
     std::vector<double> mine = energy.empty() ? std::vector<double>() : moments.byChannel(false).energy();
-    for (size_t c = 0; c < energy.size(); ++c)
+    double total = std::accumulate(mine.begin(), mine.end(), 0.0);
+    for (size_t c = 0; c < energy.size(); ++c) {
       energy[c] += mine[c];
+      shares[c] += total > 0 ? mine[c] / total : 0;
+    }
   }
   gains.emplace_back(sites.back().channels, 1.0);
 }
@@ -225,14 +229,17 @@ std::shared_ptr<const SitePolicy> Fitter::make(const std::string &key, const Cho
   auto policy = std::make_shared<SitePolicy>();
   policy->full = choice.shared >= 1;
   bool byGain = choice.order == Order::Gain;
-  if (choice.order == Order::Common && energy.empty())
+  if (isOneForAll(choice.order) && energy.empty())
     runtime::failInput("one order for all sites needs sites of as many channels each");
   int64_t reduced = choice.getShared(channels);
   if (reduced > 0 && choice.order == Order::Index) {
     policy->shared.resize(static_cast<size_t>(reduced));
     std::iota(policy->shared.begin(), policy->shared.end(), int64_t{0});
   } else if (reduced > 0) {
-    policy->shared = orderOf(choice, moments.byChannel(byGain), channels, byGain ? moments.gains() : energy);
+    policy->shared = orderOf(choice, moments.byChannel(byGain), channels,
+                             byGain                          ? moments.gains()
+                             : choice.order == Order::Shares ? shares
+                                                             : energy);
     policy->shared.resize(static_cast<size_t>(reduced));
   }
   if (choice.bits) {

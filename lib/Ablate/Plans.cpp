@@ -104,11 +104,21 @@ void Session::search(Result &result) {
   for (const Budget &budget : options.budgets) {
     Prices prices = alone(result, budget);
     std::vector<Choices> plans{Choices(numSites())};
-    for (const Picks &picked : lagrangian(prices, options.starts, together)) {
+    std::vector<Picks> starts = lagrangian(prices, options.starts, together);
+    if (std::optional<double> limit = resourceLimit(budget, result.exactCost)) {
+      // Seconds of a step are more than those of its sites.
+      double common = budget.kind == Budget::Kind::Seconds ? result.workload.computeSeconds : 0;
+      constexpr size_t each = 2;
+      for (Picks &picked : nearest(lagrangian(prices, SIZE_MAX, together), prices, *limit - common, each))
+        starts.push_back(std::move(picked));
+    }
+    for (const Picks &picked : starts) {
       Choices plan;
       for (size_t site = 0; site < picked.size(); ++site)
         plan.push_back(choices[site][picked[site]]);
-      if (std::none_of(seen.begin(), seen.end(), [&](const Candidate &known) { return known.choices == plan; }))
+      bool isNew =
+          std::none_of(seen.begin(), seen.end(), [&](const Candidate &known) { return known.choices == plan; });
+      if (isNew && std::find(plans.begin(), plans.end(), plan) == plans.end())
         plans.push_back(std::move(plan));
     }
     for (Candidate &candidate : measureAll(plans, "search"))

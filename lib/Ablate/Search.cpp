@@ -154,6 +154,25 @@ std::vector<Picks> lagrangian(const Prices &prices, size_t most, const Neighbour
   return spread;
 }
 
+std::vector<Picks> nearest(const std::vector<Picks> &plans, const Prices &prices, double limit, size_t each) {
+  size_t first = 0; // that keeps to the limit
+  for (; first < plans.size(); ++first) {
+    double resource = 0;
+    for (size_t site = 0; site < prices.size(); ++site)
+      resource += prices[site][plans[first][site]]->resource;
+    if (resource <= limit + 1e-12 * std::abs(limit))
+      break;
+  }
+  size_t begin = first - std::min(first, each), end = std::min(first + each, plans.size());
+  return {plans.begin() + static_cast<std::ptrdiff_t>(begin), plans.begin() + static_cast<std::ptrdiff_t>(end)};
+}
+
+std::optional<double> resourceLimit(const Budget &budget, const PlanCost &exact) {
+  if (budget.limitsLoss())
+    return std::nullopt;
+  return budget.limit * (budget.kind == Budget::Kind::Bytes ? exact.bytesPerToken : 1);
+}
+
 /// What the budget limits, such that less is better, and the limit.
 static std::pair<double, double> limited(const Measure &measure, double resource, const Budget &budget,
                                          const PlanCost &exact) {
@@ -161,7 +180,7 @@ static std::pair<double, double> limited(const Measure &measure, double resource
     return {measure.added, std::log(budget.limit)};
   if (budget.kind == Budget::Kind::Cosine)
     return {measure.added, 1 - budget.limit};
-  return {resource, budget.limit * (budget.kind == Budget::Kind::Bytes ? exact.bytesPerToken : 1)};
+  return {resource, *resourceLimit(budget, exact)};
 }
 
 double excess(const Candidate &candidate, const Budget &budget, const PlanCost &exact) {

@@ -73,6 +73,8 @@ std::string Session::identity() const {
 runtime::EngineOptions engineOptions(const Options &options) {
   runtime::EngineOptions result;
   result.threadsPerRank = options.threadsPerRank;
+  // Ranks are threads of this process: one that is late on a busy machine has not failed, and the run may be long.
+  result.timeout = std::chrono::minutes(20);
   return result;
 }
 

@@ -208,6 +208,15 @@ TEST(Search, LagrangianKeepsNeighboursApart) {
   EXPECT_EQ(lagrangian(prices, 10, neighbours), lagrangian(prices, 10));
 }
 
+TEST(Search, NearestToALimit) {
+  Prices prices(5, {Price{0, 1}, Price{0.1, 0}});
+  std::vector<Picks> plans = {{0, 0, 0, 0, 0}, {1, 0, 0, 0, 0}, {1, 1, 0, 0, 0}, {1, 1, 1, 1, 0}, {1, 1, 1, 1, 1}};
+  EXPECT_EQ(nearest(plans, prices, 2, 1), (std::vector<Picks>{plans[2], plans[3]}));
+  EXPECT_EQ(nearest(plans, prices, 3, 1), (std::vector<Picks>{plans[1], plans[2]}));
+  EXPECT_EQ(nearest(plans, prices, 9, 2), (std::vector<Picks>{plans[0], plans[1]}));
+  EXPECT_EQ(nearest(plans, prices, -1, 1), (std::vector<Picks>{plans[4]}));
+}
+
 /// Plans of four sites whose losses add up to three times what single sites say.
 struct Interacting {
   static constexpr double alone = 0.01, together = 0.03;

@@ -19,8 +19,8 @@ static std::string describeFile(const std::string &path) {
 
 /// What decides the program: written beside it, so that it is compiled anew where any of it changes.
 static std::string describeInput(const Arguments &arguments) {
-  std::string text = describeFile(arguments.model) + std::to_string(arguments.tp) + " " +
-                     std::to_string(arguments.maxLength()) + "\n";
+  std::string text =
+      describeFile(arguments.model) + std::to_string(arguments.tp) + " " + std::to_string(arguments.maxLength()) + "\n";
   for (const auto *list : {&arguments.dims, &arguments.values})
     for (const std::string &entry : *list)
       text += entry + "\n";
@@ -51,8 +51,9 @@ static size_t headsToGroup(const runtime::Manifest &manifest) {
 
 /// Scatters the heads with a program of one KV head a rank, and matches the sets to MLP slices with one that has them
 /// so. What is found is written to heads.json in the output folder.
-static bool groupHeads(const Arguments &arguments, const std::function<bool(const std::string &folder, int64_t ranks,
-                                                                            const std::string &heads)> &compile) {
+static bool
+groupHeads(const Arguments &arguments,
+           const std::function<bool(const std::string &folder, int64_t ranks, const std::string &heads)> &compile) {
   auto say = [&](const char *what) {
     if (arguments.progress)
       arguments.progress(what);
@@ -62,6 +63,7 @@ static bool groupHeads(const Arguments &arguments, const std::function<bool(cons
     return false;
   runtime::EngineOptions settings;
   settings.threadsPerRank = arguments.threadsPerRank;
+  settings.timeout = std::chrono::minutes(20);
   size_t heads = headsToGroup(runtime::Manifest::read(folder + "/manifest.json"));
   if (heads == 0)
     runtime::failInput("--group-heads: the attentions' KV heads cannot be divided into ", arguments.tp,

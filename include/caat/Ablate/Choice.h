@@ -17,7 +17,9 @@ enum class Order {
   Magnitude, // largest first: channels of like size share a scale of rounding
   Gain,      // as Residual, by what the next module sees of it: tokens normalised, channels times its gains
   Common,    // one order for all sites: by energy in the exact program, over all of them
+  Shares,    // the same, where each site's energies are shares of its own sum: every site counts alike
 };
+constexpr bool isOneForAll(Order order) { return order == Order::Common || order == Order::Shares; }
 enum class Estimate { None, Mean, Affine, SmallRank };
 
 using Feature = runtime::SiteEstimate::Feature;

@@ -42,7 +42,7 @@ private:
 };
 
 /// The channels of a choice, most important first. For Order::Gain the moments are normalised, and `known` are the
-/// gains of what reads the stream; for Order::Common `known` are the energies.
+/// gains of what reads the stream; for one order for all sites `known` says how much each channel counts.
 std::vector<int64_t> orderOf(const Choice &choice, const SiteMoments &moments, int64_t channels,
                              const std::vector<double> &known = {});
 
@@ -72,7 +72,7 @@ private:
   Text text;
   std::vector<std::shared_ptr<const runtime::Snapshot>> here; // by batch
   std::vector<std::vector<double>> gains; // by site, of what reads the stream behind it; empty as long as nobody asks
-  std::vector<double> energy;             // of channels over all sites; empty where these differ
+  std::vector<double> energy, shares;     // of channels over all sites; energy is empty where these differ
   std::shared_ptr<const runtime::SitePolicy> full;
   std::map<std::string, std::shared_ptr<const runtime::SitePolicy>> made; // by the choices up to the site
 };

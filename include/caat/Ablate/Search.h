@@ -49,6 +49,10 @@ struct Neighbours {
 /// each once; at most `most`, spread over the range.
 std::vector<Picks> lagrangian(const Prices &prices, size_t most, const Neighbours &neighbours = {});
 
+/// Of plans from the dearest to the cheapest, the ones whose resource comes nearest to `limit` from both sides,
+/// `each` of a side.
+std::vector<Picks> nearest(const std::vector<Picks> &plans, const Prices &prices, double limit, size_t each);
+
 /// A plan with what it costs.
 struct Candidate {
   Choices choices;
@@ -56,6 +60,8 @@ struct Candidate {
   PlanCost cost;
 };
 
+/// The most of its resource that a budget allows; nothing where it limits the loss.
+std::optional<double> resourceLimit(const Budget &budget, const PlanCost &exact);
 /// By how much a plan exceeds the budget; 0 where it keeps to it.
 double excess(const Candidate &candidate, const Budget &budget, const PlanCost &exact);
 /// Whether `a` serves the budget better: less excess, then less time within a limit on quality, else less loss.
