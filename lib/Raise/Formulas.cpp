@@ -200,6 +200,7 @@ ContribConverter findFormula(StringRef opType) {
     addNormalizationFormulas(table);
     addQuantizationFormulas(table);
     addLossFormulas(table);
+    addResampleFormulas(table);
     return table;
   }();
   return table.lookup(opType);

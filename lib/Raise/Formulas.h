@@ -14,6 +14,7 @@ using FormulaTable = llvm::StringMap<ContribConverter>;
 void addNormalizationFormulas(FormulaTable &table);
 void addQuantizationFormulas(FormulaTable &table);
 void addLossFormulas(FormulaTable &table);
+void addResampleFormulas(FormulaTable &table);
 
 /// Element-wise arithmetic with a scalar of the operand's element type.
 struct Arithmetic {

@@ -146,6 +146,33 @@ class Imports(unittest.TestCase):
             for batch, seq in ((1, 1), (2, 5), (3, 17)):
                 self.same(model, program, {"x": normal(batch, seq, 16)})
 
+    def test_resampling(self):
+        """Images of any size, resized by scales and to sizes of another input; transforms of any length."""
+        g = Graph(opset=19)
+        image, like = g.input("image", ["batch", 3, "height", "width"]), g.input("like", ["batch", 5, "rows", "columns"])
+        size = lambda value, axis: g.node("Slice", [g.node("Shape", [value]), *(g.constant(np.array([i])) for i in axis)])
+        wanted = g.node("Concat", [size(image, (0, 2)), size(like, (2, 4))], axis=0)
+        for i, (mode, place, more) in enumerate([
+                ("nearest", "half_pixel", {}), ("nearest", "asymmetric", {"nearest_mode": "floor"}), ("linear", "half_pixel", {}),
+                ("linear", "align_corners", {}), ("cubic", "half_pixel", {}), ("cubic", "pytorch_half_pixel", {"cubic_coeff_a": -0.5}),
+                ("cubic", "half_pixel", {"exclude_outside": 1})]):
+            attributes = {"mode": mode, "coordinate_transformation_mode": place} | more
+            g.node("Resize", [image, "", "", wanted], [f"to{i}"], **attributes)
+            g.node("Resize", [image, "", g.constant(np.array([1, 1, 2, 0.5], np.float32))], [f"by{i}"], **attributes)
+            g.output(f"to{i}", ["batch", 3, "rows", "columns"])
+            g.output(f"by{i}", ["batch", 3, None, None])
+        whole = g.node("Unsqueeze", [g.input("x", ["batch", "seq", 6]), g.constant(np.array([3]))])
+        g.node("DFT", [g.node("DFT", [whole], axis=2)], ["spectrum"], axis=1)
+        g.node("DFT", [whole], ["side"], axis=1, onesided=1)
+        g.node("DFT", ["spectrum"], ["back"], axis=1, inverse=1)
+        for name in ("spectrum", "side", "back"):
+            g.output(name, ["batch", None, 6, 2])
+        model = g.save(self.folder / "model.onnx")
+        program = self.compile(model)
+        for height, width, rows, columns, seq in ((4, 6, 9, 3, 7), (5, 8, 5, 16, 12), (1, 2, 3, 1, 1)):
+            self.same(model, program, {"image": normal(2, 3, height, width), "like": normal(2, 5, rows, columns),
+                                       "x": normal(2, seq, 6)})
+
 
 if __name__ == "__main__":
     unittest.main()

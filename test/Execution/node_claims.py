@@ -8,9 +8,9 @@ NOT_CLAIMED = {
         "ConcatFromSequence OptionalGetElement OptionalHasElement Optional SequenceAt SequenceConstruct SequenceEmpty "
         "SequenceErase SequenceInsert SequenceLength SequenceMap SplitToSequence"),
     "strings": "RegexFullMatch StringConcat StringNormalizer StringSplit TfIdfVectorizer",
-    "images": ("AffineGrid Col2Im DeformConv GridSample ImageDecoder MaxRoiPool MaxUnpool NonMaxSuppression Resize "
-               "RoiAlign Upsample"),
-    "audio": "BlackmanWindow DFT HammingWindow HannWindow MelWeightMatrix STFT",
+    "images": ("AffineGrid Col2Im DeformConv GridSample ImageDecoder MaxRoiPool MaxUnpool NonMaxSuppression "
+               "RoiAlign"),
+    "audio": "BlackmanWindow HammingWindow HannWindow MelWeightMatrix STFT",
     "recurrent networks": "GRU LSTM RNN",
     "random numbers": "Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike",
     "results whose size depends on values": "Unique",

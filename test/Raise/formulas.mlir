@@ -70,3 +70,49 @@ func.func @swiglu(%a: tensor<?x8xf32>, %b: tensor<?x8xf32>) -> tensor<?x8xf32> {
   %y = onnx.Custom "" "SwiGLU" (%a, %b) {version = 28 : i64} : (tensor<?x8xf32>, tensor<?x8xf32>) -> tensor<?x8xf32>
   return %y : tensor<?x8xf32>
 }
+
+// -----
+
+// Resized along the last two dimensions: products with matrices from both sides.
+// CHECK-LABEL: func.func @resize
+// CHECK-SAME: (%[[X:.*]]: tensor<1x3x4x5xf32>
+func.func @resize(%x: tensor<1x3x4x5xf32>) -> tensor<1x3x8x10xf32> {
+  // CHECK: %[[ROWS:.*]] = onnx.Cast {{.*}} -> tensor<8x4xf32>
+  // CHECK: %[[Y:.*]] = onnx.MatMul %[[ROWS]], %[[X]] {{.*}} -> tensor<1x3x8x5xf32>
+  // CHECK: %[[COLUMNS:.*]] = onnx.Transpose {{.*}} -> tensor<5x10xf32>
+  // CHECK: %[[Z:.*]] = onnx.MatMul %[[Y]], %[[COLUMNS]]
+  // CHECK: return %[[Z]]
+  %none = onnx.NoValue : none
+  %scales = onnx.Constant dense<[1.0, 1.0, 2.0, 2.0]> : tensor<4xf32>
+  %y = onnx.Custom "" "Resize" (%x, %none, %scales) {node_attributes = {mode = "linear"}, version = 19 : i64}
+    : (tensor<1x3x4x5xf32>, none, tensor<4xf32>) -> tensor<1x3x8x10xf32>
+  return %y : tensor<1x3x8x10xf32>
+}
+
+// -----
+
+// REMARK: Resize stays: its scales are not constant
+func.func @resize_by_input(%x: tensor<1x3x4x5xf32>, %scales: tensor<4xf32>) -> tensor<?x?x?x?xf32> {
+  %none = onnx.NoValue : none
+  %y = onnx.Custom "" "Resize" (%x, %none, %scales) {node_attributes = {mode = "linear"}, version = 19 : i64}
+    : (tensor<1x3x4x5xf32>, none, tensor<4xf32>) -> tensor<?x?x?x?xf32>
+  return %y : tensor<?x?x?x?xf32>
+}
+
+// -----
+
+// REMARK: Resize stays: mode 'lanczos' is not known
+func.func @resize_mode(%x: tensor<4xf32>) -> tensor<?xf32> {
+  %none = onnx.NoValue : none
+  %scales = onnx.Constant dense<2.0> : tensor<1xf32>
+  %y = onnx.Custom "" "Resize" (%x, %none, %scales) {node_attributes = {mode = "lanczos"}, version = 19 : i64} : (tensor<4xf32>, none, tensor<1xf32>) -> tensor<?xf32>
+  return %y : tensor<?xf32>
+}
+
+// -----
+
+// REMARK: DFT stays: its axis is out of range
+func.func @dft_axis(%x: tensor<4x6x1xf32>) -> tensor<4x6x2xf32> {
+  %y = onnx.Custom "" "DFT" (%x) {node_attributes = {axis = 2 : i64}, version = 17 : i64} : (tensor<4x6x1xf32>) -> tensor<4x6x2xf32>
+  return %y : tensor<4x6x2xf32>
+}
