@@ -4,6 +4,7 @@
 #include "caat/runtime/Error.h"
 #include "caat/runtime/Tasks.h"
 #include <algorithm>
+#include <map>
 
 namespace caat::runtime {
 
@@ -36,18 +37,14 @@ template <typename F> static double leastOf(Engine &engine, int turns, F &&run) 
   return least;
 }
 
-double timeProducts(Engine &engine, int64_t rows, int turns) {
+/// One product after the other, of so many rows.
+static double timeProducts(Engine &engine, std::vector<size_t> products, int64_t rows, int turns) {
   const auto &parameters = engine.manifest().parameters;
-  std::vector<size_t> products;
   int64_t inputs = 0, outputs = 0;
-  for (size_t i = 0; i < parameters.size(); ++i)
-    if (parameters[i].linear) {
-      products.push_back(i);
-      inputs = std::max(inputs, parameters[i].k() * rows);
-      outputs = std::max(outputs, parameters[i].n() * rows);
-    }
-  if (products.empty())
-    failInput("the program has no products with weights");
+  for (size_t product : products) {
+    inputs = std::max(inputs, parameters[product].k() * rows);
+    outputs = std::max(outputs, parameters[product].n() * rows);
+  }
   // What is rounded for one product serves for the next with as many columns.
   std::sort(products.begin(), products.end(),
             [&](size_t a, size_t b) { return std::pair(parameters[a].k(), a) < std::pair(parameters[b].k(), b); });
@@ -60,6 +57,36 @@ double timeProducts(Engine &engine, int64_t rows, int turns) {
         device.linear(product, reinterpret_cast<float *>(x.get()), rows, reinterpret_cast<float *>(y.get()), false);
     };
   });
+}
+
+/// The products with weights, by k and n.
+static std::map<std::pair<int64_t, int64_t>, std::vector<size_t>> productsOf(const Manifest &manifest) {
+  std::map<std::pair<int64_t, int64_t>, std::vector<size_t>> products;
+  for (size_t i = 0; i < manifest.parameters.size(); ++i)
+    if (const ParameterSpec &spec = manifest.parameters[i]; spec.linear)
+      products[{spec.k(), spec.n()}].push_back(i);
+  if (products.empty())
+    failInput("the program has no products with weights");
+  return products;
+}
+
+double timeProducts(Engine &engine, int64_t rows, int turns) {
+  std::vector<size_t> all;
+  for (const auto &[shape, products] : productsOf(engine.manifest()))
+    all.insert(all.end(), products.begin(), products.end());
+  return timeProducts(engine, std::move(all), rows, turns);
+}
+
+std::vector<ProductTiming> timeProductsByShape(Engine &engine, int64_t rows, int turns) {
+  std::vector<ProductTiming> timings;
+  for (const auto &[shape, products] : productsOf(engine.manifest())) {
+    auto count = static_cast<int64_t>(products.size());
+    double seconds = timeProducts(engine, products, rows, turns);
+    size_t element = sizeOf(engine.manifest().parameters[products[0]].dtype);
+    timings.push_back({shape.first, shape.second, count, seconds / static_cast<double>(count),
+                       static_cast<size_t>(shape.first * shape.second) * element});
+  }
+  return timings;
 }
 
 double timeReads(Engine &engine, int turns) {

@@ -17,6 +17,8 @@ CudaDevice::CudaDevice(const Program &program, std::shared_ptr<Context> given, s
     : program(program), context(std::move(given)), progress(std::move(progress)), products(library, *context),
       staging(*context), queue(*context, products) {
   driver().check(driver().cuStreamCreate(&stream_, CU_STREAM_NON_BLOCKING), "a stream");
+  if (const char *threads = std::getenv("CAAT_CUDA_FEW_ROWS"))
+    fewRowsThreads = static_cast<unsigned>(std::clamp(std::atoi(threads) / 32 * 32, 0, 512));
   setTiming(false);
 }
 
@@ -76,6 +78,26 @@ void CudaDevice::storeElement(void *to, DType dtype, int64_t bits) {
             StoreArguments{to, static_cast<unsigned long long>(bits), static_cast<long long>(sizeOf(dtype))});
 }
 
+/// Whether a weight of a product, stored as [k, n], lies as [n, k] in the device's memory: that is how products of few
+/// rows read it.
+static bool isTurned(const ParameterSpec &spec) {
+  return spec.linear && !spec.transposed && spec.dtype == DType::BF16 && !spec.rotation;
+}
+
+/// The transpose of data [k, n] of a 16-bit type.
+void CudaDevice::uploadTurned(std::byte *to, const std::byte *data, int64_t k, int64_t n) {
+  constexpr int64_t piece = 64 << 20; // bytes at once
+  int64_t row = n * 2, most = std::clamp<int64_t>(piece / row, 1, k);
+  std::byte *from = scratch.reserve(*this, static_cast<size_t>(most * row), "a part of a weight");
+  for (int64_t first = 0; first < k; first += most) {
+    int64_t rows = std::min(most, k - first), blocks = (rows + 31) / 32 * ((n + 31) / 32);
+    upload(from, data + first * row, static_cast<size_t>(rows * row));
+    launchOwn("caat_transpose_16", blocks,
+              TransposeArguments{reinterpret_cast<const unsigned short *>(from),
+                                 reinterpret_cast<unsigned short *>(to) + first, rows, n, k});
+  }
+}
+
 /// One allocation for all; those of products that are stored in f16 are widened.
 std::vector<void *> CudaDevice::load(std::span<const HostParameter> parameters) {
   auto widened = [](const ParameterSpec &spec) { return spec.linear && spec.dtype == DType::F16; };
@@ -97,6 +119,8 @@ std::vector<void *> CudaDevice::load(std::span<const HostParameter> parameters) 
       Tensor wide = converted(Tensor::view(spec->dtype, spec->shape, const_cast<std::byte *>(data)), DType::F32);
       size = wide.bytes();
       upload(to, wide.data.get(), size);
+    } else if (isTurned(*spec)) {
+      uploadTurned(to, data, spec->k(), spec->n());
     } else {
       constexpr size_t piece = 64 << 20; // what is reported at once
       for (size_t at = 0; at < bytes; at += piece) {
@@ -112,7 +136,7 @@ std::vector<void *> CudaDevice::load(std::span<const HostParameter> parameters) 
     if (taken)
       taken();
     if (spec->linear) {
-      weights[i] = {to, spec->k(), spec->n(), spec->transposed, spec->dtype == DType::BF16};
+      weights[i] = {to, spec->k(), spec->n(), spec->transposed || isTurned(*spec), spec->dtype == DType::BF16};
       linearBytes += size;
       isBf16 = isBf16 || spec->dtype == DType::BF16;
     }
@@ -183,6 +207,12 @@ void CudaDevice::linear(size_t parameter, const float *x, int64_t m, float *y, b
     source = to;
     type = CUDA_R_16BF;
   }
+  if (weight.isBf16 &&
+      multiplyFewRows(weight, source, m, y, accumulate, program.manifest().parameters[parameter].name)) {
+    if (x != y)
+      roundedRows.until = queue.asked();
+    return;
+  }
   // Column-major, y^T [N, m] = W^T [N, K] x^T [K, m].
   Gemm gemm{type,
             CUDA_R_32F,
@@ -210,6 +240,20 @@ void CudaDevice::linear(size_t parameter, const float *x, int64_t m, float *y, b
   multiply(gemm, name);
   if (x != y)
     roundedRows.until = queue.asked();
+}
+
+/// By a kernel of the plugin, which reads the weight faster than the library's do. False where it does not take them.
+bool CudaDevice::multiplyFewRows(const Weight &weight, const void *x, int64_t m, void *y, bool accumulate,
+                                 std::string_view name) {
+  if (fewRowsThreads == 0 || !weight.transposed || m > mostFewRows || weight.k % 8 != 0 || addressOf(x) % 16 != 0)
+    return false;
+  Step step = ownStep("caat_few_rows_bf16", (weight.n + fewRowsColumns - 1) / fewRowsColumns);
+  step.name = name;
+  step.threads = fewRowsThreads;
+  FewRowsArguments arguments{weight.data, x, y, m, weight.n, weight.k, true, accumulate};
+  step.addParameter(&arguments, sizeof arguments);
+  queue.add(std::move(step));
+  return true;
 }
 
 void CudaDevice::multiply(const Gemm &gemm, std::string_view name) {

@@ -58,17 +58,20 @@ public:
   static int64_t blocksFor(int64_t count);
 
 private:
-  Step ownStep(const char *name, int64_t blocks) const;
-  void multiply(const Gemm &gemm, std::string_view name);
-  void fallBack(const MatMul &matmul);
-  void makeUp(const ParameterSpec &spec, std::byte *to, size_t bytes, uint32_t seed);
-
   struct Weight {
     const std::byte *data = nullptr;
     int64_t k = 0, n = 0;
     bool transposed = false, isBf16 = false;
   };
 
+  Step ownStep(const char *name, int64_t blocks) const;
+  void multiply(const Gemm &gemm, std::string_view name);
+  bool multiplyFewRows(const Weight &weight, const void *x, int64_t m, void *y, bool accumulate, std::string_view name);
+  void uploadTurned(std::byte *to, const std::byte *data, int64_t k, int64_t n);
+  void fallBack(const MatMul &matmul);
+  void makeUp(const ParameterSpec &spec, std::byte *to, size_t bytes, uint32_t seed);
+
+  unsigned fewRowsThreads = 256; // of a block; 0: cuBLASLt does these products too
   const Program &program;
   std::shared_ptr<Context> context;
   Progress progress;

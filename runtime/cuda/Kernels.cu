@@ -137,6 +137,16 @@ KERNEL void caat_round_bf16(RoundArguments a) { GRID(i, a.count) a.y[i] = BFloat
 
 using Words = UInt __attribute__((vector_size(16)));
 
+template <bool IsHalf> struct ChooseType {
+  using Type = BFloat16;
+};
+template <> struct ChooseType<true> {
+  using Type = Half;
+};
+template <bool IsHalf> using Choose = typename ChooseType<IsHalf>::Type;
+
+#include "FewRows.cuh"
+
 KERNEL void caat_read(ReadArguments a) {
   constexpr int loads = readBytes / 16 / kernelThreads;
   const Words *from = static_cast<const Words *>(a.from) + BLOCK * loads * kernelThreads + THREAD;

@@ -46,6 +46,24 @@ struct RoundArguments {
   long long count;
 };
 
+/// y[m, n] (+)= x[m, k] w[n, k], x and w of the kernel's 16-bit type; k is a multiple of 8, w and x lie at multiples of
+/// 16 bytes. Block b computes columns [16 b, 16 b + 16) of at most 8 rows.
+struct FewRowsArguments {
+  const void *w, *x;
+  void *y;
+  long long m, n, k;
+  int isWide; // y is f32, else of the 16-bit type
+  int accumulate;
+};
+constexpr int fewRowsColumns = 16, mostFewRows = 8; // more take the library less time
+
+/// to[c * pitch + r] = from[r * columns + c]: a block for each 32 x 32.
+struct TransposeArguments {
+  const unsigned short *from;
+  unsigned short *to;
+  long long rows, columns, pitch;
+};
+
 /// Block b reads bytes [b * readBytes, (b + 1) * readBytes), to measure how fast that is.
 constexpr int readBytes = 32 << 10;
 struct ReadArguments {

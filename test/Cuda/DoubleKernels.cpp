@@ -69,6 +69,18 @@ void ofPieces(const QuantizedArguments &a, unsigned blocks, int64_t messages, Ac
 
 template <int64_t Size> void of(const RandomArguments &a, Accesses &all) { add(all, a.to, 0, a.count, Size, true); }
 
+void ofFewRows(const FewRowsArguments &a, Accesses &all) {
+  add(all, a.w, 0, a.n * a.k, 2, false);
+  add(all, a.x, 0, a.m * a.k, 2, false);
+  add(all, a.y, 0, a.m * a.n, a.isWide ? 4 : 2, true);
+}
+
+void ofTranspose(const TransposeArguments &a, Accesses &all) {
+  add(all, a.from, 0, a.rows * a.columns, 2, false);
+  for (int64_t c = 0; c < a.columns; ++c)
+    add(all, a.to, c * a.pitch, c * a.pitch + a.rows, 2, true);
+}
+
 void ofRows(const BestArguments &a, unsigned blocks, Accesses &all) {
   for (unsigned row = 0; row < blocks / bestParts; ++row)
     for (int64_t r = 0; r < a.runs; ++r) {
@@ -111,6 +123,9 @@ bool runOwnKernel(const std::string &name, unsigned blocks, void **arguments, Ac
   CAAT_OWN(caat_best, BestArguments, ofRows(a, blocks, accesses))
   CAAT_OWN(caat_round_bf16, RoundArguments,
            (add(accesses, a.x, 0, a.count, 4, false), add(accesses, a.y, 0, a.count, 2, true)))
+  CAAT_OWN(caat_few_rows_bf16, FewRowsArguments, ofFewRows(a, accesses))
+  CAAT_OWN(caat_few_rows_f16, FewRowsArguments, ofFewRows(a, accesses))
+  CAAT_OWN(caat_transpose_16, TransposeArguments, ofTranspose(a, accesses))
   CAAT_OWN(caat_read, ReadArguments,
            (add(accesses, a.from, 0, int64_t{blocks} * readBytes, 1, false), add(accesses, a.never, 0, 1, 4, true)))
   CAAT_OWN(caat_store, StoreArguments, add(accesses, a.to, 0, a.bytes, 1, true))

@@ -292,21 +292,28 @@ void checkProducts(Checks &checks) {
           p.dtype == DType::F32 ? 2e-6 : 0);
   for (DType dtype : {DType::F32, DType::BF16, DType::F16})
     for (bool transposed : {false, true})
-      checks.compare(
-          detail::concat("product with a weight, ", nameOf(dtype), transposed ? ", transposed" : ""), 1,
-          [=](Device &d, Communicator &) {
-            constexpr int64_t k = 96, n = 40, m = 5;
-            ParameterSpec spec{"w", dtype, transposed ? Shape{n, k} : Shape{k, n}, true, transposed, {}};
-            Bytes weight = someData(dtype, n * k, 1);
-            HostParameter given{&spec, weight.data(), weight.size(), {}};
-            d.load({&given, 1});
-            Array x(d, someData(DType::F32, m * k, 2)), y(d, someData(DType::F32, m * n, 3));
-            for (bool accumulate : {false, true})
-              d.linear(0, static_cast<float *>(x.get()), m, static_cast<float *>(y.get()), accumulate);
-            d.synchronize();
-            return y.read();
-          },
-          2e-6);
+      for (auto [k, n] : {std::pair{96, 40}, std::pair{1000, 33}, std::pair{4104, 17}})
+        checks.compare(
+            detail::concat("product with a weight [", k, ", ", n, "], ", nameOf(dtype),
+                           transposed ? ", transposed" : ""),
+            1,
+            [=](Device &d, Communicator &) {
+              constexpr int64_t most = 17;
+              ParameterSpec spec{"w", dtype, transposed ? Shape{n, k} : Shape{k, n}, true, transposed, {}};
+              Bytes weight = someData(dtype, n * k, 1), results;
+              HostParameter given{&spec, weight.data(), weight.size(), {}};
+              d.load({&given, 1});
+              Array x(d, someData(DType::F32, most * k, 2));
+              for (int64_t m : {1, 5, 8, 9, 16, 17}) {
+                Array y(d, someData(DType::F32, m * n, 3));
+                for (bool accumulate : {false, true})
+                  d.linear(0, static_cast<float *>(x.get()), m, static_cast<float *>(y.get()), accumulate);
+                d.synchronize();
+                results = results + y.read();
+              }
+              return results;
+            },
+            2e-6);
 }
 
 void checkMemory(Checks &checks) {

@@ -19,6 +19,7 @@ struct BenchOptions : Common {
   int repeats = 5;
   std::optional<uint32_t> randomWeights;
   bool collectives = false, limits = false;
+  std::vector<int64_t> products; // rows
 };
 
 double median(std::vector<double> values) {
@@ -213,6 +214,31 @@ void benchCollectives(runtime::Engine &engine, const BenchOptions &options) {
               << '\n';
 }
 
+void benchProducts(runtime::Engine &engine, const BenchOptions &options) {
+  Json rows = Json::array();
+  for (int64_t m : options.products)
+    for (const runtime::ProductTiming &t : runtime::timeProductsByShape(engine, m, options.repeats))
+      rows.push_back({{"rows", m},
+                      {"k", t.k},
+                      {"n", t.n},
+                      {"weights", t.weights},
+                      {"seconds", t.seconds},
+                      {"weight_bytes_per_second", static_cast<double>(t.bytes) / t.seconds},
+                      {"operations_per_second", 2.0 * static_cast<double>(m * t.k * t.n) / t.seconds}});
+  if (options.json) {
+    std::cout << Json{{"tp", engine.size()}, {"products", rows}}.dump() << '\n';
+    return;
+  }
+  std::cout << "products of m rows [m, k] with weights [k, n]\n"
+            << "     m       k       n  weights   time (us)   weight GB/s      TFLOP/s\n";
+  for (const Json &row : rows)
+    std::cout << std::fixed << std::setprecision(2) << std::setw(6) << row["rows"].get<int64_t>() << std::setw(8)
+              << row["k"].get<int64_t>() << std::setw(8) << row["n"].get<int64_t>() << std::setw(9)
+              << row["weights"].get<int64_t>() << std::setw(12) << row["seconds"].get<double>() * 1e6 << std::setw(14)
+              << row["weight_bytes_per_second"].get<double>() / 1e9 << std::setw(13)
+              << row["operations_per_second"].get<double>() / 1e12 << '\n';
+}
+
 void bench(const BenchOptions &options) {
   Progress progress(options.quiet);
   runtime::EngineOptions engineOptions = options.engineOptions();
@@ -223,6 +249,8 @@ void bench(const BenchOptions &options) {
   options.applyPlan(engine);
   if (options.collectives)
     return benchCollectives(engine, options);
+  if (!options.products.empty())
+    return benchProducts(engine, options);
   double load = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   Json json = {{"tp", engine.size()}, {"threads_per_rank", options.threadsPerRank}, {"load_seconds", load}};
   json.update(measure(engine, options, progress));
@@ -261,6 +289,12 @@ void addBench(CLI::App &app, Action &run) {
                    "Make the weights up from this seed: measures a program without its weights")
       ->type_name("SEED");
   command->add_flag("--collectives", options->collectives, "Measure all-reduces of the ranks instead of the program");
+  command
+      ->add_option("--products", options->products,
+                   "Measure products of so many rows, by the weights' shapes: 1,16,512")
+      ->delimiter(',')
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
+      ->type_name("ROWS");
   command->add_flag("--limits", options->limits,
                     "Measure too what the program cannot be faster than: its products alone, reading its weights");
   command->footer("Example:\n  caat-run bench model/ --prefill=512 --decode=64 --json");

@@ -58,6 +58,13 @@ std::vector<CollectiveTiming> timeAllReduce(Engine &engine, std::span<const int6
 /// Seconds of the program's products with weights and nothing else, one after the other, each with so many rows: on the
 /// slowest rank, all ranks at once; of the best of `turns` turns.
 double timeProducts(Engine &engine, int64_t rows, int turns);
+/// What the products with the weights of one shape take, each with so many rows.
+struct ProductTiming {
+  int64_t k, n, weights; // so many of that shape
+  double seconds;        // of one
+  size_t bytes;          // of its weight
+};
+std::vector<ProductTiming> timeProductsByShape(Engine &engine, int64_t rows, int turns);
 /// Bytes a second that each rank can read at most, all ranks at once.
 double timeReads(Engine &engine, int turns);
 
