@@ -30,13 +30,19 @@ std::string Choice::text() const {
     if (!feedback)
       text += ", plain";
   }
+  if (rate > 0) {
+    char number[32];
+    std::snprintf(number, sizeof number, "rate %g", rate);
+    text = number;
+  }
   if (isPrivate && scalesBySqrt)
     text += " sqrt";
-  if (!isDropped() && order != (bits ? Order::Magnitude : Order::Residual))
+  if (!isDropped() && rate == 0 && order != (bits ? Order::Magnitude : Order::Residual))
     text += std::string(" ") + orderNames[static_cast<size_t>(order)];
-  if (!isPrivate && shared < 1 && estimate == Estimate::SmallRank)
+  bool estimates = !isPrivate && (shared < 1 || rate > 0);
+  if (estimates && estimate == Estimate::SmallRank)
     text += " rank " + std::to_string(rank) + " of " + featureNames[static_cast<size_t>(feature)];
-  else if (!isPrivate && shared < 1 && estimate != Estimate::None)
+  else if (estimates && estimate != Estimate::None)
     text += estimate == Estimate::Mean ? " mean" : " affine";
   return text;
 }
@@ -85,7 +91,8 @@ public:
                        "': ", isDone() ? "something is missing" : "'" + words[at] + "' is unexpected",
                        at == 0 ? "" : " behind '" + words[at - 1] + "'",
                        "; expected for example full, drop, 'drop affine', 'drop rank 64 of both', 'defer 0.25 mean', "
-                       "'private 0.9 sqrt', '4 bits, 8 exact' or 'defer 0.5 4 bits, 8 exact affine'");
+                       "'private 0.9 sqrt', '4 bits, 8 exact', "
+                       "'defer 0.5 4 bits, 8 exact affine' or 'rate 3.5 affine'");
   }
   void require(bool found) const {
     if (!found)
@@ -116,8 +123,11 @@ Choice Choice::parse(const std::string &text) {
   } else if (words.take("private")) {
     choice.isPrivate = true;
     words.require(words.takeNumber(choice.shared, 0.0, 1.0));
+  } else if (words.take("rate")) {
+    words.require(words.takeNumber(choice.rate, 0.5, 16.0));
+    choice.order = Order::Magnitude;
   }
-  if (!choice.isDropped() && words.takeNumber(choice.bits, 3, 8)) {
+  if (!choice.isDropped() && choice.rate == 0 && words.takeNumber(choice.bits, 3, 8)) {
     words.require(choice.bits == 3 || choice.bits == 4 || choice.bits == 8);
     words.require(words.take("bits"));
     choice.order = Order::Magnitude;
@@ -127,11 +137,11 @@ Choice Choice::parse(const std::string &text) {
       words.require(words.take("exact"));
     choice.feedback = !words.take("plain");
   }
-  words.require(choice.shared < 1 || choice.bits);
+  words.require(choice.shared < 1 || choice.isRounded());
   choice.scalesBySqrt = choice.isPrivate && words.take("sqrt");
-  if (!choice.isDropped())
+  if (!choice.isDropped() && choice.rate == 0)
     words.takeName(choice.order, orderNames);
-  if (!choice.isPrivate && choice.shared < 1) {
+  if (!choice.isPrivate && (choice.shared < 1 || choice.rate > 0)) {
     if (words.take("rank")) {
       choice.estimate = Estimate::SmallRank;
       words.require(words.takeNumber(choice.rank, int64_t{1}, manyChannels) && words.take("of") &&
@@ -148,7 +158,7 @@ Choice Choice::parse(const std::string &text) {
 
 std::string whyNot(const Choice &choice, const runtime::SiteSpec &site) {
   static const char *const nothingToGain = "everything pending is summed here: there is nothing to gain";
-  bool keepsSome = choice.getShared(site.channels) < site.channels;
+  bool keepsSome = choice.getShared(site.channels) < site.channels || choice.rate > 0;
   if (keepsSome && choice.isPrivate)
     return site.notPrivate;
   if (keepsSome || (choice.bits && choice.feedback)) {

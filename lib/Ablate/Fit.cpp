@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "caat/Ablate/Fit.h"
+#include "caat/Ablate/Allocate.h"
 #include "caat/runtime/Error.h"
 #include <algorithm>
 #include <atomic>
@@ -193,11 +194,12 @@ void Fitter::advance(size_t site, const Policies &policies) {
 /// Whether the policy depends on what is at the site.
 static bool needsFit(const Choice &choice) {
   bool orders = choice.shared > 0 && choice.order != Order::Index;
-  return orders || (!choice.isPrivate && choice.shared < 1 && choice.estimate != Estimate::None);
+  return orders || choice.rate > 0 || (!choice.isPrivate && choice.shared < 1 && choice.estimate != Estimate::None);
 }
 
 static bool needsExact(const Choice &choice) {
-  return choice.order == Order::Gain || isOneForAll(choice.order) || choice.estimate == Estimate::SmallRank;
+  return choice.order == Order::Gain || isOneForAll(choice.order) || choice.estimate == Estimate::SmallRank ||
+         choice.rate > 0;
 }
 
 void Fitter::prepare(const Choices &choices) {
@@ -224,6 +226,32 @@ void Fitter::prepare(const Choices &choices) {
   gains.emplace_back(sites.back().channels, 1.0);
 }
 
+void Fitter::divide(const Choice &choice, Moments &moments, SitePolicy &policy) {
+  const SiteMoments &seen = moments.byChannel(/*normalised=*/true);
+  ChannelFacts facts;
+  facts.ranks = engine.size();
+  facts.magnitude = seen.magnitude();
+  facts.waiting = seen.residual(choice.estimate);
+  for (double gain : moments.gains())
+    facts.weight.push_back(gain * gain);
+  Allocation parts = allocate(facts, choice.rate);
+  auto width = static_cast<int64_t>(parts.shared.size());
+  policy.shared = std::move(parts.shared);
+  policy.full = width == moments.spec().channels;
+  policy.rounding = {width, parts.bits, parts.block, {}};
+  for (int64_t place = 0; place < parts.exact; ++place)
+    policy.rounding->exact.push_back(place);
+  if (!policy.full)
+    addEstimate(choice, moments, policy);
+}
+
+void Fitter::addEstimate(const Choice &choice, Moments &moments, SitePolicy &policy) {
+  if (choice.estimate == Estimate::SmallRank)
+    policy.estimate = moments.smallRank(choice, policy.shared);
+  else if (choice.estimate != Estimate::None)
+    policy.estimate = moments.byChannel(false).estimate(choice.estimate, policy.shared);
+}
+
 std::shared_ptr<const SitePolicy> Fitter::make(const std::string &key, const Choice &choice, Moments &moments) {
   int64_t channels = moments.spec().channels;
   auto policy = std::make_shared<SitePolicy>();
@@ -231,6 +259,10 @@ std::shared_ptr<const SitePolicy> Fitter::make(const std::string &key, const Cho
   bool byGain = choice.order == Order::Gain;
   if (isOneForAll(choice.order) && energy.empty())
     runtime::failInput("one order for all sites needs sites of as many channels each");
+  if (choice.rate > 0) {
+    divide(choice, moments, *policy);
+    return made[key] = std::move(policy);
+  }
   int64_t reduced = choice.getShared(channels);
   if (reduced > 0 && choice.order == Order::Index) {
     policy->shared.resize(static_cast<size_t>(reduced));
@@ -251,10 +283,8 @@ std::shared_ptr<const SitePolicy> Fitter::make(const std::string &key, const Cho
   policy->isPrivate = choice.isPrivate;
   if (choice.isPrivate)
     policy->scale = choice.scalesBySqrt ? std::sqrt(static_cast<float>(engine.size())) : 1;
-  else if (choice.shared < 1 && choice.estimate == Estimate::SmallRank)
-    policy->estimate = moments.smallRank(choice, policy->shared);
-  else if (choice.shared < 1 && choice.estimate != Estimate::None)
-    policy->estimate = moments.byChannel(false).estimate(choice.estimate, policy->shared);
+  else if (choice.shared < 1)
+    addEstimate(choice, moments, *policy);
   return made[key] = std::move(policy);
 }
 

@@ -7,6 +7,8 @@ namespace caat::ablate {
 
 double CostModel::bytesPerToken(size_t site, const Choice &choice) const {
   int64_t channels = choice.getShared(manifest.sites[site].channels);
+  if (choice.rate > 0) // at most: what the division leaves over is less than a block
+    return choice.rate / 8 * static_cast<double>(manifest.sites[site].channels);
   if (!choice.bits)
     return static_cast<double>(channels) * elementBytes;
   runtime::WireFormat wire{channels, choice.bits, choice.block, {}};
@@ -27,9 +29,9 @@ PlanCost CostModel::of(size_t site, const Choice &choice, const cost::Link &over
   auto tokens = static_cast<double>(workload.tokens);
   if (double bytes = cost.bytesPerToken * tokens; bytes > 0) {
     cost.syncs = 1;
-    cost.seconds = seconds(bytes, choice.bits != 0, over);
+    cost.seconds = seconds(bytes, choice.isRounded(), over);
   }
-  if (choice.estimate == Estimate::SmallRank && !choice.isPrivate && choice.shared < 1) {
+  if (choice.estimate == Estimate::SmallRank && !choice.isPrivate && (choice.shared < 1 || choice.rate > 0)) {
     int64_t channels = manifest.sites[site].channels, features = (choice.feature == Feature::Both ? 2 : 1) * channels;
     cost.seconds += 2 * tokens * static_cast<double>(choice.rank * (channels + features)) * workload.flopSeconds;
   }

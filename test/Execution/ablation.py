@@ -96,14 +96,15 @@ def check_recipes(model: Path, tokens: Path, text: np.ndarray, folder: Path):
     tested = folder / "tested.npy"
     guess = {"layers.0.*": "drop rank 8 of both", "layers.1.attn": "defer 0.25 gain rank 4 of input"}
     plans = [{"label": "drop", "sites": {"layers.0.*": "drop", "layers.1.attn": "drop"}}, {"label": "guess", "sites": guess},
-             {"label": "8 bits", "sites": {"*": "8 bits, plain"}}, {"label": "kept", "sites": {"layers.0.*": "private 0.5 common"}}, {"label": "few", "sites": {"layers.0.attn": "defer 0.5 4 bits affine"}}]
+             {"label": "8 bits", "sites": {"*": "8 bits, plain"}}, {"label": "kept", "sites": {"layers.0.*": "private 0.5 common"}}, {"label": "few", "sites": {"layers.0.attn": "defer 0.5 4 bits affine"}},
+             {"label": "rate", "sites": {"layers.0.*": "rate 3 affine", "layers.1.attn": "rate 6"}}]
     recipes.write_text(json.dumps({"plans": plans}))
     # Fitted on what is tested, where more of the loss must go.
     same = np.concatenate([text[:WINDOWS * LENGTH]] * 3)
     np.save(folder / "same.npy", same)
     report = ablate(model, folder / "same.npy", out, f"--recipes={recipes}")
     by_label = {plan["label"]: plan for plan in report["plans"]}
-    check("recipes", list(by_label) == ["drop", "guess", "8 bits", "kept", "few"])
+    check("recipes", list(by_label) == ["drop", "guess", "8 bits", "kept", "few", "rate"])
     check("private channels are warned about", "private" in "".join(report["warnings"]), str(report["warnings"]))
     check("estimates help", by_label["guess"]["kl"] < 0.5 * by_label["drop"]["kl"], str(by_label))
     for plan in report["plans"]:
@@ -111,6 +112,12 @@ def check_recipes(model: Path, tokens: Path, text: np.ndarray, folder: Path):
         # Who owns which rows of a rounded sum, and keeps its error, depends on how many windows run together.
         switched = np.exp(score(out / "program", tested, f"--plan={file}", f"--batch={WINDOWS}"))
         check(f"{plan['label']} at run time", abs(switched / plan["perplexity"] - 1) < 1e-9, f"{switched} {plan}")
+    divided = json.loads((out / "recipe-6.json").read_text())["sites"]
+    check("a rate is divided", divided["layers.0.attn"]["sync"] == "partial" and all(site["bits"] in (3, 4, 8) for site in divided.values()),
+          str(divided))
+    programs.must("caat-compile", model, "--tp=2", f"--plan={out / 'recipe-6.json'}", "-o", folder / "rate")
+    compiled = np.exp(score(folder / "rate", tested, f"--batch={WINDOWS}"))
+    check("a rate compiled", abs(compiled / by_label["rate"]["perplexity"] - 1) < 1e-3, f"{compiled} {by_label['rate']}")
     kept = json.loads((out / "recipe-4.json").read_text())["sites"]
     check("one order for all", set(kept["layers.0.attn"]["order"][:12]) == set(kept["layers.0.mlp"]["order"][:12]), str(kept))
     programs.must("caat-compile", model, "--tp=2", f"--plan={out / 'recipe-2.json'}", "-o", folder / "guess")

@@ -337,12 +337,14 @@ TEST(Choice, NamesAreRead) {
   for (const char *text :
        {"full", "drop", "drop mean", "drop affine", "drop rank 64 of both", "drop rank 8 of pending", "defer 0.25",
         "defer 0.25 energy affine", "defer 0.5 4 bits, 8 exact affine", "defer 0.5 gain rank 16 of input", "8 bits",
-        "4 bits in 64, 8 exact, plain index", "private 0.9", "private 0.98 sqrt energy", "private 0.9 common"})
+        "4 bits in 64, 8 exact, plain index", "private 0.9", "private 0.98 sqrt energy", "private 0.9 common",
+        "defer 0.25 shares", "rate 3.5", "rate 3 affine", "rate 2.5 rank 64 of both"})
     EXPECT_EQ(Choice::parse(text).text(), text);
   EXPECT_EQ(Choice::parse("drop rank 64 of both"), Choice::guess(Feature::Both, 64));
   EXPECT_EQ(Choice::parse("4 bits, 8 exact"), Choice::round(4, 8, true));
   for (const char *text : {"", "defer", "defer 1", "defer 2 affine", "drop rank 0 of both", "drop rank 4", "5 bits",
-                           "full 8 bits", "drop 8 bits", "private 0.5 affine", "4 bits in 7", "drop nothing"})
+                           "full 8 bits", "drop 8 bits", "private 0.5 affine", "4 bits in 7", "drop nothing", "rate",
+                           "rate 0", "rate 3 4 bits", "rate 3 energy"})
     EXPECT_NE(errorOf([&] { Choice::parse(text); }).find("expected for example"), std::string::npos) << text;
 }
 

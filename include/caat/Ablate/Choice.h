@@ -37,8 +37,10 @@ struct Choice {
   int block = 32;                  // elements that share a scale
   int exact = 0;                   // channels of those reduced, first in the order, that travel unrounded
   bool feedback = true;            // what rounding leaves out stays pending
+  double rate = 0; // bits of a channel on average, which are divided among the channels as costs least; 0: not so
 
-  bool isFull() const { return shared >= 1 && bits == 0; }
+  bool isFull() const { return shared >= 1 && bits == 0 && rate == 0; }
+  bool isRounded() const { return bits != 0 || rate > 0; }
   bool isDropped() const { return shared <= 0 && !isPrivate; }
   /// How many of `channels` channels are reduced, by truncation as in plans.
   int64_t getShared(int64_t channels) const {

@@ -65,6 +65,9 @@ private:
   void advance(size_t site, const runtime::Policies &policies);
   /// The policy of a choice whose site has been reached; `key` names the choices up to it.
   std::shared_ptr<const runtime::SitePolicy> make(const std::string &key, const Choice &choice, Moments &moments);
+  /// Divides the choice's rate among the channels of the site.
+  void divide(const Choice &choice, Moments &moments, runtime::SitePolicy &policy);
+  void addEstimate(const Choice &choice, Moments &moments, runtime::SitePolicy &policy);
   /// Finds what the exact program tells of all sites, where one of the choices asks for it.
   void prepare(const Choices &choices);
 
