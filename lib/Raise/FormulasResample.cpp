@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Operators that are products with matrices which only sizes decide: resizing (Resize, Upsample) and Fourier transforms
-// (DFT). The matrices are computed by standard ops, so that sizes may be dynamic; where they are static, they are folded.
+// (DFT). The matrices are computed by standard ops, so that sizes may be dynamic; where they are static, they are
+// folded.
 #include "Formulas.h"
 
 using namespace mlir;
@@ -145,9 +146,7 @@ LogicalResult Resizer::findBySizes(Value sizes, ArrayRef<int64_t> axes) {
       if (!now || !then || *now <= 0)
         return c.missed("with keep_aspect_ratio_policy '" + policy + "' its sizes have to be static");
       double factor = double(*then) / double(*now);
-      common = !common                   ? factor
-               : policy == "not_larger" ? std::min(*common, factor)
-                                         : std::max(*common, factor);
+      common = !common ? factor : policy == "not_larger" ? std::min(*common, factor) : std::max(*common, factor);
     }
   }
   for (auto [entry, axis, size] : llvm::enumerate(axes, *wanted)) {
@@ -194,8 +193,7 @@ Value Resizer::places(const ResizedAxis &axis, Value outputs) {
   if (coordinates == "tf_crop_and_resize") {
     Value corner = m.sub(from, one), steps = m.where(m.equal(to, one), one, m.sub(to, one));
     Value step = m.div(m.mul(m.sub(end, start), corner), steps);
-    return unlessOne(m.add(m.mul(start, corner), m.mul(outputs, step)),
-                     m.mul(m.mul(half, m.add(start, end)), corner));
+    return unlessOne(m.add(m.mul(start, corner), m.mul(outputs, step)), m.mul(m.mul(half, m.add(start, end)), corner));
   }
   Value place = m.sub(m.div(m.add(outputs, half), scale), half);
   if (coordinates == "pytorch_half_pixel")
@@ -242,7 +240,8 @@ Value Resizer::matrix(const ResizedAxis &axis, Value place, Value last) {
   int64_t first = mode == "linear" ? 0 : -1;
   double narrowing = 1;
   if (antialias) { // over as many inputs as an output stands for
-    narrowing = std::min(axis.scale ? *axis.scale : double(*constantDim(axis.to)) / double(*constantDim(axis.from)), 1.0);
+    narrowing =
+        std::min(axis.scale ? *axis.scale : double(*constantDim(axis.to)) / double(*constantDim(axis.from)), 1.0);
     first = static_cast<int64_t>(std::floor(-(mode == "linear" ? 1 : 2) / narrowing)) + 1;
   }
   SmallVector<Value> weights, at;
@@ -328,8 +327,8 @@ static LogicalResult convertResize(const ContribOp &c) { return Resizer(c).run()
 
 //===--- DFT ---===//
 
-/// Sums over n of x[n] * exp(-2 pi i n k / N), as products with cosines and sines; the last dimension holds the real and
-/// the imaginary part. Of a real result's transform, one side says the other.
+/// Sums over n of x[n] * exp(-2 pi i n k / N), as products with cosines and sines; the last dimension holds the real
+/// and the imaginary part. Of a real result's transform, one side says the other.
 static LogicalResult convertDFT(const ContribOp &c) {
   Value x = c.input(0);
   auto dims = x ? c.shapes.getDims(x) : std::nullopt;

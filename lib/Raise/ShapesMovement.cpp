@@ -225,6 +225,8 @@ static AffineExpr sliceLength(AffineExpr size, AffineExpr start, AffineExpr end,
       return zero;
     if (auto number = constantDim(bound); number && *number > (int64_t(1) << 40))
       return size;
+    if (addDims(size, bound) == zero) // all of it from the end, or none where there is none
+      return zero;
     if (shapes.isGreaterEqual(shapes.constant(-1), bound))
       bound = shapes.larger(addDims(size, bound), zero);
     if (!shapes.isGreaterEqual(bound, zero))
@@ -369,13 +371,15 @@ static bool infer(onnx::RangeOp op, SymbolicShapes &shapes) {
   AffineExpr start = shapes.getScalar(op.getStart()), limit = shapes.getScalar(op.getLimit());
   auto delta = constantDim(shapes.getScalar(op.getDelta()));
   AffineExpr count;
-  if (start && limit && delta) {
-    if (auto first = constantDim(start), last = constantDim(limit); first && last && *delta != 0) {
-      int64_t span = *delta > 0 ? *last - *first : *first - *last, step = *delta > 0 ? *delta : -*delta;
-      count = shapes.constant(span <= 0 ? 0 : llvm::divideCeil(span, step));
-    } else if (*delta == 1 && shapes.isGreaterEqual(limit, start)) {
-      count = subDims(limit, start);
-    }
+  if (start && limit && delta && *delta != 0 && *delta != std::numeric_limits<int64_t>::min()) {
+    int64_t step = std::abs(*delta);
+    AffineExpr low = *delta > 0 ? start : limit, high = *delta > 0 ? limit : start;
+    int64_t span;
+    if (auto first = constantDim(low), last = constantDim(high); first && last)
+      count = llvm::SubOverflow(*last, *first, span) ? AffineExpr()
+                                                     : shapes.constant(span <= 0 ? 0 : llvm::divideCeil(span, step));
+    else if (shapes.isGreaterEqual(high, low))
+      count = addDims(subDims(high, low), shapes.constant(step - 1)).floorDiv(step);
   }
   shapes.setDims(op.getOutput(), {count});
   return true;

@@ -232,6 +232,23 @@ static AffineExpr evaluate(Value value, SymbolicShapes &shapes, int &left) {
   return isa<arith::MulIOp>(op) ? mulDims(a, b) : divDims(a, b);
 }
 
+/// repeat_interleave of torch's older exporter makes repeats of one: [1, n, 1].
+static void elementsOfOneHot(onnx::OneHotOp op, SymbolicShapes &shapes) {
+  auto indices = shapes.getConstants(op.getIndices());
+  auto values = shapes.getElements(op.getValues());
+  auto depth = constantDim(shapes.getScalar(op.getDepth()));
+  auto rank = shapes.getRank(op.getIndices());
+  if (!indices || !values || values->size() != 2 || rank != 1 || !depth || *depth < 0 ||
+      *depth * static_cast<int64_t>(indices->size()) > SymbolicShapes::maxElements ||
+      (op.getAxis() != -1 && op.getAxis() != 1))
+    return;
+  Dims result;
+  for (int64_t index : *indices)
+    for (int64_t i = 0; i < *depth; ++i)
+      result.push_back((*values)[i == (index < 0 ? index + *depth : index)]);
+  shapes.setElements(op.getOutput(), result);
+}
+
 void inferElements(Operation *operation, SymbolicShapes &shapes) {
   if (operation->getNumResults() != 1)
     return;
@@ -296,6 +313,7 @@ void inferElements(Operation *operation, SymbolicShapes &shapes) {
         AffineExpr element = shapes.constant(value.getBitWidth() == 1 ? value.getZExtValue() : value.getSExtValue());
         shapes.setElements(op.getOutput(), Dims(numElements(*shape), element));
       })
+      .Case([&](onnx::OneHotOp op) { elementsOfOneHot(op, shapes); })
       .Case([&](onnx::RangeOp op) {
         auto count = shapes.getStaticDim(op.getOutput(), 0);
         AffineExpr start = shapes.getScalar(op.getStart()), delta = shapes.getScalar(op.getDelta());

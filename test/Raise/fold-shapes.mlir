@@ -254,3 +254,39 @@ func.func @no_windows(%x: tensor<?x1x?xf32> {onnx.dims = ["batch", "", "samples"
   %count = onnx.Div %room, %four : (tensor<i64>, tensor<i64>) -> tensor<i64>
   return %count : tensor<i64>
 }
+
+// The last n of n, counted from the end, and steps downwards: what XLM and XLNet write.
+// CHECK-LABEL: func.func @from_the_end
+// CHECK-SAME: -> (tensor<?x?xf32> {onnx.dims = ["batch", "seq"]}, tensor<?xi64> {onnx.dims = ["2 * seq"]}, tensor<?xi64> {onnx.dims = ["((seq + 2) floordiv (3))"]})
+func.func @from_the_end(%x: tensor<?x?xf32> {onnx.dims = ["batch", "seq"]})
+    -> (tensor<?x?xf32> {onnx.dims = ["a", "b"]}, tensor<?xi64> {onnx.dims = ["c"]}, tensor<?xi64> {onnx.dims = ["d"]}) {
+  %one = onnx.Constant dense<1> : tensor<1xi64>
+  %last = onnx.Constant dense<9223372036854775807> : tensor<1xi64>
+  %scalar = onnx.Constant dense<1> : tensor<i64>
+  %minus = onnx.Constant dense<-1> : tensor<i64>
+  %three = onnx.Constant dense<3> : tensor<i64>
+  %zero = onnx.Constant dense<0> : tensor<i64>
+  %xs = onnx.Shape %x : (tensor<?x?xf32>) -> tensor<2xi64>
+  %n = onnx.Gather %xs, %scalar : (tensor<2xi64>, tensor<i64>) -> tensor<i64>
+  %m = onnx.Neg %n : (tensor<i64>) -> tensor<i64>
+  %front = onnx.Constant dense<0> : tensor<1xi64>
+  %start = onnx.Unsqueeze %m axes %front : (tensor<i64>, tensor<1xi64>) -> tensor<1xi64>
+  %y = onnx.Slice %x, %start, %last axes %one : (tensor<?x?xf32>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<?x?xf32>
+  %down = onnx.Range %n, %m, %minus : (tensor<i64>, tensor<i64>, tensor<i64>) -> tensor<?xi64>
+  %up = onnx.Range %zero, %n, %three : (tensor<i64>, tensor<i64>, tensor<i64>) -> tensor<?xi64>
+  return %y, %down, %up : tensor<?x?xf32>, tensor<?xi64>, tensor<?xi64>
+}
+
+// repeat_interleave of torch's older exporter: repeats are a one-hot vector of one and how often.
+// CHECK-LABEL: func.func @repeat_interleave
+// CHECK: onnx.Tile {{.*}} -> tensor<?x6x8xf32>
+func.func @repeat_interleave(%x: tensor<?x3x8xf32> {onnx.dims = ["tokens", "", ""]}) -> tensor<?x?x?xf32> {
+  %axis = onnx.Constant dense<[-2]> : tensor<1xi64>
+  %depth = onnx.Constant dense<3> : tensor<i64>
+  %values = onnx.Constant dense<[1, 2]> : tensor<2xi64>
+  %flat = onnx.Constant dense<[-1]> : tensor<1xi64>
+  %hot = onnx.OneHot %axis, %depth, %values : (tensor<1xi64>, tensor<i64>, tensor<2xi64>) -> tensor<1x3xi64>
+  %repeats = onnx.Reshape %hot, %flat : (tensor<1x3xi64>, tensor<1xi64>) -> tensor<3xi64>
+  %y = onnx.Tile %x, %repeats : (tensor<?x3x8xf32>, tensor<3xi64>) -> tensor<?x?x?xf32>
+  return %y : tensor<?x?x?xf32>
+}
