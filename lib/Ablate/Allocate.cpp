@@ -78,8 +78,8 @@ Allocation allocate(const ChannelFacts &facts, double rate) {
         trial.shared.push_back(bySize[place]);
         travels[static_cast<size_t>(bySize[place])] = true;
       }
-      for (double error : roundingErrors(facts, trial.shared, static_cast<size_t>(exact), bits,
-                                         static_cast<size_t>(trial.block)))
+      for (double error :
+           roundingErrors(facts, trial.shared, static_cast<size_t>(exact), bits, static_cast<size_t>(trial.block)))
         trial.distortion += error;
       for (int64_t channel : bySize)
         if (!travels[static_cast<size_t>(channel)])

@@ -46,7 +46,7 @@ Json fullData(int layers) {
   }
   for (int i = 0; i < 4; ++i)
     data["plans"].push_back({{"id", "plan-" + std::to_string(i)},
-                             {"family", i < 2 ? "search" : "SPD"},
+                             {"family", i < 2 ? "search" : "spd"},
                              {"label", std::to_string(i + 1) + " dropped"},
                              {"words", "layers.0.attn drop"},
                              {"perplexity", 26.59 * (1.02 + i)},

@@ -51,14 +51,26 @@ static std::vector<std::string> texts(const Json &object, const char *key) {
   return result;
 }
 
+/// What readers call a family; one that is not known has its own name.
+static std::string familyName(const std::string &family) {
+  for (auto [key, name] : {std::pair{"search", "search"},
+                           {"spd", "SPD"},
+                           {"caat", "CAAT-Net's rule"},
+                           {"bits, feedback", "few bits, with feedback"},
+                           {"bits, plain", "few bits, errors lost"},
+                           {"recipe", "written down"},
+                           {"", "other"}})
+    if (family == key)
+      return name;
+  return family;
+}
+
 static Plan readPlan(const Json &json) {
   Plan plan;
-  plan.id = text(json, "id"), plan.family = text(json, "family");
+  plan.id = text(json, "id"), plan.family = familyName(text(json, "family"));
   plan.label = text(json, "label"), plan.words = text(json, "words");
   if (plan.label.empty())
     plan.label = plan.id;
-  if (plan.family.empty())
-    plan.family = "other";
   plan.perplexity = number(json, "perplexity"), plan.nll = number(json, "nll");
   plan.nllError = number(json, "nll_error"), plan.ratio = number(json, "ratio");
   plan.added = number(json, "added"), plan.addedError = number(json, "added_error");
