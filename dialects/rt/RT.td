@@ -151,8 +151,9 @@ def RT_WorkspaceOp : RT_Op<"workspace", [Pure]> {
 def RT_LinearOp : RT_Product<"linear", [DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "product with a weight: y = x W, or y += x W with accumulate";
   let description = [{
-    x is [..., K], y is [..., N]; leading dimensions are equal. The old value of y counts only with `accumulate`. Of a
-    weight that travels, virtual rank `shard`'s slice is meant, while this rank holds it.
+    x is [..., K], y is [..., N]; leading dimensions are equal. Sums are f32, whatever x and y are stored as. The old
+    value of y counts only with `accumulate`. Of a weight that travels, virtual rank `shard`'s slice is meant, while this
+    rank holds it.
 
     ```mlir
     %y = rt.linear @w ins(%x : tensor<?x4xf32>) outs(%init : tensor<?x8xf32>) -> tensor<?x8xf32>
@@ -160,7 +161,7 @@ def RT_LinearOp : RT_Product<"linear", [DeclareOpInterfaceMethods<SymbolUserOpIn
 
     **Constraints:**
     - (C1) tensors with one result of y's type, or memrefs without result.
-    - (C2) x and y have the same element type and the same leading dimensions.
+    - (C2) x and y have the same leading dimensions, and element types f32, bf16 or f16.
     - (C3) the symbol is a linear `rt.weight`; its K and N are the last dimensions of x and y.
     - (C4) `shard` is given exactly where the weight has a group.
   }];

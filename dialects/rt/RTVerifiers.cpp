@@ -19,11 +19,6 @@ static LogicalResult verifyForm(Operation *op, Value init) {
     return op->emitOpError("on tensors has one result of type ") << init.getType();
   if (!tensors && op->getNumResults() != 0)
     return op->emitOpError("on memrefs has no result");
-  Type element = cast<ShapedType>(init.getType()).getElementType();
-  for (Value operand : data)
-    if (cast<ShapedType>(operand.getType()).getElementType() != element)
-      return op->emitOpError("has operands of element types ")
-             << cast<ShapedType>(operand.getType()).getElementType() << " and " << element;
   return success();
 }
 
@@ -82,6 +77,9 @@ LogicalResult LinearOp::verify() {
   if (x.getRank() != y.getRank() || x.getRank() < 1)
     return emitOpError("x has ") << x.getRank() << " dimensions and y " << y.getRank()
                                  << "; both need the same, at least 1";
+  for (Type type : {x.getElementType(), y.getElementType()})
+    if (!type.isF32() && !type.isBF16() && !type.isF16())
+      return emitOpError("element type ") << type << " is not f32, bf16 or f16";
   for (int64_t i = 0; i + 1 < x.getRank(); ++i)
     if (!sizesAgree(x.getDimSize(i), y.getDimSize(i)))
       return emitOpError("dimension ") << i << " is " << x.getDimSize(i) << " in x and " << y.getDimSize(i) << " in y";
@@ -103,6 +101,10 @@ LogicalResult LinearOp::verifySymbolUses(SymbolTableCollection &tables) {
 LogicalResult MatmulOp::verify() {
   if (failed(verifyForm(*this, getInit())))
     return failure();
+  Type element = getElementTypeOrSelf(getInit());
+  for (Value operand : {getA(), getB()})
+    if (getElementTypeOrSelf(operand) != element)
+      return emitOpError("has operands of element types ") << getElementTypeOrSelf(operand) << " and " << element;
   ArrayRef<int64_t> a = cast<ShapedType>(getA().getType()).getShape(),
                     b = cast<ShapedType>(getB().getType()).getShape(),
                     c = cast<ShapedType>(getInit().getType()).getShape();

@@ -43,8 +43,9 @@ public:
     int64_t vocabulary = findVocabulary();
     if (failed(stage("shard", "02-sharded", [&](OpPassManager &pm) { buildShard(pm); })) || failed(rotate()) ||
         (!isRotated() && failed(stage("sync", "03-synced", [&](OpPassManager &pm) { buildSync(pm); }))) ||
-        failed(stage("kernels", "04-kernels",
-                     [&](OpPassManager &pm) { buildTensorPipeline(pm, device(), options.dtype); })) ||
+        failed(stage(
+            "kernels", "04-kernels",
+            [&](OpPassManager &pm) { buildTensorPipeline(pm, device(), options.dtype, options.wideActivations); })) ||
         failed(stage("buffers", "05-buffers", [&](OpPassManager &pm) { buildBuffers(pm); })))
       return failure();
     if (device() == Device::CUDA && failed(stage("gpu", "06-gpu", [&](OpPassManager &pm) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "caat/Lower/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Arith/Transforms/Passes.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Math/Transforms/Passes.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -112,6 +113,8 @@ struct ApproximateMathPass : caat::impl::RTApproximateMathPassBase<ApproximateMa
     populateMathPolynomialApproximationPatterns(patterns, polynomial);
     if (trigonometric)
       patterns.add<ExpandTrigonometric<math::SinOp>, ExpandTrigonometric<math::CosOp>>(&getContext());
+    if (bfloat16)
+      arith::populateExpandBFloat16Patterns(patterns);
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
       signalPassFailure();
   }

@@ -71,7 +71,7 @@ struct RotaryPattern : OpRewritePattern<onnx::RotaryEmbeddingOp> {
     Half first = {0, rotated / 2, interleaved ? 2 : 1};
     Half second = {interleaved ? 1 : rotated / 2, rotated / 2, interleaved ? 2 : 1};
     Value cosCache = op.getCosCache(), sinCache = op.getSinCache(), positions = op.getPositionIds();
-    Value init = empty(s, dims, type.getElementType());
+    Value init = empty(s, dims, tensorType(op.getY()).getElementType());
     OpFoldResult zero = rewriter.getIndexAttr(0), one = rewriter.getIndexAttr(1),
                  half = rewriter.getIndexAttr(rotated / 2);
 

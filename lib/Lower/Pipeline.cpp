@@ -42,11 +42,13 @@ static void addCanonicalizer(OpPassManager &pm) {
 /// Row buffers of a GPU kernel: shared memory, of which reductions take a little too.
 static constexpr int64_t kSharedRowBytes = 40 * 1024;
 
-void caat::buildTensorPipeline(OpPassManager &pm, Device device, StringRef dtype) {
+void caat::buildTensorPipeline(OpPassManager &pm, Device device, StringRef dtype, bool wideActivations) {
   pm.addNestedPass<func::FuncOp>(createRTFormCachesPass());
   RTExtractParametersPassOptions products;
   products.dtype = dtype.str();
   pm.addPass(createRTExtractParametersPass(products));
+  if (device == Device::CUDA && !wideActivations)
+    pm.addPass(createRTNarrowActivationsPass());
   OnnxToLinalgPassOptions linalg;
   linalg.forGPU = device == Device::CUDA;
   pm.addNestedPass<func::FuncOp>(createOnnxToLinalgPass(linalg));
@@ -104,7 +106,9 @@ void caat::buildGPUPipeline(OpPassManager &pm, const GPUOptions &options) {
 void caat::buildCodePipeline(OpPassManager &pm) {
   // What only kernels need comes first: the host is a few ops a layer until it becomes calls in LLVM's dialect.
   pm.addNestedPass<func::FuncOp>(createReinterpretExpansionsPass());
-  pm.addNestedPass<func::FuncOp>(createRTApproximateMathPass());
+  RTApproximateMathPassOptions math;
+  math.bfloat16 = true;
+  pm.addNestedPass<func::FuncOp>(createRTApproximateMathPass(math));
   pm.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
   pm.addPass(memref::createFoldMemRefAliasOpsPass());
   pm.addPass(memref::createExpandStridedMetadataPass());

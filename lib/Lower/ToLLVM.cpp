@@ -226,8 +226,14 @@ private:
     }
     if (auto linear = dyn_cast<rt::LinearOp>(op)) {
       Pieces x = fromMemRef(linear.getX()), y = fromMemRef(linear.getInit());
-      call(CAAT_API_linear, {constant(weightIndex.at(linear.getWeight())), x.pointer,
-                             product(ArrayRef(x.sizes).drop_back()), y.pointer, constant(linear.getAccumulate())});
+      Value weight = constant(weightIndex.at(linear.getWeight())), rows = product(ArrayRef(x.sizes).drop_back());
+      Value accumulate = constant(linear.getAccumulate());
+      Type xType = getElementTypeOrSelf(linear.getX()), yType = getElementTypeOrSelf(linear.getInit());
+      if (xType.isF32() && yType.isF32())
+        call(CAAT_API_linear, {weight, x.pointer, rows, y.pointer, accumulate});
+      else
+        call(CAAT_API_linear_as, {weight, x.pointer, constant(*dtypeCode(xType)), rows, y.pointer,
+                                  constant(*dtypeCode(yType)), accumulate});
       return success();
     }
     if (auto launch = dyn_cast<rt::LaunchOp>(op))

@@ -190,6 +190,11 @@ struct Api {
   }
 
   static void linear(void *ctx, int64_t parameter, void *x, int64_t m, void *y, int64_t accumulate) {
+    linear_as(ctx, parameter, x, CAAT_F32, m, y, CAAT_F32, accumulate);
+  }
+
+  static void linear_as(void *ctx, int64_t parameter, void *x, int64_t xType, int64_t m, void *y, int64_t yType,
+                        int64_t accumulate) {
     step(ctx, [&](RankContext &c) {
       const auto &parameters = c.program.manifest().parameters;
       if (parameter < 0 || static_cast<size_t>(parameter) >= parameters.size() ||
@@ -197,11 +202,14 @@ struct Api {
         failRun("the code multiplies with parameter ", parameter, ", which is no linear parameter of the manifest");
       if (m < 0)
         failRun("product with ", m, " rows");
+      for (DType type : {elementType(xType), elementType(yType)})
+        if (!isConvertible(type))
+          failRun("products of ", nameOf(type), " activations with weights are not supported");
       auto index = static_cast<size_t>(parameter);
       RankContext::Timer timer(c, c.profile.linear,
                                {Trace::Row::Compute, "product", parameters[index].name, c.groupOf(index), {}});
       if (m > 0)
-        c.device.linear(index, static_cast<const float *>(x), m, static_cast<float *>(y), accumulate != 0);
+        c.device.linear(index, x, elementType(xType), m, y, elementType(yType), accumulate != 0);
     });
   }
 

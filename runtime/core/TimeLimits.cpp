@@ -45,16 +45,15 @@ static double timeProducts(Engine &engine, std::vector<size_t> products, int64_t
     inputs = std::max(inputs, parameters[product].k() * rows);
     outputs = std::max(outputs, parameters[product].n() * rows);
   }
-  // What is rounded for one product serves for the next with as many columns.
-  std::sort(products.begin(), products.end(),
-            [&](size_t a, size_t b) { return std::pair(parameters[a].k(), a) < std::pair(parameters[b].k(), b); });
+  // On the host, rows are f32 whatever the weights are.
+  auto typeOf = [&](size_t product) { return engine.isHost() ? DType::F32 : parameters[product].dtype; };
   return leastOf(engine, turns, [&](Rank &rank) {
     Device &device = rank.device();
     auto x = device.allocate(static_cast<size_t>(inputs) * sizeof(float), "rows of the products");
     auto y = device.allocate(static_cast<size_t>(outputs) * sizeof(float), "results of the products");
     return [&, x, y] {
       for (size_t product : products)
-        device.linear(product, reinterpret_cast<float *>(x.get()), rows, reinterpret_cast<float *>(y.get()), false);
+        device.linear(product, x.get(), typeOf(product), rows, y.get(), typeOf(product), false);
     };
   });
 }

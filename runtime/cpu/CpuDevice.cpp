@@ -22,13 +22,14 @@ void CpuDevice::copy(void *to, const void *from, size_t bytes) {
 std::vector<void *> CpuDevice::load(std::span<const HostParameter> parameters) {
   std::vector<void *> places;
   std::vector<size_t> packing; // by weight
-  weightOf.resize(parameters.size());
+  products.resize(parameters.size());
   for (size_t i = 0; i < parameters.size(); ++i) {
     const auto &[spec, data, bytes, taken, seed] = parameters[i];
     places.push_back(const_cast<std::byte *>(data));
     if (!spec->linear)
       continue;
-    weightOf[i] = spec->rotation ? weights.addTravelling(*spec, data) : weights.add(*spec, data);
+    products[i] = {spec->rotation ? weights.addTravelling(*spec, data) : weights.add(*spec, data), spec->k(),
+                   spec->n()};
     packing.push_back(i);
   }
   weights.pack([&](size_t weight) {
@@ -57,8 +58,16 @@ void CpuDevice::read(const void *from, size_t bytes) {
   runKernel(readRows, static_cast<int64_t>(bytes >> 15), buffers, nullptr, threads);
 }
 
-void CpuDevice::linear(size_t parameter, const float *x, int64_t m, float *y, bool accumulate) {
-  weights.run(weightOf[parameter], x, m, y, accumulate);
+/// Rows of other types are converted on the way, which only programs for other devices have.
+void CpuDevice::linear(size_t parameter, const void *x, DType xType, int64_t m, void *y, DType yType, bool accumulate) {
+  const Product &product = products[parameter];
+  Tensor in = converted(Tensor::view(xType, {m, product.k}, const_cast<void *>(x)), DType::F32);
+  Tensor out = Tensor::view(yType, {m, product.n}, y), sum = out;
+  if (yType != DType::F32)
+    sum = accumulate ? converted(out, DType::F32) : Tensor(DType::F32, out.shape);
+  weights.run(product.weight, in.as<float>(), m, sum.as<float>(), accumulate);
+  if (yType != DType::F32)
+    copy(y, converted(sum, yType).data.get(), out.bytes());
 }
 
 std::unique_ptr<Device> CpuBackend::makeDevice(int rank) {

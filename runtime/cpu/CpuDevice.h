@@ -22,7 +22,7 @@ public:
   Linears *linears() override { return &weights; }
   size_t productBytes() const override { return weights.bytes(); }
   void launch(size_t kernel, int64_t rows, std::span<void *const> buffers, std::span<const int64_t> dims) override;
-  void linear(size_t parameter, const float *x, int64_t m, float *y, bool accumulate) override;
+  void linear(size_t parameter, const void *x, DType xType, int64_t m, void *y, DType yType, bool accumulate) override;
   void matmul(const MatMul &matmul) override { runMatMul(matmul); }
   void read(const void *from, size_t bytes) override;
   void synchronize() override {}
@@ -31,7 +31,11 @@ private:
   const Program &program;
   int threads;
   Linears weights;
-  std::vector<size_t> weightOf; // by parameter: its number in `weights`, where it is a linear one
+  struct Product {
+    size_t weight = 0; // its number in `weights`
+    int64_t k = 0, n = 0;
+  };
+  std::vector<Product> products; // by parameter, where it is a linear one
 };
 
 class CpuBackend final : public Backend {

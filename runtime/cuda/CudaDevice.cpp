@@ -81,7 +81,7 @@ void CudaDevice::storeElement(void *to, DType dtype, int64_t bits) {
 /// Whether a weight of a product, stored as [k, n], lies as [n, k] in the device's memory: that is how products of few
 /// rows read it.
 static bool isTurned(const ParameterSpec &spec) {
-  return spec.linear && !spec.transposed && spec.dtype == DType::BF16 && !spec.rotation;
+  return spec.linear && !spec.transposed && spec.dtype != DType::F32 && !spec.rotation;
 }
 
 /// The transpose of data [k, n] of a 16-bit type.
@@ -98,12 +98,11 @@ void CudaDevice::uploadTurned(std::byte *to, const std::byte *data, int64_t k, i
   }
 }
 
-/// One allocation for all; those of products that are stored in f16 are widened.
+/// One allocation for all.
 std::vector<void *> CudaDevice::load(std::span<const HostParameter> parameters) {
-  auto widened = [](const ParameterSpec &spec) { return spec.linear && spec.dtype == DType::F16; };
   size_t total = 0;
   for (const HostParameter &parameter : parameters)
-    total += align(parameter.bytes * (widened(*parameter.spec) ? 2 : 1));
+    total += align(parameter.bytes);
   std::shared_ptr<std::byte> &arena = memory.emplace_back(context->allocate(total, "the weights of a rank"));
   std::vector<void *> places;
   std::byte *to = arena.get();
@@ -111,14 +110,8 @@ std::vector<void *> CudaDevice::load(std::span<const HostParameter> parameters) 
   size_t done = 0;
   for (size_t i = 0; i < parameters.size(); ++i) {
     const auto &[spec, data, bytes, taken, seed] = parameters[i];
-    size_t size = bytes;
     if (!data) {
-      size = bytes * (widened(*spec) ? 2 : 1);
-      makeUp(*spec, to, size, seed);
-    } else if (widened(*spec)) {
-      Tensor wide = converted(Tensor::view(spec->dtype, spec->shape, const_cast<std::byte *>(data)), DType::F32);
-      size = wide.bytes();
-      upload(to, wide.data.get(), size);
+      makeUp(*spec, to, bytes, seed);
     } else if (isTurned(*spec)) {
       uploadTurned(to, data, spec->k(), spec->n());
     } else {
@@ -136,13 +129,13 @@ std::vector<void *> CudaDevice::load(std::span<const HostParameter> parameters) 
     if (taken)
       taken();
     if (spec->linear) {
-      weights[i] = {to, spec->k(), spec->n(), spec->transposed || isTurned(*spec), spec->dtype == DType::BF16};
-      linearBytes += size;
-      isBf16 = isBf16 || spec->dtype == DType::BF16;
+      weights[i] = {to, spec->k(), spec->n(), spec->transposed || isTurned(*spec), spec->dtype};
+      linearBytes += bytes;
+      isNarrow = isNarrow || spec->dtype != DType::F32;
     }
     places.push_back(to);
-    to += align(size);
-    done += size;
+    to += align(bytes);
+    done += bytes;
   }
   return places;
 }
@@ -150,9 +143,9 @@ std::vector<void *> CudaDevice::load(std::span<const HostParameter> parameters) 
 void CudaDevice::makeUp(const ParameterSpec &spec, std::byte *to, size_t bytes, uint32_t seed) {
   MadeUp numbers(spec);
   int64_t count = elementCount(spec.shape);
-  const char *kernel = spec.dtype == DType::BF16                  ? "caat_random_bf16"
-                       : spec.dtype == DType::F16 && !spec.linear ? "caat_random_f16"
-                                                                  : "caat_random_f32";
+  const char *kernel = spec.dtype == DType::BF16  ? "caat_random_bf16"
+                       : spec.dtype == DType::F16 ? "caat_random_f16"
+                                                  : "caat_random_f32";
   if (isConvertible(spec.dtype))
     launchOwn(kernel, blocksFor(count), RandomArguments{to, count, numbers.scale, numbers.offset, seed});
   else
@@ -193,29 +186,39 @@ int64_t CudaDevice::blocksFor(int64_t count) {
   return std::min((count + kernelThreads - 1) / kernelThreads, most);
 }
 
-void CudaDevice::linear(size_t parameter, const float *x, int64_t m, float *y, bool accumulate) {
+static int libraryType(DType dtype) {
+  return dtype == DType::BF16 ? CUDA_R_16BF : dtype == DType::F16 ? CUDA_R_16F : CUDA_R_32F;
+}
+
+void CudaDevice::linear(size_t parameter, const void *x, DType xType, int64_t m, void *y, DType yType,
+                        bool accumulate) {
   const Weight &weight = weights[parameter];
-  int type = CUDA_R_32F;
+  const std::string &name = program.manifest().parameters[parameter].name;
   const void *source = x;
-  if (weight.isBf16) {
+  if (xType == DType::F32 && weight.dtype != DType::F32) {
     // Products that follow each other often have the same rows.
     int64_t count = m * weight.k;
     void *to = rounded.reserve(*this, static_cast<size_t>(count) * 2, "rounded rows of a product");
-    if (roundedRows.x != x || roundedRows.count != count || roundedRows.until != queue.asked())
-      launchOwn("caat_round_bf16", blocksFor(count), RoundArguments{x, static_cast<unsigned short *>(to), count});
-    roundedRows = {x, count, 0};
+    RoundedRows rows{x, weight.dtype, count, queue.asked()};
+    if (roundedRows != rows)
+      launchOwn(weight.dtype == DType::BF16 ? "caat_round_bf16" : "caat_round_f16", blocksFor(count),
+                RoundArguments{static_cast<const float *>(x), static_cast<unsigned short *>(to), count});
+    roundedRows = rows;
     source = to;
-    type = CUDA_R_16BF;
+  } else if (xType != weight.dtype) {
+    failRun("product of ", nameOf(xType), " rows with '", name, "', which is ", nameOf(weight.dtype));
   }
-  if (weight.isBf16 &&
-      multiplyFewRows(weight, source, m, y, accumulate, program.manifest().parameters[parameter].name)) {
-    if (x != y)
-      roundedRows.until = queue.asked();
-    return;
-  }
+  if (!multiplyFewRows(weight, source, m, y, yType, accumulate, name))
+    multiply(weight, source, m, y, yType, accumulate, name);
+  if (source != x && x != y)
+    roundedRows.until = queue.asked();
+}
+
+void CudaDevice::multiply(const Weight &weight, const void *x, int64_t m, void *y, DType yType, bool accumulate,
+                          const std::string &name) {
   // Column-major, y^T [N, m] = W^T [N, K] x^T [K, m].
-  Gemm gemm{type,
-            CUDA_R_32F,
+  Gemm gemm{libraryType(weight.dtype),
+            libraryType(yType),
             CUBLAS_COMPUTE_32F,
             weight.transposed,
             false,
@@ -224,7 +227,7 @@ void CudaDevice::linear(size_t parameter, const float *x, int64_t m, float *y, b
             weight.k,
             1,
             weight.data,
-            source,
+            x,
             y,
             weight.transposed ? weight.k : weight.n,
             weight.k,
@@ -234,23 +237,22 @@ void CudaDevice::linear(size_t parameter, const float *x, int64_t m, float *y, b
             0,
             1.0f,
             accumulate ? 1.0f : 0.0f};
-  const std::string &name = program.manifest().parameters[parameter].name;
   if (!products.knows(gemm))
     failRun("cuBLASLt has no algorithm for the product of [", m, ", ", weight.k, "] with '", name, "'");
   multiply(gemm, name);
-  if (x != y)
-    roundedRows.until = queue.asked();
 }
 
 /// By a kernel of the plugin, which reads the weight faster than the library's do. False where it does not take them.
-bool CudaDevice::multiplyFewRows(const Weight &weight, const void *x, int64_t m, void *y, bool accumulate,
+bool CudaDevice::multiplyFewRows(const Weight &weight, const void *x, int64_t m, void *y, DType yType, bool accumulate,
                                  std::string_view name) {
-  if (fewRowsThreads == 0 || !weight.transposed || m > mostFewRows || weight.k % 8 != 0 || addressOf(x) % 16 != 0)
+  if (fewRowsThreads == 0 || weight.dtype == DType::F32 || (yType != DType::F32 && yType != weight.dtype) ||
+      !weight.transposed || m > mostFewRows || weight.k % 8 != 0 || addressOf(x) % 16 != 0)
     return false;
-  Step step = ownStep("caat_few_rows_bf16", (weight.n + fewRowsColumns - 1) / fewRowsColumns);
+  Step step = ownStep(weight.dtype == DType::BF16 ? "caat_few_rows_bf16" : "caat_few_rows_f16",
+                      (weight.n + fewRowsColumns - 1) / fewRowsColumns);
   step.name = name;
   step.threads = fewRowsThreads;
-  FewRowsArguments arguments{weight.data, x, y, m, weight.n, weight.k, true, accumulate};
+  FewRowsArguments arguments{weight.data, x, y, m, weight.n, weight.k, yType == DType::F32, accumulate};
   step.addParameter(&arguments, sizeof arguments);
   queue.add(std::move(step));
   return true;
@@ -270,7 +272,7 @@ void CudaDevice::matmul(const MatMul &p) {
   if (p.batch == 0 || p.m == 0 || p.n == 0)
     return;
   std::optional<Gemm> gemm = asGemm(p);
-  if (gemm && p.dtype == DType::F32 && isBf16)
+  if (gemm && p.dtype == DType::F32 && isNarrow)
     gemm->computeType = CUBLAS_COMPUTE_32F_FAST_TF32;
   if (gemm && products.knows(*gemm))
     multiply(*gemm, "a product");

@@ -28,7 +28,7 @@ public:
   std::vector<void *> load(std::span<const HostParameter> parameters) override;
   size_t productBytes() const override { return linearBytes; }
   void launch(size_t kernel, int64_t rows, std::span<void *const> buffers, std::span<const int64_t> dims) override;
-  void linear(size_t parameter, const float *x, int64_t m, float *y, bool accumulate) override;
+  void linear(size_t parameter, const void *x, DType xType, int64_t m, void *y, DType yType, bool accumulate) override;
   void matmul(const MatMul &matmul) override;
   std::vector<Candidate> best(const float *first, int64_t rows, int64_t pitch, std::span<const ShardRun> runs) override;
   void read(const void *from, size_t bytes) override;
@@ -61,12 +61,16 @@ private:
   struct Weight {
     const std::byte *data = nullptr;
     int64_t k = 0, n = 0;
-    bool transposed = false, isBf16 = false;
+    bool transposed = false;
+    DType dtype = DType::F32;
   };
 
   Step ownStep(const char *name, int64_t blocks) const;
   void multiply(const Gemm &gemm, std::string_view name);
-  bool multiplyFewRows(const Weight &weight, const void *x, int64_t m, void *y, bool accumulate, std::string_view name);
+  bool multiplyFewRows(const Weight &weight, const void *x, int64_t m, void *y, DType yType, bool accumulate,
+                       std::string_view name);
+  void multiply(const Weight &weight, const void *x, int64_t m, void *y, DType yType, bool accumulate,
+                const std::string &name);
   void uploadTurned(std::byte *to, const std::byte *data, int64_t k, int64_t n);
   void fallBack(const MatMul &matmul);
   void makeUp(const ParameterSpec &spec, std::byte *to, size_t bytes, uint32_t seed);
@@ -81,13 +85,15 @@ private:
   std::vector<std::shared_ptr<std::byte>> memory; // of parameters
   std::vector<Weight> weights;                    // by parameter
   size_t linearBytes = 0;
-  bool isBf16 = false; // a model of 8 bits of mantissa: its other products need no more than TF32's 10
+  bool isNarrow = false; // a model of at most 10 bits of mantissa: its other products need no more than TF32's
   DeviceBuffer rounded, scratch, candidates;
   /// What `rounded` holds: rows of x, as long as nothing was asked for since.
-  struct {
-    const float *x = nullptr;
+  struct RoundedRows {
+    const void *x = nullptr;
+    DType dtype = DType::F32;
     int64_t count = 0;
     uint64_t until = 0;
+    bool operator==(const RoundedRows &) const = default;
   } roundedRows;
   Queue queue;
 

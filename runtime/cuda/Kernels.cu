@@ -134,6 +134,9 @@ KERNEL void caat_product_i32(MatMulArguments p) { product<UInt>(p); }
 KERNEL void caat_product_i64(MatMulArguments p) { product<ULong>(p); }
 
 KERNEL void caat_round_bf16(RoundArguments a) { GRID(i, a.count) a.y[i] = BFloat16::store(a.x[i]); }
+KERNEL void caat_round_f16(RoundArguments a) {
+  GRID(i, a.count) reinterpret_cast<_Float16 *>(a.y)[i] = Half::store(a.x[i]);
+}
 
 using Words = UInt __attribute__((vector_size(16)));
 

@@ -42,7 +42,7 @@ struct MatMulArguments {
 
 struct RoundArguments {
   const float *x;
-  unsigned short *y; // bf16
+  unsigned short *y; // bf16 or f16
   long long count;
 };
 

@@ -31,7 +31,19 @@ struct Layout {
       return static_cast<const double *>(data)[index];
     if (type == CUDA_R_32F)
       return static_cast<const float *>(data)[index];
+    if (type == CUDA_R_16F)
+      return static_cast<double>(static_cast<const _Float16 *>(data)[index]);
     return caat::runtime::bf16ToFloat(static_cast<const uint16_t *>(data)[index]);
+  }
+  void store(void *data, int64_t index, double value) const {
+    if (type == CUDA_R_64F)
+      static_cast<double *>(data)[index] = value;
+    else if (type == CUDA_R_32F)
+      static_cast<float *>(data)[index] = static_cast<float>(value);
+    else if (type == CUDA_R_16F)
+      static_cast<_Float16 *>(data)[index] = static_cast<_Float16>(static_cast<float>(value));
+    else
+      static_cast<uint16_t *>(data)[index] = caat::runtime::floatToBf16(static_cast<float>(value));
   }
   void accesses(const void *data, bool writes, std::vector<Access> &all) const {
     auto address = reinterpret_cast<uint64_t>(data);
@@ -179,10 +191,7 @@ CAAT_EXPORT cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t
                    lb.load(b, tb ? lb.at(column, j, i) : lb.at(j, column, i));
           int64_t at = ld.at(row, column, i);
           double result = scale * sum + (keep == 0 ? 0 : keep * ld.load(d, at));
-          if (ld.type == CUDA_R_64F)
-            static_cast<double *>(d)[at] = result;
-          else
-            static_cast<float *>(d)[at] = static_cast<float>(result);
+          ld.store(d, at, result);
         }
     return 0;
   };

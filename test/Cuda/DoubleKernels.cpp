@@ -128,6 +128,8 @@ bool runOwnKernel(const std::string &name, unsigned blocks, void **arguments, Ac
   CAAT_OWN(caat_transpose_16, TransposeArguments, ofTranspose(a, accesses))
   CAAT_OWN(caat_read, ReadArguments,
            (add(accesses, a.from, 0, int64_t{blocks} * readBytes, 1, false), add(accesses, a.never, 0, 1, 4, true)))
+  CAAT_OWN(caat_round_f16, RoundArguments,
+           (add(accesses, a.x, 0, a.count, 4, false), add(accesses, a.y, 0, a.count, 2, true)))
   CAAT_OWN(caat_store, StoreArguments, add(accesses, a.to, 0, a.bytes, 1, true))
   CAAT_OWN(caat_random_f32, RandomArguments, of<4>(a, accesses))
   CAAT_OWN(caat_random_bf16, RandomArguments, of<2>(a, accesses))

@@ -290,12 +290,22 @@ void checkProducts(Checks &checks) {
             return c.read();
           },
           p.dtype == DType::F32 ? 2e-6 : 0);
-  for (DType dtype : {DType::F32, DType::BF16, DType::F16})
+  struct Types {
+    DType weight, x, y;
+    double tolerance; // of fp32 rows and results the last bits, else a unit of the narrowest type
+  };
+  for (auto [dtype, xType, yType, tolerance] : {Types{DType::F32, DType::F32, DType::F32, 5e-6},
+                                                {DType::BF16, DType::F32, DType::F32, 5e-6},
+                                                {DType::BF16, DType::BF16, DType::F32, 5e-6},
+                                                {DType::BF16, DType::BF16, DType::BF16, 8e-3},
+                                                {DType::F16, DType::F32, DType::F32, 1e-3},
+                                                {DType::F16, DType::F16, DType::F32, 5e-6},
+                                                {DType::F16, DType::F16, DType::F16, 1e-3}})
     for (bool transposed : {false, true})
       for (auto [k, n] : {std::pair{96, 40}, std::pair{1000, 33}, std::pair{4104, 17}})
         checks.compare(
-            detail::concat("product with a weight [", k, ", ", n, "], ", nameOf(dtype),
-                           transposed ? ", transposed" : ""),
+            detail::concat("product of ", nameOf(xType), " rows with a weight [", k, ", ", n, "] of ", nameOf(dtype),
+                           " to ", nameOf(yType), transposed ? ", transposed" : ""),
             1,
             [=](Device &d, Communicator &) {
               constexpr int64_t most = 17;
@@ -303,17 +313,19 @@ void checkProducts(Checks &checks) {
               Bytes weight = someData(dtype, n * k, 1), results;
               HostParameter given{&spec, weight.data(), weight.size(), {}};
               d.load({&given, 1});
-              Array x(d, someData(DType::F32, most * k, 2));
+              Array x(d, someData(xType, most * k, 2));
               for (int64_t m : {1, 5, 8, 9, 16, 17}) {
-                Array y(d, someData(DType::F32, m * n, 3));
+                Array y(d, someData(yType, m * n, 3));
                 for (bool accumulate : {false, true})
-                  d.linear(0, static_cast<float *>(x.get()), m, static_cast<float *>(y.get()), accumulate);
+                  d.linear(0, x.get(), xType, m, y.get(), yType, accumulate);
                 d.synchronize();
-                results = results + y.read();
+                Bytes narrow = y.read();
+                Tensor wide = converted(Tensor::view(yType, {m, n}, narrow.data()), DType::F32);
+                results = results + Bytes(wide.data.get(), wide.data.get() + wide.bytes());
               }
               return results;
             },
-            2e-6);
+            tolerance);
 }
 
 void checkMemory(Checks &checks) {

@@ -26,7 +26,8 @@ SKIPPED = 77
 MOST_SPILLED = 16
 # What else changes the kernels of a program.
 VARIANTS = {"llama-gqa-genai": {"rtp": ["--strategy=rtp"], "switchable": ["--switchable"],
-                                "row-lengths": ["--row-lengths"]},
+                                "row-lengths": ["--row-lengths"], "bf16": ["--dtype=bf16"], "f16": ["--dtype=f16"]},
+            "gpt2-op": {"bf16": ["--dtype=bf16"]},
             "llama-mha-d23": {"unraised": ["--no-raise"]}}
 
 

@@ -53,6 +53,9 @@ static cl::opt<std::string>
           cl::desc("What matrices of f32 are stored and multiplied as: f32 (default), bf16, f16; sums "
                    "are f32"),
           cl::init("f32"), cl::cat(category));
+static cl::opt<bool> wideActivations("wide-activations",
+                                     cl::desc("cuda: keep activations and caches in f32 where weights have 16 bits"),
+                                     cl::cat(category));
 static cl::opt<bool> emulate("emulate", cl::desc("cuda: run the GPU kernels on the CPU, thread by thread (tests)"),
                              cl::Hidden, cl::cat(category));
 static cl::list<std::string> dims("dim", cl::desc("Fixed value of a named dimension, e.g. batch=1; may be repeated"),
@@ -103,8 +106,8 @@ int main(int argc, char **argv) {
     return usage("--tp=" + llvm::Twine(tp.getValue()) + " is not in 1 … " + llvm::Twine(caat::kMaxRanks));
   if (target != "cpu" && target != "cuda")
     return usage("--target=" + target + ": expected cpu or cuda");
-  if (target != "cuda" && (!gpuArchs.empty() || hostKernels || emulate))
-    return usage("--gpu-arch goes with --target=cuda");
+  if (target != "cuda" && (!gpuArchs.empty() || hostKernels || emulate || wideActivations))
+    return usage("--gpu-arch and --wide-activations go with --target=cuda");
   for (llvm::StringRef arch : gpuArchs)
     if (!caat::gpuArch(arch))
       return usage("--gpu-arch=" + arch + ": expected chips from sm_80 on, e.g. sm_80,sm_90");
@@ -144,6 +147,7 @@ int main(int argc, char **argv) {
   options.link = *link;
   options.rotateInPlace = rotate == "in-place";
   options.dtype = dtype;
+  options.wideActivations = wideActivations;
   options.target = target;
   options.weights = !noWeights;
   options.gpuArchs.assign(gpuArchs.begin(), gpuArchs.end());

@@ -25,6 +25,7 @@ struct CompileOptions {
   cost::Link link{5e-6, 10e9};           // the same
   bool rotateInPlace = false;            // rtp: no spare buffer, no transfer beside products
   std::string dtype = "f32";             // of weights and products
+  bool wideActivations = false;          // cuda: f32 between products where weights have 16 bits
   bool weights = true;                   // read and write them; without, external files may be absent
   std::string target = "cpu";            // cpu, cuda
   std::vector<std::string> gpuArchs;     // chips that kernels are assembled for: sm_80, ...

@@ -19,8 +19,9 @@ namespace caat {
 enum class Device { CPU, CUDA };
 
 /// The part of the Lower stage that works on tensors: onnx + tp -> linalg in scf.forall kernels, rt and tp. `dtype`:
-/// what matrices of f32 are stored as.
-void buildTensorPipeline(mlir::OpPassManager &pm, Device device = Device::CPU, llvm::StringRef dtype = "f32");
+/// what matrices of f32 are stored as. `wideActivations`: f32 between products, on a GPU as well.
+void buildTensorPipeline(mlir::OpPassManager &pm, Device device = Device::CPU, llvm::StringRef dtype = "f32",
+                         bool wideActivations = false);
 
 /// Bufferization, outlining of kernels and the memory plan: tensors -> memrefs.
 void buildBufferPipeline(mlir::OpPassManager &pm, Device device = Device::CPU);

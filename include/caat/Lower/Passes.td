@@ -45,6 +45,26 @@ def RTExtractParametersPass : Pass<"rt-extract-parameters", "::mlir::ModuleOp"> 
   let dependentDialects = ["::caat::rt::RTDialect", "::mlir::tensor::TensorDialect", "::mlir::arith::ArithDialect"];
 }
 
+def RTNarrowActivationsPass : Pass<"rt-narrow-activations", "::mlir::ModuleOp"> {
+  let summary = "Store what products with 16-bit weights read and write in 16 bits";
+  let description = [{
+    For devices that multiply 16-bit operands only. The x of an `rt.linear` is rounded to the type of its weight by
+    what makes it, and y stored in that type, but for results that no product follows (logits) and those whose sum over
+    the ranks is taken. `onnx.Attention` has queries, keys, values, caches and results of 16 bits, and computes in f32.
+    Casts move through ops that only move elements; between them everything stays f32, the residual stream too. Caches
+    keep their declared type at the interface.
+
+    ```mlir
+    %y = rt.linear @w ins(%x : tensor<?x4xf32>) outs(%e : tensor<?x8xf32>) -> tensor<?x8xf32>
+    // becomes
+    %0 = onnx.Cast %x to bf16 : …
+    %1 = rt.linear @w ins(%0 : tensor<?x4xbf16>) outs(%e : tensor<?x8xbf16>) -> tensor<?x8xbf16>
+    %y = onnx.Cast %1 to f32 : …
+    ```
+  }];
+  let dependentDialects = ["::caat::onnx::ONNXDialect", "::caat::rt::RTDialect", "::mlir::tensor::TensorDialect"];
+}
+
 def RTFormEntryPass : Pass<"rt-form-entry", "::mlir::ModuleOp"> {
   let summary = "Turn @main on tensors into @caat_forward on the artifact's buffers";
   let description = [{
@@ -119,7 +139,9 @@ def RTApproximateMathPass : Pass<"rt-approximate-math", "::mlir::func::FuncOp"> 
     log and others take the upstream polynomials. Sines and cosines stay calls: the polynomials are wrong for large
     arguments. With `trigonometric`, for targets that have nothing to call, their arguments are reduced in f64.
   }];
-  let options = [Option<"trigonometric", "trigonometric", "bool", "false", "expand sines and cosines too">];
+  let options = [Option<"trigonometric", "trigonometric", "bool", "false", "expand sines and cosines too">,
+                 Option<"bfloat16", "bfloat16", "bool", "false",
+                        "expand conversions to bf16, for processors that would call a function">];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect", "::mlir::vector::VectorDialect"];
 }
 

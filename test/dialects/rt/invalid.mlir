@@ -96,9 +96,17 @@ func.func @f(%x: tensor<4x2xf32>, %y: tensor<4x2xf32>) {
 
 // -----
 
-func.func @f(%x: tensor<4x2xf16>, %y: tensor<4x2xf32>) {
+func.func @f(%x: tensor<4x2xf64>, %y: tensor<4x2xf32>) {
+  // expected-error@below {{element type 'f64' is not f32, bf16 or f16}}
+  %0 = rt.linear @w ins(%x : tensor<4x2xf64>) outs(%y : tensor<4x2xf32>) -> tensor<4x2xf32>
+  return
+}
+
+// -----
+
+func.func @f(%a: tensor<4x2xf16>, %b: tensor<2x3xf32>, %c: tensor<4x3xf32>) {
   // expected-error@below {{has operands of element types 'f16' and 'f32'}}
-  %0 = rt.linear @w ins(%x : tensor<4x2xf16>) outs(%y : tensor<4x2xf32>) -> tensor<4x2xf32>
+  %0 = rt.matmul ins(%a, %b : tensor<4x2xf16>, tensor<2x3xf32>) outs(%c : tensor<4x3xf32>) -> tensor<4x3xf32>
   return
 }
 

@@ -92,8 +92,9 @@ public:
 
   /// Rows [0, rows) of a kernel of the program; more than none.
   virtual void launch(size_t kernel, int64_t rows, std::span<void *const> buffers, std::span<const int64_t> dims) = 0;
-  /// y[m, N] (+)= x[m, K] * W with linear parameter `parameter`.
-  virtual void linear(size_t parameter, const float *x, int64_t m, float *y, bool accumulate) = 0;
+  /// y[m, N] (+)= x[m, K] * W with linear parameter `parameter`; x and y are f32, bf16 or f16, sums f32.
+  virtual void linear(size_t parameter, const void *x, DType xType, int64_t m, void *y, DType yType,
+                      bool accumulate) = 0;
   virtual void matmul(const MatMul &matmul) = 0;
 
   /// The best of each row: `rows` rows that begin `pitch` elements apart, whose elements are the runs' tokens. In the

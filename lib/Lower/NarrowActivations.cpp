@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "caat/Lower/Passes.h"
+#include "dialects/onnx/ONNX.h"
+#include "dialects/tp/TP.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/Remarks.h"
+
+namespace caat {
+#define GEN_PASS_DEF_RTNARROWACTIVATIONSPASS
+#include "caat/Lower/Passes.h.inc"
+} // namespace caat
+
+using namespace mlir;
+using namespace caat;
+
+static bool isNarrow(Type type) {
+  Type element = getElementTypeOrSelf(type);
+  return element.isF16() || element.isBF16();
+}
+
+static void setElementType(Value value, Type element) {
+  value.setType(cast<RankedTensorType>(value.getType()).clone(element));
+}
+
+/// What `value` was before it was widened to f32, or null.
+static Value beforeWidening(Value value) {
+  auto cast = value.getDefiningOp<onnx::CastOp>();
+  return cast && cast.getTo().isF32() && isNarrow(cast.getInput().getType()) ? cast.getInput() : Value();
+}
+
+/// Ops that only move elements of their first operand.
+static bool moves(Operation *op) {
+  return isa<onnx::ReshapeOp, onnx::FlattenOp, onnx::TransposeOp, onnx::SqueezeOp, onnx::UnsqueezeOp, onnx::SliceOp,
+             onnx::SplitOp, onnx::IdentityOp, tensor::CastOp>(op);
+}
+
+static bool isProduct(Operation *op) {
+  return isa<rt::LinearOp, onnx::AttentionOp, onnx::LinearAttentionOp, onnx::MatMulOp>(op);
+}
+
+/// Whether `value` is an argument, or a part of one that something was appended to.
+static bool comesFromArgument(Value value) {
+  while (Operation *op = value.getDefiningOp()) {
+    if (auto concat = dyn_cast<onnx::ConcatOp>(op))
+      return llvm::any_of(concat.getInputs(), comesFromArgument);
+    if (!moves(op) && !isa<onnx::ExpandOp, onnx::TileOp, tensor::ExtractSliceOp>(op))
+      return false;
+    value = op->getOperand(0);
+  }
+  return true;
+}
+
+namespace {
+
+class Narrower {
+public:
+  explicit Narrower(func::FuncOp function)
+      : function(function), symbols(function->getParentOfType<ModuleOp>()),
+        wide(Float32Type::get(function.getContext())) {}
+
+  void run() {
+    Block &block = function.getBody().front();
+    for (Operation &op : llvm::reverse(block))
+      if (llvm::any_of(op.getUsers(), [&](Operation *user) {
+            Operation *at = block.findAncestorOpInBlock(*user);
+            return isProduct(at) || leadsToProduct.contains(at);
+          }))
+        leadsToProduct.insert(&op);
+    for (auto linear : block.getOps<rt::LinearOp>())
+      if (!narrow)
+        narrow = typeOf(linear);
+    if (!narrow)
+      return;
+    for (Operation &op : llvm::make_early_inc_range(block))
+      visit(&op);
+    function.setType(
+        FunctionType::get(function.getContext(), block.getArgumentTypes(), block.getTerminator()->getOperandTypes()));
+    remark::passed(function.getLoc(), remark::RemarkOpts::name("narrow-activations").category("caat"))
+        << (std::to_string(inputs) + " inputs and " + std::to_string(results) + " results of products, " +
+            std::to_string(attentions) + " attentions and " + std::to_string(caches) + " caches in 16 bits");
+  }
+
+private:
+  /// The type that a product's operand has in 16 bits; null where it stays f32.
+  Type typeOf(rt::LinearOp linear) {
+    auto weight = symbols.lookup<rt::WeightOp>(linear.getWeight());
+    bool fits = weight && isNarrow(weight.getTensorType()) && !linear.getShard() && !linear.getAccumulate();
+    return fits && getElementTypeOrSelf(linear.getX()).isF32() ? weight.getTensorType().getElementType() : Type();
+  }
+
+  /// `value` rounded to `type` by what makes it. Ops that only move elements, for this use alone, move rounded ones.
+  Value narrowed(Value value, Type type) {
+    if (getElementTypeOrSelf(value) == type)
+      return value;
+    if (Value before = beforeWidening(value); before && getElementTypeOrSelf(before) == type)
+      return before;
+    Operation *op = value.getDefiningOp();
+    bool hasOne = op && op->getNumResults() == 1 && value.hasOneUse();
+    if (hasOne && moves(op))
+      op->setOperand(0, narrowed(op->getOperand(0), type));
+    if (hasOne && (moves(op) || isa<onnx::RotaryEmbeddingOp>(op))) {
+      setElementType(value, type);
+      return value;
+    }
+    Value &rounded = casts[{value, type}];
+    if (!rounded) {
+      OpBuilder b(function.getContext());
+      b.setInsertionPointAfterValue(value);
+      rounded = onnx::CastOp::create(b, value.getLoc(), value, type).getOutput();
+    }
+    return rounded;
+  }
+
+  /// Gives `value` the type `type`; who reads it gets it widened.
+  void widenBehind(Value value, Type type) {
+    setElementType(value, type);
+    if (value.use_empty())
+      return;
+    OpBuilder b(function.getContext());
+    b.setInsertionPointAfterValue(value);
+    auto cast = onnx::CastOp::create(b, value.getLoc(), value, wide);
+    value.replaceAllUsesExcept(cast.getOutput(), cast);
+  }
+
+  /// Whether other ranks see `value`, or sums of it: what they add up is f32.
+  static bool isSent(Value value) {
+    return llvm::any_of(value.getUsers(), [](Operation *user) {
+      if (isa<tp::TPDialect>(user->getDialect()) || isa<rt::SyncPointOp>(user))
+        return true;
+      bool passes = moves(user) || isa<onnx::AddOp, onnx::GatherOp>(user);
+      return passes && llvm::any_of(user->getResults(), isSent);
+    });
+  }
+
+  void visit(Operation *op) {
+    if (auto linear = dyn_cast<rt::LinearOp>(op))
+      return visitLinear(linear);
+    if (auto attention = dyn_cast<onnx::AttentionOp>(op))
+      return visitAttention(attention);
+    if (auto rotary = dyn_cast<onnx::RotaryEmbeddingOp>(op)) {
+      if (Value x = beforeWidening(rotary.getX()))
+        rotary.getXMutable().assign(x);
+      return;
+    }
+    if (!moves(op))
+      return;
+    Value before = beforeWidening(op->getOperand(0));
+    if (!before)
+      return;
+    op->setOperand(0, before);
+    for (Value result : op->getResults())
+      widenBehind(result, getElementTypeOrSelf(before));
+  }
+
+  void visitLinear(rt::LinearOp linear) {
+    Type type = typeOf(linear);
+    if (!type)
+      return;
+    linear.getXMutable().assign(narrowed(linear.getX(), type));
+    ++inputs;
+    Value y = linear->getResult(0);
+    auto empty = linear.getInit().getDefiningOp<tensor::EmptyOp>();
+    // The last products' results are the program's, or what it chooses by.
+    if (!leadsToProduct.contains(linear) || !empty || isSent(y))
+      return;
+    OpBuilder b(linear);
+    linear.getInitMutable().assign(
+        tensor::EmptyOp::create(b, linear.getLoc(), empty.getMixedSizes(), type).getResult());
+    widenBehind(y, type);
+    ++results;
+  }
+
+  /// A cache and what it becomes: an argument, the slice of it that is read, and the result that is returned.
+  struct Cache {
+    BlockArgument argument;
+    tensor::ExtractSliceOp slice;
+    SmallVector<tensor::CastOp> casts; // of both
+    Value present;
+  };
+
+  /// Nothing where something else than this attention reads or returns elements of it.
+  std::optional<Cache> cacheOf(Value past, Value present) {
+    Cache cache;
+    cache.slice = past.getDefiningOp<tensor::ExtractSliceOp>();
+    cache.present = present;
+    cache.argument = cache.slice ? dyn_cast<BlockArgument>(cache.slice.getSource()) : BlockArgument();
+    if (!present || !cache.argument || !function.getArgAttr(cache.argument.getArgNumber(), kCacheArgAttr))
+      return std::nullopt;
+    auto onlyMoves = [&](auto &self, Value value, Operation *reader) -> bool {
+      return llvm::all_of(value.getUsers(), [&](Operation *user) {
+        if (auto cast = dyn_cast<tensor::CastOp>(user)) {
+          cache.casts.push_back(cast);
+          return self(self, cast, reader);
+        }
+        return user == reader || isa<tensor::DimOp, func::ReturnOp>(user);
+      });
+    };
+    if (!onlyMoves(onlyMoves, cache.argument, cache.slice) ||
+        !onlyMoves(onlyMoves, cache.slice, present.getDefiningOp()) || !onlyMoves(onlyMoves, present, nullptr))
+      return std::nullopt;
+    return cache;
+  }
+
+  /// The interface keeps its type: the runtime converts what is given and asked for.
+  void narrowCache(Cache &cache) {
+    setElementType(cache.argument, narrow);
+    setElementType(cache.slice, narrow);
+    setElementType(cache.present, narrow);
+    for (tensor::CastOp cast : cache.casts)
+      setElementType(cast, narrow);
+    auto declare = [&](DictionaryAttr attrs, auto &&set) {
+      if (!attrs || !attrs.get(onnx::kDeclaredTypeAttr))
+        set(TypeAttr::get(wide));
+    };
+    unsigned number = cache.argument.getArgNumber();
+    declare(function.getArgAttrDict(number),
+            [&](Attribute type) { function.setArgAttr(number, onnx::kDeclaredTypeAttr, type); });
+    for (OpOperand &operand : function.getBody().front().getTerminator()->getOpOperands()) {
+      unsigned result = operand.getOperandNumber();
+      auto of = function.getResultAttrOfType<IntegerAttr>(result, kCacheArgAttr);
+      if (of && of.getInt() == number)
+        declare(function.getResultAttrDict(result),
+                [&](Attribute type) { function.setResultAttr(result, onnx::kDeclaredTypeAttr, type); });
+    }
+    ++caches;
+  }
+
+  void visitAttention(onnx::AttentionOp op) {
+    auto isWide = [](Value value) { return getElementTypeOrSelf(value).isF32(); };
+    if (!isWide(op.getQ()) || !isWide(op.getK()) || !isWide(op.getV()))
+      return;
+    std::optional<Cache> keys, values;
+    if (op.getPastKey()) {
+      keys = cacheOf(op.getPastKey(), op.getPresentKey());
+      values = cacheOf(op.getPastValue(), op.getPresentValue());
+      if (!keys || !values)
+        return;
+    } else if (comesFromArgument(op.getK()) || comesFromArgument(op.getV()) || op.getPresentKey()) {
+      return; // a cache by other means: it would be rounded at each step
+    }
+    for (OpOperand *operand : {&op.getQMutable(), &op.getKMutable(), &op.getVMutable()})
+      operand->set(narrowed(operand->get(), narrow));
+    for (std::optional<Cache> *cache : {&keys, &values})
+      if (*cache)
+        narrowCache(**cache);
+    widenBehind(op.getY(), narrow);
+    ++attentions;
+  }
+
+  func::FuncOp function;
+  SymbolTable symbols;
+  Type wide, narrow;
+  DenseSet<Operation *> leadsToProduct;
+  DenseMap<std::pair<Value, Type>, Value> casts;
+  int64_t inputs = 0, results = 0, attentions = 0, caches = 0;
+};
+
+struct NarrowActivationsPass : caat::impl::RTNarrowActivationsPassBase<NarrowActivationsPass> {
+  void runOnOperation() override {
+    for (auto function : getOperation().getOps<func::FuncOp>())
+      if (!function.isExternal() && function.getBody().hasOneBlock())
+        Narrower(function).run();
+  }
+};
+
+} // namespace
