@@ -15,7 +15,7 @@ def RT_Dialect : Dialect {
   let summary = "What compiled code asks of the runtime";
   let description = [{
     The host program of an artifact: weights, named dimensions, buffers of the interface, and calls of the runtime's
-    entry points (`runtime/include/caat/runtime/Entrypoints.def`). `rt.linear` and `rt.matmul` exist on tensors, in
+    entry points (`runtime/include/caat/runtime/Entrypoints.def`). `rt.linear`, `rt.matmul` and `rt.attention` exist on tensors, in
     destination style, and on memrefs, without results; one-shot bufferization turns the one into the other.
   }];
   let useDefaultAttributePrinterParser = 1;
@@ -203,6 +203,46 @@ def RT_MatmulOp : RT_Product<"matmul"> {
   let builders = [OpBuilder<(ins "::mlir::Value":$a, "::mlir::Value":$b, "::mlir::Value":$init,
                                  CArg<"bool", "false">:$transposeA, CArg<"bool", "false">:$transposeB,
                                  CArg<"float", "1.0f">:$alpha, CArg<"float", "0.0f">:$beta)>];
+  let extraClassDeclaration = declareDestination;
+}
+
+def RT_AttentionOp : RT_Product<"attention", [AttrSizedOperandSegments]> {
+  let summary = "attention of many tokens on a GPU's tensor cores";
+  let description = [{
+    `softmax(softcap(scale * q k^T) + mask) v` with products of the 16-bit type `via` and sums in f32. The query is
+    [B, S, H, D], keys and values are [B, KV, >= T, D] and [B, KV, >= T, Dv], of which the first `total` T count, the
+    destination is [B, S, H, Dv]; query head h uses key head h / (H / KV). `past` is the position of token 0; with
+    `lengths` [B], of which each row has so many valid keys, it is `lengths - S` where keys were there before, or, with
+    `appends_by_row`, that number between 0 and `past`. Query token i sees the keys up to its position with `causal`, up
+    to `right` behind it and from `left` before it where these are not -1. `mask` is added, broadcast to [B, H, S, T]
+    from its last dimension on. A row that sees no key gives 0.
+
+    ```mlir
+    %y = rt.attention via bf16 query(%q : tensor<?x?x32x128xf32>) keys(%k : tensor<?x8x?x128xf32>)
+           values(%v : tensor<?x8x?x128xf32>) total(%total) past(%past) outs(%init : tensor<?x?x32x128xf32>)
+           {causal, scale = 0.088 : f32} -> tensor<?x?x32x128xf32>
+    ```
+
+    **Constraints:**
+    - (C1) tensors with one result of the destination's type, or memrefs without result.
+    - (C2) query, keys, values and destination have four dimensions, whose static sizes agree; the numbers of heads and
+      their sizes are static, and KV divides H.
+    - (C3) `via` is bf16 or f16; query, keys, values and destination are of f32 or of it, keys and values of the same.
+    - (C4) the mask is of f32 and has at most four dimensions; lengths are [B] of i32 or i64; `appends_by_row` needs them.
+  }];
+  let arguments = (ins TypeAttr:$via, AnyTypeOf<[AnyRankedTensor, AnyMemRef]>:$query,
+                       AnyTypeOf<[AnyRankedTensor, AnyMemRef]>:$keys, AnyTypeOf<[AnyRankedTensor, AnyMemRef]>:$values,
+                       Optional<AnyTypeOf<[AnyRankedTensor, AnyMemRef]>>:$mask,
+                       Optional<AnyTypeOf<[AnyRankedTensor, AnyMemRef]>>:$lengths, Index:$total, Index:$past,
+                       AnyTypeOf<[AnyRankedTensor, AnyMemRef]>:$init, F32Attr:$scale,
+                       DefaultValuedAttr<F32Attr, "0.0f">:$softcap, DefaultValuedAttr<I64Attr, "-1">:$left,
+                       DefaultValuedAttr<I64Attr, "-1">:$right, UnitAttr:$causal, UnitAttr:$appends_by_row);
+  let assemblyFormat = [{
+    `via` $via `query` `(` $query `:` type($query) `)` `keys` `(` $keys `:` type($keys) `)`
+    `values` `(` $values `:` type($values) `)` (`mask` `(` $mask^ `:` type($mask) `)`)?
+    (`lengths` `(` $lengths^ `:` type($lengths) `)`)? `total` `(` $total `)` `past` `(` $past `)`
+    `outs` `(` $init `:` type($init) `)` attr-dict (`->` type($results)^)?
+  }];
   let extraClassDeclaration = declareDestination;
 }
 

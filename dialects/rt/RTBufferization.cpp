@@ -10,11 +10,13 @@ using namespace caat::rt;
 
 namespace {
 
-/// rt.linear and rt.matmul: the result is the destination; its old value is read only where it counts.
+/// Products and attention: the result is the destination; its old value is read only where it counts.
 template <typename OpTy> struct ProductModel : DstBufferizableOpInterfaceExternalModel<ProductModel<OpTy>, OpTy> {
   static bool readsInit(OpTy op) {
     if constexpr (std::is_same_v<OpTy, LinearOp>)
       return op.getAccumulate();
+    else if constexpr (std::is_same_v<OpTy, AttentionOp>)
+      return false;
     else
       return !op.getBeta().isZero();
   }
@@ -37,6 +39,7 @@ template <typename OpTy> struct ProductModel : DstBufferizableOpInterfaceExterna
       buffers.push_back(*buffer);
     }
     OperationState memrefs(op->getLoc(), op->getName(), buffers, TypeRange(), op->getAttrs());
+    memrefs.useProperties(cast<OpTy>(op).getProperties());
     rewriter.create(memrefs);
     unsigned init = cast<DestinationStyleOpInterface>(op).getDpsInitOperand(0)->getOperandNumber();
     replaceOpWithBufferizedValues(rewriter, op, buffers[init]);
@@ -103,6 +106,7 @@ void caat::rt::registerBufferizationModels(DialectRegistry &registry) {
   registry.addExtension(+[](MLIRContext *context, RTDialect *) {
     LinearOp::attachInterface<ProductModel<LinearOp>>(*context);
     MatmulOp::attachInterface<ProductModel<MatmulOp>>(*context);
+    AttentionOp::attachInterface<ProductModel<AttentionOp>>(*context);
     SyncPointOp::attachInterface<SyncPointModel>(*context);
     ParameterOp::attachInterface<ParameterModel>(*context);
   });

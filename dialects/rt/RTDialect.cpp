@@ -85,6 +85,15 @@ void MatmulOp::getEffects(Effects &effects) {
   addEffects(effects, getOperation()->getOpOperands().take_front(2), getInitMutable(), !getBeta().isZero());
 }
 
+void AttentionOp::getEffects(Effects &effects) {
+  if (!isa<BaseMemRefType>(getInit().getType()))
+    return;
+  for (OpOperand &operand : getOperation()->getOpOperands())
+    if (isa<BaseMemRefType>(operand.get().getType()) && &operand != &getInitMutable())
+      effects.emplace_back(MemoryEffects::Read::get(), &operand);
+  effects.emplace_back(MemoryEffects::Write::get(), &getInitMutable());
+}
+
 void SyncPointOp::getEffects(Effects &effects) {
   effects.emplace_back(MemoryEffects::Write::get(), caat::tp::NetworkResource::get());
   for (OpOperand &operand : getOperation()->getOpOperands()) {

@@ -127,6 +127,56 @@ LogicalResult MatmulOp::verify() {
   return success();
 }
 
+LogicalResult AttentionOp::verify() {
+  bool tensors = isa<RankedTensorType>(getInit().getType());
+  for (Value operand : getOperands())
+    if (!operand.getType().isIndex() && isa<RankedTensorType>(operand.getType()) != tensors)
+      return emitOpError("mixes tensors and memrefs");
+  if (tensors ? getNumResults() != 1 || getResult(0).getType() != getInit().getType() : getNumResults() != 0)
+    return emitOpError("has one result of the destination's type on tensors and none on memrefs");
+  if (!getVia().isBF16() && !getVia().isF16())
+    return emitOpError("multiplies in bf16 or f16, not in ") << getVia();
+
+  auto query = cast<ShapedType>(getQuery().getType()), keys = cast<ShapedType>(getKeys().getType());
+  auto values = cast<ShapedType>(getValues().getType()), out = cast<ShapedType>(getInit().getType());
+  for (ShapedType type : {query, keys, values, out}) {
+    if (type.getRank() != 4)
+      return emitOpError("needs four dimensions, not those of ") << type;
+    if (!type.getElementType().isF32() && type.getElementType() != getVia())
+      return emitOpError("via ") << getVia() << " takes elements of that type or of f32, not " << type.getElementType();
+  }
+  if (keys.getElementType() != values.getElementType())
+    return emitOpError("has keys of ") << keys.getElementType() << " and values of " << values.getElementType();
+  auto agree = [](ShapedType a, int64_t i, ShapedType b, int64_t j) {
+    return sizesAgree(a.getDimSize(i), b.getDimSize(j));
+  };
+  int64_t heads = query.getDimSize(2), kvHeads = keys.getDimSize(1);
+  for (int64_t size : {heads, kvHeads, query.getDimSize(3), values.getDimSize(3)})
+    if (ShapedType::isDynamic(size))
+      return emitOpError("needs static numbers of heads and sizes of heads");
+  if (kvHeads == 0 || heads % kvHeads != 0)
+    return emitOpError("has ") << heads << " query heads, which is no multiple of " << kvHeads;
+  if (!agree(query, 0, keys, 0) || !agree(keys, 0, values, 0) || !agree(query, 0, out, 0) || !agree(query, 1, out, 1) ||
+      !agree(query, 2, out, 2) || !agree(keys, 1, values, 1) || !agree(query, 3, keys, 3) || !agree(values, 3, out, 3))
+    return emitOpError("sizes do not fit: query ")
+           << query << ", keys " << keys << ", values " << values << ", destination " << out;
+
+  if (getMask()) {
+    auto mask = cast<ShapedType>(getMask().getType());
+    if (mask.getRank() > 4 || !mask.getElementType().isF32())
+      return emitOpError("needs a mask of f32 with at most four dimensions, not ") << mask;
+  }
+  if (getLengths()) {
+    auto lengths = cast<ShapedType>(getLengths().getType());
+    Type element = lengths.getElementType();
+    if (lengths.getRank() != 1 || (!element.isInteger(32) && !element.isInteger(64)))
+      return emitOpError("needs lengths of i32 or i64 in one dimension, not ") << lengths;
+  } else if (getAppendsByRow()) {
+    return emitOpError("appends by row, but has no lengths");
+  }
+  return success();
+}
+
 LogicalResult LaunchOp::verify() {
   for (Value buffer : getBuffers())
     if (!cast<MemRefType>(buffer.getType()).getLayout().isIdentity())

@@ -102,7 +102,40 @@ static Value appendedByRow(ScalarBuilder &s, const AttentionProblem &p, Value pa
   return slice(s, buffer, zeros(s, 4), dimsOf(s, joined));
 }
 
-static Value chooseForm(ScalarBuilder s, const AttentionProblem &p, bool forGPU) {
+/// The type of products on a GPU's tensor cores: that of the operands where it is a 16-bit one, else that of the
+/// program's matrices. None where the program computes in f32, or a head is too large for the kernel.
+static Type matrixType(const AttentionProblem &p, const GPUForms &gpu) {
+  Type element = tensorType(p.query).getElementType();
+  for (Value operand : {p.keys, p.values})
+    if (tensorType(operand).getElementType() != element)
+      return {};
+  if (std::max(p.size, p.valueSize) > kMostFusedHead || p.size == 0 || p.valueSize == 0)
+    return {};
+  if (element.isBF16() || element.isF16())
+    return element;
+  return element.isF32() ? gpu.matrixType : Type();
+}
+
+static PrefillBuffers makeBuffers(ScalarBuilder s, const AttentionProblem &p, const PrefillPlan &plan, Value out) {
+  OpFoldResult pairs = plan.pairs, rows = plan.rows;
+  OpFoldResult size = s.b.getIndexAttr(p.size), valueSize = s.b.getIndexAttr(p.valueSize);
+  Type element = tensorType(out).getElementType(), compute = computeType(element);
+  PrefillBuffers buffers = {out,
+                            empty(s, {pairs, rows, size}, compute),
+                            empty(s, {pairs, rows, p.total}, compute),
+                            empty(s, {pairs, rows, valueSize}, compute),
+                            Value(),
+                            Value()};
+  if (compute != element) { // the library's products are of f32
+    OpFoldResult kvHeads = s.b.getIndexAttr(p.kvHeads);
+    buffers.keys = empty(s, {p.batch, kvHeads, p.total, size}, compute);
+    buffers.values = empty(s, {p.batch, kvHeads, p.total, valueSize}, compute);
+  }
+  return buffers;
+}
+
+static Value chooseForm(ScalarBuilder s, AttentionProblem p, const GPUForms *gpu) {
+  bool forGPU = gpu != nullptr;
   Type element = tensorType(p.query).getElementType();
   OpFoldResult heads = s.b.getIndexAttr(p.heads), valueSize = s.b.getIndexAttr(p.valueSize);
   Value out = empty(s, {p.batch, p.tokens, heads, valueSize}, element);
@@ -117,34 +150,32 @@ static Value chooseForm(ScalarBuilder s, const AttentionProblem &p, bool forGPU)
   };
   if (tokens && *tokens <= most)
     return decode(s);
-  PrefillPlan plan = planPrefill(s, p, forGPU ? kBlockRowsOfGPU : kBlockRows);
-  OpFoldResult pairs = plan.pairs, rows = plan.rows, size = s.b.getIndexAttr(p.size);
-  Type compute = computeType(element);
-  PrefillBuffers buffers = {out,
-                            empty(s, {pairs, rows, size}, compute),
-                            empty(s, {pairs, rows, p.total}, compute),
-                            empty(s, {pairs, rows, valueSize}, compute),
-                            Value(),
-                            Value()};
-  if (compute != element) { // the library's products are of f32
-    OpFoldResult kvHeads = s.b.getIndexAttr(p.kvHeads);
-    buffers.keys = empty(s, {p.batch, kvHeads, p.total, size}, compute);
-    buffers.values = empty(s, {p.batch, kvHeads, p.total, valueSize}, compute);
+  Type via = gpu ? matrixType(p, *gpu) : Type();
+  if (via && p.mask && !tensorType(p.mask).getElementType().isF32())
+    p.mask = converted(s, p.mask, s.b.getF32Type());
+  PrefillPlan plan;
+  PrefillBuffers buffers;
+  if (!via) {
+    plan = planPrefill(s, p, forGPU ? kBlockRowsOfGPU : kBlockRows);
+    buffers = makeBuffers(s, p, plan, out);
   }
+  auto many = [&](ScalarBuilder in) {
+    return via ? attentionFused(in, p, via, out) : attentionPrefill(in, p, plan, buffers);
+  };
   if (tokens)
-    return attentionPrefill(s, p, plan, buffers);
+    return many(s);
 
   Value few = arith::CmpIOp::create(s.b, s.loc, arith::CmpIPredicate::ule, s.value(p.tokens), s.index(most));
   auto branch = scf::IfOp::create(
       s.b, s.loc, few, [&](OpBuilder &b, Location loc) { scf::YieldOp::create(b, loc, decode({b, loc})); },
-      [&](OpBuilder &b, Location loc) { scf::YieldOp::create(b, loc, attentionPrefill({b, loc}, p, plan, buffers)); });
+      [&](OpBuilder &b, Location loc) { scf::YieldOp::create(b, loc, many({b, loc})); });
   return branch.getResult(0);
 }
 
 namespace {
 
 struct AttentionPattern : OpRewritePattern<onnx::AttentionOp> {
-  AttentionPattern(MLIRContext *context, bool forGPU) : OpRewritePattern(context), forGPU(forGPU) {}
+  AttentionPattern(MLIRContext *context, const GPUForms *gpu) : OpRewritePattern(context), gpu(gpu) {}
 
   LogicalResult matchAndRewrite(onnx::AttentionOp op, PatternRewriter &rewriter) const override {
     ScalarBuilder s{rewriter, op.getLoc()};
@@ -187,7 +218,7 @@ struct AttentionPattern : OpRewritePattern<onnx::AttentionOp> {
     }
     p.total = dimOf(s, presentKeys, 2);
 
-    Value y = chooseForm(s, p, forGPU);
+    Value y = chooseForm(s, p, gpu);
     y = tensorType(op.getQ()).getRank() == 4 ? transposed(s, y, {0, 2, 1, 3}) : collapsed(s, y, 2, 4);
     SmallVector<Value> results = {castTo(s, y, op.getY().getType())};
     if (op.getPresentKey())
@@ -204,13 +235,13 @@ struct AttentionPattern : OpRewritePattern<onnx::AttentionOp> {
     return success();
   }
 
-  bool forGPU;
+  const GPUForms *gpu; // null: for the CPU
 };
 
 } // namespace
 
-void populateOnnxAttentionToLinalgPatterns(RewritePatternSet &patterns, bool forGPU) {
-  patterns.add<AttentionPattern>(patterns.getContext(), forGPU);
+void populateOnnxAttentionToLinalgPatterns(RewritePatternSet &patterns, const GPUForms *gpu) {
+  patterns.add<AttentionPattern>(patterns.getContext(), gpu);
 }
 
 } // namespace caat

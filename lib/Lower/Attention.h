@@ -73,6 +73,11 @@ mlir::Value attentionDecode(ScalarBuilder s, const AttentionProblem &p, mlir::Va
 mlir::Value attentionPrefill(ScalarBuilder s, const AttentionProblem &p, const PrefillPlan &plan,
                              PrefillBuffers buffers);
 
+/// The largest head that the kernel takes.
+inline constexpr int64_t kMostFusedHead = 256;
+/// One kernel of the runtime on a GPU's tensor cores, whose products are of the 16-bit type `via`, into `out`.
+mlir::Value attentionFused(ScalarBuilder s, const AttentionProblem &p, mlir::Type via, mlir::Value out);
+
 /// Scores [B, H, S, T] as qk_matmul_output_mode says: 0 raw, 1 soft-capped, 2 masked too, 3 after softmax.
 mlir::Value attentionScores(ScalarBuilder s, const AttentionProblem &p, int64_t mode, mlir::RankedTensorType type);
 

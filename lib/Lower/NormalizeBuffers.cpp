@@ -72,6 +72,14 @@ static void makeOperandsDense(Operation *op) {
   if (auto linear = dyn_cast<rt::LinearOp>(op)) {
     makeDense(op->getOpOperand(0), /*reads=*/true, /*writes=*/false);
     makeDense(linear.getInitMutable(), linear.getAccumulate(), /*writes=*/true);
+  } else if (auto attention = dyn_cast<rt::AttentionOp>(op)) {
+    // Any strides, but the elements of a head lie side by side.
+    for (OpOperand &operand : op->getOpOperands()) {
+      auto type = dyn_cast<MemRefType>(operand.get().getType());
+      bool isHead = operand.get() != attention.getMask();
+      if (type && isHead && !type.areTrailingDimsContiguous(1))
+        makeDense(operand, /*reads=*/!attention.isDpsInit(&operand), attention.isDpsInit(&operand));
+    }
   } else if (auto site = dyn_cast<rt::SyncPointOp>(op)) {
     for (OpOperand &operand : op->getOpOperands())
       makeDense(operand, /*reads=*/true, site.isDpsInit(&operand));

@@ -181,6 +181,9 @@ llvm::SmallVector<mlir::Value> forEachRow(ScalarBuilder s, mlir::OpFoldResult ro
 /// `row` as indices into `dims` (row-major).
 llvm::SmallVector<mlir::Value> delinearize(ScalarBuilder &s, mlir::Value row, llvm::ArrayRef<mlir::OpFoldResult> dims);
 
+/// The tensor with elements of another type.
+mlir::Value converted(ScalarBuilder s, mlir::Value value, mlir::Type element);
+
 /// One function for products of activations: alpha * A[batch..., m, k] * B[batch..., k, n] (B [batch..., n, k] if
 /// `transposeB`), written into `out` [batch..., m, n]. Batch dimensions of size 1 are repeated.
 mlir::Value batchMatmul(ScalarBuilder s, mlir::Value a, mlir::Value bMatrix, mlir::Value out, bool transposeB,

@@ -238,7 +238,7 @@ SmallVector<Value> delinearize(ScalarBuilder &s, Value row, ArrayRef<OpFoldResul
 }
 
 /// `value` in another floating-point type.
-static Value converted(ScalarBuilder s, Value value, Type element) {
+Value converted(ScalarBuilder s, Value value, Type element) {
   auto type = tensorType(value);
   return elementwise(s, RankedTensorType::get(type.getShape(), element), dimsOf(s, value), value,
                      [&](ScalarBuilder &in, Scalars x) { return in.cast(x[0], element); });

@@ -58,7 +58,7 @@ static LogicalResult lowerCheck(onnx::CheckOp op, PatternRewriter &rewriter) {
   return success();
 }
 
-void populateOnnxToLinalgPatterns(RewritePatternSet &patterns, const ShapeFacts *facts, bool forGPU) {
+void populateOnnxToLinalgPatterns(RewritePatternSet &patterns, const ShapeFacts *facts, const GPUForms *gpu) {
   patterns.add(lowerCheck);
   populateOnnxElementwiseToLinalgPatterns(patterns);
   populateOnnxReductionToLinalgPatterns(patterns);
@@ -70,7 +70,7 @@ void populateOnnxToLinalgPatterns(RewritePatternSet &patterns, const ShapeFacts 
   populateOnnxConvolutionToLinalgPatterns(patterns);
   populateOnnxQuantizeToLinalgPatterns(patterns);
   populateOnnxRotaryToLinalgPatterns(patterns);
-  populateOnnxAttentionToLinalgPatterns(patterns, forGPU);
+  populateOnnxAttentionToLinalgPatterns(patterns, gpu);
   populateOnnxLinearAttentionToLinalgPatterns(patterns);
 }
 
@@ -162,10 +162,22 @@ struct OnnxToLinalgPass : impl::OnnxToLinalgPassBase<OnnxToLinalgPass> {
     }
   }
 
+  /// The 16-bit type of the program's matrices; none where there is none.
+  static Type matrixType(ModuleOp module) {
+    Type result;
+    if (module)
+      for (auto weight : module.getOps<rt::WeightOp>())
+        if (Type element = weight.getTensorType().getElementType();
+            weight.getLinear() && (element.isBF16() || (element.isF16() && !result)))
+          result = element;
+    return result;
+  }
+
   LogicalResult lowerOps(func::FuncOp func) {
     ShapeFacts facts(func);
     RewritePatternSet patterns(&getContext());
-    populateOnnxToLinalgPatterns(patterns, &facts, forGPU);
+    GPUForms gpu{matrixType(func->getParentOfType<ModuleOp>())};
+    populateOnnxToLinalgPatterns(patterns, &facts, forGPU ? &gpu : nullptr);
     FrozenRewritePatternSet frozen(std::move(patterns));
     PatternApplicator applicator(frozen);
     applicator.applyDefaultCostModel();

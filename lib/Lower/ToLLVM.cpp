@@ -30,6 +30,7 @@ enum HostArgument { Api, Context, Buffers, Dims, Workspace };
 
 /// What the entry point sync_point is given besides the live buffers.
 constexpr size_t kSiteBuffers = 6, kSiteSizes = 2;
+constexpr size_t kAttentionBuffers = 6, kAttentionSizes = 33;
 
 /// The pieces of a memref as i64 and pointer.
 struct Pieces {
@@ -70,6 +71,10 @@ public:
       if (auto site = dyn_cast<rt::SyncPointOp>(op)) {
         maxBuffers = std::max<size_t>(maxBuffers, kSiteBuffers + site.getLive().size());
         maxDims = std::max<size_t>(maxDims, kSiteSizes + site.getLive().size());
+      }
+      if (isa<rt::AttentionOp>(op)) {
+        maxBuffers = std::max<size_t>(maxBuffers, kAttentionBuffers);
+        maxDims = std::max<size_t>(maxDims, kAttentionSizes);
       }
       bool isElement = isa<memref::LoadOp, memref::StoreOp>(op) && program.isOnDevice();
       if (isa<rt::RTDialect, tp::TPDialect>(op->getDialect()) || isElement)
@@ -242,6 +247,8 @@ private:
       return lowerSyncPoint(site), success();
     if (auto matmul = dyn_cast<rt::MatmulOp>(op))
       return lowerMatmul(matmul);
+    if (auto attention = dyn_cast<rt::AttentionOp>(op))
+      return lowerAttention(attention);
     if (auto collective = dyn_cast<tp::CollectiveOpInterface>(op))
       return lowerCollective(collective);
     if (auto shard = dyn_cast<tp::RingShardOp>(op)) {
@@ -419,6 +426,52 @@ private:
           columns(0, op.getTransposeA()), pieces[1].pointer, batchStride(1), rows(1, op.getTransposeB()),
           columns(1, op.getTransposeB()), pieces[2].pointer, batchStride(2), pieces[2].strides[rank - 2],
           f32(op.getAlpha()), f32(op.getBeta())});
+    return success();
+  }
+
+  /// In the order of Entrypoints.def.
+  LogicalResult lowerAttention(rt::AttentionOp op) {
+    size_t buffers = 0, count = 0;
+    auto number = [&](Value value) { store(value, launchDims, count++); };
+    auto type = [&](Value memref) {
+      number(constant(memref ? *dtypeCode(cast<MemRefType>(memref.getType()).getElementType()) : 0));
+    };
+    Value null = LLVM::ZeroOp::create(b, loc, pointer);
+    Pieces query = fromMemRef(op.getQuery()), keys = fromMemRef(op.getKeys()), values = fromMemRef(op.getValues());
+    Pieces out = fromMemRef(op.getInit()), mask, lengths;
+    if (op.getMask())
+      mask = fromMemRef(op.getMask());
+    if (op.getLengths())
+      lengths = fromMemRef(op.getLengths());
+    for (Value address : {query.pointer, keys.pointer, values.pointer, mask.pointer, lengths.pointer, out.pointer})
+      store(address ? address : null, launchBuffers, buffers++);
+
+    number(constant(*dtypeCode(op.getVia())));
+    for (Value memref : {op.getQuery(), op.getKeys(), op.getLengths(), op.getInit()})
+      type(memref);
+    number(query.sizes[0]);
+    number(query.sizes[1]);
+    number(toI64(op.getTotal()));
+    number(toI64(op.getPast()));
+    for (Value size : {query.sizes[2], keys.sizes[1], query.sizes[3], values.sizes[3]})
+      number(size);
+    for (int64_t value : {static_cast<int64_t>(op.getLeft()), static_cast<int64_t>(op.getRight()),
+                          int64_t{op.getCausal()}, int64_t{op.getAppendsByRow()}})
+      number(constant(value));
+    for (const Pieces *pieces : {&query, &keys, &values})
+      for (Value stride : ArrayRef(pieces->strides).take_front(3))
+        number(stride);
+    size_t missing = 4 - mask.strides.size();
+    for (size_t d = 0; d < 4; ++d) {
+      bool repeats = d < missing || cast<MemRefType>(op.getMask().getType()).getDimSize(d - missing) == 1;
+      number(repeats ? constant(0) : mask.strides[d - missing]);
+    }
+    for (Value stride : ArrayRef(out.strides).take_front(3))
+      number(stride);
+    auto f32 = [&](const APFloat &value) {
+      return LLVM::ConstantOp::create(b, loc, b.getF32Type(), b.getF32FloatAttr(value.convertToFloat())).getResult();
+    };
+    call(CAAT_API_attention, {launchBuffers, launchDims, f32(op.getScale()), f32(op.getSoftcap())});
     return success();
   }
 

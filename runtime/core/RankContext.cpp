@@ -224,6 +224,16 @@ struct Api {
     });
   }
 
+  static void attention(void *ctx, void *buffers, void *sizes, float scale, float softcap) {
+    step(ctx, [&](RankContext &c) {
+      Attention a =
+          attentionOf(static_cast<void *const *>(buffers), static_cast<const int64_t *>(sizes), scale, softcap);
+      RankContext::Timer timer(c, c.profile.matmul, {Trace::Row::Compute, "product", "attention", {}, {}});
+      if (a.batch > 0 && a.tokens > 0 && a.heads > 0 && a.valueSize > 0)
+        c.device.attention(a);
+    });
+  }
+
   static void copy(void *ctx, void *destination, void *source, int64_t bytes) {
     step(ctx, [&](RankContext &c) {
       if (bytes < 0)

@@ -7,6 +7,9 @@
 
 namespace caat::runtime {
 
+/// Plainly: programs for the CPU have kernels of their own.
+void runAttention(const Attention &attention);
+
 class CpuDevice final : public Device {
 public:
   CpuDevice(const Program &program, int threads) : program(program), threads(threads) {}
@@ -24,6 +27,7 @@ public:
   void launch(size_t kernel, int64_t rows, std::span<void *const> buffers, std::span<const int64_t> dims) override;
   void linear(size_t parameter, const void *x, DType xType, int64_t m, void *y, DType yType, bool accumulate) override;
   void matmul(const MatMul &matmul) override { runMatMul(matmul); }
+  void attention(const Attention &attention) override { runAttention(attention); }
   void read(const void *from, size_t bytes) override;
   void synchronize() override {}
 

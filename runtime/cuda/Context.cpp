@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Context.h"
+#include "Attention.h"
+#include "AttentionPtx.h"
 #include "KernelsPtx.h"
 #include "caat/runtime/Error.h"
 #include "caat/runtime/File.h"
@@ -27,6 +29,8 @@ Context::~Context() {
     return;
   driver_->cuCtxSetCurrent(context);
   for (CUmodule module : modules)
+    driver_->cuModuleUnload(module);
+  for (CUmodule module : laterModules)
     driver_->cuModuleUnload(module);
   driver_->cuDevicePrimaryCtxRelease_v2(device);
 }
@@ -114,6 +118,26 @@ void Context::loadKernels(const Program &program) {
 }
 
 CUfunction Context::own(const std::string &name) const { return owns.at(name); }
+
+CUfunction Context::attention(bool bf16, int size) const {
+  std::lock_guard lock(mutex);
+  CUfunction &function = attentions[{bf16, size}];
+  if (function)
+    return function;
+  enter();
+  std::string name = std::string("caat_attention_") + (bf16 ? "bf16_" : "f16_") + std::to_string(size);
+  for (const auto &[kernel, ptx] : attentionPtx)
+    if (name == kernel) {
+      laterModules.push_back(load(ptx, "the runtime's attention"));
+      driver_->check(driver_->cuModuleGetFunction(&function, laterModules.back(), kernel), name);
+      driver_->check(driver_->cuFuncSetAttribute(function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                                                 AttentionShape(size).sharedBytes(size)),
+                     name);
+    }
+  if (!function)
+    failRun("there is no kernel '", name, "'");
+  return function;
+}
 
 std::string sizeText(size_t bytes) {
   const char *units[] = {"bytes", "kB", "MB", "GB", "TB"};

@@ -30,6 +30,7 @@ public:
   void launch(size_t kernel, int64_t rows, std::span<void *const> buffers, std::span<const int64_t> dims) override;
   void linear(size_t parameter, const void *x, DType xType, int64_t m, void *y, DType yType, bool accumulate) override;
   void matmul(const MatMul &matmul) override;
+  void attention(const Attention &attention) override;
   std::vector<Candidate> best(const float *first, int64_t rows, int64_t pitch, std::span<const ShardRun> runs) override;
   void read(const void *from, size_t bytes) override;
   void beginRun() override;
@@ -73,6 +74,8 @@ private:
                 const std::string &name);
   void uploadTurned(std::byte *to, const std::byte *data, int64_t k, int64_t n);
   void fallBack(const MatMul &matmul);
+  struct HeadRows;
+  HeadRows narrow(const HeadRows &rows, DType type, DType via, const Attention &attention, std::byte *to);
   void makeUp(const ParameterSpec &spec, std::byte *to, size_t bytes, uint32_t seed);
 
   unsigned fewRowsThreads = 256; // of a block; 0: cuBLASLt does these products too
@@ -86,7 +89,7 @@ private:
   std::vector<Weight> weights;                    // by parameter
   size_t linearBytes = 0;
   bool isNarrow = false; // a model of at most 10 bits of mantissa: its other products need no more than TF32's
-  DeviceBuffer rounded, scratch, candidates;
+  DeviceBuffer rounded, scratch, candidates, narrowed;
   /// What `rounded` holds: rows of x, as long as nothing was asked for since.
   struct RoundedRows {
     const void *x = nullptr;

@@ -1,7 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-# Makes a C++ header of PTX: its text and the names of its kernels.
-file(READ ${PTX} text)
-string(REGEX MATCHALL "\\.entry [a-z0-9_]+" entries "${text}")
-list(TRANSFORM entries REPLACE "\\.entry ([a-z0-9_]+)" "\"\\1\"")
-list(JOIN entries ", " names)
-file(WRITE ${HEADER} "inline constexpr const char *kernelNames[] = {${names}};\ninline constexpr char kernelsPtx[] = R\"ptx(${text})ptx\";\n")
+# Makes a C++ header of PTX. With PTX, one file: its text, kernelsPtx, and the names of its kernels. With MODULES, a list
+# of files with one kernel each: NAME, an array of each kernel's name and its text.
+if(PTX)
+  file(READ ${PTX} text)
+  string(REGEX MATCHALL "\\.entry [a-z0-9_]+" entries "${text}")
+  list(TRANSFORM entries REPLACE "\\.entry ([a-z0-9_]+)" "\"\\1\"")
+  list(JOIN entries ", " names)
+  file(WRITE ${HEADER} "inline constexpr const char *kernelNames[] = {${names}};\ninline constexpr char kernelsPtx[] = R\"ptx(${text})ptx\";\n")
+else()
+  file(WRITE ${HEADER} "inline constexpr struct { const char *name, *text; } ${NAME}[] = {\n")
+  string(REPLACE "," ";" modules "${MODULES}")
+  foreach(module ${modules})
+    file(READ ${module} text)
+    string(REGEX MATCH "\\.entry ([a-z0-9_]+)" entry "${text}")
+    file(APPEND ${HEADER} "{\"${CMAKE_MATCH_1}\", R\"ptx(${text})ptx\"},\n")
+  endforeach()
+  file(APPEND ${HEADER} "};\n")
+endif()

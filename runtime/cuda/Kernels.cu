@@ -138,6 +138,27 @@ KERNEL void caat_round_f16(RoundArguments a) {
   GRID(i, a.count) reinterpret_cast<_Float16 *>(a.y)[i] = Half::store(a.x[i]);
 }
 
+template <typename From, typename F> DEVICE void narrow(const NarrowArguments &a, F store) {
+  GRID(n, a.batch * a.heads * a.tokens * (a.padded / 8)) {
+    long long column = n % (a.padded / 8) * 8, row = n / (a.padded / 8);
+    long long token = row % a.tokens, head = row / a.tokens % a.heads, batch = row / a.tokens / a.heads;
+    const From *from = static_cast<const From *>(a.from) + batch * a.batchStride + head * a.headStride +
+                       token * a.tokenStride + column;
+    for (long long i = 0; i < 8; ++i)
+      a.to[row * a.padded + column + i] = column + i < a.size ? store(from[i]) : 0;
+  }
+}
+
+KERNEL void caat_narrow_bf16(NarrowArguments a) {
+  narrow<float>(a, [](float x) { return BFloat16::store(x); });
+}
+KERNEL void caat_narrow_f16(NarrowArguments a) {
+  narrow<float>(a, [](float x) { return __builtin_bit_cast(unsigned short, static_cast<_Float16>(x)); });
+}
+KERNEL void caat_narrow_copy(NarrowArguments a) {
+  narrow<unsigned short>(a, [](unsigned short x) { return x; });
+}
+
 using Words = UInt __attribute__((vector_size(16)));
 
 template <bool IsHalf> struct ChooseType {

@@ -71,6 +71,15 @@ struct ReadArguments {
   unsigned *never; // written where the bytes make an unlikely sum
 };
 
+/// Rows [batch, heads, tokens, size] in a 16-bit type, one behind the other and filled up with zeros to `padded`, a
+/// multiple of 8. Strides in elements.
+struct NarrowArguments {
+  const void *from;
+  unsigned short *to;
+  long long batch, heads, tokens, size, padded;
+  long long batchStride, headStride, tokenStride;
+};
+
 /// The lowest bytes of a number.
 struct StoreArguments {
   void *to;

@@ -67,6 +67,16 @@ void ofPieces(const QuantizedArguments &a, unsigned blocks, int64_t messages, Ac
   }
 }
 
+template <int64_t Size> void of(const NarrowArguments &a, Accesses &all) {
+  for (int64_t b = 0; b < a.batch; ++b)
+    for (int64_t h = 0; h < a.heads; ++h)
+      for (int64_t t = 0; t < a.tokens; ++t) {
+        int64_t from = b * a.batchStride + h * a.headStride + t * a.tokenStride;
+        add(all, a.from, from, from + a.size, Size, false);
+      }
+  add(all, a.to, 0, a.batch * a.heads * a.tokens * a.padded, 2, true);
+}
+
 template <int64_t Size> void of(const RandomArguments &a, Accesses &all) { add(all, a.to, 0, a.count, Size, true); }
 
 void ofFewRows(const FewRowsArguments &a, Accesses &all) {
@@ -130,6 +140,9 @@ bool runOwnKernel(const std::string &name, unsigned blocks, void **arguments, Ac
            (add(accesses, a.from, 0, int64_t{blocks} * readBytes, 1, false), add(accesses, a.never, 0, 1, 4, true)))
   CAAT_OWN(caat_round_f16, RoundArguments,
            (add(accesses, a.x, 0, a.count, 4, false), add(accesses, a.y, 0, a.count, 2, true)))
+  CAAT_OWN(caat_narrow_bf16, NarrowArguments, of<4>(a, accesses))
+  CAAT_OWN(caat_narrow_f16, NarrowArguments, of<4>(a, accesses))
+  CAAT_OWN(caat_narrow_copy, NarrowArguments, of<2>(a, accesses))
   CAAT_OWN(caat_store, StoreArguments, add(accesses, a.to, 0, a.bytes, 1, true))
   CAAT_OWN(caat_random_f32, RandomArguments, of<4>(a, accesses))
   CAAT_OWN(caat_random_bf16, RandomArguments, of<2>(a, accesses))
@@ -138,7 +151,7 @@ bool runOwnKernel(const std::string &name, unsigned blocks, void **arguments, Ac
   CAAT_OWN(caat_quantized_sum, QuantizedArguments, (ofPieces<true, false>(a, blocks, a.ranks, accesses)))
   CAAT_OWN(caat_quantized_decode, QuantizedArguments, (ofPieces<true, false>(a, blocks, 1, accesses)))
 #undef CAAT_OWN
-  return false;
+  return runAttention(name, blocks, arguments, accesses, run);
 }
 
 } // namespace caat::test

@@ -3,7 +3,7 @@
 """Every test model compiled for GPUs, on the stand-in for the driver, which runs its kernels on the host: the host program, memory,
 streams, graphs, collectives and products of every model and every kind of plan, against the outputs of ONNX Runtime and of the CPU's program.
 
-    zoo.py [--tp 1,2,4] [--only a,b] [--plan-models a,b]
+    zoo.py [--tp 1,2,4] [--only a,b] [--plan-models a,b] [--flags=--dtype=bf16] [--tolerance 1e-4]
 """
 import argparse
 import os
@@ -18,7 +18,6 @@ import model as reference  # noqa: E402
 
 DOUBLE = programs.BIN.parent / "lib" / "libcaat-cuda-double.so"
 FLAGS = ["--target=cuda", "--host-kernels"]
-TOLERANCE = 1e-4
 
 
 def infer(program: Path, inputs: Path) -> dict:
@@ -32,14 +31,15 @@ def infer(program: Path, inputs: Path) -> dict:
 
 
 class Zoo:
-    def __init__(self):
+    def __init__(self, flags: list[str], tolerance: float):
+        self.flags, self.tolerance = FLAGS + flags, tolerance
         self.total = self.failed = 0
 
     def check(self, name: str, inputs: Path, want: dict, program: Path):
         self.total += 1
         try:
             difference, where = programs.worst_difference(programs.load(inputs), want, infer(program, inputs))
-            problem = "" if difference <= TOLERANCE else f"off by {difference:.2g}: {where}"
+            problem = "" if difference <= self.tolerance else f"off by {difference:.2g}: {where}"
         except programs.Failed as failure:
             problem = str(failure)
         if problem:
@@ -47,7 +47,7 @@ class Zoo:
             print(f"{name} {inputs.stem}: {problem}", flush=True)
 
     def model(self, model: Path, tp: int, folder: Path):
-        program = programs.compile_model(model, folder / "plain", tp, flags=FLAGS)
+        program = programs.compile_model(model, folder / "plain", tp, flags=self.flags)
         for inputs, outputs in programs.cases(model):
             self.check(f"{model.name} N={tp}", inputs, programs.load(outputs), program)
 
@@ -57,7 +57,7 @@ class Zoo:
         lossy = plans.make_plans(folder, loaded.hidden, len(loaded.layers), tp)
         for name, plan in (lossy | plans.make_rounding_plans(loaded.hidden, len(loaded.layers), tp)).items():
             cpu = programs.compile_model(model, folder / f"{name}-cpu", tp, plan)
-            gpu = programs.compile_model(model, folder / name, tp, plan, FLAGS)
+            gpu = programs.compile_model(model, folder / name, tp, plan, self.flags)
             self.check(f"{model.name} N={tp} {name}", inputs, programs.infer(cpu, inputs), gpu)
 
 
@@ -66,8 +66,10 @@ def main():
     parser.add_argument("--tp", default="1,2,4")
     parser.add_argument("--only")
     parser.add_argument("--plan-models", default="llama-gqa-genai")
+    parser.add_argument("--flags", default="", help="more flags for caat-compile")
+    parser.add_argument("--tolerance", type=float, default=1e-4)
     arguments = parser.parse_args()
-    zoo = Zoo()
+    zoo = Zoo(arguments.flags.split(), arguments.tolerance)
     for model in sorted(p.parent for p in programs.MODELS.glob("*/model.onnx")):
         if arguments.only and model.name not in arguments.only.split(","):
             continue

@@ -28,6 +28,23 @@ func.func @strided(%x: memref<6x4xf32, strided<[8, 1]>>, %y: memref<6x8xf32>) {
   return
 }
 
+// Attention takes strides, but for those of a head's elements.
+// CHECK-LABEL: func.func @attention(
+// CHECK-SAME:    %[[Q:.*]]: memref<2x3x4x8xf32, strided<[400, 100, 10, 1]>>, %[[K:.*]]: memref<2x2x5x8xf32, strided<[160, 80, 16, 2]>>,
+// CHECK:       %[[D:.*]] = memref.alloc() : memref<2x2x5x8xf32>
+// CHECK:       scf.forall
+// CHECK:         memref.store %{{.*}}, %[[D]]
+// CHECK-NOT:   memref.alloc
+// CHECK:       rt.attention via bf16 query(%[[Q]] : {{.*}}) keys(%[[D]] : {{.*}}) values(%{{.*}} : {{.*}})
+// CHECK-NOT:   scf.forall
+func.func @attention(%q: memref<2x3x4x8xf32, strided<[400, 100, 10, 1]>>, %k: memref<2x2x5x8xf32, strided<[160, 80, 16, 2]>>,
+                     %v: memref<2x2x5x8xf32>, %y: memref<2x3x4x8xf32>, %n: index) {
+  rt.attention via bf16 query(%q : memref<2x3x4x8xf32, strided<[400, 100, 10, 1]>>)
+    keys(%k : memref<2x2x5x8xf32, strided<[160, 80, 16, 2]>>) values(%v : memref<2x2x5x8xf32>) total(%n) past(%n)
+    outs(%y : memref<2x3x4x8xf32>) {scale = 1.0 : f32}
+  return
+}
+
 // Dense buffers, at any offset, are used as they are.
 // CHECK-LABEL: func.func @dense(
 // CHECK-NOT:   memref.alloc

@@ -63,6 +63,13 @@ module attributes {rt.interface = {dims = ["n", "m"], inputs = [{}], caches = []
     %s = memref.expand_shape %x [[0, 1], [2, 3]] output_shape [%n, 1, 2, 2] : memref<?x4xf32> into memref<?x1x2x2xf32>
     rt.matmul ins(%s, %v : memref<?x1x2x2xf32>, memref<?x1x2x4xf32>) outs(%v : memref<?x1x2x4xf32>) {transpose_a, beta = 1.0 : f32}
 
+    // attention(ctx, buffers, sizes, scale, softcap)
+    // CHECK: llvm.getelementptr %{{.*}}[32]
+    // CHECK: llvm.getelementptr %[[API]][21]
+    // CHECK: llvm.call %{{.*}}(%[[CTX]], %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}) : !llvm.ptr, (!llvm.ptr, !llvm.ptr, !llvm.ptr, f32, f32) -> ()
+    rt.attention via bf16 query(%v : memref<?x1x2x4xf32>) keys(%v : memref<?x1x2x4xf32>) values(%v : memref<?x1x2x4xf32>)
+      total(%n) past(%n) outs(%v : memref<?x1x2x4xf32>) {causal, scale = 0.25 : f32}
+
     // CHECK: llvm.getelementptr %[[API]][3]
     // CHECK: llvm.call %{{.*}}(%[[CTX]], %{{.*}}, %{{.*}}, %{{.*}}) : !llvm.ptr, (!llvm.ptr, !llvm.ptr, !llvm.ptr, i64) -> ()
     rt.copy %x to %x : memref<?x4xf32> to memref<?x4xf32>

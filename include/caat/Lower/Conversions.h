@@ -27,6 +27,11 @@
 
 namespace caat {
 
+/// What a program for a GPU has that decides about the forms of its ops.
+struct GPUForms {
+  mlir::Type matrixType; // of its matrices, where that is bf16 or f16; else null
+};
+
 /// Attribute of a function argument that is a key or value cache [batch, heads, max_length, head_dim], written in
 /// place.
 inline constexpr llvm::StringLiteral kCacheArgAttr = "rt.cache";
@@ -58,11 +63,12 @@ void populateOnnxConvolutionToLinalgPatterns(mlir::RewritePatternSet &patterns);
 void populateOnnxQuantizeToLinalgPatterns(mlir::RewritePatternSet &patterns);
 void populateOnnxRotaryToLinalgPatterns(mlir::RewritePatternSet &patterns);
 void populateOnnxLinearAttentionToLinalgPatterns(mlir::RewritePatternSet &patterns);
-void populateOnnxAttentionToLinalgPatterns(mlir::RewritePatternSet &patterns, bool forGPU = false);
+/// `gpu`, where the program runs on one, outlives the patterns.
+void populateOnnxAttentionToLinalgPatterns(mlir::RewritePatternSet &patterns, const GPUForms *gpu = nullptr);
 
 /// All of the above.
 void populateOnnxToLinalgPatterns(mlir::RewritePatternSet &patterns, const ShapeFacts *facts = nullptr,
-                                  bool forGPU = false);
+                                  const GPUForms *gpu = nullptr);
 
 #define GEN_PASS_DECL
 #include "caat/Lower/ConversionPasses.h.inc"

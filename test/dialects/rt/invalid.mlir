@@ -172,6 +172,96 @@ func.func @f(%a: tensor<3x2x4xf32>, %b: tensor<1x4x3xf32>, %c: tensor<5x2x3xf32>
 
 // -----
 
+func.func @f(%q: tensor<?x?x4x8xf32>, %k: tensor<?x2x?x8xf32>, %v: tensor<?x2x?x8xf32>, %y: tensor<?x?x4x8xf32>, %n: index) {
+  // expected-error@below {{multiplies in bf16 or f16, not in }}
+  %0 = rt.attention via f32 query(%q : tensor<?x?x4x8xf32>) keys(%k : tensor<?x2x?x8xf32>) values(%v : tensor<?x2x?x8xf32>) total(%n) past(%n)
+         outs(%y : tensor<?x?x4x8xf32>) {scale = 1.0 : f32} -> tensor<?x?x4x8xf32>
+  return
+}
+
+// -----
+
+func.func @f(%q: tensor<?x?x4x8xf32>, %k: tensor<?x2x?x8xbf16>, %v: tensor<?x2x?x8xbf16>, %y: tensor<?x?x4x8xf32>, %n: index) {
+  // expected-error@below {{takes elements of that type or of f32, not 'bf16'}}
+  %0 = rt.attention via f16 query(%q : tensor<?x?x4x8xf32>) keys(%k : tensor<?x2x?x8xbf16>) values(%v : tensor<?x2x?x8xbf16>) total(%n) past(%n)
+         outs(%y : tensor<?x?x4x8xf32>) {scale = 1.0 : f32} -> tensor<?x?x4x8xf32>
+  return
+}
+
+// -----
+
+func.func @f(%q: tensor<?x?x4x8xf32>, %k: tensor<?x2x?x8xf32>, %v: tensor<?x2x?x8xbf16>, %y: tensor<?x?x4x8xf32>, %n: index) {
+  // expected-error@below {{has keys of 'f32' and values of 'bf16'}}
+  %0 = rt.attention via bf16 query(%q : tensor<?x?x4x8xf32>) keys(%k : tensor<?x2x?x8xf32>) values(%v : tensor<?x2x?x8xbf16>) total(%n) past(%n)
+         outs(%y : tensor<?x?x4x8xf32>) {scale = 1.0 : f32} -> tensor<?x?x4x8xf32>
+  return
+}
+
+// -----
+
+func.func @f(%q: tensor<?x?x4x8xf32>, %k: tensor<?x2x8xf32>, %v: tensor<?x2x?x8xf32>, %y: tensor<?x?x4x8xf32>, %n: index) {
+  // expected-error@below {{needs four dimensions, not those of }}
+  %0 = rt.attention via bf16 query(%q : tensor<?x?x4x8xf32>) keys(%k : tensor<?x2x8xf32>) values(%v : tensor<?x2x?x8xf32>) total(%n) past(%n)
+         outs(%y : tensor<?x?x4x8xf32>) {scale = 1.0 : f32} -> tensor<?x?x4x8xf32>
+  return
+}
+
+// -----
+
+func.func @f(%q: tensor<?x?x?x8xf32>, %k: tensor<?x2x?x8xf32>, %v: tensor<?x2x?x8xf32>, %y: tensor<?x?x?x8xf32>, %n: index) {
+  // expected-error@below {{needs static numbers of heads and sizes of heads}}
+  %0 = rt.attention via bf16 query(%q : tensor<?x?x?x8xf32>) keys(%k : tensor<?x2x?x8xf32>) values(%v : tensor<?x2x?x8xf32>) total(%n) past(%n)
+         outs(%y : tensor<?x?x?x8xf32>) {scale = 1.0 : f32} -> tensor<?x?x?x8xf32>
+  return
+}
+
+// -----
+
+func.func @f(%q: tensor<?x?x4x8xf32>, %k: tensor<?x3x?x8xf32>, %v: tensor<?x3x?x8xf32>, %y: tensor<?x?x4x8xf32>, %n: index) {
+  // expected-error@below {{has 4 query heads, which is no multiple of 3}}
+  %0 = rt.attention via bf16 query(%q : tensor<?x?x4x8xf32>) keys(%k : tensor<?x3x?x8xf32>) values(%v : tensor<?x3x?x8xf32>) total(%n) past(%n)
+         outs(%y : tensor<?x?x4x8xf32>) {scale = 1.0 : f32} -> tensor<?x?x4x8xf32>
+  return
+}
+
+// -----
+
+func.func @f(%q: tensor<?x?x4x8xf32>, %k: tensor<?x2x?x16xf32>, %v: tensor<?x2x?x8xf32>, %y: tensor<?x?x4x8xf32>, %n: index) {
+  // expected-error@below {{sizes do not fit: query }}
+  %0 = rt.attention via bf16 query(%q : tensor<?x?x4x8xf32>) keys(%k : tensor<?x2x?x16xf32>) values(%v : tensor<?x2x?x8xf32>) total(%n) past(%n)
+         outs(%y : tensor<?x?x4x8xf32>) {scale = 1.0 : f32} -> tensor<?x?x4x8xf32>
+  return
+}
+
+// -----
+
+func.func @f(%q: tensor<?x?x4x8xf32>, %k: tensor<?x2x?x8xf32>, %v: tensor<?x2x?x8xf32>, %y: tensor<?x?x4x8xf32>, %n: index, %m: tensor<4x4xf16>) {
+  // expected-error@below {{needs a mask of f32 with at most four dimensions, not }}
+  %0 = rt.attention via bf16 query(%q : tensor<?x?x4x8xf32>) keys(%k : tensor<?x2x?x8xf32>) values(%v : tensor<?x2x?x8xf32>) mask(%m : tensor<4x4xf16>) total(%n) past(%n)
+         outs(%y : tensor<?x?x4x8xf32>) {scale = 1.0 : f32} -> tensor<?x?x4x8xf32>
+  return
+}
+
+// -----
+
+func.func @f(%q: tensor<?x?x4x8xf32>, %k: tensor<?x2x?x8xf32>, %v: tensor<?x2x?x8xf32>, %y: tensor<?x?x4x8xf32>, %n: index, %m: tensor<4xf32>) {
+  // expected-error@below {{needs lengths of i32 or i64 in one dimension, not }}
+  %0 = rt.attention via bf16 query(%q : tensor<?x?x4x8xf32>) keys(%k : tensor<?x2x?x8xf32>) values(%v : tensor<?x2x?x8xf32>) lengths(%m : tensor<4xf32>) total(%n) past(%n)
+         outs(%y : tensor<?x?x4x8xf32>) {scale = 1.0 : f32} -> tensor<?x?x4x8xf32>
+  return
+}
+
+// -----
+
+func.func @f(%q: tensor<?x?x4x8xf32>, %k: tensor<?x2x?x8xf32>, %v: tensor<?x2x?x8xf32>, %y: tensor<?x?x4x8xf32>, %n: index) {
+  // expected-error@below {{appends by row, but has no lengths}}
+  %0 = rt.attention via bf16 query(%q : tensor<?x?x4x8xf32>) keys(%k : tensor<?x2x?x8xf32>) values(%v : tensor<?x2x?x8xf32>) total(%n) past(%n)
+         outs(%y : tensor<?x?x4x8xf32>) {scale = 1.0 : f32, appends_by_row} -> tensor<?x?x4x8xf32>
+  return
+}
+
+// -----
+
 func.func private @k(index, index)
 func.func @f(%n: index, %x: memref<4x2xf32, strided<[8, 1]>>) {
   // expected-error@below {{buffers need the identity layout}}

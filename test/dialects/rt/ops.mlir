@@ -34,6 +34,20 @@ func.func @tensors(%x: tensor<?x4xf32>, %a: tensor<?x?x8xf32>, %y: tensor<?x8xf3
   return
 }
 
+// CHECK-LABEL: func.func @attention(
+func.func @attention(%q: tensor<?x?x6x64xf32>, %k: tensor<?x2x?x64xbf16>, %v: tensor<?x2x?x32xbf16>, %mask: tensor<1x?x?xf32>,
+                     %lengths: tensor<?xi32>, %y: tensor<?x?x6x32xbf16>, %mq: memref<?x?x2x8xf16>, %mk: memref<?x2x?x8xf16>, %n: index) {
+  // CHECK: rt.attention via bf16 query({{.*}}) keys({{.*}}) values({{.*}}) mask({{.*}}) lengths({{.*}}) total({{.*}}) past({{.*}}) outs({{.*}})
+  // CHECK-SAME: {appends_by_row, causal, left = 31 : i64, scale = 1.250000e-01 : f32} -> tensor<?x?x6x32xbf16>
+  %0 = rt.attention via bf16 query(%q : tensor<?x?x6x64xf32>) keys(%k : tensor<?x2x?x64xbf16>) values(%v : tensor<?x2x?x32xbf16>)
+         mask(%mask : tensor<1x?x?xf32>) lengths(%lengths : tensor<?xi32>) total(%n) past(%n) outs(%y : tensor<?x?x6x32xbf16>)
+         {scale = 0.125 : f32, left = 31, causal, appends_by_row} -> tensor<?x?x6x32xbf16>
+  // CHECK: rt.attention via f16 {{.*}} outs(%{{.*}} : memref<?x?x2x8xf16>) {scale = 1.000000e+00 : f32}{{$}}
+  rt.attention via f16 query(%mq : memref<?x?x2x8xf16>) keys(%mk : memref<?x2x?x8xf16>) values(%mk : memref<?x2x?x8xf16>)
+    total(%n) past(%n) outs(%mq : memref<?x?x2x8xf16>) {scale = 1.0 : f32}
+  return
+}
+
 // CHECK-LABEL: func.func @memrefs(
 func.func @memrefs(%x: memref<?x4xf32>, %y: memref<?x8xf32>, %fits: i1) {
   // CHECK: %[[N:.*]] = rt.dim "batch"

@@ -4,6 +4,7 @@
 #ifndef CAAT_RUNTIME_DEVICE_H
 #define CAAT_RUNTIME_DEVICE_H
 
+#include "caat/runtime/Attention.h"
 #include "caat/runtime/Communicator.h"
 #include "caat/runtime/Program.h"
 #include <functional>
@@ -96,6 +97,7 @@ public:
   virtual void linear(size_t parameter, const void *x, DType xType, int64_t m, void *y, DType yType,
                       bool accumulate) = 0;
   virtual void matmul(const MatMul &matmul) = 0;
+  virtual void attention(const Attention &attention) = 0;
 
   /// The best of each row: `rows` rows that begin `pitch` elements apart, whose elements are the runs' tokens. In the
   /// host's memory, after all work so far.

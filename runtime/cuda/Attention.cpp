@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Attention of many tokens: chooses the kernel and brings keys and values to the form that it reads.
+#include "Attention.h"
+#include "CudaDevice.h"
+#include "caat/runtime/Error.h"
+
+namespace caat::runtime::cuda {
+
+/// Keys or values.
+struct CudaDevice::HeadRows {
+  const void *data;
+  int64_t batch, head, token, size; // strides in elements
+};
+
+namespace {
+
+constexpr int sizes[] = {
+#define CAAT_SIZE(SIZE) SIZE,
+    CAAT_ATTENTION_SIZES(CAAT_SIZE)
+#undef CAAT_SIZE
+};
+
+int64_t padded(int64_t size) { return (size + 7) / 8 * 8; }
+
+/// Whether all rows begin at a multiple of `bytes`.
+bool isAligned(const void *data, size_t elementSize, std::initializer_list<int64_t> strides, uint64_t bytes) {
+  uint64_t all = addressOf(data);
+  for (int64_t stride : strides)
+    all |= static_cast<uint64_t>(stride) * elementSize;
+  return all % bytes == 0;
+}
+
+} // namespace
+
+/// As the kernel's copies want them: 16 bits, in multiples of 16 bytes. Others are written to `to`.
+CudaDevice::HeadRows CudaDevice::narrow(const HeadRows &rows, DType type, DType via, const Attention &a,
+                                        std::byte *to) {
+  if (!to)
+    return rows;
+  auto *target = reinterpret_cast<unsigned short *>(to);
+  NarrowArguments arguments{rows.data,         target,     a.batch,   a.kvHeads, a.total, rows.size,
+                            padded(rows.size), rows.batch, rows.head, rows.token};
+  int64_t token = arguments.padded, head = token * a.total;
+  const char *kernel = type == via ? "caat_narrow_copy" : via == DType::BF16 ? "caat_narrow_bf16" : "caat_narrow_f16";
+  launchOwn(kernel, blocksFor(a.batch * a.kvHeads * a.total * (token / 8)), arguments);
+  return {target, head * a.kvHeads, head, token, rows.size};
+}
+
+void CudaDevice::attention(const Attention &a) {
+  const int *size = std::find_if(std::begin(sizes), std::end(sizes),
+                                 [&](int known) { return known >= std::max(a.size, a.valueSize); });
+  if (size == std::end(sizes))
+    failRun("attention with heads of ", std::max(a.size, a.valueSize), " elements: the largest are ",
+            sizes[std::size(sizes) - 1]);
+  for (DType type : {a.queryType, a.keyType, a.outType})
+    if (type != a.via && type != DType::F32)
+      failRun("attention in ", nameOf(a.via), " with elements of ", nameOf(type));
+
+  HeadRows keys{a.keys, a.keyBatch, a.keyHead, a.keyToken, a.size};
+  HeadRows values{a.values, a.valueBatch, a.valueHead, a.valueToken, a.valueSize};
+  auto needs = [&](const HeadRows &rows) -> int64_t {
+    bool fits =
+        a.keyType == a.via && rows.size % 8 == 0 && isAligned(rows.data, 2, {rows.batch, rows.head, rows.token}, 16);
+    return fits ? 0 : a.batch * a.kvHeads * a.total * padded(rows.size) * 2;
+  };
+  int64_t keyBytes = needs(keys), valueBytes = needs(values);
+  if (keyBytes + valueBytes > 0) {
+    std::byte *to = narrowed.reserve(*this, static_cast<size_t>(keyBytes + valueBytes), "keys and values in 16 bits");
+    keys = narrow(keys, a.keyType, a.via, a, keyBytes ? to : nullptr);
+    values = narrow(values, a.keyType, a.via, a, valueBytes ? to + keyBytes : nullptr);
+  }
+
+  bool queryIsF32 = a.queryType == DType::F32, outIsF32 = a.outType == DType::F32;
+  auto narrowInt = [](int64_t x) { return static_cast<int>(std::clamp<int64_t>(x, -1, INT32_MAX / 4)); };
+  AttentionArguments arguments{
+      a.query,
+      keys.data,
+      values.data,
+      a.mask,
+      a.lengths,
+      a.out,
+      a.queryBatch,
+      a.queryToken,
+      a.queryHead,
+      keys.batch,
+      keys.head,
+      keys.token,
+      values.batch,
+      values.head,
+      values.token,
+      a.maskBatch,
+      a.maskHead,
+      a.maskToken,
+      a.maskKey,
+      a.outBatch,
+      a.outToken,
+      a.outHead,
+      narrowInt(a.batch),
+      narrowInt(a.tokens),
+      narrowInt(a.total),
+      narrowInt(a.past),
+      narrowInt(a.kvHeads),
+      narrowInt(a.heads / a.kvHeads),
+      narrowInt(a.size),
+      narrowInt(a.valueSize),
+      narrowInt(a.left),
+      narrowInt(a.right),
+      a.causal,
+      a.appendsByRow,
+      queryIsF32,
+      outIsF32,
+      a.lengthType == DType::I64,
+      isAligned(a.query, sizeOf(a.queryType), {a.queryBatch, a.queryToken, a.queryHead}, 16),
+      isAligned(a.out, sizeOf(a.outType), {a.outBatch, a.outToken, a.outHead}, 2 * sizeOf(a.outType)),
+      a.scale,
+      a.softcap,
+  };
+  AttentionShape shape(*size);
+  int64_t tiles = (a.tokens * (a.heads / a.kvHeads) + shape.rows() - 1) / shape.rows();
+  int64_t blocks = tiles * a.batch * a.kvHeads;
+  if (blocks > INT32_MAX)
+    failRun("attention of ", a.batch, " times ", a.tokens, " tokens: too many");
+  Step step;
+  step.name = "attention";
+  step.function = context->attention(a.via == DType::BF16, *size);
+  step.blocks = static_cast<unsigned>(blocks);
+  step.threads = attentionThreads;
+  step.shared = static_cast<unsigned>(shape.sharedBytes(*size));
+  step.addParameter(&arguments, sizeof arguments);
+  queue.add(std::move(step));
+}
+
+} // namespace caat::runtime::cuda

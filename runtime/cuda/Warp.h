@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// What the threads of a warp and a block do together, for kernels that use tensor cores; PTX of sm_80. As plain C++ the
+// same names are functions of an emulator that tests link (test/Cuda/WarpEmulator.cpp): there each thread is a fiber.
+// Shared memory is the block's dynamic one; its addresses are offsets in bytes.
+#ifndef CAAT_RUNTIME_CUDA_WARP_H
+#define CAAT_RUNTIME_CUDA_WARP_H
+
+namespace caat::runtime::cuda {
+
+struct BFloat16Pair {
+  unsigned bits;
+};
+struct HalfPair {
+  unsigned bits;
+};
+
+struct alignas(16) Bits128 {
+  unsigned at[4];
+};
+
+#ifdef __CUDA__
+#define CAAT_DEVICE inline __attribute__((device, always_inline))
+
+extern __attribute__((shared, aligned(16))) char dynamicShared[];
+
+CAAT_DEVICE int threadNumber() { return __nvvm_read_ptx_sreg_tid_x(); }
+CAAT_DEVICE int blockNumber() { return __nvvm_read_ptx_sreg_ctaid_x(); }
+CAAT_DEVICE void synchronizeBlock() { __syncthreads(); }
+
+/// Of offset 0.
+CAAT_DEVICE unsigned sharedBase() {
+  unsigned base;
+  asm("{ .reg .u64 t; cvta.to.shared.u64 t, %1; cvt.u32.u64 %0, t; }" : "=r"(base) : "l"(dynamicShared));
+  return base;
+}
+
+CAAT_DEVICE void storeShared(unsigned to, Bits128 x) {
+  asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(x.at[0]), "r"(x.at[1]), "r"(x.at[2]),
+               "r"(x.at[3])
+               : "memory");
+}
+
+/// 16 bytes, or zeros where not `valid` (then `from` is not read). They are there after waitForCopies.
+CAAT_DEVICE void copyToShared(unsigned to, const void *from, bool valid) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(valid ? 16 : 0) : "memory");
+}
+/// All copies of this thread so far.
+CAAT_DEVICE void waitForCopies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+
+/// Four 8x8 matrices of 16-bit elements. Thread i gives the address of row i % 8 of matrix i / 8 and receives of each
+/// matrix elements 2 * (i % 4) and the next of row i / 4; transposed, of column i / 4.
+CAAT_DEVICE void loadMatrices(unsigned (&to)[4], unsigned from) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+               : "r"(from)
+               : "memory");
+}
+CAAT_DEVICE void loadTransposed(unsigned (&to)[4], unsigned from) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+               : "r"(from)
+               : "memory");
+}
+
+/// sum[16, 8] += a[16, 16] * b[16, 8], as mma.m16n8k16 deals them out.
+CAAT_DEVICE void multiplyAdd(float (&sum)[4], const unsigned (&a)[4], unsigned b0, unsigned b1, BFloat16Pair) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, "
+      "%3};"
+      : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+CAAT_DEVICE void multiplyAdd(float (&sum)[4], const unsigned (&a)[4], unsigned b0, unsigned b1, HalfPair) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, "
+      "%3};"
+      : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+CAAT_DEVICE float shuffleXor(float x, int offset) {
+  float y;
+  asm volatile("shfl.sync.bfly.b32 %0, %1, %2, 31, 0xffffffff;" : "=f"(y) : "f"(x), "r"(offset));
+  return y;
+}
+/// Whether it holds for any thread of the warp.
+CAAT_DEVICE bool anyInWarp(bool x) { return __nvvm_vote_any_sync(0xffffffffu, x); }
+
+CAAT_DEVICE float exponential2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+CAAT_DEVICE float reciprocal(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+CAAT_DEVICE float larger(float x, float y) {
+  float z;
+  asm("max.f32 %0, %1, %2;" : "=f"(z) : "f"(x), "f"(y));
+  return z;
+}
+
+/// Both rounded to nearest; `low` in the lower half.
+CAAT_DEVICE unsigned pack(float low, float high, BFloat16Pair) {
+  unsigned bits;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low));
+  return bits;
+}
+CAAT_DEVICE unsigned pack(float low, float high, HalfPair) {
+  unsigned bits;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low));
+  return bits;
+}
+
+/// A value that is as it was, but of which the compiler knows nothing any more: it does not keep what comes of it.
+CAAT_DEVICE int opaque(int x) {
+  asm volatile("" : "+r"(x));
+  return x;
+}
+#else
+#define CAAT_DEVICE inline
+
+int threadNumber();
+int blockNumber();
+void synchronizeBlock();
+unsigned sharedBase();
+void storeShared(unsigned to, Bits128 x);
+void copyToShared(unsigned to, const void *from, bool valid);
+void waitForCopies();
+void loadMatrices(unsigned (&to)[4], unsigned from);
+void loadTransposed(unsigned (&to)[4], unsigned from);
+void multiplyAdd(float (&sum)[4], const unsigned (&a)[4], unsigned b0, unsigned b1, BFloat16Pair);
+void multiplyAdd(float (&sum)[4], const unsigned (&a)[4], unsigned b0, unsigned b1, HalfPair);
+float shuffleXor(float x, int offset);
+bool anyInWarp(bool x);
+float exponential2(float x);
+float reciprocal(float x);
+float larger(float x, float y);
+unsigned pack(float low, float high, BFloat16Pair);
+unsigned pack(float low, float high, HalfPair);
+int opaque(int x);
+#endif
+
+} // namespace caat::runtime::cuda
+
+#endif

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// cuda/Warp.h for the host: a block's threads are fibers, and what a warp does together is done when all are there.
+#include "WarpEmulator.h"
+#include "Execution/Fibers.h"
+#include "cuda/Warp.h"
+#include <cmath>
+#include <cstring>
+
+using caat::test::FiberBlock;
+
+namespace {
+
+thread_local FiberBlock block;
+thread_local std::vector<unsigned char> shared;
+
+struct Copy {
+  unsigned to;
+  const void *from; // null: zeros
+};
+thread_local std::vector<std::vector<Copy>> copies; // of each thread, not done yet
+
+unsigned char *at(unsigned address, size_t bytes) {
+  if (address % bytes != 0 || address + bytes > shared.size())
+    FiberBlock::fail("an access beyond the shared memory, or not aligned");
+  return shared.data() + address;
+}
+
+float widened(unsigned bits, caat::runtime::cuda::BFloat16Pair) {
+  bits <<= 16;
+  float x;
+  std::memcpy(&x, &bits, 4);
+  return x;
+}
+float widened(unsigned bits, caat::runtime::cuda::HalfPair) {
+  auto narrow = static_cast<unsigned short>(bits);
+  _Float16 x;
+  std::memcpy(&x, &narrow, 2);
+  return static_cast<float>(x);
+}
+
+unsigned rounded(float x, caat::runtime::cuda::BFloat16Pair) {
+  unsigned bits;
+  std::memcpy(&bits, &x, 4);
+  return std::isnan(x) ? 0x7fff : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+unsigned rounded(float x, caat::runtime::cuda::HalfPair) {
+  auto narrow = static_cast<_Float16>(x);
+  unsigned short bits;
+  std::memcpy(&bits, &narrow, 2);
+  return bits;
+}
+
+struct Matrices {
+  unsigned from, to[4];
+};
+
+template <bool Transposed> void exchangeMatrices(void *const *parts, size_t) {
+  auto part = [&](unsigned i) -> Matrices & { return *static_cast<Matrices *>(parts[i]); };
+  for (unsigned m = 0; m < 4; ++m) {
+    unsigned short matrix[8][8];
+    for (unsigned row = 0; row < 8; ++row)
+      std::memcpy(matrix[row], at(part(m * 8 + row).from, 16), 16);
+    for (unsigned i = 0; i < 32; ++i) {
+      unsigned a = i / 4, b = i % 4 * 2;
+      part(i).to[m] = Transposed ? matrix[b][a] | static_cast<unsigned>(matrix[b + 1][a]) << 16
+                                 : matrix[a][b] | static_cast<unsigned>(matrix[a][b + 1]) << 16;
+    }
+  }
+}
+
+struct Product {
+  float *sum;
+  const unsigned *a;
+  unsigned b[2];
+};
+
+/// Element [row, column] of 16x8 lies in thread 4 * (row % 8) + column / 2; of a, 16x16, in words by halves.
+template <typename Pair> void exchangeProduct(void *const *parts, size_t) {
+  auto part = [&](unsigned i) -> Product & { return *static_cast<Product *>(parts[i]); };
+  auto half = [](unsigned word, unsigned i) { return widened(i ? word >> 16 : word & 0xffff, Pair()); };
+  float a[16][16], b[16][8];
+  for (unsigned i = 0; i < 32; ++i)
+    for (unsigned h = 0; h < 2; ++h) {
+      for (unsigned word = 0; word < 4; ++word)
+        a[i / 4 + word % 2 * 8][i % 4 * 2 + h + word / 2 * 8] = half(part(i).a[word], h);
+      for (unsigned word = 0; word < 2; ++word)
+        b[i % 4 * 2 + h + word * 8][i / 4] = half(part(i).b[word], h);
+    }
+  for (unsigned i = 0; i < 32; ++i)
+    for (unsigned n = 0; n < 4; ++n) {
+      float sum = part(i).sum[n];
+      for (unsigned k = 0; k < 16; ++k)
+        sum += a[i / 4 + n / 2 * 8][k] * b[k][i % 4 * 2 + n % 2];
+      part(i).sum[n] = sum;
+    }
+}
+
+struct Shuffle {
+  float value;
+  unsigned offset;
+};
+void exchangeValues(void *const *parts, size_t threads) {
+  float values[FiberBlock::kWarp];
+  for (size_t i = 0; i < threads; ++i)
+    values[i] = static_cast<Shuffle *>(parts[i])->value;
+  for (size_t i = 0; i < threads; ++i)
+    static_cast<Shuffle *>(parts[i])->value = values[i ^ static_cast<Shuffle *>(parts[i])->offset];
+}
+
+void exchangeVotes(void *const *parts, size_t threads) {
+  bool any = false;
+  for (size_t i = 0; i < threads; ++i)
+    any = any || *static_cast<bool *>(parts[i]);
+  for (size_t i = 0; i < threads; ++i)
+    *static_cast<bool *>(parts[i]) = any;
+}
+
+} // namespace
+
+void caat::test::runBlocks(const std::function<void()> &body, unsigned blocks, unsigned threads, size_t sharedBytes) {
+  for (unsigned i = 0; i < blocks; ++i) {
+    shared.assign(sharedBytes, 0xff); // NaN where nobody has written
+    copies.assign(threads, {});
+    block.run(body, i, threads);
+    for (const auto &left : copies)
+      if (!left.empty())
+        FiberBlock::fail("a thread ends before its copies");
+  }
+}
+
+namespace caat::runtime::cuda {
+
+int threadNumber() { return static_cast<int>(block.thread()); }
+int blockNumber() { return static_cast<int>(block.number()); }
+void synchronizeBlock() { block.barrier(); }
+unsigned sharedBase() { return 0; }
+
+void storeShared(unsigned to, Bits128 x) { std::memcpy(at(to, 16), &x, 16); }
+
+/// It is done as late as it may be.
+void copyToShared(unsigned to, const void *from, bool valid) {
+  std::memset(at(to, 16), 0xff, 16);
+  if (valid && reinterpret_cast<uintptr_t>(from) % 16 != 0)
+    FiberBlock::fail("a copy from a place that is not aligned");
+  copies[block.thread()].push_back({to, valid ? from : nullptr});
+}
+void waitForCopies() {
+  for (const Copy &copy : copies[block.thread()])
+    if (copy.from)
+      std::memcpy(at(copy.to, 16), copy.from, 16);
+    else
+      std::memset(at(copy.to, 16), 0, 16);
+  copies[block.thread()].clear();
+}
+
+void loadMatrices(unsigned (&to)[4], unsigned from) {
+  Matrices part{from, {}};
+  block.together(exchangeMatrices<false>, &part);
+  std::copy_n(part.to, 4, to);
+}
+void loadTransposed(unsigned (&to)[4], unsigned from) {
+  Matrices part{from, {}};
+  block.together(exchangeMatrices<true>, &part);
+  std::copy_n(part.to, 4, to);
+}
+
+void multiplyAdd(float (&sum)[4], const unsigned (&a)[4], unsigned b0, unsigned b1, BFloat16Pair) {
+  Product part{sum, a, {b0, b1}};
+  block.together(exchangeProduct<BFloat16Pair>, &part);
+}
+void multiplyAdd(float (&sum)[4], const unsigned (&a)[4], unsigned b0, unsigned b1, HalfPair) {
+  Product part{sum, a, {b0, b1}};
+  block.together(exchangeProduct<HalfPair>, &part);
+}
+
+float shuffleXor(float x, int offset) {
+  Shuffle part{x, static_cast<unsigned>(offset)};
+  block.together(exchangeValues, &part);
+  return part.value;
+}
+bool anyInWarp(bool x) {
+  block.together(exchangeVotes, &x);
+  return x;
+}
+
+float exponential2(float x) { return std::exp2(x); }
+float reciprocal(float x) { return 1 / x; }
+float larger(float x, float y) { return std::fmax(x, y); }
+
+unsigned pack(float low, float high, BFloat16Pair type) { return rounded(low, type) | rounded(high, type) << 16; }
+unsigned pack(float low, float high, HalfPair type) { return rounded(low, type) | rounded(high, type) << 16; }
+
+int opaque(int x) { return x; }
+
+} // namespace caat::runtime::cuda

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The threads of a GPU's block as fibers of the CPU: each runs until it has to wait for others. It ends the process,
+// with the reason, where a GPU would hang or do what is undefined: threads of a warp that wait for different things,
+// threads that have left while others wait. Threads run in one order and, between the next barriers, in the opposite
+// one: what a missing barrier leaves to chance differs from the reference.
+#ifndef CAAT_TEST_EXECUTION_FIBERS_H
+#define CAAT_TEST_EXECUTION_FIBERS_H
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <memory>
+#include <sys/mman.h>
+#include <ucontext.h>
+#include <vector>
+
+namespace caat::test {
+
+/// What the threads of a warp do together, once all are there: each has brought a pointer to its part.
+using Exchange = void (*)(void *const *parts, size_t threads);
+
+class FiberBlock {
+public:
+  static constexpr size_t kWarp = 32;
+
+  /// Runs `body` in each thread.
+  void run(std::function<void()> body, int64_t number, size_t threads) {
+    function = std::move(body);
+    blockNumber = number;
+    while (fibers.size() < threads) {
+      auto fiber = std::make_unique<Fiber>();
+      void *stack = mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+      if (stack == MAP_FAILED)
+        fail("no memory for stacks");
+      fiber->stack = static_cast<char *>(stack);
+      fibers.push_back(std::move(fiber));
+    }
+    count = threads;
+    running = this;
+    for (size_t i = 0; i < threads; ++i) {
+      Fiber &fiber = *fibers[i];
+      getcontext(&fiber.context);
+      fiber.context.uc_stack.ss_sp = fiber.stack;
+      fiber.context.uc_stack.ss_size = kStackBytes;
+      fiber.context.uc_link = &scheduler;
+      makecontext(&fiber.context, reinterpret_cast<void (*)()>(&FiberBlock::enter), 0);
+      fiber.state = State::Running;
+    }
+    while (step())
+      ;
+  }
+
+  size_t thread() const { return current; }
+  int64_t number() const { return blockNumber; }
+
+  /// Waits for all threads of the block.
+  void barrier() { wait(State::AtBarrier, nullptr, nullptr); }
+  /// Waits for all threads of the warp, and does `exchange`; without one, that is all.
+  void together(Exchange exchange, void *part) { wait(State::AtExchange, exchange, part); }
+
+  [[noreturn]] static void fail(const char *reason) {
+    std::fprintf(stderr, "emulated GPU: %s\n", reason);
+    std::abort();
+  }
+
+private:
+  static constexpr size_t kStackBytes = 64 << 10;
+
+  enum class State { Running, AtExchange, AtBarrier, Done };
+
+  struct Fiber {
+    ucontext_t context;
+    char *stack = nullptr;
+    State state = State::Done;
+    Exchange exchange = nullptr;
+    void *part = nullptr;
+  };
+
+  static const char *describe(const Fiber &fiber) {
+    switch (fiber.state) {
+    case State::Running:
+      return "running";
+    case State::AtExchange:
+      return fiber.exchange ? "at an exchange with its warp" : "at a barrier of its warp";
+    case State::AtBarrier:
+      return "at a barrier of the block";
+    case State::Done:
+      return "done";
+    }
+    return "?";
+  }
+
+  [[noreturn]] void failAt(size_t a, size_t b) {
+    std::fprintf(stderr, "emulated GPU: block %lld: thread %zu is %s, but thread %zu is %s\n",
+                 static_cast<long long>(blockNumber), a, describe(*fibers[a]), b, describe(*fibers[b]));
+    std::abort();
+  }
+
+  void wait(State state, Exchange exchange, void *part) {
+    Fiber &fiber = *fibers[current];
+    fiber.state = state;
+    fiber.exchange = exchange;
+    fiber.part = part;
+    swapcontext(&fiber.context, &scheduler);
+  }
+
+  static void enter() {
+    FiberBlock &block = *running;
+    size_t thread = block.current;
+    block.function();
+    block.fibers[thread]->state = State::Done;
+    block.fibers[thread]->exchange = nullptr;
+  }
+
+  /// Every warp up to the block's next barrier. False when all threads are done.
+  bool step() {
+    backwards = !backwards;
+    size_t warps = (count + kWarp - 1) / kWarp;
+    for (size_t w = 0; w < warps; ++w)
+      runWarp(backwards ? warps - 1 - w : w);
+    for (size_t i = 1; i < count; ++i)
+      if (fibers[i]->state != fibers[0]->state)
+        failAt(0, i);
+    if (fibers[0]->state == State::Done)
+      return false;
+    for (size_t i = 0; i < count; ++i)
+      fibers[i]->state = State::Running;
+    return true;
+  }
+
+  void runWarp(size_t warp) {
+    size_t first = warp * kWarp, end = std::min(first + kWarp, count);
+    for (bool turn = backwards;; turn = !turn) {
+      for (size_t i = 0; i < end - first; ++i) {
+        current = turn ? end - 1 - i : first + i;
+        if (fibers[current]->state == State::Running)
+          swapcontext(&scheduler, &fibers[current]->context);
+      }
+      const Fiber &leader = *fibers[first];
+      for (size_t i = first; i < end; ++i)
+        if (fibers[i]->state != leader.state || fibers[i]->exchange != leader.exchange)
+          failAt(first, i);
+      if (leader.state == State::AtBarrier || leader.state == State::Done)
+        return;
+      if (leader.exchange) {
+        void *parts[kWarp];
+        for (size_t i = first; i < end; ++i)
+          parts[i - first] = fibers[i]->part;
+        leader.exchange(parts, end - first);
+      }
+      for (size_t i = first; i < end; ++i)
+        fibers[i]->state = State::Running;
+    }
+  }
+
+  static inline thread_local FiberBlock *running = nullptr;
+
+  std::function<void()> function;
+  int64_t blockNumber = 0;
+  std::vector<std::unique_ptr<Fiber>> fibers;
+  size_t count = 0, current = 0;
+  bool backwards = false;
+  ucontext_t scheduler;
+};
+
+} // namespace caat::test
+
+#endif
