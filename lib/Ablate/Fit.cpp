@@ -203,11 +203,16 @@ static bool needsExact(const Choice &choice) {
 }
 
 void Fitter::prepare(const Choices &choices) {
-  if (!gains.empty() || std::none_of(choices.begin(), choices.end(), needsExact))
+  bool needsEnergy =
+      std::any_of(choices.begin(), choices.end(), [](const Choice &choice) { return isOneForAll(choice.order); });
+  bool isKnown = !gains.empty() && (knowsEnergy || !needsEnergy);
+  if (isKnown || std::none_of(choices.begin(), choices.end(), needsExact))
     return;
+  knowsEnergy = needsEnergy;
+  gains.clear();
   const std::vector<runtime::SiteSpec> &sites = engine.manifest().sites;
   std::fill(here.begin(), here.end(), nullptr);
-  energy.assign(static_cast<size_t>(sites.front().channels), 0);
+  energy.assign(needsEnergy ? static_cast<size_t>(sites.front().channels) : 0, 0);
   shares = energy;
   for (size_t site = 0; site < sites.size(); ++site) {
     advance(site, {});

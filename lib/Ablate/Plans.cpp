@@ -172,9 +172,8 @@ void Session::addPlan(Result &result, const std::string &family, const std::stri
   for (size_t site = 0; site < numSites(); ++site)
     if (!plan[site].isFull() && !isPossible(plan[site], manifest().sites[site]))
       return;
-  if (std::none_of(result.plans.begin(), result.plans.end(), [&](const NamedPlan &known) {
-        return known.family == family && known.plan.choices == plan;
-      }))
+  if (std::none_of(result.plans.begin(), result.plans.end(),
+                   [&](const NamedPlan &known) { return known.family == family && known.plan.choices == plan; }))
     result.plans.push_back({family, label, {plan, {}, cost->of(plan)}, {}, false, false});
 }
 
@@ -194,7 +193,8 @@ void Session::addOthers(Result &result) {
     for (size_t i = 0; i < count; ++i)
       plan[bySensitivity[i]] = Choice::drop();
     if (count > 0)
-      addPlan(result, "spd", "SPD, " + std::to_string(count) + (count == 1 ? " attention site" : " attention sites"), plan);
+      addPlan(result, "spd", "SPD, " + std::to_string(count) + (count == 1 ? " attention site" : " attention sites"),
+              plan);
   }
   for (double p : {0.9, 0.75}) {
     Choices plan;

@@ -97,14 +97,15 @@ def check_recipes(model: Path, tokens: Path, text: np.ndarray, folder: Path):
     guess = {"layers.0.*": "drop rank 8 of both", "layers.1.attn": "defer 0.25 gain rank 4 of input"}
     plans = [{"label": "drop", "sites": {"layers.0.*": "drop", "layers.1.attn": "drop"}}, {"label": "guess", "sites": guess},
              {"label": "8 bits", "sites": {"*": "8 bits, plain"}}, {"label": "kept", "sites": {"layers.0.*": "private 0.5 common"}}, {"label": "few", "sites": {"layers.0.attn": "defer 0.5 4 bits affine"}},
-             {"label": "rate", "sites": {"layers.0.*": "rate 3 affine", "layers.1.attn": "rate 6"}}]
+             {"label": "rate", "sites": {"layers.0.*": "rate 3 affine", "layers.1.attn": "rate 6"}},
+             {"label": "shares", "sites": {"layers.0.*": "private 0.5 shares"}}]
     recipes.write_text(json.dumps({"plans": plans}))
     # Fitted on what is tested, where more of the loss must go.
     same = np.concatenate([text[:WINDOWS * LENGTH]] * 3)
     np.save(folder / "same.npy", same)
     report = ablate(model, folder / "same.npy", out, f"--recipes={recipes}")
     by_label = {plan["label"]: plan for plan in report["plans"]}
-    check("recipes", list(by_label) == ["drop", "guess", "8 bits", "kept", "few", "rate"])
+    check("recipes", list(by_label) == ["drop", "guess", "8 bits", "kept", "few", "rate", "shares"])
     check("private channels are warned about", "private" in "".join(report["warnings"]), str(report["warnings"]))
     check("estimates help", by_label["guess"]["kl"] < 0.5 * by_label["drop"]["kl"], str(by_label))
     for plan in report["plans"]:
@@ -119,6 +120,9 @@ def check_recipes(model: Path, tokens: Path, text: np.ndarray, folder: Path):
     compiled = np.exp(score(folder / "rate", tested, f"--batch={WINDOWS}"))
     check("a rate compiled", abs(compiled / by_label["rate"]["perplexity"] - 1) < 1e-3, f"{compiled} {by_label['rate']}")
     kept = json.loads((out / "recipe-4.json").read_text())["sites"]
+    shares = json.loads((out / "recipe-7.json").read_text())["sites"]
+    check("one order by shares", shares["layers.0.attn"]["order"][:12] == shares["layers.0.mlp"]["order"][:12] and
+          shares["layers.0.attn"]["order"][:12] != kept["layers.0.attn"]["order"][:12], str(shares))
     check("one order for all", set(kept["layers.0.attn"]["order"][:12]) == set(kept["layers.0.mlp"]["order"][:12]), str(kept))
     programs.must("caat-compile", model, "--tp=2", f"--plan={out / 'recipe-2.json'}", "-o", folder / "guess")
     compiled = np.exp(score(folder / "guess", tested))

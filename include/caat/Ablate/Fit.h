@@ -75,6 +75,7 @@ private:
   Text text;
   std::vector<std::shared_ptr<const runtime::Snapshot>> here; // by batch
   std::vector<std::vector<double>> gains; // by site, of what reads the stream behind it; empty as long as nobody asks
+  bool knowsEnergy = false;               // whether these two have been asked for:
   std::vector<double> energy, shares;     // of channels over all sites; energy is empty where these differ
   std::shared_ptr<const runtime::SitePolicy> full;
   std::map<std::string, std::shared_ptr<const runtime::SitePolicy>> made; // by the choices up to the site
