@@ -31,3 +31,5 @@ for name in ("ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS"):
 
 if config.has_cuda:
     config.available_features.add("cuda")
+if config.sanitize:
+    config.available_features.add("sanitized")

@@ -37,7 +37,8 @@ static void lookThroughCollapse(memref::DimOp op) {
     return;
   OpBuilder b(op);
   Value size = arith::ConstantIndexOp::create(b, op.getLoc(), 1);
-  for (int64_t dim : collapse.getReassociationIndices()[*index]) {
+  const SmallVector<ReassociationIndices> groups = collapse.getReassociationIndices();
+  for (int64_t dim : groups[*index]) {
     int64_t known = collapse.getSrcType().getDimSize(dim);
     Value part = ShapedType::isDynamic(known)
                      ? memref::DimOp::create(b, op.getLoc(), collapse.getSrc(), dim).getResult()

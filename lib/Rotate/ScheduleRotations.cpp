@@ -125,7 +125,8 @@ private:
   /// Sizes and checks come before.
   static Operation *firstWork(Block &block) {
     for (Operation &op : block)
-      if (isa<rt::LaunchOp, rt::LinearOp, rt::MatmulOp, rt::AttentionOp, rt::CopyOp, tp::RotateOp>(op) || op.getNumRegions() > 0)
+      if (isa<rt::LaunchOp, rt::LinearOp, rt::MatmulOp, rt::AttentionOp, rt::CopyOp, tp::RotateOp>(op) ||
+          op.getNumRegions() > 0)
         return &op;
     return block.getTerminator();
   }
