@@ -61,8 +61,8 @@ Engine::Engine(const std::string &directory, EngineOptions opts) : options(std::
     if (options.progress)
       options.progress(text);
   };
-  say("loading " + std::to_string(size()) + (size() == 1 ? " rank" : " ranks"));
   workers = std::make_unique<Workers>(program_, options);
+  say("loading " + std::to_string(size()) + (size() == 1 ? " rank" : " ranks"));
   onRanks([&](Rank &rank) {
     rank.device().attach();
     options.randomWeights ? rank.loadRandom(*options.randomWeights + static_cast<uint32_t>(rank.rank())) : rank.load();
@@ -75,7 +75,20 @@ Engine::~Engine() = default;
 
 void Engine::onRanks(const std::function<void(Rank &)> &work) { workers->run(work); }
 
-const Profile &Engine::profile(int rank) const { return workers->ranks.at(static_cast<size_t>(rank))->context.profile; }
+int Engine::localSize() const { return static_cast<int>(workers->ranks.size()); }
+
+const Profile &Engine::profile(int index) const {
+  return workers->ranks.at(static_cast<size_t>(index))->context.profile;
+}
+
+/// Of ranks in other processes: each has written its own elements into zeros.
+void Engine::combine(Rank &rank, Tensor &whole) const {
+  size_t bytes = whole.bytes();
+  std::vector<std::byte> all(bytes * static_cast<size_t>(size()));
+  rank.communicator().allGatherBytes("an output", whole.data.get(), all.data(), bytes);
+  for (size_t i = 0; i < all.size(); ++i)
+    whole.data.get()[i % bytes] |= all[i];
+}
 
 void Engine::resetProfile() {
   for (auto &rank : workers->ranks)
@@ -194,6 +207,12 @@ TensorMap Engine::infer(const TensorMap &given, const SiteRange &range) {
       rank.collectOutput(i, outputs[i]);
     for (size_t i = 0; i < presents.size(); ++i)
       rank.collectPresent(i, presents[i], presents[i].shape[static_cast<size_t>(m.caches[i].axis)]);
+    if (!options.world)
+      return;
+    for (std::vector<Tensor> *arrays : {&outputs, &presents})
+      for (Tensor &array : *arrays)
+        if (array.bytes() > 0)
+          combine(rank, array);
   });
   for (const ArraySpec &spec : m.outputs)
     result[spec.name] = converted(result[spec.name], spec.outside());

@@ -42,7 +42,7 @@ std::vector<int64_t> greedyStep(Engine &engine, const Tensor &next) {
       }
     }
     rank.communicator().allGatherBytes("argmax", mine.data(), all.data(), batch * sizeof(Candidate));
-    if (rank.rank() != 0)
+    if (rank.rank() != engine.firstRank())
       return;
     for (size_t b = 0; b < batch; ++b) {
       Candidate winner = all[b];

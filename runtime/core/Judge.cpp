@@ -151,7 +151,7 @@ Judgement Judge::judge(const Tensor &tokens, Mode mode) {
     }
     rank.communicator().allGatherBytes("judge", mine.data(), all.data(), count * sizeof(Part));
 
-    bool isFirst = rank.rank() == 0;
+    bool isFirst = rank.rank() == engine.firstRank();
     if (mode == Mode::SetReference) {
       slice.scales.resize(count), slice.means.resize(count), slice.normalizers.resize(count), slice.best.resize(count);
     } else if (!isFirst) {

@@ -300,6 +300,8 @@ LaunchSpec readLaunch(const Reader &reader) {
     launch.rowsPerBlock = reader.at("rows_per_block").integer(1, INT32_MAX);
   if (reader.has("shared"))
     launch.shared = reader.at("shared").integer(0, 1 << 20);
+  if (reader.has("dependent"))
+    launch.dependent = reader.at("dependent").boolean();
   return launch;
 }
 

@@ -72,7 +72,13 @@ void RankContext::begin() {
 void RankContext::finish() {
   if (!error.empty())
     failRun(error);
-  device.synchronize();
+  try {
+    device.synchronize();
+  } catch (const Error &) {
+    communicator.checkAborted(); // which may be why
+    throw;
+  }
+  communicator.checkAborted();
   for (Stretch &stretch : open)
     count(stretch);
   open.clear();

@@ -50,7 +50,11 @@ std::vector<CollectiveTiming> timeAllReduce(Engine &engine, std::span<const int6
   for (int64_t bytes : sizes) {
     std::vector<CollectiveTiming> ranks(static_cast<size_t>(engine.size()));
     engine.onRanks([&](Rank &rank) {
-      ranks[static_cast<size_t>(rank.rank())] = timeOnRank(rank, bytes / int64_t(sizeof(float)), turns);
+      CollectiveTiming mine = timeOnRank(rank, bytes / int64_t(sizeof(float)), turns);
+      std::vector<CollectiveTiming> all(ranks.size());
+      rank.communicator().allGatherBytes("timings", &mine, all.data(), sizeof mine);
+      if (rank.rank() == engine.firstRank())
+        ranks = std::move(all);
     });
     CollectiveTiming &result = results.emplace_back(ranks[0]);
     for (size_t r = 1; r < ranks.size(); ++r) {

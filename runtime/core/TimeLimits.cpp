@@ -10,30 +10,27 @@ namespace caat::runtime {
 
 /// The least of what `run` takes on the slowest rank, in seconds.
 template <typename F> static double leastOf(Engine &engine, int turns, F &&run) {
-  std::vector<std::vector<double>> seconds(static_cast<size_t>(engine.size()));
+  double least = std::numeric_limits<double>::infinity();
   engine.onRanks([&](Rank &rank) {
     Device &device = rank.device();
     auto work = run(rank);
     work(); // chooses algorithms
-    for (int turn = 0; turn < turns; ++turn) {
+    std::vector<double> all(static_cast<size_t>(engine.size()));
+    double seconds = 0;
+    for (int turn = 0; turn <= turns; ++turn) {
       device.synchronize();
-      char unused = 0;
-      std::vector<char> all(static_cast<size_t>(engine.size()));
-      rank.communicator().allGatherBytes("limits", &unused, all.data(), 1); // all begin at once
+      // All begin at once; and what the turn before took.
+      rank.communicator().allGatherBytes("limits", &seconds, all.data(), sizeof seconds);
+      if (turn > 0 && rank.rank() == engine.firstRank())
+        least = std::min(least, *std::max_element(all.begin(), all.end()));
+      if (turn == turns)
+        break;
       auto begin = std::chrono::steady_clock::now();
       work();
       device.synchronize();
-      seconds[static_cast<size_t>(rank.rank())].push_back(
-          std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+      seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     }
   });
-  double least = std::numeric_limits<double>::infinity();
-  for (size_t turn = 0; turn < static_cast<size_t>(turns); ++turn) {
-    double slowest = 0;
-    for (const auto &rank : seconds)
-      slowest = std::max(slowest, rank[turn]);
-    least = std::min(least, slowest);
-  }
   return least;
 }
 
@@ -89,7 +86,9 @@ std::vector<ProductTiming> timeProductsByShape(Engine &engine, int64_t rows, int
 }
 
 double timeReads(Engine &engine, int turns) {
-  size_t bytes = engine.isHost() ? size_t{256} << 20 : size_t{2} << 30; // more than any cache holds
+  // More than any cache holds, but for programs that are as small themselves.
+  size_t most = (engine.isHost() ? size_t{256} : size_t{2048}) << 20, row = 32 << 10;
+  size_t bytes = std::clamp(8 * engine.productBytes(), size_t{32} << 20, most) / row * row;
   double seconds = leastOf(engine, turns, [&](Rank &rank) {
     auto memory = rank.device().allocate(bytes, "memory to read");
     return [&rank, memory, bytes] { rank.device().read(memory.get(), bytes); };

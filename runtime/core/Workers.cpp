@@ -3,29 +3,43 @@
 
 namespace caat::runtime {
 
-static BackendOptions backendOptions(const Program &program, const EngineOptions &options) {
-  return {program.manifest().tp,
-          options.threadsPerRank,
-          options.devices,
-          {options.timeout, -1, options.link},
-          options.progress};
+static std::shared_ptr<Peers> meetPeers(const Program &program, const EngineOptions &options) {
+  if (!options.world)
+    return nullptr;
+  if (options.world->size != program.manifest().tp)
+    failInput("'", program.directory(), "' is for ", program.manifest().tp, " ranks, but ", options.world->size,
+              options.world->size == 1 ? " process was" : " processes were", " started (", options.world->origin, ")");
+  return std::make_shared<Peers>(*options.world, options.timeout);
 }
 
-Engine::Workers::Workers(const Program &program, const EngineOptions &options)
-    : trace(options.trace.empty() ? nullptr : std::make_unique<Trace>(options.trace, program.manifest().tp)),
-      backend(makeBackend(program, backendOptions(program, options))) {
-  int size = program.manifest().tp;
-  std::vector<Device *> all;
-  for (int rank = 0; rank < size; ++rank)
-    all.push_back(devices.emplace_back(backend->makeDevice(rank)).get());
-  group = backend->makeGroup(all);
-  for (int rank = 0; rank < size; ++rank) {
-    all[static_cast<size_t>(rank)]->setTiming(trace != nullptr);
-    ranks.push_back(std::make_unique<Rank>(program, group->at(rank), *all[static_cast<size_t>(rank)],
-                                           trace ? &trace->at(rank) : nullptr));
+Engine::Workers::Workers(const Program &program, const EngineOptions &options) : peers(meetPeers(program, options)) {
+  try {
+    make(program, options);
+  } catch (const std::exception &e) {
+    if (peers)
+      peers->abort(e.what()); // the others need not wait
+    throw;
   }
-  for (int rank = 0; rank < size; ++rank)
-    threads.emplace_back([=, this] { loop(rank); });
+  for (size_t i = 0; i < ranks.size(); ++i)
+    threads.emplace_back([this, i] { loop(i); });
+}
+
+void Engine::Workers::make(const Program &program, const EngineOptions &options) {
+  int size = peers ? 1 : program.manifest().tp, first = peers ? peers->rank() : 0;
+  BackendOptions backendOptions{
+      size, options.threadsPerRank, options.devices, {options.timeout, -1, options.link}, options.progress, peers};
+  if (!options.trace.empty())
+    trace = std::make_unique<Trace>(options.trace, size);
+  backend = makeBackend(program, backendOptions);
+  std::vector<Device *> all;
+  for (int index = 0; index < size; ++index)
+    all.push_back(devices.emplace_back(backend->makeDevice(first + index)).get());
+  group = backend->makeGroup(all);
+  for (int index = 0; index < size; ++index) {
+    Device &device = *all[static_cast<size_t>(index)];
+    device.setTiming(trace != nullptr);
+    ranks.push_back(std::make_unique<Rank>(program, group->at(index), device, trace ? &trace->at(index) : nullptr));
+  }
 }
 
 Engine::Workers::~Workers() {
@@ -38,7 +52,7 @@ Engine::Workers::~Workers() {
     thread.join();
 }
 
-void Engine::Workers::loop(int rank) {
+void Engine::Workers::loop(size_t index) {
   uint64_t seen = 0;
   while (true) {
     const std::function<void(Rank &)> *mine;
@@ -53,7 +67,7 @@ void Engine::Workers::loop(int rank) {
     // The text is handed over, not the exception: its owner would be shared between threads.
     std::optional<Error> failure;
     try {
-      (*mine)(*ranks[static_cast<size_t>(rank)]);
+      (*mine)(*ranks[index]);
     } catch (const Error &e) {
       failure = e;
     } catch (const std::exception &e) {

@@ -6,6 +6,7 @@
 #include "Rank.h"
 #include "caat/runtime/Engine.h"
 #include "caat/runtime/Error.h"
+#include "caat/runtime/Peers.h"
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -19,6 +20,7 @@ struct Engine::Workers {
   /// Runs `work` on each rank's thread, waits, throws the first error.
   void run(const std::function<void(Rank &)> &work);
 
+  std::shared_ptr<Peers> peers; // where the other ranks are other processes
   std::unique_ptr<Trace> trace; // where asked for
   std::unique_ptr<Backend> backend;
   std::vector<std::unique_ptr<Device>> devices;
@@ -26,7 +28,8 @@ struct Engine::Workers {
   std::vector<std::unique_ptr<Rank>> ranks;
 
 private:
-  void loop(int rank);
+  void make(const Program &program, const EngineOptions &options);
+  void loop(size_t index);
 
   std::vector<std::thread> threads;
   std::mutex mutex;

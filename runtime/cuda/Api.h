@@ -32,6 +32,21 @@ struct KernelNodeParameters { // CUDA_KERNEL_NODE_PARAMS_v2
   CUcontext context;
 };
 
+struct LaunchAttribute { // CUlaunchAttribute
+  int id;
+  int unused;
+  union {
+    int allowed;
+    char room[64];
+  };
+};
+struct LaunchConfig { // CUlaunchConfig
+  unsigned gridX, gridY, gridZ, blockX, blockY, blockZ, sharedBytes;
+  CUstream stream;
+  LaunchAttribute *attributes;
+  unsigned count;
+};
+
 inline constexpr CUresult CUDA_SUCCESS = 0, CUDA_ERROR_OUT_OF_MEMORY = 2, CUDA_ERROR_NO_DEVICE = 100;
 inline constexpr unsigned CU_STREAM_NON_BLOCKING = 1;
 inline constexpr unsigned CU_EVENT_DEFAULT = 0, CU_EVENT_DISABLE_TIMING = 2;
@@ -39,6 +54,7 @@ inline constexpr int CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR = 75,
                      CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR = 76;
 inline constexpr int CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8;
 inline constexpr int CU_JIT_ERROR_LOG_BUFFER = 5, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES = 6;
+inline constexpr int CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION = 6;
 inline constexpr int CU_STREAM_CAPTURE_MODE_THREAD_LOCAL = 1;
 
 // cuBLASLt.
@@ -75,7 +91,15 @@ using ncclComm_t = struct ncclComm *;
 struct ncclUniqueId {
   char internal[128];
 };
-inline constexpr ncclResult_t ncclSuccess = 0, ncclInProgress = 7;
+/// As of NCCL 2.18; newer ones take it by its size.
+struct ncclConfig_t {
+  size_t size = sizeof(ncclConfig_t);
+  unsigned magic = 0xcafebeef, version = 21800;
+  int blocking = INT32_MIN, cgaClusterSize = INT32_MIN, minCTAs = INT32_MIN, maxCTAs = INT32_MIN;
+  const char *netName = nullptr;
+  int splitShare = INT32_MIN;
+};
+inline constexpr ncclResult_t ncclSuccess = 0, ncclSystemError = 2, ncclInProgress = 7;
 inline constexpr int ncclSum = 0;
 inline constexpr int ncclInt8 = 0, ncclUint8 = 1, ncclInt32 = 2, ncclUint32 = 3, ncclInt64 = 4, ncclUint64 = 5,
                      ncclFloat16 = 6, ncclFloat32 = 7, ncclFloat64 = 8, ncclBfloat16 = 9;

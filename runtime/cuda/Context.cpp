@@ -16,12 +16,14 @@ Context::Context(std::shared_ptr<const Driver> given, int number) : driver_(std:
   const Driver &d = *driver_;
   name_ = "device " + std::to_string(number);
   char model[128] = {};
-  d.check(d.cuDeviceGet(&device, number), name_);
-  d.check(d.cuDeviceGetName(model, sizeof model, device), name_);
-  d.check(d.cuDeviceGetAttribute(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, device), name_);
-  d.check(d.cuDeviceGetAttribute(&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, device), name_);
+  d.check(d.cuDeviceGet(&device_, number), name_);
+  d.check(d.cuDeviceGetName(model, sizeof model, device_), name_);
+  d.check(d.cuDeviceGetAttribute(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, device_), name_);
+  d.check(d.cuDeviceGetAttribute(&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, device_), name_);
+  const char *dependent = std::getenv("CAAT_CUDA_DEPENDENT_LAUNCH");
+  dependentLaunch = major >= 9 && !(dependent && std::string_view(dependent) == "0");
   name_ += " (" + std::string(model) + ", sm_" + std::to_string(major) + std::to_string(minor) + ")";
-  d.check(d.cuDevicePrimaryCtxRetain(&context, device), name_, ": cannot make a context");
+  d.check(d.cuDevicePrimaryCtxRetain(&context, device_), name_, ": cannot make a context");
 }
 
 Context::~Context() {
@@ -32,7 +34,7 @@ Context::~Context() {
     driver_->cuModuleUnload(module);
   for (CUmodule module : laterModules)
     driver_->cuModuleUnload(module);
-  driver_->cuDevicePrimaryCtxRelease_v2(device);
+  driver_->cuDevicePrimaryCtxRelease_v2(device_);
 }
 
 void Context::enter() const { driver_->check(driver_->cuCtxSetCurrent(context), name_); }
@@ -112,7 +114,7 @@ void Context::loadKernels(const Program &program) {
                                                  static_cast<int>(shared)),
                      "kernel '", name, "': ", shared, " bytes of shared memory");
   }
-  modules.push_back(load(kernelsPtx, "the runtime's own kernels"));
+  modules.push_back(load(hasDependentLaunch() ? kernelsPtx90 : kernelsPtx, "the runtime's own kernels"));
   for (const char *name : kernelNames)
     driver_->check(driver_->cuModuleGetFunction(&owns[name], modules.back(), name), name);
 }

@@ -39,6 +39,8 @@ public:
 
   /// Freed with the last owner. Throws Error (Run) that says how much there is.
   std::shared_ptr<std::byte> allocate(size_t bytes, const std::string &what) const;
+  /// Whether a kernel may start while the one before it runs: from sm_90 on.
+  bool hasDependentLaunch() const { return dependentLaunch; }
   struct Room {
     size_t free, total;
   };
@@ -46,6 +48,7 @@ public:
 
   const Driver &driver() const { return *driver_; }
   int number() const { return number_; }
+  CUdevice device() const { return device_; }
   /// "device 0 (NVIDIA H100, sm_90)"
   const std::string &name() const { return name_; }
 
@@ -54,9 +57,10 @@ private:
 
   std::shared_ptr<const Driver> driver_;
   int number_;
-  CUdevice device = 0;
+  CUdevice device_ = 0;
   CUcontext context = nullptr;
   int major = 0, minor = 0;
+  bool dependentLaunch = false;
   std::string name_;
   std::vector<CUmodule> modules;
   std::vector<CUfunction> kernels;

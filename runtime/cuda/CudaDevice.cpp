@@ -164,6 +164,7 @@ void CudaDevice::launch(size_t kernel, int64_t rows, std::span<void *const> buff
   step.blocks = static_cast<unsigned>(blocks);
   step.threads = static_cast<unsigned>(spec.threads);
   step.shared = static_cast<unsigned>(spec.shared);
+  step.isDependent = spec.dependent;
   for (void *const &buffer : buffers)
     step.addParameter(&buffer, sizeof buffer);
   for (const int64_t &dim : dims)
@@ -252,6 +253,7 @@ bool CudaDevice::multiplyFewRows(const Weight &weight, const void *x, int64_t m,
                       (weight.n + fewRowsColumns - 1) / fewRowsColumns);
   step.name = name;
   step.threads = fewRowsThreads;
+  step.isDependent = true;
   FewRowsArguments arguments{weight.data, x, y, m, weight.n, weight.k, yType == DType::F32, accumulate};
   step.addParameter(&arguments, sizeof arguments);
   queue.add(std::move(step));

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-# Makes a C++ header of PTX. With PTX, one file: its text, kernelsPtx, and the names of its kernels. With MODULES, a list
+# Makes a C++ header of PTX. With PTX80 and PTX90, for two generations: their texts, kernelsPtx
+# and kernelsPtx90, and the names of their kernels, which are the same. With MODULES, a list
 # of files with one kernel each: NAME, an array of each kernel's name and its text.
-if(PTX)
-  file(READ ${PTX} text)
-  string(REGEX MATCHALL "\\.entry [a-z0-9_]+" entries "${text}")
+if(PTX80)
+  file(READ ${PTX80} text80)
+  file(READ ${PTX90} text90)
+  string(REGEX MATCHALL "\\.entry [a-z0-9_]+" entries "${text80}")
   list(TRANSFORM entries REPLACE "\\.entry ([a-z0-9_]+)" "\"\\1\"")
   list(JOIN entries ", " names)
-  file(WRITE ${HEADER} "inline constexpr const char *kernelNames[] = {${names}};\ninline constexpr char kernelsPtx[] = R\"ptx(${text})ptx\";\n")
+  file(WRITE ${HEADER} "inline constexpr const char *kernelNames[] = {${names}};\ninline constexpr char kernelsPtx[] = R\"ptx(${text80})ptx\";\ninline constexpr char kernelsPtx90[] = R\"ptx(${text90})ptx\";\n")
 else()
   file(WRITE ${HEADER} "inline constexpr struct { const char *name, *text; } ${NAME}[] = {\n")
   string(REPLACE "," ";" modules "${MODULES}")

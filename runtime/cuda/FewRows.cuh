@@ -72,7 +72,8 @@ template <bool IsHalf> DEVICE void sumFewRows(const FewRowsArguments &a, FewRows
   float sums[4] = {};
   WeightWords now, next;
   long long at = warp * fewRowsStep + 8 * t, step = warps * fewRowsStep;
-  load(now, first, second, at, k);
+  load(now, first, second, at, k); // no kernel writes weights
+  WAIT_FOR_BEFORE;
   for (; at - 8 * t < k; at += step) {
     Words rows[fewRowsLoads];
 #pragma unroll
@@ -112,6 +113,7 @@ template <bool IsHalf> DEVICE void sumFewRows(const FewRowsArguments &a, FewRows
 
 template <bool IsHalf> DEVICE void fewRows(const FewRowsArguments &a, FewRowsPlace &p) {
   using Type = Choose<IsHalf>;
+  LET_NEXT_START;
   sumFewRows<IsHalf>(a, p);
   SYNCHRONIZE;
   long long warps = (THREADS + 31) / 32;

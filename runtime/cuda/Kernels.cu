@@ -28,6 +28,14 @@ extern thread_local long long hostBlock, hostBlocks; // of the grid, set by who 
 #define SYNCHRONIZE
 #define ATOMIC_MAX(TO, VALUE) (*(TO) = *(TO) < (VALUE) ? (VALUE) : *(TO))
 #endif
+/// Lets the next kernel start, and waits until the kernels before are done: what they write is read behind it.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+#define LET_NEXT_START asm volatile("griddepcontrol.launch_dependents;" ::: "memory")
+#define WAIT_FOR_BEFORE asm volatile("griddepcontrol.wait;" ::: "memory")
+#else
+#define LET_NEXT_START
+#define WAIT_FOR_BEFORE
+#endif
 #define PARALLEL(I, COUNT) for (long long I = THREAD, I##End = (COUNT); I < I##End; I += THREADS)
 /// Over all threads of all blocks.
 #define GRID(I, COUNT)                                                                                                 \
@@ -133,8 +141,12 @@ KERNEL void caat_product_f64(MatMulArguments p) { product<double>(p); }
 KERNEL void caat_product_i32(MatMulArguments p) { product<UInt>(p); }
 KERNEL void caat_product_i64(MatMulArguments p) { product<ULong>(p); }
 
-KERNEL void caat_round_bf16(RoundArguments a) { GRID(i, a.count) a.y[i] = BFloat16::store(a.x[i]); }
+KERNEL void caat_round_bf16(RoundArguments a) {
+  LET_NEXT_START;
+  GRID(i, a.count) a.y[i] = BFloat16::store(a.x[i]);
+}
 KERNEL void caat_round_f16(RoundArguments a) {
+  LET_NEXT_START;
   GRID(i, a.count) reinterpret_cast<_Float16 *>(a.y)[i] = Half::store(a.x[i]);
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "NcclGroup.h"
+#include "../comm/processes/ProcessHosts.h"
 #include "RankCommunicator.h"
 #include <algorithm>
 #include <utility>
@@ -57,18 +58,37 @@ std::vector<MessageRange> rangesOf(const WireFormat &format, int64_t rows, int o
 
 } // namespace
 
+/// A collective for as long as it is asked for.
+class NcclGroup::Watched {
+public:
+  Watched(Watch *watch, CudaDevice &device, const CollectiveCall &call) : watch(watch), device(device) {
+    if (watch)
+      watch->begin(call, device.stream());
+  }
+  Watched(const Watched &) = delete;
+  ~Watched() {
+    if (watch)
+      watch->end(device.stream());
+  }
+
+private:
+  Watch *watch;
+  CudaDevice &device;
+};
+
 class NcclGroup::Rank final : public RankCommunicator {
 public:
-  Rank(NcclGroup &group, Communicator &host, CudaDevice &device) : RankCommunicator(host, device), group(group) {}
+  Rank(NcclGroup &group, size_t index, Communicator &host)
+      : RankCommunicator(host, *group.devices[index]), group(group), index(index) {}
 
   void allReduce(const CollectiveCall &call, void *data) override {
-    meet(call);
+    Watched watched = meet(call);
     check(call, nccl().ncclAllReduce(data, data, static_cast<size_t>(call.count), typeOf(call.dtype), ncclSum,
                                      connection(), device.stream()));
   }
 
   void allGather(const CollectiveCall &call, const void *in, void *out, int64_t outer, int64_t inner) override {
-    meet(call);
+    Watched watched = meet(call);
     size_t row = static_cast<size_t>(inner) * sizeOf(call.dtype), bytes = row * static_cast<size_t>(outer);
     std::byte *to = outer == 1 ? static_cast<std::byte *>(out)
                                : scratch.reserve(device, bytes * static_cast<size_t>(size()), "an all-gather");
@@ -83,7 +103,7 @@ public:
   }
 
   void reduceScatter(const CollectiveCall &call, const void *in, void *out, int64_t outer, int64_t inner) override {
-    meet(call);
+    Watched watched = meet(call);
     const void *from = in;
     if (outer > 1) { // the parts of each rank together
       auto row = inner * static_cast<int64_t>(sizeOf(call.dtype));
@@ -99,7 +119,7 @@ public:
   }
 
   void allToAll(const CollectiveCall &call, const void *in, void *out, int64_t count) override {
-    meet(call);
+    Watched watched = meet(call);
     size_t part = static_cast<size_t>(count) * sizeOf(call.dtype);
     exchange(call, [&](int rank) {
       send(call, static_cast<const std::byte *>(in) + static_cast<size_t>(rank) * part, part, rank);
@@ -108,7 +128,7 @@ public:
   }
 
   void permute(const CollectiveCall &call, const void *in, void *out, int64_t count, int64_t shift) override {
-    meet(call);
+    Watched watched = meet(call);
     size_t bytes = static_cast<size_t>(count) * sizeOf(call.dtype);
     auto place = [&](int64_t distance) {
       int64_t n = size();
@@ -126,14 +146,14 @@ public:
 
   void broadcast(const CollectiveCall &call, void *data, int64_t count, int root) override {
     checkRoot(call, root);
-    meet(call);
+    Watched watched = meet(call);
     check(call, nccl().ncclBroadcast(data, data, static_cast<size_t>(count) * sizeOf(call.dtype), ncclUint8, root,
                                      connection(), device.stream()));
   }
 
   void quantizedAllReduce(const CollectiveCall &call, const WireFormat &format, float *data, float *error,
                           int64_t rows) override {
-    meet(call);
+    Watched watched = meet(call);
     if (rows == 0)
       return;
     auto bytes = static_cast<size_t>(rows * format.rowBytes());
@@ -169,18 +189,28 @@ public:
   }
 
   void abort(const std::string &reason) override { group.abort(reason); }
+  void checkAborted() const override { host.checkAborted(); }
 
 private:
   const Nccl &nccl() const { return *group.nccl; }
-  ncclComm_t connection() const { return group.connection(rank()); }
-  /// NCCL compares nothing and waits for ever: the threads meet first, where calls are compared and timeouts noticed.
-  void meet(const CollectiveCall &call) {
-    uint64_t mine = 0;
-    met.resize(static_cast<size_t>(size()));
-    host.allGather(call, &mine, met.data(), 1, static_cast<int64_t>(sizeof mine / sizeOf(call.dtype)));
+  ncclComm_t connection() const { return group.connection(index); }
+  /// NCCL compares nothing and waits for ever. Threads meet first, where calls are compared and timeouts noticed;
+  /// processes compare theirs with the next small message, and watches notice who is late.
+  Watched meet(const CollectiveCall &call) {
+    if (group.peers) {
+      static_cast<ProcessHosts &>(*group.host).begin(call);
+    } else {
+      uint64_t mine = 0;
+      met.resize(static_cast<size_t>(size()));
+      host.allGather(call, &mine, met.data(), 1, static_cast<int64_t>(sizeof mine / sizeOf(call.dtype)));
+    }
+    return {size() > 1 ? group.watches[index].get() : nullptr, device, call};
   }
 
   void check(const CollectiveCall &call, ncclResult_t status) const {
+    if (status == ncclInProgress)
+      status = group.settle(index);
+    checkAborted();
     if (status != ncclSuccess)
       failRun(nameOf(call.kind), " '", call.name, "' on rank ", rank(), ": ", nccl().ncclGetErrorString(status));
   }
@@ -199,66 +229,179 @@ private:
   }
 
   NcclGroup &group;
+  size_t index; // among the ranks of this process
   DeviceBuffer scratch, message, result;
   std::vector<uint64_t> met;
 };
 
-NcclGroup::NcclGroup(std::span<CudaDevice *const> given, const CommunicatorOptions &options)
-    : nccl(std::make_shared<Nccl>()), devices(given.begin(), given.end()),
-      host(static_cast<int>(given.size()), options) {
-  if (devices.size() > maxLocalRanks)
-    failRun(devices.size(), " GPUs in one process: at most ", maxLocalRanks);
+NcclGroup::NcclGroup(std::span<CudaDevice *const> given, const CommunicatorOptions &options,
+                     std::shared_ptr<Peers> others)
+    : nccl(std::make_shared<Nccl>()), devices(given.begin(), given.end()), peers(std::move(others)),
+      timeout(options.timeout), connections(std::make_shared<Connections>()) {
+  if (devices.size() > maxLocalRanks || size() > maxLocalRanks)
+    failRun(size(), " ranks on GPUs: at most ", maxLocalRanks);
+  connections->nccl = nccl;
+  if (peers) {
+    host = std::make_unique<ProcessHosts>(peers);
+    peers->onAbort([connections = connections] { connections->abort(); });
+  } else {
+    host = std::make_unique<ThreadGroup>(static_cast<int>(devices.size()), options);
+  }
   connect();
-  for (size_t r = 0; r < devices.size(); ++r)
-    ranks.push_back(std::make_unique<Rank>(*this, host.at(static_cast<int>(r)), *devices[r]));
+  for (size_t r = 0; r < devices.size(); ++r) {
+    watches.push_back(std::make_unique<Watch>(devices[r]->place()));
+    ranks.push_back(std::make_unique<Rank>(*this, r, host->at(static_cast<int>(r))));
+  }
+  if (size() > 1)
+    watcher = std::thread([this] { watch(); });
 }
 
 NcclGroup::~NcclGroup() {
+  stopping = true;
+  if (watcher.joinable())
+    watcher.join();
+  if (peers)
+    peers->onAbort({});
   ranks.clear();
-  for (ncclComm_t connection : connections)
+  std::lock_guard lock(connections->mutex);
+  for (ncclComm_t &connection : connections->all)
     if (connection)
-      nccl->ncclCommDestroy(connection);
+      nccl->ncclCommDestroy(std::exchange(connection, nullptr));
 }
 
-ncclComm_t NcclGroup::connection(int rank) {
+void NcclGroup::Connections::abort() {
   std::lock_guard lock(mutex);
-  ncclComm_t connection = connections[static_cast<size_t>(rank)];
-  if (!connection)
-    failRun("another rank failed");
-  return connection;
-}
-
-void NcclGroup::connect() {
-  auto check = [&](ncclResult_t status) {
-    if (status != ncclSuccess)
-      failRun("NCCL cannot connect ", devices.size(), " GPUs: ", nccl->ncclGetErrorString(status));
-  };
-  ncclUniqueId id{};
-  check(nccl->ncclGetUniqueId(&id));
-  std::vector<ncclComm_t> made(devices.size());
-  check(nccl->ncclGroupStart());
-  for (size_t r = 0; r < devices.size(); ++r) {
-    devices[r]->place().enter();
-    check(nccl->ncclCommInitRank(&made[r], static_cast<int>(devices.size()), id, static_cast<int>(r)));
-  }
-  check(nccl->ncclGroupEnd());
-  std::lock_guard lock(mutex);
-  connections = std::move(made);
-}
-
-void NcclGroup::abort(const std::string &reason) {
-  if (host.at(0).aborted())
-    return;
-  host.abort(reason);
-  std::lock_guard lock(mutex);
-  for (ncclComm_t &connection : connections)
+  for (ncclComm_t &connection : all)
     if (connection)
       nccl->ncclCommAbort(std::exchange(connection, nullptr));
 }
 
+ncclComm_t NcclGroup::connection(size_t index) {
+  {
+    std::lock_guard lock(connections->mutex);
+    if (ncclComm_t connection = connections->all[index])
+      return connection;
+  }
+  host->at(0).checkAborted();
+  failRun("another rank failed");
+}
+
+ncclResult_t NcclGroup::settle(size_t index) {
+  auto end = std::chrono::steady_clock::now() + timeout;
+  while (std::chrono::steady_clock::now() < end) {
+    {
+      std::lock_guard lock(connections->mutex);
+      ncclResult_t status = ncclSuccess;
+      ncclComm_t connection = connections->all[index];
+      if (!connection || nccl->ncclCommGetAsyncError(connection, &status) != ncclSuccess)
+        return ncclSystemError;
+      if (status != ncclInProgress)
+        return status;
+    }
+    std::this_thread::sleep_for(std::chrono::microseconds(20));
+  }
+  return ncclInProgress;
+}
+
+/// Rank 0's, which all get.
+ncclUniqueId NcclGroup::makeId() {
+  ncclUniqueId id{};
+  if (!peers || peers->rank() == 0)
+    if (ncclResult_t status = nccl->ncclGetUniqueId(&id); status != ncclSuccess)
+      failRun("NCCL cannot begin: ", nccl->ncclGetErrorString(status));
+  if (!peers)
+    return id;
+  std::vector<ncclUniqueId> all(static_cast<size_t>(size()));
+  peers->allGather("NCCL's id", &id, all.data(), sizeof id);
+  return all[0];
+}
+
+/// Without blocking, so that a rank that does not come is noticed.
+void NcclGroup::connect() {
+  auto check = [&](ncclResult_t status) {
+    if (peers && peers->aborted())
+      failRun(peers->reason());
+    if (status == ncclInProgress)
+      failRun("NCCL does not connect ", size(), " GPUs within ", static_cast<double>(timeout.count()) / 1000,
+              " s (NCCL_DEBUG=INFO says more)");
+    if (status != ncclSuccess)
+      failRun("NCCL cannot connect ", size(), " GPUs: ", nccl->ncclGetErrorString(status),
+              " (NCCL_DEBUG=INFO says more)");
+  };
+  ncclUniqueId id = makeId();
+  ncclConfig_t config{};
+  config.blocking = 0;
+  std::vector<ncclComm_t> made(devices.size());
+  auto pending = [](ncclResult_t status) { return status == ncclInProgress ? ncclSuccess : status; };
+  check(nccl->ncclGroupStart());
+  for (size_t r = 0; r < devices.size(); ++r) {
+    devices[r]->place().enter();
+    int rank = peers ? peers->rank() : static_cast<int>(r);
+    check(pending(nccl->ncclCommInitRankConfig(&made[r], size(), id, rank, &config)));
+  }
+  check(pending(nccl->ncclGroupEnd()));
+  {
+    std::lock_guard lock(connections->mutex);
+    connections->all = std::move(made);
+  }
+  for (size_t r = 0; r < devices.size(); ++r)
+    check(settle(r));
+}
+
+/// The watching thread: errors of the connections, and collectives that do not end.
+void NcclGroup::watch() {
+  auto pause = std::clamp(timeout / 10, std::chrono::milliseconds(5), std::chrono::milliseconds(200));
+  try {
+    while (!stopping) {
+      std::this_thread::sleep_for(pause);
+      for (size_t r = 0; r < devices.size() && !host->at(0).aborted(); ++r) {
+        devices[r]->place().enter();
+        int rank = peers ? peers->rank() : static_cast<int>(r);
+        ncclResult_t status = ncclSuccess;
+        {
+          std::lock_guard lock(connections->mutex);
+          if (connections->all[r])
+            nccl->ncclCommGetAsyncError(connections->all[r], &status);
+        }
+        std::optional<Watch::Late> late = watches[r]->late(timeout);
+        if (status != ncclSuccess && status != ncclInProgress)
+          abort(detail::concat("NCCL on rank ", rank, ": ", nccl->ncclGetErrorString(status)));
+        else if (late)
+          reportLate(*late, rank);
+      }
+    }
+  } catch (const std::exception &e) {
+    abort(e.what());
+  }
+}
+
+void NcclGroup::reportLate(const Watch::Late &late, int rank) {
+  std::string waiting;
+  if (peers) {
+    std::vector<uint64_t> progress = peers->progress();
+    for (size_t other = 0; other < progress.size(); ++other)
+      if (progress[other] < late.number)
+        waiting += (waiting.empty() ? ": waiting for rank " : ", ") + std::to_string(other);
+  }
+  std::string number = late.call.index < 0 ? "" : detail::concat(" (collective ", late.call.index, ")");
+  abort(detail::concat(nameOf(late.call.kind), " '", late.call.name, "'", number, " timed out after ",
+                       static_cast<double>(timeout.count()) / 1000, " s on rank ", rank,
+                       waiting.empty() ? ", though all ranks have begun it: the connection between the GPUs is stuck"
+                                       : waiting));
+}
+
+void NcclGroup::abort(const std::string &reason) {
+  if (host->at(0).aborted())
+    return;
+  host->abort(reason);
+  connections->abort();
+}
+
 void NcclGroup::reset() {
-  host.reset();
-  if (std::find(connections.begin(), connections.end(), nullptr) != connections.end())
+  host->reset();
+  for (auto &watch : watches)
+    watch->clear();
+  if (!peers && std::find(connections->all.begin(), connections->all.end(), nullptr) != connections->all.end())
     connect();
 }
 

@@ -6,6 +6,8 @@
 #include "caat/runtime/Error.h"
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
+#include <unistd.h>
 
 namespace caat::runtime::cuda {
 
@@ -20,8 +22,10 @@ public:
 private:
   void checkProgram() const;
   void checkRoom() const;
+  int deviceOfProcess(int count) const;
+  void tellDevices() const;
   const std::shared_ptr<Context> &contextOf(int rank) const {
-    return contexts[static_cast<size_t>(rank) % contexts.size()];
+    return contexts[static_cast<size_t>(rank) % contexts.size()]; // with peers there is one
   }
 
   const Program &program;
@@ -41,6 +45,8 @@ CudaBackend::CudaBackend(const Program &program, const BackendOptions &given) : 
   if (started == CUDA_ERROR_NO_DEVICE || (started == CUDA_SUCCESS && count == 0))
     failRun("'", program.directory(), "' is compiled for cuda, but the driver finds no GPU (see CUDA_VISIBLE_DEVICES)");
   driver->check(started, "the NVIDIA driver does not start");
+  if (options.peers)
+    options.devices = {deviceOfProcess(count)};
   if (options.devices.empty())
     options.devices = {0};
   if (options.devices.size() > 1 && options.devices.size() != static_cast<size_t>(options.ranks))
@@ -61,6 +67,39 @@ CudaBackend::CudaBackend(const Program &program, const BackendOptions &given) : 
     context->loadKernels(program);
 }
 
+/// The one that the process is given by name or by its place on the machine; launchers may show each its own alone.
+int CudaBackend::deviceOfProcess(int count) const {
+  auto local = static_cast<size_t>(options.peers->world().localRank);
+  if (!options.devices.empty())
+    return options.devices[local % options.devices.size()];
+  if (count > 1 && local >= static_cast<size_t>(count))
+    failRun("process ", local, " of this machine has no GPU: there are ", count, " (", options.peers->world().origin,
+            ")");
+  return count == 1 ? 0 : static_cast<int>(local);
+}
+
+/// Which rank is where; NCCL takes no GPU twice.
+void CudaBackend::tellDevices() const {
+  struct Place {
+    char host[64], bus[32];
+  } mine{};
+  gethostname(mine.host, sizeof mine.host - 1);
+  driver->check(driver->cuDeviceGetPCIBusId(mine.bus, sizeof mine.bus - 1, contexts[0]->device()), contexts[0]->name());
+  auto size = static_cast<size_t>(options.peers->size());
+  std::vector<Place> all(size);
+  options.peers->allGather("the GPUs", &mine, all.data(), sizeof mine);
+  std::string text;
+  for (size_t r = 0; r < size; ++r) {
+    for (size_t s = 0; s < r; ++s)
+      if (!std::memcmp(&all[r], &all[s], sizeof mine) && !std::getenv("NCCL_MULTI_RANK_GPU_ENABLE"))
+        failRun("ranks ", s, " and ", r, " share the GPU ", all[r].bus, " of ", all[r].host,
+                ": give each process its own (LOCAL_RANK, --device), or run all ranks in one process");
+    text += detail::concat(r ? ", " : "ranks: ", r, " on ", all[r].host, " ", all[r].bus);
+  }
+  if (options.progress && options.peers->rank() == 0)
+    options.progress(text);
+}
+
 /// What only the CPU does so far.
 void CudaBackend::checkProgram() const {
   const Manifest &manifest = program.manifest();
@@ -79,6 +118,7 @@ void CudaBackend::checkRoom() const {
   for (const ParameterSpec &spec : program.manifest().parameters)
     bytes += static_cast<size_t>(elementCount(spec.shape)) *
              sizeOf(spec.dtype == DType::F16 && spec.linear ? DType::F32 : spec.dtype);
+  auto allRanks = static_cast<size_t>(program.manifest().tp);
   for (size_t place = 0; place < contexts.size(); ++place) {
     auto devices = static_cast<int>(contexts.size());
     size_t ranks = static_cast<size_t>((options.ranks - static_cast<int>(place) + devices - 1) / devices);
@@ -86,8 +126,7 @@ void CudaBackend::checkRoom() const {
     if (bytes * ranks <= room.free)
       continue;
     // Weights are divided evenly but for what every rank has.
-    size_t total = bytes * static_cast<size_t>(options.ranks),
-           least = (total + room.free - 1) / std::max<size_t>(room.free, 1);
+    size_t total = bytes * allRanks, least = (total + room.free - 1) / std::max<size_t>(room.free, 1);
     failRun(contexts[place]->name(), " has ", sizeText(room.free), " of ", sizeText(room.total),
             " free, the weights of ", ranks, ranks == 1 ? " rank need " : " ranks need ", sizeText(bytes * ranks),
             ": with one rank a device, --tp=", least, " is the smallest that fits");
@@ -97,15 +136,18 @@ void CudaBackend::checkRoom() const {
 std::unique_ptr<Device> CudaBackend::makeDevice(int rank) {
   contextOf(rank)->enter();
   return std::make_unique<CudaDevice>(program, contextOf(rank), library,
-                                      rank == 0 ? options.progress : CudaDevice::Progress());
+                                      rank == 0 || options.peers ? options.progress : CudaDevice::Progress());
 }
 
 std::unique_ptr<RankGroup> CudaBackend::makeGroup(std::span<Device *const> devices) {
   std::vector<CudaDevice *> all;
   for (Device *device : devices)
     all.push_back(static_cast<CudaDevice *>(device));
-  if (contexts.size() > 1 || std::getenv("CAAT_CUDA_NCCL")) // also for one rank, to test that it is there
-    return std::make_unique<NcclGroup>(all, options.communicator);
+  if (options.peers)
+    tellDevices();
+  if (options.peers || contexts.size() > 1 ||
+      std::getenv("CAAT_CUDA_NCCL")) // also for one rank, to test that it is there
+    return std::make_unique<NcclGroup>(all, options.communicator, options.peers);
   return std::make_unique<LocalGroup>(all, options.communicator);
 }
 

@@ -74,11 +74,14 @@ void Queue::forget(Segment &old) {
 void Queue::execute(const Step &step) {
   const Driver &driver = context.driver();
   switch (step.kind) {
-  case Step::Kind::Kernel:
-    driver.check(driver.cuLaunchKernel(step.function, step.blocks, 1, 1, step.threads, 1, 1, step.shared, stream,
-                                       pointersTo(step).data(), nullptr),
-                 "kernel '", step.name, "'");
+  case Step::Kind::Kernel: {
+    LaunchAttribute early{CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION, 0, {1}};
+    bool isEarly = step.isDependent && context.hasDependentLaunch();
+    LaunchConfig config{step.blocks, 1, 1, step.threads, 1, 1, step.shared, stream, &early, isEarly};
+    driver.check(driver.cuLaunchKernelEx(&config, step.function, pointersTo(step).data(), nullptr), "kernel '",
+                 step.name, "'");
     break;
+  }
   case Step::Kind::Product:
     products.run(step.gemm, stream);
     break;

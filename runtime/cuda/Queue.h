@@ -19,6 +19,7 @@ struct Step {
   // Kernel: its parameters one behind the other, and where each begins.
   CUfunction function = nullptr;
   unsigned blocks = 0, threads = 0, shared = 0;
+  bool isDependent = false; // it waits itself for what came before, and may start earlier
   std::vector<std::byte> parameters;
   std::vector<size_t> offsets;
   // Product.

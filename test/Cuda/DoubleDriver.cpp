@@ -106,6 +106,10 @@ CAAT_EXPORT CUresult cuDeviceGetName(char *name, int size, CUdevice) {
   std::strncpy(name, "Double", static_cast<size_t>(size));
   return CUDA_SUCCESS;
 }
+CAAT_EXPORT CUresult cuDeviceGetPCIBusId(char *text, int size, CUdevice device) {
+  std::snprintf(text, static_cast<size_t>(size), "0000:%02x:00.0", static_cast<int>(device));
+  return CUDA_SUCCESS;
+}
 CAAT_EXPORT CUresult cuDeviceGetAttribute(int *value, int attribute, CUdevice) {
   auto architecture = static_cast<int>(Double::number("SM", 120));
   *value = attribute == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR ? architecture / 10 : architecture % 10;
@@ -225,6 +229,11 @@ CAAT_EXPORT CUresult cuEventSynchronize(CUevent event) {
   d.join(eventOf(event).clock);
   return result(!d.failed);
 }
+CAAT_EXPORT CUresult cuEventQuery(CUevent event) {
+  Double &d = Double::get();
+  std::lock_guard lock(d.mutex);
+  return eventOf(event).recorded ? result(!d.failed) : CUDA_SUCCESS;
+}
 CAAT_EXPORT CUresult cuEventElapsedTime(float *milliseconds, CUevent, CUevent) {
   *milliseconds = 0;
   return CUDA_SUCCESS;
@@ -297,6 +306,16 @@ CAAT_EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned x, unsigned y,
     return result(false);
   Stream &to = streamOf(stream);
   return to.submit(launchOf(*reinterpret_cast<Function *>(function), x, to, parameters));
+}
+
+CAAT_EXPORT CUresult cuLaunchKernelEx(const LaunchConfig *config, CUfunction function, void **parameters,
+                                      void **extra) {
+  if (config->count > 1 ||
+      (config->count == 1 && (Double::number("SM", 120) < 90 ||
+                              config->attributes->id != CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION)))
+    return CUDA_ERROR_INVALID_VALUE;
+  return cuLaunchKernel(function, config->gridX, config->gridY, config->gridZ, config->blockX, config->blockY,
+                        config->blockZ, config->sharedBytes, config->stream, parameters, extra);
 }
 
 // Graphs. A node belongs to the stream that was captured; they run on it alone.

@@ -34,7 +34,7 @@ double median(std::vector<double> values) {
 /// Where the time of the profiled steps went, as shares of the slowest rank's, and the bytes on the wire.
 Json shares(const runtime::Engine &engine, int64_t tokens) {
   int slowest = 0;
-  for (int rank = 1; rank < engine.size(); ++rank)
+  for (int rank = 1; rank < engine.localSize(); ++rank)
     if (engine.profile(rank).total > engine.profile(slowest).total)
       slowest = rank;
   const runtime::Profile &p = engine.profile(slowest);

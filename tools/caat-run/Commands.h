@@ -23,9 +23,14 @@ struct Common {
   std::string link, plan, trace;
   std::vector<int> devices;
   bool json = false, quiet = false;
+  std::string processes = "auto";
 
   void addTo(CLI::App &command);
   runtime::EngineOptions engineOptions() const;
+  /// The rank of this process, where a launcher has started one for each.
+  std::optional<runtime::World> world() const;
+  /// Whether this process prints and writes the results.
+  bool isFirst() const;
   /// Gives the sync points of a switchable program the policies of --plan, where it is given.
   void applyPlan(runtime::Engine &engine) const;
 };

@@ -2,6 +2,7 @@
 #include "Commands.h"
 #include "caat/runtime/Error.h"
 #include "caat/runtime/Npy.h"
+#include <cstdio>
 #include <iostream>
 #include <unistd.h>
 
@@ -21,10 +22,34 @@ void Common::addTo(CLI::App &command) {
       ->delimiter(',')
       ->allow_extra_args(false)
       ->check(CLI::Range(0, 1023));
+  command
+      .add_option("--processes", processes,
+                  "Whether this process is one rank of several that torchrun, mpirun or Slurm has started, each with "
+                  "its own GPU; auto: where their "
+                  "variables name more than one")
+      ->check(CLI::IsMember({"auto", "on", "off"}))
+      ->capture_default_str();
   command.add_option("--trace", trace, "Write what each rank did when: JSON for Perfetto or chrome://tracing")
       ->type_name("FILE.json");
   command.add_flag("--json", json, "Print the result as JSON");
   command.add_flag("--quiet,-q", quiet, "No progress on stderr");
+}
+
+std::optional<runtime::World> Common::world() const {
+  if (processes == "off")
+    return std::nullopt;
+  std::optional<runtime::World> found = runtime::World::fromEnvironment();
+  if (processes == "on" && !found)
+    runtime::failInput(
+        "--processes=on, but no launcher has set RANK and WORLD_SIZE (or those of Slurm, Open MPI, PMI)");
+  if (processes == "auto" && found && found->size == 1)
+    return std::nullopt;
+  return found;
+}
+
+bool Common::isFirst() const {
+  auto here = world();
+  return !here || here->rank == 0;
 }
 
 runtime::EngineOptions Common::engineOptions() const {
@@ -33,6 +58,9 @@ runtime::EngineOptions Common::engineOptions() const {
   options.timeout = std::chrono::milliseconds(static_cast<int64_t>(std::max(1.0, timeout * 1000)));
   options.trace = trace;
   options.devices = devices;
+  options.world = world();
+  if (!isFirst() && !std::freopen("/dev/null", "w", stdout)) // rank 0 prints
+    runtime::failRun("cannot write to /dev/null");
   if (!link.empty())
     options.link = runtime::parseLink(link);
   return options;

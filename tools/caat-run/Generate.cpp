@@ -33,7 +33,7 @@ void generate(const GenerateOptions &options) {
     const int64_t *tokens = result.as<int64_t>() + row * length;
     added.emplace_back(tokens + promptLength, tokens + length);
   }
-  if (!options.output.empty()) {
+  if (!options.output.empty() && options.isFirst()) {
     if (prompt.shape.size() == 1)
       result.shape = {length};
     runtime::writeNpy(options.output, result);

@@ -31,7 +31,8 @@ void infer(const InferOptions &options) {
   }
   double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   engine.writeTrace();
-  runtime::writeTensors(options.outputs, outputs);
+  if (options.isFirst())
+    runtime::writeTensors(options.outputs, outputs);
   nlohmann::ordered_json result = {{"seconds", seconds}, {"outputs", nlohmann::ordered_json::object()}};
   for (const auto &[name, tensor] : outputs) {
     result["outputs"][name] = {{"dtype", nameOf(tensor.dtype)}, {"shape", tensor.shape}};

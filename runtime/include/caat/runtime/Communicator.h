@@ -68,6 +68,8 @@ public:
   /// Ends every rank's waiting with this text; the first one counts.
   virtual void abort(const std::string &reason) = 0;
   virtual bool aborted() const = 0;
+  /// Throws Error (Run) where another rank has aborted, so that what a device has done since may be void.
+  virtual void checkAborted() const {}
 
   /// Bytes of every rank, one after another; in the host's memory, whatever the collectives work on.
   virtual void allGatherBytes(const char *name, const void *in, void *out, size_t bytes) = 0;

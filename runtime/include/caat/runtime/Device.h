@@ -14,6 +14,7 @@
 namespace caat::runtime {
 
 class Linears;
+class Peers;
 
 /// c = alpha * a * b + beta * c for each of the batch; strides in elements, c's column stride is 1.
 struct MatMul {
@@ -142,7 +143,8 @@ struct BackendOptions {
   int threadsPerRank = 1;
   std::vector<int> devices; // numbers of the devices; rank r runs on devices[r % size]. Empty: the first one
   CommunicatorOptions communicator;
-  std::function<void(const std::string &)> progress; // of loading; may be empty, called by rank 0's thread
+  std::function<void(const std::string &)> progress; // of loading; may be empty, called by the first rank's thread
+  std::shared_ptr<Peers> peers = {}; // where this process runs one rank, and others the others; `ranks` is 1 then
 };
 
 /// Makes what the ranks of a process need. Outlives what it has made.
@@ -151,6 +153,7 @@ public:
   virtual ~Backend() = default;
   virtual std::unique_ptr<Device> makeDevice(int rank) = 0;
   /// `devices` by rank. Outlived by them.
+  /// Ranks are numbered as `devices` there.
   virtual std::unique_ptr<RankGroup> makeGroup(std::span<Device *const> devices) = 0;
 };
 

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Runs an artifact: its ranks are threads of this process.
+// Runs an artifact: its ranks are threads of this process, or a process each (EngineOptions::world).
 #ifndef CAAT_RUNTIME_ENGINE_H
 #define CAAT_RUNTIME_ENGINE_H
 
 #include "caat/runtime/Profile.h"
 #include "caat/runtime/Program.h"
 #include "caat/runtime/Sites.h"
+#include "caat/runtime/World.h"
 #include <chrono>
 #include <functional>
 
@@ -21,6 +22,7 @@ struct EngineOptions {
   std::string trace;                                 // file for a Trace, or empty
   std::optional<uint32_t> randomWeights;             // a seed: the artifact's are not read
   std::vector<int> devices;                          // numbers of the devices, see BackendOptions
+  std::optional<World> world;                        // the rank that this process runs, with those of others
 };
 
 /// Not thread-safe: one call at a time.
@@ -33,6 +35,9 @@ public:
   const Program &program() const { return program_; }
   const Manifest &manifest() const { return program_.manifest(); }
   int size() const { return manifest().tp; }
+  /// The ranks of this process: all, or one.
+  int localSize() const;
+  int firstRank() const { return options.world ? options.world->rank : 0; }
 
   /// Runs the program once. `inputs` by the manifest's names; caches may be given as a whole (all "past" names,
   /// unsharded,
@@ -59,8 +64,8 @@ public:
   /// Calls `work` on every rank's thread and waits. The first error is thrown; afterwards the engine can be used again.
   void onRanks(const std::function<void(Rank &)> &work);
 
-  /// Profile of one rank since the last resetProfile().
-  const Profile &profile(int rank) const;
+  /// Profile of one rank of this process, numbered from 0, since the last resetProfile().
+  const Profile &profile(int index) const;
   void resetProfile();
   /// Whether profiles hold the times of the devices' work, which cost some; else those of the host where a device has
   /// its own. A trace has them always.
@@ -76,6 +81,7 @@ public:
 
 private:
   struct Workers;
+  void combine(Rank &rank, Tensor &whole) const;
 
   EngineOptions options;
   Program program_;
