@@ -73,6 +73,22 @@ static Value headMajor(ScalarBuilder &s, Value x, std::optional<int64_t> heads) 
   return tensorType(x).getRank() == 4 ? x : transposed(s, tokenMajor(s, x, heads), {0, 2, 1, 3});
 }
 
+/// The same, made by a kernel with a row for each token, as RotaryEmbedding has: launches of such rows become one.
+static Value headMajorByToken(ScalarBuilder &s, Value x, std::optional<int64_t> heads) {
+  Value tokens = tokenMajor(s, x, heads);
+  Dims dims = dimsOf(s, tokens);
+  OpFoldResult zero = s.b.getIndexAttr(0), one = s.b.getIndexAttr(1);
+  Value out = empty(s, {dims[0], dims[2], dims[1], dims[3]}, tensorType(x).getElementType());
+  return forEachRow(s, s.mul(dims[0], dims[1]), out, [&](ScalarBuilder &in, Value row, ValueRange outs) {
+    SmallVector<Value> at = delinearize(in, row, ArrayRef(dims).take_front(2));
+    Value source = slice(in, tokens, {at[0], at[1], zero, zero}, {one, one, dims[2], dims[3]}, 2);
+    Dims offsets = {at[0], zero, at[1], zero}, sizes = {one, dims[2], one, dims[3]};
+    Value dest = tensor::ExtractSliceOp::create(in.b, in.loc, tensorType(source), outs[0], offsets, sizes,
+                                                Dims(sizes.size(), one));
+    return SmallVector<RowPiece>{{linalg::CopyOp::create(in.b, in.loc, source, dest).getResult(0), offsets, sizes}};
+  })[0];
+}
+
 /// A boolean mask as numbers to add, 0 or -inf, once for all heads, rows and (equal masks being one) layers: loops that
 /// load single bits are not vectorized.
 static Value additiveMask(ScalarBuilder &s, Value mask, Type element) {
@@ -181,7 +197,12 @@ struct AttentionPattern : OpRewritePattern<onnx::AttentionOp> {
     ScalarBuilder s{rewriter, op.getLoc()};
     AttentionProblem p;
     p.query = tokenMajor(s, op.getQ(), op.getQNumHeads());
-    Value keys = headMajor(s, op.getK(), op.getKvNumHeads()), values = headMajor(s, op.getV(), op.getKvNumHeads());
+    bool byToken = gpu && op.getPastKey() && !op.getNonpadKvSeqlen();
+    auto appended = [&](Value x) {
+      bool asIs = !byToken || x.getDefiningOp<onnx::RotaryEmbeddingOp>() || x.getDefiningOp<scf::ForallOp>();
+      return asIs ? headMajor(s, x, op.getKvNumHeads()) : headMajorByToken(s, x, op.getKvNumHeads());
+    };
+    Value keys = appended(op.getK()), values = appended(op.getV());
     auto queryType = tensorType(p.query), keyType = tensorType(keys), valueType = tensorType(values);
     for (int64_t size :
          {queryType.getDimSize(2), queryType.getDimSize(3), keyType.getDimSize(1), valueType.getDimSize(3)})

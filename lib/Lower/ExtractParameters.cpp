@@ -7,6 +7,7 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/Remarks.h"
+#include <numeric>
 
 namespace caat {
 #define GEN_PASS_DEF_RTEXTRACTPARAMETERSPASS
@@ -135,20 +136,107 @@ private:
 struct ExtractParametersPass : caat::impl::RTExtractParametersPassBase<ExtractParametersPass> {
   using Base::Base;
 
+  /// A product's matrix: [K, N], or [N, K] as it is stored.
+  struct Matrix {
+    Value value;
+    bool transposed;
+  };
+
+  Matrix matrixOf(onnx::MatMulOp op) {
+    OpBuilder builder(op);
+    bool travels = op.getB().getDefiningOp<tp::HeldOp>() != nullptr;
+    Value b = withoutHeld(op.getB());
+    if (Value narrow = travels ? Value() : asStored(b)) // what travels is used as it arrives
+      b = narrow;
+    Value stored = withoutTransposition(b), matrix = stored ? stored : b;
+    Type narrow = dtype == "bf16" ? builder.getBF16Type() : dtype == "f16" ? builder.getF16Type() : Type();
+    if (narrow && !travels && getElementTypeOrSelf(matrix).isF32())
+      matrix = onnx::CastOp::create(builder, op.getLoc(), matrix, narrow).getOutput();
+    return {matrix, bool(stored)};
+  }
+
+  /// Whether whoever reads the result can as well read columns of a wider one: no product and no collective, which
+  /// would have them copied, and not the caller.
+  static bool canBeColumns(onnx::MatMulOp op) {
+    auto reads = [&](Operation *user) {
+      return isa<onnx::ONNXDialect>(user->getDialect()) && !isWeightProduct(user);
+    };
+    return !op.getB().getDefiningOp<tp::HeldOp>() && !op->use_empty() && llvm::all_of(op->getUsers(), reads);
+  }
+
+  /// Products of the same rows -> one product with the matrices side by side, and a Split.
+  void mergeProducts(SmallVectorImpl<onnx::MatMulOp> &products) {
+    llvm::MapVector<std::pair<Value, Block *>, SmallVector<onnx::MatMulOp>> byRows;
+    for (onnx::MatMulOp op : products)
+      if (canBeColumns(op))
+        byRows[{op.getA(), op->getBlock()}].push_back(op);
+    for (auto &[rows, all] : byRows) {
+      SmallVector<std::pair<onnx::MatMulOp, Matrix>> group;
+      if (all.size() < 2)
+        continue;
+      for (onnx::MatMulOp op : all) {
+        Matrix matrix = matrixOf(op);
+        if (group.empty() || (group.front().second.transposed == matrix.transposed &&
+                              getElementTypeOrSelf(group.front().second.value) == getElementTypeOrSelf(matrix.value)))
+          group.push_back({op, matrix});
+      }
+      if (group.size() < 2)
+        continue;
+      onnx::MatMulOp first = group.front().first, last = group.back().first;
+      bool transposed = group.front().second.transposed;
+      OpBuilder b(last);
+      SmallVector<Value> matrices;
+      SmallVector<int64_t> widths;
+      SmallVector<Type> types;
+      for (auto [op, matrix] : group) {
+        matrices.push_back(matrix.value);
+        widths.push_back(cast<RankedTensorType>(matrix.value.getType()).getDimSize(transposed ? 0 : 1));
+        types.push_back(op.getResult().getType());
+      }
+      int64_t width = std::accumulate(widths.begin(), widths.end(), int64_t(0));
+      auto type = cast<RankedTensorType>(matrices.front().getType());
+      int64_t depth = type.getDimSize(transposed ? 1 : 0), axis = transposed ? 0 : 1;
+      SmallVector<int64_t> shape = transposed ? SmallVector<int64_t>{width, depth} : SmallVector<int64_t>{depth, width};
+      Value joined = onnx::ConcatOp::create(b, last.getLoc(), type.clone(shape), matrices, axis).getConcatResult();
+      if (transposed)
+        joined = onnx::TransposeOp::create(b, last.getLoc(), type.clone({depth, width}), joined,
+                                           b.getDenseI64ArrayAttr({1, 0}))
+                     .getTransposed();
+      if (!type.getElementType().isF32()) {
+        auto wide = onnx::CastOp::create(b, last.getLoc(), joined, b.getF32Type());
+        wide->setAttr(onnx::kStorageCastAttr, b.getUnitAttr());
+        joined = wide.getOutput();
+      }
+      // In place of the first: all weights are expressions, which are nowhere.
+      auto result = cast<RankedTensorType>(first.getResult().getType());
+      SmallVector<int64_t> sizes(result.getShape());
+      sizes.back() = width;
+      auto product = onnx::MatMulOp::create(b, first.getLoc(), result.clone(sizes), first.getA(), joined);
+      auto parts = onnx::ConstantOp::create(
+          b, first.getLoc(),
+          DenseElementsAttr::get(RankedTensorType::get({static_cast<int64_t>(widths.size())}, b.getI64Type()),
+                                 ArrayRef<int64_t>(widths)));
+      auto split = onnx::SplitOp::create(b, first.getLoc(), types, product.getResult(), parts.getOutput(),
+                                         result.getRank() - 1, IntegerAttr());
+      for (auto [entry, part] : llvm::zip_equal(group, split.getOutputs())) {
+        entry.first.getResult().replaceAllUsesWith(part);
+        llvm::erase(products, entry.first);
+        entry.first.erase();
+      }
+      products.push_back(product);
+      remark::passed(product.getLoc(), remark::RemarkOpts::name("extract-parameters").category("caat"))
+          << std::to_string(widths.size()) + " products of the same rows are one";
+    }
+  }
+
   /// onnx.MatMul by a weight -> rt.linear. The sum that collects the slices of a travelling weight takes its products
   /// in place.
   void extractProduct(onnx::MatMulOp op, WeightTable &weights) {
     OpBuilder builder(op);
     auto held = op.getB().getDefiningOp<tp::HeldOp>();
-    Value b = withoutHeld(op.getB());
-    if (Value narrow = held ? Value() : asStored(b)) // what travels is used as it arrives
-      b = narrow;
-    Value stored = withoutTransposition(b), matrix = stored ? stored : b;
-    Type narrow = dtype == "bf16" ? builder.getBF16Type() : dtype == "f16" ? builder.getF16Type() : Type();
-    if (narrow && !held && getElementTypeOrSelf(matrix).isF32())
-      matrix = onnx::CastOp::create(builder, op.getLoc(), matrix, narrow).getOutput();
+    auto [matrix, stored] = matrixOf(op);
     StringAttr weight =
-        weights.get(matrix, /*linear=*/true, /*transposed=*/bool(stored), held ? held.getGroupAttr() : StringAttr());
+        weights.get(matrix, /*linear=*/true, /*transposed=*/stored, held ? held.getGroupAttr() : StringAttr());
     Value shard = held ? held.getShard() : Value();
     if (onnx::AddOp sum = held ? findRunningSum(op) : onnx::AddOp()) {
       builder.setInsertionPoint(sum);
@@ -161,7 +249,7 @@ struct ExtractParametersPass : caat::impl::RTExtractParametersPassBase<ExtractPa
     }
     auto type = cast<RankedTensorType>(op.getResult().getType());
     SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(builder, op.getLoc(), op.getA());
-    sizes.back() = builder.getIndexAttr(cast<RankedTensorType>(b.getType()).getDimSize(1));
+    sizes.back() = builder.getIndexAttr(cast<RankedTensorType>(op.getB().getType()).getDimSize(1));
     Value init = tensor::EmptyOp::create(builder, op.getLoc(), sizes, type.getElementType());
     Value y = rt::LinearOp::create(builder, op.getLoc(), weight, op.getA(), init, shard)->getResult(0);
     if (y.getType() != type)
@@ -204,6 +292,8 @@ struct ExtractParametersPass : caat::impl::RTExtractParametersPassBase<ExtractPa
               << "product stays a loop: its second operand is " +
                      std::string(isWeightExpression(op.getB()) ? "a weight of another rank than 2" : "no weight");
       });
+      if (merge)
+        mergeProducts(products);
       for (onnx::MatMulOp op : products)
         extractProduct(op, weights);
 

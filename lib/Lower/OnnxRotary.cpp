@@ -53,7 +53,20 @@ static Value rotate(ScalarBuilder &s, Value a, Value b, Value cos, Value sin, bo
 namespace {
 
 struct RotaryPattern : OpRewritePattern<onnx::RotaryEmbeddingOp> {
-  using OpRewritePattern::OpRewritePattern;
+  RotaryPattern(MLIRContext *context, bool forGPU) : OpRewritePattern(context), forGPU(forGPU) {}
+
+  /// Whether the result is only put into a larger tensor, a cache: then it is made as that has it, [B, H, S, D], and
+  /// nothing needs to be copied.
+  static bool isAppended(onnx::RotaryEmbeddingOp op) {
+    if (!op.getY().hasOneUse())
+      return false;
+    OpOperand &use = *op.getY().use_begin();
+    auto attention = dyn_cast<onnx::AttentionOp>(use.getOwner());
+    if (attention)
+      return attention.getK() == op.getY() && attention.getPastKey() && !attention.getNonpadKvSeqlen();
+    auto insert = dyn_cast<tensor::InsertSliceOp>(use.getOwner());
+    return insert && insert.getSource() == op.getY();
+  }
 
   LogicalResult matchAndRewrite(onnx::RotaryEmbeddingOp op, PatternRewriter &rewriter) const override {
     ScalarBuilder s{rewriter, op.getLoc()};
@@ -71,14 +84,23 @@ struct RotaryPattern : OpRewritePattern<onnx::RotaryEmbeddingOp> {
     Half first = {0, rotated / 2, interleaved ? 2 : 1};
     Half second = {interleaved ? 1 : rotated / 2, rotated / 2, interleaved ? 2 : 1};
     Value cosCache = op.getCosCache(), sinCache = op.getSinCache(), positions = op.getPositionIds();
-    Value init = empty(s, dims, tensorType(op.getY()).getElementType());
+    bool headMajor = forGPU && !flat && isAppended(op);
+    auto byHead = [&](Dims of) -> Dims {
+      if (headMajor)
+        std::swap(of[1], of[2]);
+      return of;
+    };
+    Value init = empty(s, byHead(dims), tensorType(op.getY()).getElementType());
     OpFoldResult zero = rewriter.getIndexAttr(0), one = rewriter.getIndexAttr(1),
                  half = rewriter.getIndexAttr(rotated / 2);
 
     auto body = [&](ScalarBuilder &in, Value row, ValueRange outs) {
       SmallVector<Value> at = delinearize(in, row, ArrayRef(dims).take_front(2));
       Dims offsets = {at[0], at[1], zero, zero}, sizes = {one, one, dims[2], dims[3]};
-      Value source = slice(in, x, offsets, sizes, 2), dest = slice(in, outs[0], offsets, sizes, 2);
+      Value source = slice(in, x, offsets, sizes, 2);
+      auto token = RankedTensorType::get(tensorType(source).getShape(), tensorType(init).getElementType());
+      Value dest = tensor::ExtractSliceOp::create(in.b, in.loc, token, outs[0], byHead(offsets), byHead(sizes),
+                                                  Dims(sizes.size(), one));
       Dims angleOffsets, angleSizes;
       if (positions) {
         Value position = in.cast(extract(in, positions, at), in.b.getIndexType());
@@ -101,19 +123,22 @@ struct RotaryPattern : OpRewritePattern<onnx::RotaryEmbeddingOp> {
             linalg::CopyOp::create(in.b, in.loc, takeHalf(in, source, rest), takeHalf(in, dest, rest)).getResult(0);
         dest = putHalf(in, copy, dest, rest);
       }
-      return SmallVector<RowPiece>{{dest, offsets, sizes}};
+      return SmallVector<RowPiece>{{dest, byHead(offsets), byHead(sizes)}};
     };
     Value result = forEachRow(s, s.mul(dims[0], dims[1]), init, body)[0];
-    result = flat ? collapsed(s, result, 2, 4) : transposed(s, result, {0, 2, 1, 3});
+    if (!headMajor)
+      result = flat ? collapsed(s, result, 2, 4) : transposed(s, result, {0, 2, 1, 3});
     rewriter.replaceOp(op, castTo(s, result, op.getY().getType()));
     return success();
   }
+
+  bool forGPU;
 };
 
 } // namespace
 
-void populateOnnxRotaryToLinalgPatterns(RewritePatternSet &patterns) {
-  patterns.add<RotaryPattern>(patterns.getContext());
+void populateOnnxRotaryToLinalgPatterns(RewritePatternSet &patterns, bool forGPU) {
+  patterns.add<RotaryPattern>(patterns.getContext(), forGPU);
 }
 
 } // namespace caat

@@ -69,7 +69,7 @@ void populateOnnxToLinalgPatterns(RewritePatternSet &patterns, const ShapeFacts 
   populateOnnxMatMulToLinalgPatterns(patterns);
   populateOnnxConvolutionToLinalgPatterns(patterns);
   populateOnnxQuantizeToLinalgPatterns(patterns);
-  populateOnnxRotaryToLinalgPatterns(patterns);
+  populateOnnxRotaryToLinalgPatterns(patterns, /*forGPU=*/gpu != nullptr);
   populateOnnxAttentionToLinalgPatterns(patterns, gpu);
   populateOnnxLinearAttentionToLinalgPatterns(patterns);
 }

@@ -46,6 +46,7 @@ void caat::buildTensorPipeline(OpPassManager &pm, Device device, StringRef dtype
   pm.addNestedPass<func::FuncOp>(createRTFormCachesPass());
   RTExtractParametersPassOptions products;
   products.dtype = dtype.str();
+  products.merge = device == Device::CUDA;
   pm.addPass(createRTExtractParametersPass(products));
   if (device == Device::CUDA && !wideActivations)
     pm.addPass(createRTNarrowActivationsPass());
@@ -74,6 +75,8 @@ void caat::buildBufferPipeline(OpPassManager &pm, Device device) {
   pm.addNestedPass<func::FuncOp>(createRTNormalizeBuffersPass(normalize));
   pm.addPass(createCSEPass());
   pm.addNestedPass<func::FuncOp>(memref::createResolveShapedTypeResultDimsPass());
+  if (device == Device::CUDA)
+    pm.addNestedPass<func::FuncOp>(createRTMergeKernelsPass());
   pm.addPass(createRTOutlineKernelsPass());
   addCanonicalizer(pm);
   pm.addPass(createCSEPass());

@@ -61,7 +61,7 @@ void populateOnnxMatMulToLinalgPatterns(mlir::RewritePatternSet &patterns);
 void populateOnnxPoolingToLinalgPatterns(mlir::RewritePatternSet &patterns);
 void populateOnnxConvolutionToLinalgPatterns(mlir::RewritePatternSet &patterns);
 void populateOnnxQuantizeToLinalgPatterns(mlir::RewritePatternSet &patterns);
-void populateOnnxRotaryToLinalgPatterns(mlir::RewritePatternSet &patterns);
+void populateOnnxRotaryToLinalgPatterns(mlir::RewritePatternSet &patterns, bool forGPU = false);
 void populateOnnxLinearAttentionToLinalgPatterns(mlir::RewritePatternSet &patterns);
 /// `gpu`, where the program runs on one, outlives the patterns.
 void populateOnnxAttentionToLinalgPatterns(mlir::RewritePatternSet &patterns, const GPUForms *gpu = nullptr);

@@ -40,6 +40,8 @@ def RTExtractParametersPass : Pass<"rt-extract-parameters", "::mlir::ModuleOp"> 
   }];
   let options = [Option<"constants", "constants", "bool", "false",
                         "also move dense constants that are not splats (after onnx-to-linalg)">,
+                 Option<"merge", "merge", "bool", "false",
+                        "products of the same rows become one, whose columns the readers share">,
                  Option<"dtype", "dtype", "std::string", "\"f32\"",
                         "what f32 matrices of rt.linear are stored as: f32, bf16, f16">];
   let dependentDialects = ["::caat::rt::RTDialect", "::mlir::tensor::TensorDialect", "::mlir::arith::ArithDialect"];
@@ -110,6 +112,23 @@ def RTNormalizeBuffersPass : Pass<"rt-normalize-buffers", "::mlir::func::FuncOp"
   let options = [Option<"rowBytes", "row-bytes", "int64_t", "INT64_MAX", "bytes of all row buffers that a kernel keeps">];
   let dependentDialects = ["::caat::rt::RTDialect", "::mlir::scf::SCFDialect", "::mlir::memref::MemRefDialect",
                            "::mlir::linalg::LinalgDialect", "::mlir::arith::ArithDialect"];
+}
+
+def RTMergeKernelsPass : Pass<"rt-merge-kernels", "::mlir::func::FuncOp"> {
+  let summary = "Launch kernels that follow each other and do not touch each other's data as one";
+  let description = [{
+    For devices on which each launch takes time. Only kernels that map elements are merged, and none that is much wider
+    than another: the rows of the first, then those of the second, and so on.
+
+    ```mlir
+    scf.forall (%i) in (%m) { A(%i) }
+    scf.forall (%i) in (%n) { B(%i) }
+    // becomes
+    scf.forall (%i) in (%m + %n) {
+      scf.if %i < %m { A(%i) } else { B(%i - %m) }
+    ```
+  }];
+  let dependentDialects = ["::mlir::scf::SCFDialect", "::mlir::arith::ArithDialect"];
 }
 
 def RTOutlineKernelsPass : Pass<"rt-outline-kernels", "::mlir::ModuleOp"> {
