@@ -158,9 +158,7 @@ struct ExtractParametersPass : caat::impl::RTExtractParametersPassBase<ExtractPa
   /// Whether whoever reads the result can as well read columns of a wider one: no product and no collective, which
   /// would have them copied, and not the caller.
   static bool canBeColumns(onnx::MatMulOp op) {
-    auto reads = [&](Operation *user) {
-      return isa<onnx::ONNXDialect>(user->getDialect()) && !isWeightProduct(user);
-    };
+    auto reads = [&](Operation *user) { return isa<onnx::ONNXDialect>(user->getDialect()) && !isWeightProduct(user); };
     return !op.getB().getDefiningOp<tp::HeldOp>() && !op->use_empty() && llvm::all_of(op->getUsers(), reads);
   }
 
