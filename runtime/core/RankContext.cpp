@@ -12,16 +12,23 @@ namespace caat::runtime {
 class RankContext::Timer {
 public:
   Timer(RankContext &context, double &sum, Trace::Event event, double *also = nullptr)
-      : context(context), stretch{event, context.device.now(), {}, {&sum, also}} {}
+      : context(context), stretch{event, context.device.now(), {}, {&sum, also, nullptr}} {}
   ~Timer() {
     stretch.end = context.device.now();
-    if (stretch.begin.event || stretch.end.event)
-      context.open.push_back(stretch); // until the times are known
-    else
+    bool isKnown = !stretch.begin.event && !stretch.end.event;
+    if (stretch.event.kind == "product")
+      context.lastProduct = {isKnown ? seconds(stretch.begin.time, stretch.end.time) : 0,
+                             isKnown ? std::nullopt : std::optional(context.open.size())};
+    if (isKnown)
       context.count(stretch);
+    else
+      context.open.push_back(stretch); // until the times are known
   }
 
 private:
+  static double seconds(std::chrono::steady_clock::time_point begin, std::chrono::steady_clock::time_point end) {
+    return std::chrono::duration<double>(end - begin).count();
+  }
   RankContext &context;
   Stretch stretch;
 };
@@ -48,7 +55,7 @@ StopRank StopRank::fromEnvironment() {
 }
 
 RankContext::RankContext(const Program &program, Communicator &communicator, Device &device, Trace::Track *trace)
-    : sites(program.manifest(), communicator), program(program), communicator(communicator), device(device),
+    : sites(program.manifest(), communicator, device), program(program), communicator(communicator), device(device),
       trace(trace), stop(StopRank::fromEnvironment()) {
   if (!program.manifest().rotations.empty())
     rings = std::make_unique<Rings>(program.manifest(), *device.linears(), communicator);
@@ -66,6 +73,7 @@ void RankContext::fail(const std::string &text) {
 void RankContext::begin() {
   error.clear();
   open.clear();
+  lastProduct = {};
   device.beginRun();
 }
 
@@ -151,6 +159,10 @@ void RankContext::exchange(const CollectiveSpec &spec, int64_t index, int64_t co
     failRun(nameOf(spec.kind), " '", spec.name, "' of ", count, " elements");
   stopWhereAsked(spec.name);
   CollectiveStats &stats = profile.collectives[static_cast<size_t>(index)];
+  stats.product += lastProduct.seconds;
+  if (lastProduct.open)
+    open[*lastProduct.open].sums[2] = &stats.product;
+  lastProduct = {};
   {
     Timer timer(*this, stats.seconds, {Trace::Row::Communication, nameOf(spec.kind), spec.name, {}, {}, bytes},
                 &profile.communication);

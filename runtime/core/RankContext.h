@@ -53,8 +53,13 @@ private:
   struct Stretch {
     Trace::Event event;
     Moment begin, end;
-    double *sums[2];
+    double *sums[3];
   };
+  /// The product that was last, since the last collective: its time, or where it will be known.
+  struct {
+    double seconds = 0;
+    std::optional<size_t> open = {};
+  } lastProduct;
   void count(Stretch &stretch);
 
   const Program &program;

@@ -73,8 +73,8 @@ size_t Snapshot::bytes() const {
   return total;
 }
 
-SiteRunner::SiteRunner(const Manifest &manifest, Communicator &communicator)
-    : stats(manifest.sites.size()), manifest(manifest), communicator(communicator) {
+SiteRunner::SiteRunner(const Manifest &manifest, Communicator &communicator, Device &device)
+    : stats(manifest.sites.size()), manifest(manifest), communicator(communicator.ofHost()), device(device) {
   for (const SiteSpec &site : manifest.sites)
     flushNames.push_back(site.name + ".flush");
 }
@@ -90,6 +90,37 @@ void SiteRunner::run(size_t site, void *const *buffers, const int64_t *sizes, in
   bool resumes = range.from && range.from->site == site, stops = range.stopAt == site;
   if (skipping && !resumes)
     return;
+  if (device.isHost())
+    return runOnHost(site, buffers, sizes, live);
+  // stream, base, pending, partial, bias, input; then what is live, which is read or written only where a run is cut.
+  auto rows = static_cast<size_t>(sizes[0] * manifest.sites[site].channels);
+  std::vector<size_t> bytes = {rows * 4,
+                               rows * 4,
+                               rows * 4,
+                               rows * 4,
+                               static_cast<size_t>(manifest.sites[site].channels) * 4,
+                               static_cast<size_t>(sizes[0] * sizes[1]) * 4};
+  if (resumes || stops)
+    for (int64_t i = 0; i < live; ++i)
+      bytes.push_back(static_cast<size_t>(sizes[2 + i]));
+  std::vector<std::vector<std::byte>> copies(bytes.size());
+  std::vector<void *> places(6 + static_cast<size_t>(live));
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    if (!buffers[i])
+      continue;
+    copies[i].resize(bytes[i] + 4);
+    device.download(copies[i].data(), buffers[i], bytes[i]);
+    places[i] = copies[i].data();
+  }
+  runOnHost(site, places.data(), sizes, live);
+  constexpr size_t partial = 3, bias = 4;
+  for (size_t i = 0; i < bytes.size(); ++i)
+    if (buffers[i] && i != bias && (i < partial || resumes))
+      device.upload(buffers[i], copies[i].data(), bytes[i]);
+}
+
+void SiteRunner::runOnHost(size_t site, void *const *buffers, const int64_t *sizes, int64_t live) {
+  bool resumes = range.from && range.from->site == site, stops = range.stopAt == site;
   auto array = [&](int i) { return static_cast<float *>(buffers[i]); };
   Arrays arrays{array(0), array(1),    array(2),  array(3), array(4), array(5), sizes[0], manifest.sites[site].channels,
                 sizes[1], buffers + 6, sizes + 2, live};

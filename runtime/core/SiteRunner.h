@@ -3,7 +3,7 @@
 #ifndef CAAT_RUNTIME_CORE_SITERUNNER_H
 #define CAAT_RUNTIME_CORE_SITERUNNER_H
 
-#include "caat/runtime/Communicator.h"
+#include "caat/runtime/Device.h"
 #include "caat/runtime/Sites.h"
 #include <memory>
 #include <string>
@@ -15,7 +15,7 @@ void checkPolicy(const SitePolicy &policy, const SiteSpec &site, int ranks);
 
 class SiteRunner {
 public:
-  SiteRunner(const Manifest &manifest, Communicator &communicator);
+  SiteRunner(const Manifest &manifest, Communicator &communicator, Device &device);
 
   void setPolicies(std::shared_ptr<const Policies> policies) { this->policies = std::move(policies); }
 
@@ -23,7 +23,7 @@ public:
   void begin(const SiteRange &range);
   /// True where the program passes over code that is not in the range: nothing is to be done.
   bool isSkipping() const { return skipping; }
-  /// The entry point sync_point.
+  /// The entry point sync_point. What a device holds is copied to the host's memory, worked on there, and copied back.
   void run(size_t site, void *const *buffers, const int64_t *sizes, int64_t live);
 
   /// By site: what its exchanges took; flushes count with their site.
@@ -31,6 +31,7 @@ public:
 
 private:
   struct Arrays;
+  void runOnHost(size_t site, void *const *buffers, const int64_t *sizes, int64_t live);
   void save(size_t site, const Arrays &arrays);
   void restore(const Arrays &arrays);
   void apply(size_t site, const Arrays &arrays);
@@ -49,7 +50,8 @@ private:
   void addSmallRank(const Arrays &arrays, const SiteEstimate &estimate);
 
   const Manifest &manifest;
-  Communicator &communicator;
+  Communicator &communicator; // for arrays in the host's memory
+  Device &device;
   std::vector<std::string> flushNames;
   std::shared_ptr<const Policies> policies;
   SiteRange range;

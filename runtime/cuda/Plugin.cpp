@@ -103,9 +103,11 @@ void CudaBackend::tellDevices() const {
 /// What only the CPU does so far.
 void CudaBackend::checkProgram() const {
   const Manifest &manifest = program.manifest();
-  if (!manifest.sites.empty())
-    failArtifact(program.directory(), ": programs with switchable sync points run on the CPU only; compile without "
-                                      "--switchable and give --plan to caat-compile");
+  if (!manifest.sites.empty() && options.peers)
+    failArtifact(
+        program.directory(),
+        ": the ranks of a program with switchable sync points run in one process (--processes=off); or compile it "
+        "without --switchable and give --plan to caat-compile");
   if (!manifest.rotations.empty() || manifest.batch)
     failArtifact(program.directory(), ": weights rotate on the CPU only; compile with --strategy=tp");
   if (options.communicator.link.isSlow())

@@ -19,6 +19,7 @@ public:
   void allGatherBytes(const char *name, const void *in, void *out, size_t bytes) override {
     host.allGatherBytes(name, in, out, bytes);
   }
+  Communicator &ofHost() override { return host; }
   void abort(const std::string &reason) override { host.abort(reason); }
   bool aborted() const override { return host.aborted(); }
 

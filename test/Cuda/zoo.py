@@ -20,9 +20,9 @@ DOUBLE = programs.BIN.parent / "lib" / "libcaat-cuda-double.so"
 FLAGS = ["--target=cuda", "--host-kernels"]
 
 
-def infer(program: Path, inputs: Path) -> dict:
+def infer(program: Path, inputs: Path, flags=()) -> dict:
     outputs = program.with_name(f"{program.name}-{inputs.stem}.npz")
-    done = programs.run("caat-run", "infer", program, f"--inputs={inputs}", f"--outputs={outputs}", "--runs=3", "--quiet",
+    done = programs.run("caat-run", "infer", program, f"--inputs={inputs}", f"--outputs={outputs}", "--runs=3", "--quiet", *flags,
                         environment={"CAAT_CUDA_DRIVER": str(DOUBLE), "CAAT_CUBLASLT": str(DOUBLE),
                                      "CAAT_DOUBLE_CODE": str(program / "code.so")})
     if done.returncode != 0:
@@ -35,10 +35,10 @@ class Zoo:
         self.flags, self.tolerance = FLAGS + flags, tolerance
         self.total = self.failed = 0
 
-    def check(self, name: str, inputs: Path, want: dict, program: Path):
+    def check(self, name: str, inputs: Path, want: dict, program: Path, flags=()):
         self.total += 1
         try:
-            difference, where = programs.worst_difference(programs.load(inputs), want, infer(program, inputs))
+            difference, where = programs.worst_difference(programs.load(inputs), want, infer(program, inputs, flags))
             problem = "" if difference <= self.tolerance else f"off by {difference:.2g}: {where}"
         except programs.Failed as failure:
             problem = str(failure)
@@ -59,6 +59,12 @@ class Zoo:
             cpu = programs.compile_model(model, folder / f"{name}-cpu", tp, plan)
             gpu = programs.compile_model(model, folder / name, tp, plan, self.flags)
             self.check(f"{model.name} N={tp} {name}", inputs, programs.infer(cpu, inputs), gpu)
+        # The same plans, given to one program when it runs.
+        cpu = programs.compile_model(model, folder / "switchable-cpu", tp, flags=["--switchable"])
+        gpu = programs.compile_model(model, folder / "switchable", tp, flags=["--switchable", *self.flags])
+        for name in lossy:
+            flags = [f"--plan={(folder / name).with_suffix('.plan.json')}"]
+            self.check(f"{model.name} N={tp} switchable {name}", inputs, programs.infer(cpu, inputs, flags=flags), gpu, flags)
 
 
 def main():

@@ -18,7 +18,7 @@ struct BenchOptions : Common {
   int64_t prefill = 512, decode = 64, batch = 1;
   int repeats = 5;
   std::optional<uint32_t> randomWeights;
-  bool collectives = false, limits = false;
+  bool collectives = false, limits = false, sites = false;
   std::vector<int64_t> products; // rows
 };
 
@@ -52,6 +52,47 @@ Json shares(const runtime::Engine &engine, int64_t tokens) {
           {"other", std::max(0.0, other / total)},
           {"collective_bytes_per_token", static_cast<double>(bytes) / count},
           {"collectives_per_run", p.runs ? static_cast<double>(calls) / static_cast<double>(p.runs) : 0.0}};
+}
+
+/// Of each collective that was called, in the manifest's order, for a run on the slowest rank.
+Json sitesOf(const runtime::Engine &engine) {
+  int slowest = 0;
+  for (int rank = 1; rank < engine.localSize(); ++rank)
+    if (engine.profile(rank).total > engine.profile(slowest).total)
+      slowest = rank;
+  const runtime::Profile &p = engine.profile(slowest);
+  auto runs = static_cast<double>(std::max<int64_t>(p.runs, 1));
+  Json rows = Json::array();
+  for (size_t i = 0; i < p.collectives.size(); ++i) {
+    const runtime::CollectiveSpec &spec = engine.manifest().collectives[i];
+    const runtime::CollectiveStats &stats = p.collectives[i];
+    if (stats.calls > 0)
+      rows.push_back({{"site", spec.name},
+                      {"kind", std::string(nameOf(spec.kind))},
+                      {"bytes", static_cast<double>(stats.bytes) / runs},
+                      {"product_seconds", stats.product / runs},
+                      {"exposed_seconds", stats.seconds / runs}});
+  }
+  return rows;
+}
+
+void printSites(const char *what, const Json &rows) {
+  constexpr double micro = 1e-6;
+  double bytes = 0, product = 0, exposed = 0;
+  auto line = [](const std::string &site, const std::string &kind, double b, double p, double e) {
+    std::cout << std::left << std::setw(36) << site << std::setw(22) << kind << std::right << std::fixed
+              << std::setprecision(0) << std::setw(12) << b << std::setprecision(1) << std::setw(14) << p / micro
+              << std::setw(14) << e / micro << '\n';
+  };
+  std::cout << what
+            << ", a run, slowest rank\nsite                                collective                   bytes   "
+            << "product (us)  exposed (us)\n";
+  for (const Json &row : rows) {
+    double b = row["bytes"], p = row["product_seconds"], e = row["exposed_seconds"];
+    line(row["site"], row["kind"], b, p, e);
+    bytes += b, product += p, exposed += e;
+  }
+  line("all", "", bytes, product, exposed);
 }
 
 runtime::Tensor someTokens(int64_t batch, int64_t length, int64_t vocabulary) {
@@ -102,6 +143,8 @@ Json measure(runtime::Engine &engine, const BenchOptions &options, Progress &pro
                        {"seconds", seconds},
                        {"tokens_per_second", tokens / seconds},
                        {"share", shares(engine, runs * options.prefill * options.batch)}};
+  if (options.sites)
+    result["prefill"]["sites"] = sitesOf(engine);
   if (options.decode > 0) {
     runtime::Tensor next = someTokens(options.batch, 1, vocabulary);
     timed(next);
@@ -124,6 +167,8 @@ Json measure(runtime::Engine &engine, const BenchOptions &options, Progress &pro
                         {"weight_bytes_per_token_and_rank", engine.productBytes()},
                         {"graphs_per_step", graphsPerStep},
                         {"share", shares(engine, runs * options.batch)}};
+    if (options.sites)
+      result["decode"]["sites"] = sitesOf(engine);
   }
   return result;
 }
@@ -184,6 +229,9 @@ void print(const Json &json) {
   }
   if (json.contains("limits"))
     printLimits(json["limits"]);
+  for (const char *part : {"prefill", "decode"})
+    if (json.contains(part) && json[part].contains("sites"))
+      printSites(part, json[part]["sites"]);
   std::cout << "memory  " << json["peak_rss_bytes"].get<double>() / 1e6 << " MB peak of " << json["tp"]
             << " ranks in one process\n";
 }
@@ -295,6 +343,9 @@ void addBench(CLI::App &app, Action &run) {
       ->delimiter(',')
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
       ->type_name("ROWS");
+  command->add_flag(
+      "--sites", options->sites,
+      "Print for each sync point what it sends, its product's time, and the time that the rank waits for it");
   command->add_flag("--limits", options->limits,
                     "Measure too what the program cannot be faster than: its products alone, reading its weights");
   command->footer("Example:\n  caat-run bench model/ --prefill=512 --decode=64 --json");

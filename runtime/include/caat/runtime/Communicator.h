@@ -28,6 +28,7 @@ struct CollectiveStats {
   int64_t calls = 0;
   int64_t bytes = 0;  // of the inputs, as they travel
   double seconds = 0; // waiting for late ranks included
+  double product = 0; // seconds of the product with a weight right before each
 };
 
 class Communicator {
@@ -64,6 +65,9 @@ public:
   virtual Interval finishPermute(const CollectiveCall &call) = 0;
   /// permute() of bytes onto themselves without a second buffer, a piece at a time.
   virtual void permuteInPlace(const CollectiveCall &call, void *data, int64_t bytes, int64_t shift) = 0;
+
+  /// The same ranks for arrays in the host's memory, where these are a device's.
+  virtual Communicator &ofHost() { return *this; }
 
   /// Ends every rank's waiting with this text; the first one counts.
   virtual void abort(const std::string &reason) = 0;
