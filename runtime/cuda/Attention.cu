@@ -139,14 +139,34 @@ template <typename Pair, int Size> struct Attention {
     CAAT_DEVICE int head(int row) const { return kvHead * group + row % group; }
   };
 
+  /// The block's rows of the query. A thread has one column of some rows.
   CAAT_DEVICE void loadQuery(const Place &place, unsigned shared) const {
-    for (int i = threadNumber(); i < rows * chunks; i += attentionThreads) {
-      int row = i / chunks, chunk = i % chunks, at = place.firstRow + row;
-      Bits128 bits{};
-      if (at < place.rowCount)
-        bits = loadAsPairs<Pair>(
-            a, place.batch * a.queryBatch + place.token(at) * a.queryToken + place.head(at) * a.queryHead, chunk * 8);
-      storeShared(shared + queryAt + row * pitch + chunk * 16, bits);
+    constexpr int rowsAtOnce = attentionThreads / chunks, atOnce = 4;
+    int first = threadNumber() / chunks, column = threadNumber() % chunks * 8;
+    if (attentionThreads % chunks != 0 && first == rowsAtOnce)
+      return;
+    unsigned to = shared + queryAt + first * pitch + column * 2;
+    auto at = [&](int row) {
+      return place.batch * a.queryBatch + place.token(row) * a.queryToken + place.head(row) * a.queryHead;
+    };
+    if (!a.queryIsF32 && a.queryIsAligned && a.size % 8 == 0) {
+      const unsigned short *query = static_cast<const unsigned short *>(a.query);
+      UNROLL for (int n = 0; n < rows; n += rowsAtOnce) if (rows % rowsAtOnce == 0 || first + n < rows) {
+        int row = place.firstRow + first + n;
+        bool valid = row < place.rowCount && column < a.size;
+        copyToShared(to + n * pitch, valid ? query + at(row) + column : query, valid);
+      }
+      return;
+    }
+    for (int n = 0; n < rows; n += atOnce * rowsAtOnce) { // some loads under way at a time
+      Bits128 bits[atOnce] = {};
+      UNROLL for (int i = 0; i < atOnce; ++i) {
+        int row = place.firstRow + first + n + i * rowsAtOnce;
+        if (row < place.rowCount)
+          bits[i] = loadAsPairs<Pair>(a, at(row), column);
+      }
+      UNROLL for (int i = 0; i < atOnce; ++i) if (first + n + i * rowsAtOnce < rows)
+          storeShared(to + (n + i * rowsAtOnce) * pitch, bits[i]);
     }
   }
 
