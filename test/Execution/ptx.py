@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Assembles the GPU kernels of every test model, number of ranks and kind of plan, and prints what they use.
+"""Assembles the GPU kernels of every test model, number of ranks and kind of plan, and the runtime's own, and prints what they use.
 
     ptx.py [--tp 1,2,4] [--arch sm_80,sm_90] [--only a,b] [--verbose]
 
@@ -71,9 +71,27 @@ def programs_of(model: Path, ranks: list[int], folder: Path):
             yield f"N={tp} {name}", {"tp": tp, "plan": plan}
 
 
-def check(model: Path, ranks: list[int], archs: list[str], ptxas: str, verbose: bool) -> tuple[int, int, list[str]]:
-    """How many kernels there are, the most registers of one, and a text for each failure."""
-    count, most, wrong = 0, 0, []
+class Assembler:
+    """Counts kernels, the most registers of one, and keeps a text for each failure."""
+
+    def __init__(self, ptxas: str, archs: list[str], verbose: bool):
+        self.ptxas, self.archs, self.verbose = ptxas, archs, verbose
+        self.count, self.most, self.wrong = 0, 0, []
+
+    def add(self, title: str, ptx: Path):
+        for arch in self.archs:
+            kernels, problem = assemble(self.ptxas, ptx, arch)
+            if problem:
+                self.wrong.append(f"{title} {arch}: {problem}")
+            for name, (registers, spilled, stack) in kernels.items():
+                self.count, self.most = self.count + 1, max(self.most, registers)
+                if self.verbose:
+                    print(f"  {title} {arch} {name}: {registers} registers, {spilled} bytes spilled, {stack} of stack")
+                if spilled > MOST_SPILLED:
+                    self.wrong.append(f"{title} {arch}: {name} spills {spilled} bytes")
+
+
+def check(model: Path, ranks: list[int], result: Assembler) -> Assembler:
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         for number, (title, how) in enumerate(programs_of(model, ranks, folder)):
@@ -81,21 +99,18 @@ def check(model: Path, ranks: list[int], archs: list[str], ptxas: str, verbose: 
                 flags = ["--target=cuda", *how.pop("flags", [])]
                 program = programs.compile_model(model, folder / f"program-{number}", flags=flags, **how)
             except programs.Failed as failure:
-                wrong.append(f"{title}: {failure}")
+                result.wrong.append(f"{title}: {failure}")
                 continue
             if ".extern" in (program / "kernels.ptx").read_text():
-                wrong.append(f"{title}: a kernel calls what no library has")
-            for arch in archs:
-                kernels, problem = assemble(ptxas, program / "kernels.ptx", arch)
-                if problem:
-                    wrong.append(f"{title} {arch}: {problem}")
-                for name, (registers, spilled, stack) in kernels.items():
-                    count, most = count + 1, max(most, registers)
-                    if verbose:
-                        print(f"  {title} {arch} {name}: {registers} registers, {spilled} bytes spilled, {stack} of stack")
-                    if spilled > MOST_SPILLED:
-                        wrong.append(f"{title} {arch}: {name} spills {spilled} bytes")
-    return count, most, wrong
+                result.wrong.append(f"{title}: a kernel calls what no library has")
+            result.add(title, program / "kernels.ptx")
+    return result
+
+
+def check_own(files: list[Path], result: Assembler) -> Assembler:
+    for file in files:
+        result.add(file.stem, file)
+    return result
 
 
 def main():
@@ -111,14 +126,20 @@ def main():
         sys.exit(SKIPPED)
     models = [p.parent for p in sorted(programs.MODELS.glob("*/model.onnx"))
               if not arguments.only or p.parent.name in arguments.only.split(",")]
+    own = [] if arguments.only else sorted((programs.BIN.parent / "runtime" / "cuda").glob("*.ptx"))
+    ranks = [int(n) for n in arguments.tp.split(",")]
+
+    def assembler():
+        return Assembler(ptxas, arguments.arch.split(","), arguments.verbose)
+
     total = failed = 0
     with ThreadPoolExecutor(2) as pool:
-        jobs = [pool.submit(check, model, [int(n) for n in arguments.tp.split(",")], arguments.arch.split(","), ptxas,
-                            arguments.verbose) for model in models]
-        for model, job in zip(models, jobs):
-            count, most, wrong = job.result()
-            total, failed = total + count, failed + len(wrong)
-            print(f"{model.name}: {count} kernels, at most {most} registers", *wrong, sep="\n  ", flush=True)
+        jobs = {"the runtime": pool.submit(check_own, own, assembler())} if own else {}
+        jobs |= {model.name: pool.submit(check, model, ranks, assembler()) for model in models}
+        for name, job in jobs.items():
+            result = job.result()
+            total, failed = total + result.count, failed + len(result.wrong)
+            print(f"{name}: {result.count} kernels, at most {result.most} registers", *result.wrong, sep="\n  ", flush=True)
     print(f"{total} kernels assembled, {failed} failures")
     sys.exit(failed != 0 or total == 0)
 
