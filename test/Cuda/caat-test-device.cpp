@@ -145,8 +145,11 @@ public:
     report(name + " N=" + std::to_string(ranks), [&] {
       std::vector<Bytes> want = cpuSide(program, ranks).run(work), got = gpuSide(program, ranks, eachOwn).run(work);
       for (size_t rank = 0; rank < want.size(); ++rank)
-        if (tolerance == 0 ? !isSame(want[rank], got[rank]) : differenceOf(want[rank], got[rank]) > tolerance)
+        if (tolerance == 0 && !isSame(want[rank], got[rank]))
           failRun("rank ", rank, " differs, ", firstDifference(want[rank], got[rank]));
+        else if (double difference = tolerance == 0 ? 0 : differenceOf(want[rank], got[rank]);
+                 !(difference <= tolerance))
+          failRun("rank ", rank, " differs by ", difference, " of the largest value, ", tolerance, " is allowed");
     });
   }
 
@@ -304,14 +307,14 @@ void checkProducts(Checks &checks) {
           p.dtype == DType::F32 ? 2e-6 : 0);
   struct Types {
     DType weight, x, y;
-    double tolerance; // of fp32 rows and results the last bits, else a unit of the narrowest type
+    double tolerance; // of fp32 results the last bits, which tensor cores cut off sums of fp16, else a unit of the type
   };
   for (auto [dtype, xType, yType, tolerance] : {Types{DType::F32, DType::F32, DType::F32, 5e-6},
                                                 {DType::BF16, DType::F32, DType::F32, 5e-6},
                                                 {DType::BF16, DType::BF16, DType::F32, 5e-6},
                                                 {DType::BF16, DType::BF16, DType::BF16, 8e-3},
                                                 {DType::F16, DType::F32, DType::F32, 1e-3},
-                                                {DType::F16, DType::F16, DType::F32, 5e-6},
+                                                {DType::F16, DType::F16, DType::F32, 2e-5},
                                                 {DType::F16, DType::F16, DType::F16, 1e-3}})
     for (bool transposed : {false, true})
       for (auto [k, n] : {std::pair{96, 40}, std::pair{1000, 33}, std::pair{4104, 17}})
