@@ -177,7 +177,7 @@ static LogicalResult quantizeFactors(Operation *op, FactorBuilder &factors, int6
     factors.same(factors.operand(0, dim), factors.result(0, dim));
   for (unsigned operand = 1; operand < op->getNumOperands(); ++operand) {
     RankedTensorType type = factors.operandType(operand);
-    if (type.getRank() == 0 || type.getNumElements() == 1)
+    if (type.getRank() == 0 || (type.hasStaticShape() && type.getNumElements() == 1))
       continue;
     if (!along)
       return failure();

@@ -22,7 +22,8 @@ static LogicalResult normFactors(Operation *op, FactorBuilder &factors, int64_t 
       *first == rank - 1 && op->getNumResults() == 1 && isa<Float32Type>(factors.operandType(0).getElementType());
   for (unsigned operand = 1; operand < op->getNumOperands(); ++operand) {
     RankedTensorType type = factors.operandType(operand);
-    lastOnly &= type.getRank() >= 1 && type.getNumElements() == type.getDimSize(type.getRank() - 1) &&
+    lastOnly &= type.getRank() >= 1 && type.hasStaticShape() &&
+                type.getNumElements() == type.getDimSize(type.getRank() - 1) &&
                 type.getElementType() == factors.operandType(0).getElementType();
   }
   if (!lastOnly) {

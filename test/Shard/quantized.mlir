@@ -33,3 +33,13 @@ func.func @main(%x: tensor<?x16xf32>) -> tensor<?x16xf32> {
   %y = onnx.MatMul %r, %wd : (tensor<?x32xf32>, tensor<32x16xf32>) -> tensor<?x16xf32>
   return %y : tensor<?x16xf32>
 }
+
+// Scales whose number is not known when the model is compiled.
+// CHECK-LABEL: func.func @scales_of_any_number
+func.func @scales_of_any_number(%x: tensor<?x?xui8>, %s: tensor<?xf32>, %norm: tensor<?xf32>) -> tensor<?x?xf32> {
+  // CHECK: onnx.DequantizeLinear
+  // CHECK: onnx.RMSNormalization
+  %y = onnx.DequantizeLinear %x, %s {axis = 1 : i64} : (tensor<?x?xui8>, tensor<?xf32>) -> tensor<?x?xf32>
+  %z = onnx.RMSNormalization %y, %norm : (tensor<?x?xf32>, tensor<?xf32>) -> tensor<?x?xf32>
+  return %z : tensor<?x?xf32>
+}
