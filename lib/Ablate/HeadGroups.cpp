@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "caat/Ablate/HeadGroups.h"
+#include "WriteJson.h"
 #include "caat/runtime/Error.h"
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -198,11 +198,7 @@ HeadOrders matchHeads(runtime::Engine &program, const Text &text) {
 void writeHeads(const HeadOrders &orders, int64_t ranks, const std::string &path) {
   nlohmann::ordered_json plan = {{"version", 1}, {"tp", ranks}};
   plan["heads"] = orders;
-  std::ofstream file(path);
-  file << plan.dump(1) << '\n';
-  file.close();
-  if (!file)
-    runtime::failRun(path, ": cannot be written");
+  writeJson(plan, path);
 }
 
 } // namespace caat::ablate

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "caat/Ablate/PlanFile.h"
+#include "WriteJson.h"
 #include "caat/runtime/Error.h"
 #include "caat/runtime/SafeTensors.h"
 #include <algorithm>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 namespace caat::ablate {
@@ -86,11 +86,7 @@ void writePlan(const runtime::Policies &policies, const runtime::Manifest &manif
   std::string path = folder + "/" + name + ".json";
   if (!estimates.empty())
     runtime::writeSafeTensors(folder + "/" + name + ".safetensors", estimates, features);
-  std::ofstream file(path);
-  file << plan.dump(1) << '\n';
-  file.close();
-  if (!file)
-    runtime::failRun(path, ": cannot be written");
+  writeJson(plan, path);
 }
 
 } // namespace caat::ablate

@@ -116,12 +116,13 @@ LogicalResult Resizer::findByScales(Value scales, ArrayRef<int64_t> axes) {
     return c.missed("its scales are not as many as its axes");
   numEntries = factors.size();
   for (auto [entry, axis, factor] : llvm::enumerate(axes, factors)) {
-    if (!(factor > 0) || factor > kMaxCount)
+    auto known = constantDim(dims[axis]);
+    if (!(factor > 0) || factor > kMaxCount || (known && *known * factor > std::numeric_limits<int32_t>::max()))
       return c.missed("a scale is not positive, or too large");
     AffineExpr to;
     double inverse = 1 / factor;
-    if (auto size = constantDim(dims[axis]))
-      to = c.shapes.constant(static_cast<int64_t>(std::floor(*size * factor)));
+    if (known)
+      to = c.shapes.constant(static_cast<int64_t>(std::floor(*known * factor)));
     else if (factor == std::floor(factor))
       to = dims[axis] * static_cast<int64_t>(factor);
     else if (inverse == std::floor(inverse))
@@ -151,6 +152,10 @@ LogicalResult Resizer::findBySizes(Value sizes, ArrayRef<int64_t> axes) {
   }
   for (auto [entry, axis, size] : llvm::enumerate(axes, *wanted)) {
     AffineExpr to = size;
+    if (auto given = constantDim(size); given && (*given < 0 || *given > std::numeric_limits<int32_t>::max()))
+      return c.missed("a size is negative, or too large");
+    if (common && *constantDim(dims[axis]) * *common > std::numeric_limits<int32_t>::max())
+      return c.missed("the common scale is too large");
     if (common)
       to = c.shapes.constant(static_cast<int64_t>(std::floor(*constantDim(dims[axis]) * *common + 0.5)));
     if (to != dims[axis] || coordinates == "tf_crop_and_resize")
@@ -233,15 +238,21 @@ Value Resizer::weightOf(Value distance) {
   return m.where(isBelow(1), nearer, m.where(isBelow(2), farther, zero));
 }
 
+/// With antialias the weights are spread by one over this.
+static double narrowingOf(const ResizedAxis &axis) {
+  return std::min(axis.scale ? *axis.scale : double(*constantDim(axis.to)) / double(*constantDim(axis.from)), 1.0);
+}
+
+/// Some ops are made for each input that an output is computed from.
+static constexpr double kLeastNarrowing = 1.0 / 64;
+
 /// [outputs, inputs]: the weights of all inputs. Those outside are the last one inside, or nothing.
 Value Resizer::matrix(const ResizedAxis &axis, Value place, Value last) {
   Value base = b.make<onnx::FloorOp>(place), fraction = m.sub(place, base), zero = number(0);
   Value inputs = b.unsqueeze(countUp(b, b.sizeScalar(axis.from), f64), {0});
   int64_t first = mode == "linear" ? 0 : -1;
-  double narrowing = 1;
+  double narrowing = antialias ? narrowingOf(axis) : 1;
   if (antialias) { // over as many inputs as an output stands for
-    narrowing =
-        std::min(axis.scale ? *axis.scale : double(*constantDim(axis.to)) / double(*constantDim(axis.from)), 1.0);
     first = static_cast<int64_t>(std::floor(-(mode == "linear" ? 1 : 2) / narrowing)) + 1;
   }
   SmallVector<Value> weights, at;
@@ -313,9 +324,14 @@ LogicalResult Resizer::run() {
     return c.missed("it has no region (roi)");
   if (failed(findAxes()))
     return failure();
-  for (const ResizedAxis &axis : resized)
-    if (antialias && mode != "nearest" && !axis.scale && (!constantDim(axis.from) || !constantDim(axis.to)))
-      return c.missed("with antialias its sizes have to be static");
+  for (const ResizedAxis &axis : resized) {
+    if (!antialias || mode == "nearest")
+      continue;
+    if (!axis.scale && (constantDim(axis.from).value_or(0) <= 0 || constantDim(axis.to).value_or(0) <= 0))
+      return c.missed("with antialias its sizes have to be static and positive");
+    if (narrowingOf(axis) < kLeastNarrowing)
+      return c.missed("with antialias an output stands for too many inputs");
+  }
   for (const ResizedAxis &axis : resized)
     if (failed(resize(axis)))
       return failure();
@@ -355,7 +371,7 @@ static LogicalResult convertDFT(const ContribOp &c) {
   if (Value given = c.input(1)) {
     AffineExpr wanted = c.shapes.getScalar(given);
     auto now = constantDim(length), then = constantDim(wanted);
-    if (!wanted || (wanted != length && (!now || !then)))
+    if (!wanted || (then && *then < 1) || (wanted != length && (!now || !then)))
       return c.missed("its length is not known to be that of the operand");
     if (then && now && *then < *now)
       x = b.slice(x, *axis, 0, toReal ? *then / 2 + 1 : *then);

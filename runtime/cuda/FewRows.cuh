@@ -13,25 +13,21 @@ struct FewRowsPlace {
 
 #ifdef __CUDA__
 
-/// Of a weight, which nobody reads again; zeros where not `wanted`.
-DEVICE Words loadOnce(const unsigned short *from, bool wanted) {
-  Words x;
-  asm volatile("{\n .reg .pred p;\n setp.ne.u32 p, %5, 0;\n mov.u32 %0, 0;\n mov.u32 %1, 0;\n mov.u32 %2, 0;\n"
-               " mov.u32 %3, 0;\n @p ld.global.nc.L1::no_allocate.L2::128B.v4.u32 {%0, %1, %2, %3}, [%4];\n}"
-               : "=&r"(x[0]), "=&r"(x[1]), "=&r"(x[2]), "=&r"(x[3])
-               : "l"(from), "r"(static_cast<UInt>(wanted)));
-  return x;
-}
+/// 16 bytes by a load of the given kind; zeros where they are not wanted.
+#define LOAD_WANTED(KIND)                                                                                              \
+  Words x;                                                                                                             \
+  asm volatile("{\n .reg .pred p;\n setp.ne.u32 p, %5, 0;\n mov.u32 %0, 0;\n mov.u32 %1, 0;\n mov.u32 %2, 0;\n"        \
+               " mov.u32 %3, 0;\n @p ld.global" KIND ".v4.u32 {%0, %1, %2, %3}, [%4];\n}"                              \
+               : "=&r"(x[0]), "=&r"(x[1]), "=&r"(x[2]), "=&r"(x[3])                                                    \
+               : "l"(from), "r"(static_cast<UInt>(wanted)));                                                           \
+  return x
 
+/// Of a weight, which nobody reads again.
+DEVICE Words loadOnce(const unsigned short *from, bool wanted) { LOAD_WANTED(".nc.L1::no_allocate.L2::128B"); }
 /// Of x, which every block reads.
-DEVICE Words loadOften(const unsigned short *from, bool wanted) {
-  Words x;
-  asm volatile("{\n .reg .pred p;\n setp.ne.u32 p, %5, 0;\n mov.u32 %0, 0;\n mov.u32 %1, 0;\n mov.u32 %2, 0;\n"
-               " mov.u32 %3, 0;\n @p ld.global.v4.u32 {%0, %1, %2, %3}, [%4];\n}"
-               : "=&r"(x[0]), "=&r"(x[1]), "=&r"(x[2]), "=&r"(x[3])
-               : "l"(from), "r"(static_cast<UInt>(wanted)));
-  return x;
-}
+DEVICE Words loadOften(const unsigned short *from, bool wanted) { LOAD_WANTED(""); }
+
+#undef LOAD_WANTED
 
 template <bool IsHalf> DEVICE void multiplyTile(float *c, UInt a0, UInt a1, UInt a2, UInt a3, UInt b0, UInt b1) {
   if constexpr (IsHalf)

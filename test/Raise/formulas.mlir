@@ -116,3 +116,24 @@ func.func @dft_axis(%x: tensor<4x6x1xf32>) -> tensor<4x6x2xf32> {
   %y = onnx.Custom "" "DFT" (%x) {node_attributes = {axis = 2 : i64}, version = 17 : i64} : (tensor<4x6x1xf32>) -> tensor<4x6x2xf32>
   return %y : tensor<4x6x2xf32>
 }
+
+// -----
+
+// REMARK: Resize stays: a size is negative, or too large
+func.func @resize_negative(%x: tensor<4xf32>) -> tensor<?xf32> {
+  %none = onnx.NoValue : none
+  %sizes = onnx.Constant dense<-2> : tensor<1xi64>
+  %y = onnx.Custom "" "Resize" (%x, %none, %none, %sizes) {version = 19 : i64} : (tensor<4xf32>, none, none, tensor<1xi64>) -> tensor<?xf32>
+  return %y : tensor<?xf32>
+}
+
+// -----
+
+// REMARK: Resize stays: with antialias an output stands for too many inputs
+func.func @resize_far(%x: tensor<1000000000xf32>) -> tensor<?xf32> {
+  %none = onnx.NoValue : none
+  %sizes = onnx.Constant dense<1> : tensor<1xi64>
+  %y = onnx.Custom "" "Resize" (%x, %none, %none, %sizes) {node_attributes = {mode = "linear", antialias = 1 : i64}, version = 19 : i64}
+    : (tensor<1000000000xf32>, none, none, tensor<1xi64>) -> tensor<?xf32>
+  return %y : tensor<?xf32>
+}
