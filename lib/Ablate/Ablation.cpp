@@ -27,7 +27,9 @@ Result Session::run() {
       result.plans.push_back(
           {"recipe", recipe.label, {recipe.choices, {}, cost->of(recipe.choices)}, {}, false, false});
     measureHeldOut(result);
+    timeOverLink(result);
     warn(result);
+    result.measured = store.size();
     return result;
   }
   Choices exact(numSites());

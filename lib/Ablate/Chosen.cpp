@@ -50,7 +50,7 @@ void Session::continueSamples(Result &result) {
 }
 
 /// The step of the workload over a link whose messages are really delayed, beside what the model of time says for the
-/// f32 that travels there.
+/// f32 that travels there: of the exact program and the chosen plan, or of every plan that was written down.
 void Session::timeOverLink(Result &result) {
   if (!options.measuresLink)
     return;
@@ -74,13 +74,15 @@ void Session::timeOverLink(Result &result) {
         double bytes = static_cast<double>(stats.bytes) / static_cast<double>(stats.calls);
         common += static_cast<double>(stats.calls) * model.seconds(bytes, false, options.link);
       }
-    return std::pair(model.of(plan).seconds + common, least);
+    return StepTime{model.of(plan).seconds + common, least};
   };
-  LinkTiming timing;
-  std::tie(timing.exactPredicted, timing.exactMeasured) = time(Choices(numSites()), {});
-  if (NamedPlan *chosen = chosenOf(result))
-    std::tie(timing.chosenPredicted, timing.chosenMeasured) = time(chosen->plan.choices, chosen->policies);
-  result.timing = timing;
+  result.exactOverLink = time(Choices(numSites()), {});
+  for (NamedPlan &named : result.plans)
+    if (named.isChosen || !options.recipes.empty()) {
+      if (options.progress)
+        options.progress("over the link: " + named.label);
+      named.overLink = time(named.plan.choices, named.policies);
+    }
 }
 
 /// What should not be used as it is.

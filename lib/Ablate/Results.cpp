@@ -123,6 +123,8 @@ Json plansJson(const Result &result, const runtime::Manifest &manifest) {
                    {"seconds", named.plan.cost.seconds},
                    {"chosen", named.isChosen},
                    {"frontier", named.isFrontier}});
+    if (named.overLink)
+      append(entry, {{"link_seconds", named.overLink->predicted}, {"measured_link_seconds", named.overLink->measured}});
     list.push_back(std::move(entry));
   }
   return list;
@@ -193,15 +195,15 @@ static Json report(const Options &options, const Result &result, const runtime::
     entry["measured"] = false;
     links.push_back(std::move(entry));
   }
-  if (result.timing) {
+  if (result.exactOverLink) {
     Json entry = {{"name", options.linkText + ", f32 on the wire"},
                   {"bandwidth", options.link.bandwidth},
                   {"latency", options.link.latency},
-                  {"exact_seconds", result.timing->exactPredicted},
-                  {"measured_exact_seconds", result.timing->exactMeasured}};
-    if (chosen)
-      append(entry, {{"chosen_seconds", result.timing->chosenPredicted},
-                     {"measured_chosen_seconds", result.timing->chosenMeasured}});
+                  {"exact_seconds", result.exactOverLink->predicted},
+                  {"measured_exact_seconds", result.exactOverLink->measured}};
+    if (chosen && chosen->overLink)
+      append(entry, {{"chosen_seconds", chosen->overLink->predicted},
+                     {"measured_chosen_seconds", chosen->overLink->measured}});
     links.push_back(std::move(entry));
   }
   json["links"] = std::move(links);

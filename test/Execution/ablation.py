@@ -103,9 +103,12 @@ def check_recipes(model: Path, tokens: Path, text: np.ndarray, folder: Path):
     # Fitted on what is tested, where more of the loss must go.
     same = np.concatenate([text[:WINDOWS * LENGTH]] * 3)
     np.save(folder / "same.npy", same)
-    report = ablate(model, folder / "same.npy", out, f"--recipes={recipes}")
+    report = ablate(model, folder / "same.npy", out, f"--recipes={recipes}", "--measure-link", "--link=1MB/s,20ms")
     by_label = {plan["label"]: plan for plan in report["plans"]}
     check("recipes", list(by_label) == ["drop", "guess", "8 bits", "kept", "few", "rate", "shares"])
+    for plan in report["plans"]:
+        quotient = plan["measured_link_seconds"] / plan["link_seconds"]
+        check(f"{plan['label']} over a slow link", 0.95 < quotient < 1.5, str(plan))
     check("private channels are warned about", "private" in "".join(report["warnings"]), str(report["warnings"]))
     check("estimates help", by_label["guess"]["kl"] < 0.5 * by_label["drop"]["kl"], str(by_label))
     for plan in report["plans"]:
@@ -260,6 +263,13 @@ def check_refusals(model: Path, text: np.ndarray, tokens: Path, out: Path, folde
     refused("budget", 2, "expected ppl:RATIO", model, f"--tokens={tokens}", "--budget=ppl:0.5", *fresh(5))
     refused("link", 2, "--link=fast", model, f"--tokens={tokens}", "--link=fast", *fresh(6))
     refused("choice", 2, "expected for example", model, f"--tokens={tokens}", "--choice=drop it", *fresh(7))
+    other = folder / "other" / "model.onnx"
+    other.parent.mkdir()
+    other.write_bytes(model.read_bytes())
+    before = (out / "program" / "manifest.json").stat().st_mtime_ns
+    refused("folder of another model", 1, f"holds results for {model}, this run is for {other}", other, f"--tokens={tokens}",
+            "--tp=2", "-o", out)
+    check("whose program stays", (out / "program" / "manifest.json").stat().st_mtime_ns == before)
     refused("folder of another text", 1, "holds results for", model, f"--tokens={folder / 'searched-text.npy'}", "--tp=2",
             "-o", out)
 

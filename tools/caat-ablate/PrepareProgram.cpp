@@ -85,6 +85,15 @@ groupHeads(const Arguments &arguments,
   return true;
 }
 
+/// Before anything in the folder changes: results for one model are no use for another.
+static void refuseOtherModel(const Arguments &arguments, const std::string &had, const std::string &wanted) {
+  std::string results = arguments.output + "/measurements.jsonl";
+  std::string before = had.substr(0, had.find('\n')), now = wanted.substr(0, wanted.find('\n'));
+  if (!before.empty() && before != now && fs::exists(results))
+    runtime::failInput(results, ": holds results for ", before, ", this run is for ", now,
+                       "; give another folder with -o, or remove that file");
+}
+
 bool prepareProgram(Arguments &arguments) {
   if (!fs::is_regular_file(arguments.model))
     runtime::failInput(arguments.model, ": there is no such file");
@@ -98,6 +107,7 @@ bool prepareProgram(Arguments &arguments) {
     had.assign(std::istreambuf_iterator<char>(file), {});
   if (had == wanted && fs::exists(arguments.program + "/manifest.json"))
     return true;
+  refuseOtherModel(arguments, had, wanted);
   fs::remove(origin);
   auto compile = [&](const std::string &folder, int64_t ranks, const std::string &heads) {
     return compileProgram(arguments.model, folder, ranks, arguments.maxLength(), arguments.dims, arguments.values,

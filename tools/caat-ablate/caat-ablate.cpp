@@ -62,15 +62,25 @@ void printSummary(const Arguments &arguments, const ablate::Result &result) {
           named.isChosen ? "  <- plan.json" : "");
   for (const std::string &warning : result.warnings)
     std::printf("warning: %s\n", warning.c_str());
-  if (result.timing)
-    std::printf("over %s with f32 on the wire: exact %.4f s (predicted %.4f s), chosen %.4f s (predicted %.4f s)\n",
-                arguments.linkText.c_str(), result.timing->exactMeasured, result.timing->exactPredicted,
-                result.timing->chosenMeasured, result.timing->chosenPredicted);
-  std::printf("%zu plans measured; the sweep over single sites passed %.2f of the sites that whole evaluations would",
-              result.measured, result.sweepRatio);
+  if (result.exactOverLink) {
+    std::printf("%-50s %11s %11s\n", ("a step over " + arguments.linkText + ", f32 on the wire").c_str(), "measured",
+                "predicted");
+    auto printTime = [](const std::string &name, const ablate::StepTime &time) {
+      std::printf("%-50s %9.4f s %9.4f s\n", name.c_str(), time.measured, time.predicted);
+    };
+    printTime("exact", *result.exactOverLink);
+    for (const ablate::NamedPlan &named : result.plans)
+      if (named.overLink)
+        printTime(named.family + ": " + named.label, *named.overLink);
+  }
+  std::printf("%zu plans measured", result.measured);
+  if (!result.sensitivity.empty())
+    std::printf("; the sweep over single sites passed %.2f of the sites that whole evaluations would",
+                result.sweepRatio);
   if (result.evaluationSeconds > 0)
     std::printf(" (%.1f s, one evaluation %.2f s)", result.sweepSeconds, result.evaluationSeconds);
-  std::printf("\n%s: plan.json, sensitivity.json, frontier.csv, report.html, report.json\n", arguments.output.c_str());
+  std::printf("\n%s: %s, sensitivity.json, frontier.csv, report.html, report.json\n", arguments.output.c_str(),
+              arguments.recipes.empty() ? "plan.json" : "recipe-N.json");
 }
 
 } // namespace
@@ -120,8 +130,9 @@ int main(int argc, char **argv) {
       "What a site may do beside a full sum, e.g. --choice='drop rank 64 of both' --choice='4 bits, 8 exact' "
       "(default: a range of all kinds, see docs/ablation.md)");
   app.add_option("--link", arguments.linkText, "Between the ranks: bandwidth, latency")->capture_default_str();
-  app.add_flag("--measure-link", arguments.measuresLink,
-               "Also run the exact and the chosen plan with messages delayed as over the link");
+  app.add_flag(
+      "--measure-link", arguments.measuresLink,
+      "Also run the exact program and the chosen plan, or all recipes, with messages delayed as over the link");
   app.add_option("--step-tokens", arguments.stepTokens, "Tokens of the step that time is reckoned for")
       ->check(positive)
       ->capture_default_str();

@@ -60,21 +60,22 @@ struct OrderStep {
   Measure measure; // of all given up so far
 };
 
+/// Seconds of a step over the link with f32 on the wire, as the model of time says and as measured.
+struct StepTime {
+  double predicted = 0, measured = 0;
+};
+
 struct NamedPlan {
   std::string family, label; // "search", "spd", "caat", "exact"
   Candidate plan;            // measured on the text that nothing was fitted to or chosen by
   runtime::Policies policies;
   bool isChosen = false, isFrontier = false;
+  std::optional<StepTime> overLink = {}; // where it was measured
 };
 
 /// A beginning of the text, and what the exact program and the chosen plan make of it.
 struct Continuation {
   std::string prompt, exact, chosen;
-};
-
-/// Seconds of a step over the link with f32 on the wire, as the model of time says and as measured.
-struct LinkTiming {
-  double exactPredicted = 0, exactMeasured = 0, chosenPredicted = 0, chosenMeasured = 0;
 };
 
 struct Result {
@@ -90,7 +91,7 @@ struct Result {
   std::string tauReason;
   std::vector<NamedPlan> plans;
   std::vector<Continuation> samples;
-  std::optional<LinkTiming> timing;
+  std::optional<StepTime> exactOverLink;
   bool hasLogits = true; // else losses are 1 - cosine of the embeddings
   std::vector<std::string> warnings;
   size_t measured = 0; // plans, in all
