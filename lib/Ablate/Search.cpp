@@ -146,8 +146,10 @@ std::vector<Picks> lagrangian(const Prices &prices, size_t most, const Neighbour
   std::vector<Picks> plans = overWeights(prices, [&](double weight) {
     return neighbours.factors.empty() ? cheapest(prices, weight, SIZE_MAX) : cheapest(prices, weight, neighbours);
   });
-  if (plans.size() <= most || most < 2)
+  if (plans.size() <= most)
     return plans;
+  if (most < 2)
+    return {plans.begin(), plans.begin() + static_cast<std::ptrdiff_t>(most)};
   std::vector<Picks> spread;
   for (size_t i = 0; i < most; ++i)
     spread.push_back(plans[i * (plans.size() - 1) / (most - 1)]);

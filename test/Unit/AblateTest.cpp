@@ -191,6 +191,8 @@ TEST(Search, LagrangianFindsTheConvexPlans) {
   auto plans = lagrangian(prices, 10);
   EXPECT_EQ(plans, (std::vector<std::vector<size_t>>{{0, 0, 0}, {1, 0, 0}, {1, 1, 0}}));
   EXPECT_EQ(lagrangian(prices, 2), (std::vector<std::vector<size_t>>{{0, 0, 0}, {1, 1, 0}}));
+  EXPECT_EQ(lagrangian(prices, 1), (std::vector<std::vector<size_t>>{{0, 0, 0}}));
+  EXPECT_TRUE(lagrangian(prices, 0).empty());
 }
 
 TEST(Search, LagrangianKeepsNeighboursApart) {
