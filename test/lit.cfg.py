@@ -22,6 +22,9 @@ config.substitutions.append(("%cuda-double", f"env CAAT_CUDA_DRIVER={double} CAA
 if not os.path.exists(double):
     config.excludes.append("Cuda")
 
+recorder = os.path.join(config.caat_build, "lib", "libcaat-nvtx-recorder.so")
+config.substitutions.append(("%nvtx-recorder", f"env NVTX_INJECTION64_PATH={recorder}"))
+
 path = [os.path.join(config.caat_build, "bin"), config.llvm_tools, config.environment.get("PATH", "")]
 config.environment["PATH"] = os.pathsep.join(path)
 config.environment["FILECHECK_OPTS"] = "-enable-var-scope --dump-input-filter=error"

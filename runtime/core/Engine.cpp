@@ -75,10 +75,41 @@ Engine::~Engine() = default;
 
 void Engine::onRanks(const std::function<void(Rank &)> &work) { workers->run(work); }
 
-int Engine::localSize() const { return static_cast<int>(workers->ranks.size()); }
+/// A profile as numbers, and back, so that it travels.
+static std::vector<double> numbersOf(const Profile &p) {
+  std::vector<double> all{p.total, p.linear, p.matmul, p.kernels, p.communication, static_cast<double>(p.runs)};
+  for (const auto *list : {&p.collectives, &p.rotations})
+    for (const CollectiveStats &s : *list)
+      all.insert(all.end(),
+                 {static_cast<double>(s.calls), static_cast<double>(s.bytes), s.seconds, s.product, s.hidden});
+  return all;
+}
+static void setNumbers(Profile &p, const double *from) {
+  for (double *to : {&p.total, &p.linear, &p.matmul, &p.kernels, &p.communication})
+    *to = *from++;
+  p.runs = static_cast<int64_t>(*from++);
+  for (auto *list : {&p.collectives, &p.rotations})
+    for (CollectiveStats &s : *list) {
+      s = {static_cast<int64_t>(from[0]), static_cast<int64_t>(from[1]), from[2], from[3], from[4]};
+      from += 5;
+    }
+}
 
-const Profile &Engine::profile(int index) const {
-  return workers->ranks.at(static_cast<size_t>(index))->context.profile;
+Profile Engine::slowestProfile() {
+  std::vector<double> all;
+  onRanks([&](Rank &rank) {
+    std::vector<double> mine = numbersOf(rank.context.profile), got(mine.size() * static_cast<size_t>(size()));
+    rank.communicator().allGatherBytes("profiles", mine.data(), got.data(), mine.size() * sizeof(double));
+    if (rank.rank() == firstRank())
+      all = std::move(got);
+  });
+  size_t count = all.size() / static_cast<size_t>(size()), slowest = 0;
+  for (size_t rank = 1; rank < static_cast<size_t>(size()); ++rank)
+    if (all[rank * count] > all[slowest * count])
+      slowest = rank;
+  Profile result = workers->ranks[0]->context.profile;
+  setNumbers(result, all.data() + slowest * count);
+  return result;
 }
 
 /// Of ranks in other processes: each has written its own elements into zeros.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Rank.h"
+#include "Nvtx.h"
 #include "caat/runtime/Error.h"
 #include <algorithm>
 #include <cstring>
@@ -185,6 +186,7 @@ void Rank::setPast(size_t index, const Tensor &array) {
 }
 
 void Rank::forward(const SiteRange &range) {
+  ProfilerRange step(Trace::Row::Compute, "step", std::to_string(context.profile.runs));
   int64_t bytes = program.workspaceBytes(dims.data());
   if (bytes < 0)
     failRun("the code asks for a workspace of ", bytes, " bytes");

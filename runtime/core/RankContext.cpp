@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "RankContext.h"
+#include "Nvtx.h"
 #include "caat/runtime/Error.h"
 #include <charconv>
 #include <cstdlib>
@@ -8,11 +9,13 @@
 
 namespace caat::runtime {
 
-/// Adds the time of the device's work during its life to one or two sums, and to the trace as an event.
+/// Adds the time of the device's work during its life to one or two sums, and to the trace as an event. A profiler is
+/// told too.
 class RankContext::Timer {
 public:
   Timer(RankContext &context, double &sum, Trace::Event event, double *also = nullptr)
-      : context(context), stretch{event, context.device.now(), {}, {&sum, also, nullptr}} {}
+      : context(context), range(event.row, event.kind, event.name),
+        stretch{event, context.device.now(), {}, {&sum, also, nullptr}} {}
   ~Timer() {
     stretch.end = context.device.now();
     bool isKnown = !stretch.begin.event && !stretch.end.event;
@@ -30,6 +33,7 @@ private:
     return std::chrono::duration<double>(end - begin).count();
   }
   RankContext &context;
+  ProfilerRange range;
   Stretch stretch;
 };
 

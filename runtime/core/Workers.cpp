@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Workers.h"
+#include "Nvtx.h"
 
 namespace caat::runtime {
 
@@ -29,7 +30,7 @@ void Engine::Workers::make(const Program &program, const EngineOptions &options)
   BackendOptions backendOptions{
       size, options.threadsPerRank, options.devices, {options.timeout, -1, options.link}, options.progress, peers};
   if (!options.trace.empty())
-    trace = std::make_unique<Trace>(options.trace, size);
+    trace = std::make_unique<Trace>(options.trace, size, peers);
   backend = makeBackend(program, backendOptions);
   std::vector<Device *> all;
   for (int index = 0; index < size; ++index)
@@ -53,6 +54,7 @@ Engine::Workers::~Workers() {
 }
 
 void Engine::Workers::loop(size_t index) {
+  ProfilerRange::nameThread("rank " + std::to_string(ranks[index]->rank()));
   uint64_t seen = 0;
   while (true) {
     const std::function<void(Rank &)> *mine;

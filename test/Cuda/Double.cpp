@@ -80,6 +80,7 @@ void Double::record(Event &event, Stream &stream) {
     fault("an event is recorded on a stream that is captured");
   order(stream);
   event.recorded = true;
+  event.time = std::chrono::steady_clock::now();
   event.clock = stream.clock;
 }
 

@@ -11,6 +11,7 @@
 #define CAAT_TEST_CUDA_DOUBLE_H
 
 #include "cuda/Api.h"
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -53,6 +54,7 @@ struct Stream {
 struct Event {
   bool recorded = false;
   Clock clock;
+  std::chrono::steady_clock::time_point time = {};
 };
 
 struct Access {

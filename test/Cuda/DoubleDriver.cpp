@@ -234,9 +234,11 @@ CAAT_EXPORT CUresult cuEventQuery(CUevent event) {
   std::lock_guard lock(d.mutex);
   return eventOf(event).recorded ? result(!d.failed) : CUDA_SUCCESS;
 }
-CAAT_EXPORT CUresult cuEventElapsedTime(float *milliseconds, CUevent, CUevent) {
-  *milliseconds = 0;
-  return CUDA_SUCCESS;
+CAAT_EXPORT CUresult cuEventElapsedTime(float *milliseconds, CUevent begin, CUevent end) {
+  Double &d = Double::get();
+  std::lock_guard lock(d.mutex);
+  *milliseconds = std::chrono::duration<float, std::milli>(eventOf(end).time - eventOf(begin).time).count();
+  return result(eventOf(begin).recorded && eventOf(end).recorded);
 }
 
 CAAT_EXPORT CUresult cuModuleLoadDataEx(CUmodule *module, const void *image, unsigned, int *, void **) {

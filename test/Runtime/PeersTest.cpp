@@ -97,8 +97,15 @@ TEST(Peers, GatherFromAll) {
              for (size_t i = 0; i < all.size(); ++i)
                ASSERT_EQ(all[i], static_cast<int>(i / count) + 1);
            }
-           if (size > 1 && peers.rank() > 0)
-             EXPECT_LT(std::abs(peers.clockOffset().count()), 5'000'000); // it is the same clock here
+           auto now = std::chrono::steady_clock::now();
+           EXPECT_LT(std::chrono::abs(peers.clockOffset(now)), 5ms); // it is the same clock here
+           std::vector<char> mine(static_cast<size_t>(peers.rank()) * 100'000 + 3, static_cast<char>(peers.rank()));
+           std::vector<std::vector<char>> all = peers.gather("as many as each likes", mine.data(), mine.size());
+           ASSERT_EQ(all.size(), peers.rank() == 0 ? size : 0);
+           for (size_t rank = 0; rank < all.size(); ++rank)
+             EXPECT_EQ(all[rank], std::vector<char>(rank * 100'000 + 3, static_cast<char>(rank)));
+           peers.measureClock();
+           EXPECT_LT(std::chrono::abs(peers.clockOffset(now + 1h)), 5ms);
          }))
       EXPECT_EQ(error, "");
 }

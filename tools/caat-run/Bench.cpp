@@ -32,12 +32,7 @@ double median(std::vector<double> values) {
 }
 
 /// Where the time of the profiled steps went, as shares of the slowest rank's, and the bytes on the wire.
-Json shares(const runtime::Engine &engine, int64_t tokens) {
-  int slowest = 0;
-  for (int rank = 1; rank < engine.localSize(); ++rank)
-    if (engine.profile(rank).total > engine.profile(slowest).total)
-      slowest = rank;
-  const runtime::Profile &p = engine.profile(slowest);
+Json shares(const runtime::Profile &p, int64_t tokens) {
   double total = std::max(p.total, 1e-12), other = p.total - p.linear - p.matmul - p.kernels - p.communication;
   int64_t bytes = 0, calls = 0;
   for (const runtime::CollectiveStats &stats : p.collectives) {
@@ -54,45 +49,49 @@ Json shares(const runtime::Engine &engine, int64_t tokens) {
           {"collectives_per_run", p.runs ? static_cast<double>(calls) / static_cast<double>(p.runs) : 0.0}};
 }
 
-/// Of each collective that was called, in the manifest's order, for a run on the slowest rank.
-Json sitesOf(const runtime::Engine &engine) {
-  int slowest = 0;
-  for (int rank = 1; rank < engine.localSize(); ++rank)
-    if (engine.profile(rank).total > engine.profile(slowest).total)
-      slowest = rank;
-  const runtime::Profile &p = engine.profile(slowest);
+/// Of each collective and rotation that was called, in the manifest's order, for a run on the slowest rank. What is
+/// hidden went beside the rank's work; the rank has waited for what is exposed.
+Json sitesOf(const runtime::Engine &engine, const runtime::Profile &p) {
   auto runs = static_cast<double>(std::max<int64_t>(p.runs, 1));
   Json rows = Json::array();
-  for (size_t i = 0; i < p.collectives.size(); ++i) {
-    const runtime::CollectiveSpec &spec = engine.manifest().collectives[i];
-    const runtime::CollectiveStats &stats = p.collectives[i];
+  auto add = [&](const std::string &name, std::string_view kind, const runtime::CollectiveStats &stats) {
     if (stats.calls > 0)
-      rows.push_back({{"site", spec.name},
-                      {"kind", std::string(nameOf(spec.kind))},
+      rows.push_back({{"site", name},
+                      {"kind", std::string(kind)},
                       {"bytes", static_cast<double>(stats.bytes) / runs},
                       {"product_seconds", stats.product / runs},
-                      {"exposed_seconds", stats.seconds / runs}});
-  }
+                      {"exposed_seconds", stats.seconds / runs},
+                      {"hidden_seconds", stats.hidden / runs}});
+  };
+  for (size_t i = 0; i < p.collectives.size(); ++i)
+    add(engine.manifest().collectives[i].name, nameOf(engine.manifest().collectives[i].kind), p.collectives[i]);
+  for (size_t i = 0; i < p.rotations.size(); ++i)
+    add(engine.manifest().rotations[i].name, "rotation", p.rotations[i]);
   return rows;
 }
 
 void printSites(const char *what, const Json &rows) {
   constexpr double micro = 1e-6;
-  double bytes = 0, product = 0, exposed = 0;
-  auto line = [](const std::string &site, const std::string &kind, double b, double p, double e) {
+  constexpr const char *columns[] = {"product_seconds", "exposed_seconds", "hidden_seconds"};
+  double bytes = 0, sums[3] = {};
+  auto line = [](const std::string &site, const std::string &kind, double bytes, const double (&seconds)[3]) {
     std::cout << std::left << std::setw(36) << site << std::setw(22) << kind << std::right << std::fixed
-              << std::setprecision(0) << std::setw(12) << b << std::setprecision(1) << std::setw(14) << p / micro
-              << std::setw(14) << e / micro << '\n';
+              << std::setprecision(0) << std::setw(12) << bytes << std::setprecision(1);
+    for (double s : seconds)
+      std::cout << std::setw(14) << s / micro;
+    std::cout << '\n';
   };
   std::cout << what
             << ", a run, slowest rank\nsite                                collective                   bytes   "
-            << "product (us)  exposed (us)\n";
+            << "product (us)  exposed (us)   hidden (us)\n";
   for (const Json &row : rows) {
-    double b = row["bytes"], p = row["product_seconds"], e = row["exposed_seconds"];
-    line(row["site"], row["kind"], b, p, e);
-    bytes += b, product += p, exposed += e;
+    double seconds[3];
+    for (size_t i = 0; i < 3; ++i)
+      sums[i] += seconds[i] = row[columns[i]];
+    line(row["site"], row["kind"], row["bytes"], seconds);
+    bytes += row["bytes"].get<double>();
   }
-  line("all", "", bytes, product, exposed);
+  line("all", "", bytes, sums);
 }
 
 runtime::Tensor someTokens(int64_t batch, int64_t length, int64_t vocabulary) {
@@ -137,14 +136,15 @@ Json measure(runtime::Engine &engine, const BenchOptions &options, Progress &pro
     profiled(prompt);
   }
   double tokens = static_cast<double>(options.prefill * options.batch), seconds = median(prefill);
+  runtime::Profile profile = engine.slowestProfile();
   Json result;
   result["prefill"] = {{"tokens", options.prefill},
                        {"batch", options.batch},
                        {"seconds", seconds},
                        {"tokens_per_second", tokens / seconds},
-                       {"share", shares(engine, runs * options.prefill * options.batch)}};
+                       {"share", shares(profile, runs * options.prefill * options.batch)}};
   if (options.sites)
-    result["prefill"]["sites"] = sitesOf(engine);
+    result["prefill"]["sites"] = sitesOf(engine, profile);
   if (options.decode > 0) {
     runtime::Tensor next = someTokens(options.batch, 1, vocabulary);
     timed(next);
@@ -160,15 +160,16 @@ Json measure(runtime::Engine &engine, const BenchOptions &options, Progress &pro
     if (!isHost && options.decode > 1)
       profiled(next);
     seconds = decode.empty() ? 0 : median(decode);
+    profile = engine.slowestProfile();
     result["decode"] = {{"context", options.prefill},
                         {"tokens", options.decode},
                         {"seconds_per_token", seconds},
                         {"tokens_per_second", seconds > 0 ? static_cast<double>(options.batch) / seconds : 0},
                         {"weight_bytes_per_token_and_rank", engine.productBytes()},
                         {"graphs_per_step", graphsPerStep},
-                        {"share", shares(engine, runs * options.batch)}};
+                        {"share", shares(profile, runs * options.batch)}};
     if (options.sites)
-      result["decode"]["sites"] = sitesOf(engine);
+      result["decode"]["sites"] = sitesOf(engine, profile);
   }
   return result;
 }
@@ -232,7 +233,7 @@ void print(const Json &json) {
   for (const char *part : {"prefill", "decode"})
     if (json.contains(part) && json[part].contains("sites"))
       printSites(part, json[part]["sites"]);
-  std::cout << "memory  " << json["peak_rss_bytes"].get<double>() / 1e6 << " MB peak of " << json["tp"]
+  std::cout << "memory  " << json["peak_rss_bytes"].get<double>() / 1e6 << " MB peak of " << json["ranks_in_process"]
             << " ranks in one process\n";
 }
 
@@ -300,7 +301,10 @@ void bench(const BenchOptions &options) {
   if (!options.products.empty())
     return benchProducts(engine, options);
   double load = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  Json json = {{"tp", engine.size()}, {"threads_per_rank", options.threadsPerRank}, {"load_seconds", load}};
+  Json json = {{"tp", engine.size()},
+               {"ranks_in_process", options.world() ? 1 : engine.size()},
+               {"threads_per_rank", options.threadsPerRank},
+               {"load_seconds", load}};
   json.update(measure(engine, options, progress));
   if (options.limits)
     json["limits"] = limits(engine, options, json);
@@ -345,7 +349,8 @@ void addBench(CLI::App &app, Action &run) {
       ->type_name("ROWS");
   command->add_flag(
       "--sites", options->sites,
-      "Print for each sync point what it sends, its product's time, and the time that the rank waits for it");
+      "Print for each sync point what it sends, its product's time, the time that the rank waits for it, and "
+      "that in which it went beside the rank's work");
   command->add_flag("--limits", options->limits,
                     "Measure too what the program cannot be faster than: its products alone, reading its weights");
   command->footer("Example:\n  caat-run bench model/ --prefill=512 --decode=64 --json");

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <cstdlib>
 #include <cstring>
 #include <deque>
 #include <mutex>
@@ -36,7 +37,7 @@ enum class Kind : uint32_t { Data, Abort, Progress, Clock, Bye };
 struct Header {
   Kind kind;
   uint32_t unused;
-  uint64_t number; // of the gather; the count of Progress; the time of Clock
+  uint64_t number; // of the gather; the count of Progress; rank 0's time of Clock
   uint64_t bytes;  // that follow
 };
 
@@ -93,7 +94,16 @@ struct Peers::State {
   uint64_t gathers = 0;
   std::atomic<uint64_t> mine = 0;
   std::vector<uint64_t> progress;
-  std::chrono::nanoseconds offset{};
+
+  /// What was added to this process's clock to get rank 0's, and when.
+  struct Measured {
+    int64_t at = 0, offset = 0;
+  };
+  Measured first, last;
+  struct Answer {
+    int64_t time, arrived;
+  };
+  std::optional<Answer> answer; // of rank 0, to who asks for its time
 };
 
 std::string Peers::State::nameOf(size_t index) const { return "rank " + std::to_string(isRoot() ? index + 1 : 0); }
@@ -176,11 +186,19 @@ void Peers::State::reachRoot() {
           static_cast<double>(timeout.count()) / 1000, " s: ", reason);
 }
 
-/// Half of the shortest way there and back is taken for the way back. In turn, before anything else is sent.
+constexpr int clockTurns = 8;
+
+/// What a test adds to this process's clock, which is that of the others' otherwise: CAAT_TEST_CLOCK_SHIFT, in ms.
+static int64_t clockShift() {
+  static const char *shift = std::getenv("CAAT_TEST_CLOCK_SHIFT");
+  return shift ? Clock::duration(milliseconds(std::atoll(shift))).count() : 0;
+}
+static int64_t now() { return Clock::now().time_since_epoch().count() + clockShift(); }
+
+/// In turn, before anything else is sent.
 void Peers::State::agreeOnClock() {
-  constexpr int turns = 8;
+  constexpr int turns = clockTurns;
   auto deadline = Clock::now() + timeout;
-  auto now = [] { return Clock::now().time_since_epoch().count(); };
   auto lost = [&] { failRun("a process has ended while the ranks met"); };
   if (isRoot()) {
     for (auto &peer : peers)
@@ -200,7 +218,7 @@ void Peers::State::agreeOnClock() {
     int64_t arrived = now();
     if (turn > 0 && arrived - answered < best) {
       best = arrived - answered;
-      offset = std::chrono::nanoseconds(time - (answered + best / 2));
+      first = last = {arrived, time - (answered + best / 2)};
     }
     answered = now();
     if (!peers[0]->socket.send(&answered, sizeof answered, deadline))
@@ -283,6 +301,16 @@ void Peers::State::take(size_t index, Message message) {
       progress[index + 1] = message.header.number;
     else if (message.body.size() == progress.size() * sizeof(uint64_t))
       std::memcpy(progress.data(), message.body.data(), message.body.size());
+    return;
+  }
+  case Kind::Clock: {
+    if (isRoot()) {
+      send(*peers[index], Kind::Clock, static_cast<uint64_t>(now()), {});
+      return;
+    }
+    std::lock_guard lock(mutex);
+    answer = {static_cast<int64_t>(message.header.number), now()};
+    changed.notify_all();
     return;
   }
   case Kind::Bye: {
@@ -494,6 +522,66 @@ std::vector<uint64_t> Peers::progress() const {
   return all;
 }
 
-std::chrono::nanoseconds Peers::clockOffset() const { return state->offset; }
+void Peers::measureClock() {
+  State &s = *state;
+  if (s.isRoot())
+    return;
+  int64_t best = INT64_MAX;
+  for (int turn = 0; turn < clockTurns; ++turn) {
+    int64_t asked = now();
+    bool sent = s.send(*s.peers[0], Kind::Clock, 0, {});
+    std::unique_lock lock(s.mutex);
+    if (!sent || !s.changed.wait_for(lock, s.timeout, [&] { return s.answer || s.isAborted || s.peers[0]->isGone; }) ||
+        !s.answer)
+      failRun(s.isAborted ? s.reason : "rank 0 does not tell its time");
+    if (int64_t way = s.answer->arrived - asked; way < best) {
+      best = way;
+      s.last = {s.answer->arrived, s.answer->time - (asked + way / 2)};
+    }
+    s.answer.reset();
+  }
+}
+
+std::chrono::nanoseconds Peers::clockOffset(Clock::time_point at) const {
+  const State::Measured &first = state->first, &last = state->last;
+  int64_t time = at.time_since_epoch().count() + clockShift();
+  double share = static_cast<double>(time - first.at) / static_cast<double>(std::max<int64_t>(last.at - first.at, 1));
+  share = std::clamp(share, 0.0, 1.0);
+  return std::chrono::nanoseconds(clockShift() + first.offset +
+                                  static_cast<int64_t>(share * static_cast<double>(last.offset - first.offset)));
+}
+
+std::vector<std::vector<char>> Peers::gather(const char *name, const void *in, size_t bytes) {
+  State &s = *state;
+  std::string what = std::string("'") + name + "'";
+  if (s.isAborted)
+    failRun(reason());
+  GatherHead head{};
+  std::strncpy(head.name, name, sizeof head.name - 1);
+  head.bytes = bytes;
+  uint64_t number = s.gathers++;
+  if (!s.isRoot()) {
+    if (!s.send(*s.peers[0], Kind::Data, number, {{&head, sizeof head}, {in, bytes}})) {
+      s.fail(what + ": the process of " + s.nameOf(0) + " has ended", std::nullopt);
+      failRun(reason());
+    }
+    return {};
+  }
+  const char *begin = static_cast<const char *>(in);
+  std::vector<std::vector<char>> all;
+  all.emplace_back(begin, begin + bytes);
+  auto until = Clock::now() + s.timeout;
+  for (size_t i = 0; i < s.peers.size(); ++i) {
+    Message part = s.await(i, what, until, static_cast<double>(s.timeout.count()) / 1000);
+    if (part.body.size() < sizeof head || part.header.number != number ||
+        std::strcmp(part.body.data() + offsetof(GatherHead, name), head.name) != 0) {
+      s.fail(s.nameOf(i) + " sends something else than " + what, std::nullopt);
+      failRun(reason());
+    }
+    part.body.erase(part.body.begin(), part.body.begin() + sizeof head);
+    all.push_back(std::move(part.body));
+  }
+  return all;
+}
 
 } // namespace caat::runtime

@@ -27,8 +27,9 @@ struct CollectiveCall {
 struct CollectiveStats {
   int64_t calls = 0;
   int64_t bytes = 0;  // of the inputs, as they travel
-  double seconds = 0; // waiting for late ranks included
+  double seconds = 0; // that the rank spent in them, waiting for late ranks included
   double product = 0; // seconds of the product with a weight right before each
+  double hidden = 0;  // seconds in which they travelled beside the rank's work
 };
 
 class Communicator {

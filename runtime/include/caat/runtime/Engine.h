@@ -35,8 +35,6 @@ public:
   const Program &program() const { return program_; }
   const Manifest &manifest() const { return program_.manifest(); }
   int size() const { return manifest().tp; }
-  /// The ranks of this process: all, or one.
-  int localSize() const;
   int firstRank() const { return options.world ? options.world->rank : 0; }
 
   /// Runs the program once. `inputs` by the manifest's names; caches may be given as a whole (all "past" names,
@@ -64,8 +62,8 @@ public:
   /// Calls `work` on every rank's thread and waits. The first error is thrown; afterwards the engine can be used again.
   void onRanks(const std::function<void(Rank &)> &work);
 
-  /// Profile of one rank of this process, numbered from 0, since the last resetProfile().
-  const Profile &profile(int index) const;
+  /// Profile of the slowest rank, wherever it runs, since the last resetProfile().
+  Profile slowestProfile();
   void resetProfile();
   /// Whether profiles hold the times of the devices' work, which cost some; else those of the host where a device has
   /// its own. A trace has them always.

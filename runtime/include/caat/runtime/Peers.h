@@ -8,6 +8,7 @@
 #include "caat/runtime/World.h"
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -29,6 +30,9 @@ public:
   void allGather(const char *name, const void *in, void *out, size_t bytes, uint64_t calls = 0,
                  std::chrono::milliseconds timeout = {});
 
+  /// At rank 0 the bytes of every rank, as many as each likes; elsewhere nothing, and nobody waits. Throws Error (Run).
+  std::vector<std::vector<char>> gather(const char *name, const void *in, size_t bytes);
+
   /// Ends every rank's waiting with this text; the first one counts. Any thread may call it.
   void abort(const std::string &reason);
   bool aborted() const;
@@ -41,8 +45,12 @@ public:
   void setProgress(uint64_t count);
   std::vector<uint64_t> progress() const;
 
-  /// What is to be added to this process's steady clock to get rank 0's.
-  std::chrono::nanoseconds clockOffset() const;
+  /// What is to be added to this process's steady clock to get rank 0's, at some time: as measured when the processes
+  /// met, and by the last measureClock(), since clocks drift. Half of the shortest way there and back is taken for the
+  /// way back.
+  std::chrono::nanoseconds clockOffset(std::chrono::steady_clock::time_point at) const;
+  /// Throws Error (Run).
+  void measureClock();
 
 private:
   struct State;
