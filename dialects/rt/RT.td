@@ -207,7 +207,7 @@ def RT_MatmulOp : RT_Product<"matmul"> {
 }
 
 def RT_AttentionOp : RT_Product<"attention", [AttrSizedOperandSegments]> {
-  let summary = "attention of many tokens on a GPU's tensor cores";
+  let summary = "attention on a GPU's tensor cores";
   let description = [{
     `softmax(softcap(scale * q k^T) + mask) v` with products of the 16-bit type `via` and sums in f32. The query is
     [B, S, H, D], keys and values are [B, KV, >= T, D] and [B, KV, >= T, Dv], of which the first `total` T count, the

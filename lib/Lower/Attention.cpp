@@ -158,6 +158,12 @@ static Value chooseForm(ScalarBuilder s, AttentionProblem p, const GPUForms *gpu
   int64_t most = decodeTokens(p);
   std::optional<int64_t> tokens = getConstantIntValue(p.tokens);
 
+  Type via = gpu ? matrixType(p, *gpu) : Type();
+  if (via && p.mask && !tensorType(p.mask).getElementType().isF32())
+    p.mask = converted(s, p.mask, s.b.getF32Type());
+  if (via && via == element) // whatever the number of tokens; caches of f32 would be rounded anew for each
+    return attentionFused(s, p, via, out);
+
   SplitPlan split;
   if (forGPU && (!tokens || *tokens <= most))
     split = planSplit(s, p);
@@ -166,9 +172,6 @@ static Value chooseForm(ScalarBuilder s, AttentionProblem p, const GPUForms *gpu
   };
   if (tokens && *tokens <= most)
     return decode(s);
-  Type via = gpu ? matrixType(p, *gpu) : Type();
-  if (via && p.mask && !tensorType(p.mask).getElementType().isF32())
-    p.mask = converted(s, p.mask, s.b.getF32Type());
   PrefillPlan plan;
   PrefillBuffers buffers;
   if (!via) {

@@ -56,8 +56,8 @@ struct PrefillBuffers {
   mlir::Value out, query, scores, result, keys, values;
 };
 
-/// How attention of few tokens is split on a GPU: chunks of so many keys, and what each leaves, [rows, chunks, G] and
-/// [rows, chunks, G, Dv], made outside of any branch.
+/// How attention of few tokens is split on a GPU where it is generated: chunks of so many keys, and what each leaves,
+/// [rows, chunks, G] and [rows, chunks, G, Dv], made outside of any branch.
 struct SplitPlan {
   mlir::Value keys, chunks;
   Dims rows; // (batch row, token, KV head)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Attention of many tokens as one kernel of the runtime, on a GPU's tensor cores.
+// Attention as one kernel of the runtime, on a GPU's tensor cores.
 #include "dialects/rt/RT.h"
 #include "lib/Lower/Attention.h"
 

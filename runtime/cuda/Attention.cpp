@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Attention of many tokens: chooses the kernel and brings keys and values to the form that it reads.
+// Attention: chooses the kernel and brings keys and values to the form that it reads.
 #include "Attention.h"
 #include "CudaDevice.h"
 #include "caat/runtime/Error.h"
@@ -115,17 +115,47 @@ void CudaDevice::attention(const Attention &a) {
       a.scale,
       a.softcap,
   };
+  int64_t rows = a.tokens * (a.heads / a.kvHeads), pairs = a.batch * a.kvHeads;
+  if (attendsFew && FewTokensShape::suits(rows, pairs, *size))
+    return attendFew(arguments, a.via, *size);
   AttentionShape shape(*size);
-  int64_t tiles = (a.tokens * (a.heads / a.kvHeads) + shape.rows() - 1) / shape.rows();
-  int64_t blocks = tiles * a.batch * a.kvHeads;
+  int64_t blocks = (rows + shape.rows() - 1) / shape.rows() * pairs;
   if (blocks > INT32_MAX)
     failRun("attention of ", a.batch, " times ", a.tokens, " tokens: too many");
   Step step;
   step.name = "attention";
-  step.function = context->attention(a.via == DType::BF16, *size);
+  step.function = context->attention(false, a.via == DType::BF16, *size);
   step.blocks = static_cast<unsigned>(blocks);
   step.threads = attentionThreads;
   step.shared = static_cast<unsigned>(shape.sharedBytes(*size));
+  step.addParameter(&arguments, sizeof arguments);
+  queue.add(std::move(step));
+}
+
+void CudaDevice::attendFew(const AttentionArguments &a, DType via, int size) {
+  int rows = a.tokens * a.group;
+  int64_t tiles = int64_t{FewTokensShape::tiles(rows)} * a.batch * a.kvHeads, span = a.total;
+  if (a.left >= 0 && (a.causal || a.right >= 0))
+    span = std::min<int64_t>(span, int64_t{a.left} + a.tokens + std::max(a.right, 0));
+  FewTokensArguments arguments{a, nullptr, nullptr, nullptr, FewTokensShape::splits(tiles, rows, span, size)};
+  if (tiles * arguments.splits > INT32_MAX)
+    failRun("attention of ", a.batch, " times ", a.tokens, " tokens: too many");
+  if (arguments.splits > 1) {
+    // As much as any number of keys takes, so that it stays where it is while they become more.
+    int64_t parts = tiles * FewTokensShape::splits(tiles, rows, INT32_MAX, size) * std::min(rows, FewTokensShape::rows);
+    auto bytes = static_cast<size_t>(parts) * static_cast<size_t>(size + 2) * sizeof(float);
+    arguments.parts = reinterpret_cast<float *>(attentionParts.reserve(*this, bytes, "parts of attention"));
+    arguments.tops = arguments.parts + parts * size;
+    arguments.arrived = reinterpret_cast<unsigned *>(
+        attentionArrivals.reserve(*this, static_cast<size_t>(tiles) * sizeof(unsigned), "counters of attention"));
+  }
+  Step step;
+  step.name = "attention";
+  step.function = context->attention(true, via == DType::BF16, size);
+  step.blocks = static_cast<unsigned>(tiles * arguments.splits);
+  step.threads = attentionThreads;
+  step.shared = static_cast<unsigned>(FewTokensShape(size).sharedBytes(size));
+  step.isDependent = true;
   step.addParameter(&arguments, sizeof arguments);
   queue.add(std::move(step));
 }

@@ -3,110 +3,14 @@
 // one KV head, a row being (token, query head of the group), and goes through the keys that they see, tile by tile: the
 // scores of a tile, their exponentials relative to the largest score so far, and these times the values. While it
 // computes scores, the tile's values are on their way to shared memory, and while it adds up values, the next keys.
-#include "Attention.h"
-#include "Warp.h"
-
-#ifdef __CUDA__
-#define KERNEL extern "C" __attribute__((global, launch_bounds(attentionThreads, 2)))
-#define UNROLL _Pragma("unroll")
-#else
-#define KERNEL extern "C"
-#define UNROLL
-#endif
+#include "AttentionRows.h"
 
 using namespace caat::runtime::cuda;
 
 namespace {
 
-constexpr float log2E = 1.4426950408889634f, infinity = __builtin_inff();
 /// By so much (a power of two) a score may exceed the largest of earlier tiles before what was added up is scaled anew.
 constexpr float slack = 8;
-/// Minus the largest score where there is none yet, and the least number that a mask makes of a score: what is masked
-/// by large numbers, not by -inf, counts where a row has nothing else.
-constexpr float nothing = 1e30f, masked = -1e29f;
-
-/// The tokens' place among the keys of a batch row.
-struct Visible {
-  int first; // of token 0, among the keys
-  int end;   // of the valid keys
-};
-
-CAAT_DEVICE int least(int x, int y) { return x < y ? x : y; }
-CAAT_DEVICE int most(int x, int y) { return x > y ? x : y; }
-
-CAAT_DEVICE Visible visibleTo(const AttentionArguments &a, int batch) {
-  if (!a.lengths)
-    return {a.past, a.total};
-  int length = a.lengthsAre64 ? static_cast<int>(static_cast<const long long *>(a.lengths)[batch])
-                              : static_cast<const int *>(a.lengths)[batch];
-  if (!a.appendsByRow) // a cache that others fill: the tokens are the last of the valid ones
-    return {length - a.tokens, most(least(length, a.total), 0)};
-  int first = least(most(length - a.tokens, 0), a.past);
-  return {first, first + a.tokens};
-}
-
-CAAT_DEVICE int endFor(const AttentionArguments &a, const Visible &v, int token) {
-  int position = v.first + token, end = v.end;
-  if (a.causal)
-    end = least(end, position + 1);
-  if (a.right >= 0)
-    end = least(end, position + a.right + 1);
-  return most(end, 0);
-}
-
-CAAT_DEVICE int beginFor(const AttentionArguments &a, const Visible &v, int token) {
-  return a.left < 0 ? 0 : most(0, v.first + token - a.left);
-}
-
-template <typename Pair> CAAT_DEVICE Bits128 loadAsPairs(const AttentionArguments &a, long long at, int column) {
-  Bits128 bits{};
-  if (a.queryIsF32) {
-    float x[8] = {};
-    const float *from = static_cast<const float *>(a.query) + at + column;
-    if (a.queryIsAligned && column + 8 <= a.size) {
-      __builtin_memcpy(x, __builtin_assume_aligned(from, 16), 32);
-    } else {
-      UNROLL for (int i = 0; i < 8; ++i) x[i] = column + i < a.size ? from[i] : 0;
-    }
-    UNROLL for (int i = 0; i < 4; ++i) bits.at[i] = pack(x[2 * i], x[2 * i + 1], Pair());
-    return bits;
-  }
-  const unsigned short *from = static_cast<const unsigned short *>(a.query) + at + column;
-  if (a.queryIsAligned && column + 8 <= a.size)
-    return *reinterpret_cast<const Bits128 *>(from);
-  unsigned short x[8];
-  UNROLL for (int i = 0; i < 8; ++i) x[i] = column + i < a.size ? from[i] : 0;
-  UNROLL for (int i = 0; i < 4; ++i) bits.at[i] = x[2 * i] | static_cast<unsigned>(x[2 * i + 1]) << 16;
-  return bits;
-}
-
-template <typename Pair>
-CAAT_DEVICE void storePair(const AttentionArguments &a, long long at, int column, float x, float y) {
-  at += column;
-  if (a.outIsF32) {
-    float *to = static_cast<float *>(a.out) + at;
-    if (a.outIsAligned && column + 2 <= a.valueSize) {
-      float both[2] = {x, y};
-      __builtin_memcpy(__builtin_assume_aligned(to, 8), both, 8);
-      return;
-    }
-    if (column < a.valueSize)
-      to[0] = x;
-    if (column + 1 < a.valueSize)
-      to[1] = y;
-    return;
-  }
-  unsigned bits = pack(x, y, Pair());
-  unsigned short *to = static_cast<unsigned short *>(a.out) + at;
-  if (a.outIsAligned && column + 2 <= a.valueSize) {
-    *reinterpret_cast<unsigned *>(to) = bits;
-    return;
-  }
-  if (column < a.valueSize)
-    to[0] = static_cast<unsigned short>(bits);
-  if (column + 1 < a.valueSize)
-    to[1] = static_cast<unsigned short>(bits >> 16);
-}
 
 /// A block's work for heads of up to Size elements. Pair is the 16-bit type.
 template <typename Pair, int Size> struct Attention {
@@ -138,37 +42,6 @@ template <typename Pair, int Size> struct Attention {
     CAAT_DEVICE int token(int row) const { return row / group; }
     CAAT_DEVICE int head(int row) const { return kvHead * group + row % group; }
   };
-
-  /// The block's rows of the query. A thread has one column of some rows.
-  CAAT_DEVICE void loadQuery(const Place &place, unsigned shared) const {
-    constexpr int rowsAtOnce = attentionThreads / chunks, atOnce = 4;
-    int first = threadNumber() / chunks, column = threadNumber() % chunks * 8;
-    if (attentionThreads % chunks != 0 && first == rowsAtOnce)
-      return;
-    unsigned to = shared + queryAt + first * pitch + column * 2;
-    auto at = [&](int row) {
-      return place.batch * a.queryBatch + place.token(row) * a.queryToken + place.head(row) * a.queryHead;
-    };
-    if (!a.queryIsF32 && a.queryIsAligned && a.size % 8 == 0) {
-      const unsigned short *query = static_cast<const unsigned short *>(a.query);
-      UNROLL for (int n = 0; n < rows; n += rowsAtOnce) if (rows % rowsAtOnce == 0 || first + n < rows) {
-        int row = place.firstRow + first + n;
-        bool valid = row < place.rowCount && column < a.size;
-        copyToShared(to + n * pitch, valid ? query + at(row) + column : query, valid);
-      }
-      return;
-    }
-    for (int n = 0; n < rows; n += atOnce * rowsAtOnce) { // some loads under way at a time
-      Bits128 bits[atOnce] = {};
-      UNROLL for (int i = 0; i < atOnce; ++i) {
-        int row = place.firstRow + first + n + i * rowsAtOnce;
-        if (row < place.rowCount)
-          bits[i] = loadAsPairs<Pair>(a, at(row), column);
-      }
-      UNROLL for (int i = 0; i < atOnce; ++i) if (first + n + i * rowsAtOnce < rows)
-          storeShared(to + (n + i * rowsAtOnce) * pitch, bits[i]);
-    }
-  }
 
   /// `keys` rows from `first` on. A thread has one column of some rows.
   CAAT_DEVICE void startLoad(unsigned to, const unsigned short *from, long long step, int size, int first) const {
@@ -204,9 +77,9 @@ template <typename Pair, int Size> struct Attention {
 
     if (begin < end)
       startLoad(shared + keyAt, keysFrom, a.keyToken, a.size, begin);
-    loadQuery(place, shared);
+    loadQuery<Pair, Size, rows>(a, place.batch, place.kvHead, place.firstRow, shared + queryAt);
 
-    bool general = a.mask || a.softcap > 0 || !(a.scale > 0);
+    bool general = isGeneral(a);
     float factor = general ? 1.0f : a.scale * log2E;
     int lane = place.lane;
     unsigned queryLane = shared + queryAt + (place.warp * shape.rowsOfWarp + lane % 16) * pitch + lane / 16 * 16;
@@ -312,18 +185,10 @@ template <typename Pair, int Size> struct Attention {
     Place place(a);
     UNROLL for (int m = 0; m < rowTiles; ++m) UNROLL for (int h = 0; h < 2; ++h) {
       int row = least(place.row(m, h), place.rowCount - 1);
-      const float *mask =
-          a.mask + place.batch * a.maskBatch + place.head(row) * a.maskHead + place.token(row) * a.maskToken;
+      const float *mask = maskOf(a, place.batch, place.head(row), place.token(row));
       UNROLL for (int n = 0; n < keyTiles; ++n) UNROLL for (int i = 0; i < 2; ++i) {
-        float x = scores[m][n][2 * h + i] * a.scale;
-        if (a.softcap > 0) // c tanh(x / c)
-          x = a.softcap * (1 - 2 * reciprocal(1 + exponential2(x * (2 * log2E) / a.softcap)));
         int key = first + n * 8 + place.lane % 4 * 2 + i;
-        if (a.mask && key < a.total) {
-          x += mask[key * a.maskKey];
-          x = x < masked && x > -infinity ? masked : x;
-        }
-        scores[m][n][2 * h + i] = x * log2E;
+        scores[m][n][2 * h + i] = finishScore(a, scores[m][n][2 * h + i], mask, key);
       }
     }
   }
@@ -350,7 +215,7 @@ template <typename Pair, int Size> CAAT_DEVICE void attend(const AttentionArgume
 } // namespace
 
 #define CAAT_ATTENTION_KERNEL(TYPE, PAIR, SIZE)                                                                        \
-  KERNEL void caat_attention_##TYPE##_##SIZE(AttentionArguments a) { attend<PAIR, SIZE>(a); }
+  CAAT_KERNEL(attentionThreads, 2) void caat_attention_##TYPE##_##SIZE(AttentionArguments a) { attend<PAIR, SIZE>(a); }
 #ifdef CAAT_ATTENTION_SIZE // one to a module, which is loaded when it is used
 #define CAAT_ATTENTION(TYPE, PAIR, SIZE) CAAT_ATTENTION_KERNEL(TYPE, PAIR, SIZE)
 #ifdef CAAT_ATTENTION_BF16

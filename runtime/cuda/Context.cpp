@@ -2,6 +2,7 @@
 #include "Context.h"
 #include "Attention.h"
 #include "AttentionPtx.h"
+#include "AttentionPtx90.h"
 #include "KernelsPtx.h"
 #include "caat/runtime/Error.h"
 #include "caat/runtime/File.h"
@@ -9,6 +10,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <iomanip>
+#include <span>
 
 namespace caat::runtime::cuda {
 
@@ -121,19 +123,21 @@ void Context::loadKernels(const Program &program) {
 
 CUfunction Context::own(const std::string &name) const { return owns.at(name); }
 
-CUfunction Context::attention(bool bf16, int size) const {
+CUfunction Context::attention(bool few, bool bf16, int size) const {
   std::lock_guard lock(mutex);
-  CUfunction &function = attentions[{bf16, size}];
+  CUfunction &function = attentions[{few, bf16, size}];
   if (function)
     return function;
   enter();
-  std::string name = std::string("caat_attention_") + (bf16 ? "bf16_" : "f16_") + std::to_string(size);
-  for (const auto &[kernel, ptx] : attentionPtx)
+  std::string name =
+      std::string("caat_attention_") + (few ? "few_" : "") + (bf16 ? "bf16_" : "f16_") + std::to_string(size);
+  int shared = few ? FewTokensShape(size).sharedBytes(size) : AttentionShape(size).sharedBytes(size);
+  bool later = few && hasDependentLaunch();
+  for (const auto &[kernel, ptx] : later ? std::span<const OwnModule>(AttentionPtx90) : AttentionPtx)
     if (name == kernel) {
       laterModules.push_back(load(ptx, "the runtime's attention"));
       driver_->check(driver_->cuModuleGetFunction(&function, laterModules.back(), kernel), name);
-      driver_->check(driver_->cuFuncSetAttribute(function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
-                                                 AttentionShape(size).sharedBytes(size)),
+      driver_->check(driver_->cuFuncSetAttribute(function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared),
                      name);
     }
   if (!function)

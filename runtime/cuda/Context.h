@@ -33,9 +33,9 @@ public:
   CUfunction kernel(size_t index) const { return kernels[index]; } // of the program
   /// The runtime's own.
   CUfunction own(const std::string &name) const;
-  /// The runtime's kernel for attention with a 16-bit type and heads of up to `size` (of CAAT_ATTENTION_SIZES), made
-  /// ready at first use.
-  CUfunction attention(bool bf16, int size) const;
+  /// The runtime's kernel for attention of many or few tokens with a 16-bit type and heads of up to `size` (of
+  /// CAAT_ATTENTION_SIZES), made ready at first use.
+  CUfunction attention(bool few, bool bf16, int size) const;
 
   /// Freed with the last owner. Throws Error (Run) that says how much there is.
   std::shared_ptr<std::byte> allocate(size_t bytes, const std::string &what) const;
@@ -68,7 +68,7 @@ private:
 
   mutable std::mutex mutex; // of what comes later
   mutable std::vector<CUmodule> laterModules;
-  mutable std::map<std::pair<bool, int>, CUfunction> attentions;
+  mutable std::map<std::tuple<bool, bool, int>, CUfunction> attentions;
 };
 
 } // namespace caat::runtime::cuda

@@ -19,6 +19,8 @@ CudaDevice::CudaDevice(const Program &program, std::shared_ptr<Context> given, s
   driver().check(driver().cuStreamCreate(&stream_, CU_STREAM_NON_BLOCKING), "a stream");
   if (const char *threads = std::getenv("CAAT_CUDA_FEW_ROWS"))
     fewRowsThreads = static_cast<unsigned>(std::clamp(std::atoi(threads) / 32 * 32, 0, 512));
+  if (const char *few = std::getenv("CAAT_CUDA_FEW_TOKENS"))
+    attendsFew = std::string_view(few) != "0";
   setTiming(false);
 }
 

@@ -11,6 +11,8 @@
 
 namespace caat::runtime::cuda {
 
+struct AttentionArguments;
+
 class CudaDevice final : public Device {
 public:
   using Progress = std::function<void(const std::string &)>;
@@ -75,6 +77,7 @@ private:
   void uploadTurned(std::byte *to, const std::byte *data, int64_t k, int64_t n);
   void fallBack(const MatMul &matmul);
   struct HeadRows;
+  void attendFew(const AttentionArguments &arguments, DType via, int size);
   HeadRows narrow(const HeadRows &rows, DType type, DType via, const Attention &attention, std::byte *to);
   void makeUp(const ParameterSpec &spec, std::byte *to, size_t bytes, uint32_t seed);
 
@@ -89,7 +92,8 @@ private:
   std::vector<Weight> weights;                    // by parameter
   size_t linearBytes = 0;
   bool isNarrow = false; // a model of at most 10 bits of mantissa: its other products need no more than TF32's
-  DeviceBuffer rounded, scratch, candidates, narrowed;
+  DeviceBuffer rounded, scratch, candidates, narrowed, attentionParts, attentionArrivals;
+  bool attendsFew = true; // attention of few tokens has a kernel of its own
   /// What `rounded` holds: rows of x, as long as nothing was asked for since.
   struct RoundedRows {
     const void *x = nullptr;

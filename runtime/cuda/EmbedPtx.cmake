@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # Makes a C++ header of PTX. With PTX80 and PTX90, for two generations: their texts, kernelsPtx
 # and kernelsPtx90, and the names of their kernels, which are the same. With MODULES, a list
-# of files with one kernel each: NAME, an array of each kernel's name and its text.
+# of files with one kernel each: NAME, an array of OwnModule, each kernel's name and its text.
 if(PTX80)
   file(READ ${PTX80} text80)
   file(READ ${PTX90} text90)
@@ -10,7 +10,7 @@ if(PTX80)
   list(JOIN entries ", " names)
   file(WRITE ${HEADER} "inline constexpr const char *kernelNames[] = {${names}};\ninline constexpr char kernelsPtx[] = R\"ptx(${text80})ptx\";\ninline constexpr char kernelsPtx90[] = R\"ptx(${text90})ptx\";\n")
 else()
-  file(WRITE ${HEADER} "inline constexpr struct { const char *name, *text; } ${NAME}[] = {\n")
+  file(WRITE ${HEADER} "inline constexpr caat::runtime::cuda::OwnModule ${NAME}[] = {\n")
   string(REPLACE "," ";" modules "${MODULES}")
   foreach(module ${modules})
     file(READ ${module} text)

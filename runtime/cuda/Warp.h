@@ -17,15 +17,51 @@ struct HalfPair {
 struct alignas(16) Bits128 {
   unsigned at[4];
 };
+struct alignas(16) FourFloats {
+  float at[4];
+};
+struct TwoFloats {
+  float at[2];
+};
 
 #ifdef __CUDA__
 #define CAAT_DEVICE inline __attribute__((device, always_inline))
+#define CAAT_KERNEL(THREADS, BLOCKS) extern "C" __attribute__((global, launch_bounds(THREADS, BLOCKS)))
+#define UNROLL _Pragma("unroll")
 
 extern __attribute__((shared, aligned(16))) char dynamicShared[];
 
 CAAT_DEVICE int threadNumber() { return __nvvm_read_ptx_sreg_tid_x(); }
 CAAT_DEVICE int blockNumber() { return __nvvm_read_ptx_sreg_ctaid_x(); }
 CAAT_DEVICE void synchronizeBlock() { __syncthreads(); }
+CAAT_DEVICE void synchronizeWarp() { asm volatile("bar.warp.sync 0xffffffff;" ::: "memory"); }
+
+/// From sm_90 on, where the launch asks for it, the next kernel may start while this one runs; and this one may have
+/// started while the one before it ran: it touches nothing of what others write before it has waited for them.
+CAAT_DEVICE void letNextStart() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+CAAT_DEVICE void waitForBefore() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+/// Brings what lies there nearer. It is no access: whoever writes there later is seen.
+CAAT_DEVICE void prefetch(const void *from) { asm volatile("prefetch.global.L2 [%0];" ::"l"(from)); }
+
+/// Called by one thread of each of `blocks` blocks, which all others of its block have met. Whether it is the last of
+/// them: then what the others wrote before is seen, by all threads that this one meets, and `arrived` is 0 again.
+CAAT_DEVICE bool isLastToArrive(unsigned *arrived, unsigned blocks) {
+  unsigned before;
+  asm volatile("atom.acq_rel.gpu.global.inc.u32 %0, [%1], %2;"
+               : "=r"(before)
+               : "l"(arrived), "r"(blocks - 1)
+               : "memory");
+  return before == blocks - 1;
+}
 
 /// Of offset 0.
 CAAT_DEVICE unsigned sharedBase() {
@@ -40,12 +76,36 @@ CAAT_DEVICE void storeShared(unsigned to, Bits128 x) {
                : "memory");
 }
 
+CAAT_DEVICE void storeShared(unsigned to, float x, float y) {
+  asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(to), "f"(x), "f"(y) : "memory");
+}
+CAAT_DEVICE FourFloats loadShared(unsigned from) {
+  FourFloats x;
+  asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
+               : "=f"(x.at[0]), "=f"(x.at[1]), "=f"(x.at[2]), "=f"(x.at[3])
+               : "r"(from)
+               : "memory");
+  return x;
+}
+
+CAAT_DEVICE TwoFloats loadSharedPair(unsigned from) {
+  TwoFloats x;
+  asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(x.at[0]), "=f"(x.at[1]) : "r"(from) : "memory");
+  return x;
+}
+
 /// 16 bytes, or zeros where not `valid` (then `from` is not read). They are there after waitForCopies.
 CAAT_DEVICE void copyToShared(unsigned to, const void *from, bool valid) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(valid ? 16 : 0) : "memory");
 }
 /// All copies of this thread so far.
 CAAT_DEVICE void waitForCopies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+/// The copies since the last call are a group.
+CAAT_DEVICE void endGroupOfCopies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+/// All of this thread's groups of copies but the last `Groups`.
+template <int Groups> CAAT_DEVICE void waitForCopiesBut() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(Groups) : "memory");
+}
 
 /// Four 8x8 matrices of 16-bit elements. Thread i gives the address of row i % 8 of matrix i / 8 and receives of each
 /// matrix elements 2 * (i % 4) and the next of row i / 4; transposed, of column i / 4.
@@ -119,14 +179,27 @@ CAAT_DEVICE int opaque(int x) {
 }
 #else
 #define CAAT_DEVICE inline
+#define CAAT_KERNEL(THREADS, BLOCKS) extern "C"
+#define UNROLL
 
 int threadNumber();
 int blockNumber();
 void synchronizeBlock();
+void synchronizeWarp();
+inline void letNextStart() {}
+inline void waitForBefore() {}
+inline void prefetch(const void *) {}
+bool isLastToArrive(unsigned *arrived, unsigned blocks);
 unsigned sharedBase();
 void storeShared(unsigned to, Bits128 x);
+void storeShared(unsigned to, float x, float y);
+FourFloats loadShared(unsigned from);
+TwoFloats loadSharedPair(unsigned from);
 void copyToShared(unsigned to, const void *from, bool valid);
 void waitForCopies();
+void endGroupOfCopies();
+void waitForCopiesBut(int groups);
+template <int Groups> void waitForCopiesBut() { waitForCopiesBut(Groups); }
 void loadMatrices(unsigned (&to)[4], unsigned from);
 void loadTransposed(unsigned (&to)[4], unsigned from);
 void multiplyAdd(float (&sum)[4], const unsigned (&a)[4], unsigned b0, unsigned b1, BFloat16Pair);

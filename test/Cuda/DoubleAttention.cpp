@@ -4,6 +4,7 @@
 #include "WarpEmulator.h"
 #include "cuda/Attention.cu"
 #include "cuda/Attention.h"
+#include "cuda/AttentionFew.cu"
 
 namespace caat::test {
 
@@ -43,10 +44,21 @@ void accessesOf(const AttentionArguments &a, std::vector<Access> &all) {
     add(all, a.lengths, 1, 0, 1, 0, a.batch, 1, 1, a.lengthsAre64 ? 8 : 4, false);
 }
 
+void accessesOf(const FewTokensArguments &f, unsigned blocks, int size, std::vector<Access> &all) {
+  const AttentionArguments &a = f.attention;
+  accessesOf(a, all);
+  if (f.splits == 1)
+    return;
+  int64_t tiles = blocks / f.splits, parts = int64_t{blocks} * least(FewTokensShape::rows, a.tokens * a.group);
+  add(all, f.parts, 1, 0, 1, 0, 1, 0, parts * size, 4, true);
+  add(all, f.tops, 1, 0, 1, 0, 1, 0, parts * 2, 4, true);
+  add(all, f.arrived, 1, 0, 1, 0, 1, 0, tiles, 4, true);
+}
+
 } // namespace
 
 bool runAttention(const std::string &name, unsigned blocks, void **arguments, std::vector<Access> &accesses, bool run) {
-  auto attempt = [&](const char *kernelName, auto kernel, int size) {
+  auto many = [&](const char *kernelName, auto kernel, int size) {
     if (name != kernelName)
       return false;
     const auto &a = *static_cast<const AttentionArguments *>(arguments[0]);
@@ -57,9 +69,22 @@ bool runAttention(const std::string &name, unsigned blocks, void **arguments, st
       accessesOf(a, accesses);
     return true;
   };
+  auto few = [&](const char *kernelName, auto kernel, int size) {
+    if (name != kernelName)
+      return false;
+    const auto &f = *static_cast<const FewTokensArguments *>(arguments[0]);
+    if (run)
+      runBlocks([&] { kernel(f); }, blocks, attentionThreads,
+                static_cast<size_t>(FewTokensShape(size).sharedBytes(size)));
+    else
+      accessesOf(f, blocks, size, accesses);
+    return true;
+  };
 #define CAAT_ATTEMPT(SIZE)                                                                                             \
-  attempt("caat_attention_bf16_" #SIZE, caat_attention_bf16_##SIZE, SIZE) ||                                           \
-      attempt("caat_attention_f16_" #SIZE, caat_attention_f16_##SIZE, SIZE) ||
+  many("caat_attention_bf16_" #SIZE, caat_attention_bf16_##SIZE, SIZE) ||                                              \
+      many("caat_attention_f16_" #SIZE, caat_attention_f16_##SIZE, SIZE) ||                                            \
+      few("caat_attention_few_bf16_" #SIZE, caat_attention_few_bf16_##SIZE, SIZE) ||                                   \
+      few("caat_attention_few_f16_" #SIZE, caat_attention_few_f16_##SIZE, SIZE) ||
   return CAAT_ATTENTION_SIZES(CAAT_ATTEMPT) false;
 #undef CAAT_ATTEMPT
 }

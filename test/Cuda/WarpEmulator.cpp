@@ -17,7 +17,7 @@ struct Copy {
   unsigned to;
   const void *from; // null: zeros
 };
-thread_local std::vector<std::vector<Copy>> copies; // of each thread, not done yet
+thread_local std::vector<std::vector<std::vector<Copy>>> copies; // of each thread, by groups, not done yet
 
 unsigned char *at(unsigned address, size_t bytes) {
   if (address % bytes != 0 || address + bytes > shared.size())
@@ -118,13 +118,16 @@ void exchangeVotes(void *const *parts, size_t threads) {
 } // namespace
 
 void caat::test::runBlocks(const std::function<void()> &body, unsigned blocks, unsigned threads, size_t sharedBytes) {
+  thread_local bool backwards = false;
+  backwards = !backwards;
   for (unsigned i = 0; i < blocks; ++i) {
     shared.assign(sharedBytes, 0xff); // NaN where nobody has written
-    copies.assign(threads, {});
-    block.run(body, i, threads);
-    for (const auto &left : copies)
-      if (!left.empty())
-        FiberBlock::fail("a thread ends before its copies");
+    copies.assign(threads, {{}});
+    block.run(body, backwards ? blocks - 1 - i : i, threads);
+    for (const auto &groups : copies)
+      for (const auto &left : groups)
+        if (!left.empty())
+          FiberBlock::fail("a thread ends before its copies");
   }
 }
 
@@ -133,24 +136,64 @@ namespace caat::runtime::cuda {
 int threadNumber() { return static_cast<int>(block.thread()); }
 int blockNumber() { return static_cast<int>(block.number()); }
 void synchronizeBlock() { block.barrier(); }
+void synchronizeWarp() { block.together(nullptr, nullptr); }
+
+bool isLastToArrive(unsigned *arrived, unsigned blocks) {
+  bool isLast = *arrived == blocks - 1;
+  if (*arrived >= blocks)
+    FiberBlock::fail("a counter that was not 0 again");
+  *arrived = isLast ? 0 : *arrived + 1;
+  return isLast;
+}
+
 unsigned sharedBase() { return 0; }
 
 void storeShared(unsigned to, Bits128 x) { std::memcpy(at(to, 16), &x, 16); }
+void storeShared(unsigned to, float x, float y) {
+  float both[2] = {x, y};
+  std::memcpy(at(to, 8), both, 8);
+}
+FourFloats loadShared(unsigned from) {
+  FourFloats x;
+  std::memcpy(&x, at(from, 16), 16);
+  return x;
+}
+
+TwoFloats loadSharedPair(unsigned from) {
+  TwoFloats x;
+  std::memcpy(&x, at(from, 8), 8);
+  return x;
+}
 
 /// It is done as late as it may be.
 void copyToShared(unsigned to, const void *from, bool valid) {
   std::memset(at(to, 16), 0xff, 16);
   if (valid && reinterpret_cast<uintptr_t>(from) % 16 != 0)
     FiberBlock::fail("a copy from a place that is not aligned");
-  copies[block.thread()].push_back({to, valid ? from : nullptr});
+  copies[block.thread()].back().push_back({to, valid ? from : nullptr});
 }
-void waitForCopies() {
-  for (const Copy &copy : copies[block.thread()])
+
+static void arrive(const std::vector<Copy> &group) {
+  for (const Copy &copy : group)
     if (copy.from)
       std::memcpy(at(copy.to, 16), copy.from, 16);
     else
       std::memset(at(copy.to, 16), 0, 16);
-  copies[block.thread()].clear();
+}
+
+void waitForCopies() {
+  for (const auto &group : copies[block.thread()])
+    arrive(group);
+  copies[block.thread()].assign(1, {});
+}
+void endGroupOfCopies() { copies[block.thread()].emplace_back(); }
+void waitForCopiesBut(int left) {
+  auto &groups = copies[block.thread()]; // the last one is not ended
+  auto done = static_cast<std::ptrdiff_t>(groups.size()) - 1 - left;
+  for (std::ptrdiff_t i = 0; i < done; ++i)
+    arrive(groups[static_cast<size_t>(i)]);
+  if (done > 0)
+    groups.erase(groups.begin(), groups.begin() + done);
 }
 
 void loadMatrices(unsigned (&to)[4], unsigned from) {

@@ -92,3 +92,17 @@ func.func @narrow(%q: tensor<?x6x99x64xf16>, %k: tensor<?x2x?x64xf16>, %v: tenso
   %0 = onnx.Attention %q, %k, %v {resultSegmentSizes = array<i32: 1, 0, 0, 0>} : (tensor<?x6x99x64xf16>, tensor<?x2x?x64xf16>, tensor<?x2x?x64xf16>) -> tensor<?x6x99x64xf16>
   return %0 : tensor<?x6x99x64xf16>
 }
+
+// -----
+
+// However many tokens there are: for few, the runtime has another kernel.
+// CHECK-LABEL: func.func @narrow_few
+// CHECK-NOT:   scf.if
+// CHECK-NOT:   scf.forall
+// CHECK:       rt.attention via bf16 query(%{{.*}} : tensor<?x?x6x64xbf16>)
+// CHECK-NOT:   scf.forall
+// CHECK:       return
+func.func @narrow_few(%q: tensor<?x6x?x64xbf16>, %k: tensor<?x2x?x64xbf16>, %v: tensor<?x2x?x64xbf16>) -> tensor<?x6x?x64xbf16> {
+  %0 = onnx.Attention %q, %k, %v {resultSegmentSizes = array<i32: 1, 0, 0, 0>} : (tensor<?x6x?x64xbf16>, tensor<?x2x?x64xbf16>, tensor<?x2x?x64xbf16>) -> tensor<?x6x?x64xbf16>
+  return %0 : tensor<?x6x?x64xbf16>
+}

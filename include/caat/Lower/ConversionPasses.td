@@ -27,7 +27,8 @@ def OnnxToLinalgPass : Pass<"onnx-to-linalg", "::mlir::func::FuncOp"> {
   let options = [Option<"generateProducts", "generate-products", "bool", "false",
                         "lower products of activations to loops instead of rt.matmul, for programs without the runtime">,
                  Option<"forGPU", "gpu", "bool", "false",
-                        "attention in the forms for GPUs: few tokens by chunks of keys, many in large blocks">];
+                        "attention in the forms for GPUs: one kernel of the runtime in 16 bits, else few tokens by chunks "
+                        "of keys, many in large blocks">];
   let dependentDialects = [
     "::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
     "::mlir::math::MathDialect", "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect",
