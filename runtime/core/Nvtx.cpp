@@ -70,9 +70,7 @@ const void *exportTable(uint32_t id) {
                                : nullptr;
 }
 
-template <typename F> F functionOf(Module module, int number) {
-  return reinterpret_cast<F>(functions[module][number]);
-}
+template <typename F> F functionOf(Module module, int number) { return reinterpret_cast<F>(functions[module][number]); }
 
 Domain domain = nullptr;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Ranges for NVIDIA's profilers (Nsight Systems, Nsight Compute): what the rank's thread asks for, by the names that
-// traces have. A profiler that is attached names its library in NVTX_INJECTION64_PATH, as NVTX 3 has it; it is spoken to
-// without NVTX's headers. Without a profiler a range is one comparison.
+// traces have. A profiler that is attached names its library in NVTX_INJECTION64_PATH, as NVTX 3 has it; it is spoken
+// to without NVTX's headers. Without a profiler a range is one comparison.
 #ifndef CAAT_RUNTIME_CORE_NVTX_H
 #define CAAT_RUNTIME_CORE_NVTX_H
 

@@ -59,13 +59,9 @@ void Rank::give(std::span<const HostParameter> given) {
   std::copy(places.begin(), places.end(), buffers.begin() + static_cast<std::ptrdiff_t>(first));
   if (!context.rings)
     return;
-  int64_t linears = 0; // numbered in the order of the parameters
-  for (size_t i = 0; i < given.size(); ++i) {
-    const ParameterSpec &spec = *given[i].spec;
-    int64_t linear = spec.linear ? linears++ : -1;
-    if (spec.rotation)
-      context.rings->add(*spec.rotation, linear, &buffers[first + i], given[i].data, given[i].bytes, given[i].taken);
-  }
+  for (size_t i = 0; i < given.size(); ++i)
+    if (const ParameterSpec &spec = *given[i].spec; spec.rotation)
+      context.rings->add(*spec.rotation, i, &buffers[first + i], given[i].taken);
   context.rings->allocate();
 }
 

@@ -2,6 +2,7 @@
 #include "RankContext.h"
 #include "Nvtx.h"
 #include "caat/runtime/Error.h"
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
@@ -18,14 +19,10 @@ public:
         stretch{event, context.device.now(), {}, {&sum, also, nullptr}} {}
   ~Timer() {
     stretch.end = context.device.now();
-    bool isKnown = !stretch.begin.event && !stretch.end.event;
     if (stretch.event.kind == "product")
-      context.lastProduct = {isKnown ? seconds(stretch.begin.time, stretch.end.time) : 0,
-                             isKnown ? std::nullopt : std::optional(context.open.size())};
-    if (isKnown)
-      context.count(stretch);
-    else
-      context.open.push_back(stretch); // until the times are known
+      context.lastProduct = {stretch.isKnown() ? seconds(stretch.begin.time, stretch.end.time) : 0,
+                             stretch.isKnown() ? std::nullopt : std::optional(context.open.size())};
+    context.add(stretch);
   }
 
 private:
@@ -37,12 +34,24 @@ private:
   Stretch stretch;
 };
 
+void RankContext::add(Stretch &stretch) {
+  if (stretch.isKnown())
+    count(stretch);
+  else
+    open.push_back(stretch); // until the times are known
+}
+
 void RankContext::count(Stretch &stretch) {
   Interval &time = stretch.event.time;
   time = {device.timeOf(stretch.begin), device.timeOf(stretch.end)};
   for (double *sum : stretch.sums)
     if (sum)
       *sum += std::chrono::duration<double>(time.end - time.begin).count();
+  if (stretch.hidden) {
+    auto begin = std::max(time.begin, device.timeOf(stretch.workBegin));
+    auto end = std::min(time.end, device.timeOf(stretch.workEnd));
+    *stretch.hidden += std::max(0.0, std::chrono::duration<double>(end - begin).count());
+  }
   if (trace)
     trace->add(stretch.event);
 }
@@ -62,7 +71,7 @@ RankContext::RankContext(const Program &program, Communicator &communicator, Dev
     : sites(program.manifest(), communicator, device), program(program), communicator(communicator), device(device),
       trace(trace), stop(StopRank::fromEnvironment()) {
   if (!program.manifest().rotations.empty())
-    rings = std::make_unique<Rings>(program.manifest(), *device.linears(), communicator);
+    rings = std::make_unique<Rings>(program.manifest(), device, communicator);
   profile.collectives.resize(program.manifest().collectives.size());
   profile.rotations.resize(program.manifest().rotations.size());
 }
@@ -77,6 +86,7 @@ void RankContext::fail(const std::string &text) {
 void RankContext::begin() {
   error.clear();
   open.clear();
+  turned.clear();
   lastProduct = {};
   device.beginRun();
 }
@@ -121,32 +131,61 @@ std::string_view RankContext::groupOf(size_t parameter) const {
   return rotation ? std::string_view(manifest.rotations[*rotation].name) : std::string_view();
 }
 
-template <typename F> void RankContext::rotate(int64_t rotation, Rotation part, F &&run) {
+RankContext::Rotation RankContext::rotation(int64_t number) {
   const auto &rotations = program.manifest().rotations;
-  if (rotation < 0 || static_cast<size_t>(rotation) >= rotations.size())
-    failRun("the code turns rotation ", rotation, ", the manifest has ", rotations.size());
-  auto group = static_cast<size_t>(rotation);
-  const std::string &name = rotations[group].name;
-  bool isWait = part == Rotation::Wait;
-  if (!isWait)
-    stopWhereAsked(name);
-  CollectiveStats &stats = profile.rotations[group];
-  auto bytes = static_cast<int64_t>(rings->bytes(group));
+  if (number < 0 || static_cast<size_t>(number) >= rotations.size())
+    failRun("the code turns rotation ", number, ", the manifest has ", rotations.size());
+  auto group = static_cast<size_t>(number);
   // Numbered below the runtime's own calls.
-  CollectiveCall call{-2 - rotation, name.c_str(), CollectiveKind::Permute, DType::UI8, bytes, 1};
-  if (part == Rotation::InPlace) {
-    Timer timer(*this, stats.seconds, {Trace::Row::Communication, "permute", name, {}, {}, bytes},
+  return {group,
+          {-2 - number, rotations[group].name.c_str(), CollectiveKind::Permute, DType::UI8,
+           static_cast<int64_t>(rings->bytes(group)), 1},
+          profile.rotations[group]};
+}
+
+void RankContext::beginRotation(const Rotation &rotation) {
+  stopWhereAsked(rotation.call.name);
+  ++rotation.stats.calls;
+  rotation.stats.bytes += rotation.call.count;
+}
+
+/// Of a rotation that was started, the start and the wait are the rank's work, and the transfer goes on beside it.
+void RankContext::startRotation(int64_t number) {
+  Rotation turn = rotation(number);
+  beginRotation(turn);
+  {
+    Timer timer(*this, turn.stats.seconds, {Trace::Row::Compute, "start", turn.call.name, {}, {}},
                 &profile.communication);
-    run(group, call);
-  } else {
-    Timer timer(*this, stats.seconds, {Trace::Row::Compute, isWait ? "wait" : "start", name, {}, {}},
+    rings->start(turn.group, turn.call);
+  }
+  turned.push_back(device.now());
+}
+
+void RankContext::finishRotation(int64_t number) {
+  Rotation turn = rotation(number);
+  if (turned.empty())
+    failRun("'", turn.call.name, "' is waited for, but was not turned");
+  Stretch transfer{{Trace::Row::Transfer, "permute", turn.call.name, {}, {}, turn.call.count}, {}, {}, {}};
+  transfer.workBegin = turned.front();
+  transfer.workEnd = device.now();
+  transfer.hidden = &turn.stats.hidden;
+  turned.pop_front();
+  {
+    Timer timer(*this, turn.stats.seconds, {Trace::Row::Compute, "wait", turn.call.name, {}, {}},
                 &profile.communication);
-    run(group, call);
+    auto [begin, end] = rings->finish(turn.group, turn.call);
+    transfer.begin = begin;
+    transfer.end = end;
   }
-  if (!isWait) {
-    ++stats.calls;
-    stats.bytes += bytes;
-  }
+  add(transfer);
+}
+
+void RankContext::rotateInPlace(int64_t number) {
+  Rotation turn = rotation(number);
+  beginRotation(turn);
+  Timer timer(*this, turn.stats.seconds,
+              {Trace::Row::Communication, "permute", turn.call.name, {}, {}, turn.call.count}, &profile.communication);
+  rings->rotateInPlace(turn.group, turn.call);
 }
 
 /// Times and counts a collective, and stops there where a test asks for it.
@@ -228,8 +267,10 @@ struct Api {
         if (!isConvertible(type))
           failRun("products of ", nameOf(type), " activations with weights are not supported");
       auto index = static_cast<size_t>(parameter);
+      std::optional<size_t> rotation = parameters[index].rotation;
       RankContext::Timer timer(c, c.profile.linear,
-                               {Trace::Row::Compute, "product", parameters[index].name, c.groupOf(index), {}});
+                               {Trace::Row::Compute, "product", parameters[index].name, c.groupOf(index), {}},
+                               rotation ? &c.profile.rotations[*rotation].product : nullptr);
       if (m > 0)
         c.device.linear(index, x, elementType(xType), m, y, elementType(yType), accumulate != 0);
     });
@@ -342,27 +383,15 @@ struct Api {
   }
 
   static void rotate_start(void *ctx, int64_t rotation) {
-    step(ctx, [&](RankContext &c) {
-      c.rotate(rotation, RankContext::Rotation::Start,
-               [&](size_t group, const CollectiveCall &call) { c.rings->start(group, call); });
-    });
+    step(ctx, [&](RankContext &c) { c.startRotation(rotation); });
   }
 
   static void rotate_wait(void *ctx, int64_t rotation) {
-    step(ctx, [&](RankContext &c) {
-      c.rotate(rotation, RankContext::Rotation::Wait, [&](size_t group, const CollectiveCall &call) {
-        Interval time = c.rings->finish(group, call);
-        if (c.trace)
-          c.trace->add({Trace::Row::Transfer, "permute", call.name, {}, time, call.count});
-      });
-    });
+    step(ctx, [&](RankContext &c) { c.finishRotation(rotation); });
   }
 
   static void rotate(void *ctx, int64_t rotation) {
-    step(ctx, [&](RankContext &c) {
-      c.rotate(rotation, RankContext::Rotation::InPlace,
-               [&](size_t group, const CollectiveCall &call) { c.rings->rotateInPlace(group, call); });
-    });
+    step(ctx, [&](RankContext &c) { c.rotateInPlace(rotation); });
   }
 
   static int64_t load_element(void *ctx, void *from, int64_t dtype) {

@@ -7,6 +7,7 @@
 #include "SiteRunner.h"
 #include "caat/runtime/Device.h"
 #include "caat/runtime/Profile.h"
+#include <deque>
 
 namespace caat::runtime {
 
@@ -41,9 +42,17 @@ private:
   void fail(const std::string &text);
   const CollectiveSpec &collective(int64_t index, CollectiveKind kind);
 
-  /// Part of a rotation: `run` gets the group's number and a call that names it.
-  enum class Rotation { Start, Wait, InPlace };
-  template <typename F> void rotate(int64_t rotation, Rotation part, F &&run);
+  /// A rotation's statistics, and a call that names it.
+  struct Rotation {
+    size_t group;
+    CollectiveCall call;
+    CollectiveStats &stats;
+  };
+  Rotation rotation(int64_t number);
+  void beginRotation(const Rotation &rotation);
+  void startRotation(int64_t number);
+  void finishRotation(int64_t number);
+  void rotateInPlace(int64_t number);
   void stopWhereAsked(const std::string &name);
   template <typename F> void exchange(int64_t index, CollectiveKind kind, int64_t count, int64_t extra, F &&run);
   template <typename F>
@@ -54,12 +63,18 @@ private:
     Trace::Event event;
     Moment begin, end;
     double *sums[3];
+    /// What went on beside the rank's work between two moments: how long adds to `hidden`.
+    Moment workBegin = {}, workEnd = {};
+    double *hidden = nullptr;
+    bool isKnown() const { return !begin.event && !end.event && !workEnd.event; }
   };
   /// The product that was last, since the last collective: its time, or where it will be known.
   struct {
     double seconds = 0;
     std::optional<size_t> open = {};
   } lastProduct;
+  std::deque<Moment> turned; // when the rank went on with its work, for each rotation that it has not waited for
+  void add(Stretch &stretch);
   void count(Stretch &stretch);
 
   const Program &program;

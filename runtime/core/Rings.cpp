@@ -3,15 +3,14 @@
 #include "caat/runtime/Error.h"
 #include <algorithm>
 #include <cstdlib>
-#include <cstring>
 #include <utility>
 
 namespace caat::runtime {
 
 static constexpr size_t align(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
-Rings::Rings(const Manifest &manifest, Linears &linears, Communicator &communicator)
-    : linears(linears), communicator(communicator), shift(std::getenv("CAAT_TEST_REVERSE_RING") ? -1 : 1),
+Rings::Rings(const Manifest &manifest, Device &device, Communicator &communicator)
+    : device(device), communicator(communicator), shift(std::getenv("CAAT_TEST_REVERSE_RING") ? -1 : 1),
       groups(manifest.rotations.size()) {
   for (size_t i = 0; i < groups.size(); ++i) {
     groups[i].spare = manifest.rotations[i].spare;
@@ -20,24 +19,21 @@ Rings::Rings(const Manifest &manifest, Linears &linears, Communicator &communica
   }
 }
 
-void Rings::add(size_t group, int64_t linear, void **pointer, const std::byte *source, size_t bytes,
-                std::function<void()> read) {
-  groups[group].members.push_back({linear, pointer, source, 0, bytes, std::move(read)});
+void Rings::add(size_t group, size_t parameter, void **pointer, std::function<void()> read) {
+  groups[group].members.push_back({parameter, pointer, 0, std::move(read)});
 }
 
 void Rings::allocate() {
   for (Group &group : groups) {
     for (Member &member : group.members) {
-      if (member.linear >= 0)
-        member.bytes = linears.bytes(static_cast<size_t>(member.linear));
       member.offset = group.bytes;
-      group.bytes += align(member.bytes);
+      group.bytes += align(device.travellingBytes(member.parameter));
     }
     if (group.spare)
       spares[*group.spare].bytes = std::max(spares[*group.spare].bytes, group.bytes);
   }
-  memory.reserve(weightBytes() + spareBytes());
-  std::byte *next = memory.data();
+  memory = device.allocate(weightBytes() + spareBytes(), "the weights that travel");
+  std::byte *next = memory.get();
   for (Group &group : groups)
     group.data = std::exchange(next, next + room(group));
   for (Spare &spare : spares)
@@ -48,10 +44,7 @@ void Rings::allocate() {
 void Rings::refill() {
   for (Group &group : groups) {
     for (Member &member : group.members) {
-      if (member.linear >= 0)
-        linears.packTo(static_cast<size_t>(member.linear), group.data + member.offset);
-      else
-        std::memcpy(group.data + member.offset, member.source, member.bytes);
+      device.fillTravelling(member.parameter, group.data + member.offset);
       if (member.read)
         member.read();
     }
@@ -64,9 +57,8 @@ void Rings::refill() {
 void Rings::point(Group &group) {
   for (Member &member : group.members) {
     std::byte *data = group.data + member.offset;
-    if (member.linear >= 0)
-      linears.moveTo(static_cast<size_t>(member.linear), data);
-    else
+    device.moveTravelling(member.parameter, data);
+    if (member.pointer)
       *member.pointer = data;
   }
 }
@@ -83,9 +75,9 @@ void Rings::start(size_t index, const CollectiveCall &call) {
   communicator.startPermute(call, group.data, spares[*group.spare].data, call.count, shift);
 }
 
-Interval Rings::finish(size_t index, const CollectiveCall &call) {
+Communicator::Stretch Rings::finish(size_t index, const CollectiveCall &call) {
   Group &group = groups[index];
-  Interval time = communicator.finishPermute(call);
+  Communicator::Stretch time = communicator.finishPermute(call);
   std::swap(group.data, spares[*group.spare].data);
   point(group);
   return time;

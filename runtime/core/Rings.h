@@ -4,9 +4,7 @@
 #ifndef CAAT_RUNTIME_CORE_RINGS_H
 #define CAAT_RUNTIME_CORE_RINGS_H
 
-#include "../cpu/Linear.h"
-#include "Memory.h"
-#include "caat/runtime/Communicator.h"
+#include "caat/runtime/Device.h"
 #include <functional>
 #include <optional>
 #include <vector>
@@ -15,14 +13,12 @@ namespace caat::runtime {
 
 class Rings {
 public:
-  Rings(const Manifest &manifest, Linears &linears, Communicator &communicator);
+  Rings(const Manifest &manifest, Device &device, Communicator &communicator);
 
-  /// A weight of `group`: a product's by its number in `linears` (at least 0), or one that is read through `pointer`.
-  /// `source` holds this rank's own shard, in `bytes` bytes; `read`, where given, is called whenever it has been
-  /// copied.
-  void add(size_t group, int64_t linear, void **pointer, const std::byte *source, size_t bytes,
-           std::function<void()> read = {});
-  /// Makes the buffers, after Linears::pack(), and fills them with this rank's own shards.
+  /// A weight of `group` by its number among the device's parameters; `pointer`, where given, is kept at where it lies.
+  /// `read`, where given, is called whenever this rank's own shard has been copied.
+  void add(size_t group, size_t parameter, void **pointer, std::function<void()> read = {});
+  /// Makes the buffers, after Device::load(), and fills them with this rank's own shards.
   void allocate();
   /// Own shards again, at the start of the ring; needed after a run that failed anywhere.
   void refill();
@@ -36,7 +32,7 @@ public:
 
   void start(size_t group, const CollectiveCall &call);
   /// Returns when the shards came.
-  Interval finish(size_t group, const CollectiveCall &call);
+  Communicator::Stretch finish(size_t group, const CollectiveCall &call);
   void rotateInPlace(size_t group, const CollectiveCall &call);
 
   /// Of a group's shards: what a hop sends.
@@ -47,10 +43,9 @@ public:
 
 private:
   struct Member {
-    int64_t linear;
+    size_t parameter;
     void **pointer;
-    const std::byte *source;
-    size_t offset, bytes;
+    size_t offset;
     std::function<void()> read;
   };
   struct Group {
@@ -67,14 +62,14 @@ private:
   size_t room(const Group &group) const { return group.spare ? spares[*group.spare].bytes : group.bytes; }
   void point(Group &group);
 
-  Linears &linears;
+  Device &device;
   Communicator &communicator;
   int64_t shift; // -1 where a test turns the ring the wrong way round
   int64_t runs = 0;
   bool valid = true;
   std::vector<Group> groups;
   std::vector<Spare> spares;
-  LargeBuffer memory; // of all groups and spares
+  std::shared_ptr<std::byte> memory; // of all groups and spares
 };
 
 } // namespace caat::runtime

@@ -23,9 +23,12 @@ std::vector<void *> CpuDevice::load(std::span<const HostParameter> parameters) {
   std::vector<void *> places;
   std::vector<size_t> packing; // by weight
   products.resize(parameters.size());
+  travelling.resize(parameters.size());
   for (size_t i = 0; i < parameters.size(); ++i) {
     const auto &[spec, data, bytes, taken, seed] = parameters[i];
-    places.push_back(const_cast<std::byte *>(data));
+    places.push_back(spec->rotation ? nullptr : const_cast<std::byte *>(data));
+    if (spec->rotation)
+      travelling[i] = parameters[i];
     if (!spec->linear)
       continue;
     products[i] = {spec->rotation ? weights.addTravelling(*spec, data) : weights.add(*spec, data), spec->k(),
@@ -37,6 +40,24 @@ std::vector<void *> CpuDevice::load(std::span<const HostParameter> parameters) {
       taken();
   });
   return places;
+}
+
+size_t CpuDevice::travellingBytes(size_t parameter) const {
+  const HostParameter &given = travelling[parameter];
+  return given.spec->linear ? weights.bytes(products[parameter].weight) : given.bytes;
+}
+
+void CpuDevice::fillTravelling(size_t parameter, std::byte *to) {
+  const HostParameter &given = travelling[parameter];
+  if (given.spec->linear)
+    weights.packTo(products[parameter].weight, to);
+  else
+    std::memcpy(to, given.data, given.bytes);
+}
+
+void CpuDevice::moveTravelling(size_t parameter, const std::byte *to) {
+  if (travelling[parameter].spec->linear)
+    weights.moveTo(products[parameter].weight, to);
 }
 
 void CpuDevice::launch(size_t kernel, int64_t rows, std::span<void *const> buffers, std::span<const int64_t> dims) {

@@ -22,7 +22,9 @@ public:
   void copy(void *to, const void *from, size_t bytes) override;
   /// Parameters stay where they are, but for those of products.
   std::vector<void *> load(std::span<const HostParameter> parameters) override;
-  Linears *linears() override { return &weights; }
+  size_t travellingBytes(size_t parameter) const override;
+  void fillTravelling(size_t parameter, std::byte *to) override;
+  void moveTravelling(size_t parameter, const std::byte *to) override;
   size_t productBytes() const override { return weights.bytes(); }
   void launch(size_t kernel, int64_t rows, std::span<void *const> buffers, std::span<const int64_t> dims) override;
   void linear(size_t parameter, const void *x, DType xType, int64_t m, void *y, DType yType, bool accumulate) override;
@@ -39,7 +41,8 @@ private:
     size_t weight = 0; // its number in `weights`
     int64_t k = 0, n = 0;
   };
-  std::vector<Product> products; // by parameter, where it is a linear one
+  std::vector<Product> products;         // by parameter, where it is a linear one
+  std::vector<HostParameter> travelling; // by parameter, where it is one
 };
 
 class CpuBackend final : public Backend {

@@ -8,7 +8,8 @@
 namespace caat::runtime::cuda {
 
 namespace {
-constexpr size_t line = 256; // where each weight begins
+constexpr size_t line = 256;            // where each weight begins
+constexpr size_t pieceBytes = 64 << 20; // of uploads, what is reported at once
 constexpr size_t align(size_t bytes) { return (bytes + line - 1) / line * line; }
 } // namespace
 
@@ -100,46 +101,67 @@ void CudaDevice::uploadTurned(std::byte *to, const std::byte *data, int64_t k, i
   }
 }
 
-/// One allocation for all.
+/// `done` is told how much has been asked for.
+void CudaDevice::uploadWhole(std::byte *to, const std::byte *data, size_t bytes,
+                             const std::function<void(size_t)> &done) {
+  for (size_t at = 0; at < bytes; at += pieceBytes) {
+    upload(to + at, data + at, std::min(pieceBytes, bytes - at));
+    done(at);
+  }
+}
+
+/// One allocation for all that stay.
 std::vector<void *> CudaDevice::load(std::span<const HostParameter> parameters) {
   size_t total = 0;
   for (const HostParameter &parameter : parameters)
-    total += align(parameter.bytes);
+    total += parameter.spec->rotation ? 0 : align(parameter.bytes);
   std::shared_ptr<std::byte> &arena = memory.emplace_back(context->allocate(total, "the weights of a rank"));
   std::vector<void *> places;
   std::byte *to = arena.get();
   weights.resize(parameters.size());
+  travelling.resize(parameters.size());
   size_t done = 0;
+  auto report = [&](size_t more) {
+    if (!progress || total <= pieceBytes)
+      return;
+    std::ostringstream text;
+    text << std::fixed << std::setprecision(1) << "weights: " << static_cast<double>(done + more) / 1e9 << " of "
+         << static_cast<double>(total) / 1e9 << " GB a rank";
+    progress(text.str());
+  };
   for (size_t i = 0; i < parameters.size(); ++i) {
     const auto &[spec, data, bytes, taken, seed] = parameters[i];
-    if (!data) {
-      makeUp(*spec, to, bytes, seed);
-    } else if (isTurned(*spec)) {
-      uploadTurned(to, data, spec->k(), spec->n());
-    } else {
-      constexpr size_t piece = 64 << 20; // what is reported at once
-      for (size_t at = 0; at < bytes; at += piece) {
-        upload(to + at, data + at, std::min(piece, bytes - at));
-        if (progress && total > piece) {
-          std::ostringstream text;
-          text << std::fixed << std::setprecision(1) << "weights: " << static_cast<double>(done + at) / 1e9 << " of "
-               << static_cast<double>(total) / 1e9 << " GB a rank";
-          progress(text.str());
-        }
-      }
-    }
-    if (taken)
-      taken();
     if (spec->linear) {
       weights[i] = {to, spec->k(), spec->n(), spec->transposed || isTurned(*spec), spec->dtype};
       linearBytes += bytes;
       isNarrow = isNarrow || spec->dtype != DType::F32;
     }
+    if (spec->rotation) {
+      travelling[i] = parameters[i];
+      places.push_back(nullptr);
+      continue;
+    }
+    if (!data)
+      makeUp(*spec, to, bytes, seed);
+    else if (isTurned(*spec))
+      uploadTurned(to, data, spec->k(), spec->n());
+    else
+      uploadWhole(to, data, bytes, report);
+    if (taken)
+      taken();
     places.push_back(to);
     to += align(bytes);
     done += bytes;
   }
   return places;
+}
+
+void CudaDevice::fillTravelling(size_t parameter, std::byte *to) {
+  const HostParameter &given = travelling[parameter];
+  if (given.data)
+    uploadWhole(to, given.data, given.bytes, [](size_t) {});
+  else
+    makeUp(*given.spec, to, given.bytes, given.seed);
 }
 
 void CudaDevice::makeUp(const ParameterSpec &spec, std::byte *to, size_t bytes, uint32_t seed) {
@@ -352,7 +374,7 @@ void CudaDevice::synchronize() {
 }
 
 /// Does not throw: an error that comes up here comes up again in synchronize().
-Moment CudaDevice::now() {
+Moment CudaDevice::nowOn(CUstream other) {
   if (!timing)
     return Device::now();
   if (used == events.size()) {
@@ -362,7 +384,7 @@ Moment CudaDevice::now() {
     events.push_back(event);
   }
   CUevent event = events[used++];
-  driver().cuEventRecord(event, stream_);
+  driver().cuEventRecord(event, other);
   return {{}, event};
 }
 

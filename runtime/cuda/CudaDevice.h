@@ -28,6 +28,9 @@ public:
   void download(void *to, const void *from, size_t bytes) override;
   void copy(void *to, const void *from, size_t bytes) override;
   std::vector<void *> load(std::span<const HostParameter> parameters) override;
+  size_t travellingBytes(size_t parameter) const override { return travelling[parameter].bytes; }
+  void fillTravelling(size_t parameter, std::byte *to) override;
+  void moveTravelling(size_t parameter, const std::byte *to) override { weights[parameter].data = to; }
   size_t productBytes() const override { return linearBytes; }
   void launch(size_t kernel, int64_t rows, std::span<void *const> buffers, std::span<const int64_t> dims) override;
   void linear(size_t parameter, const void *x, DType xType, int64_t m, void *y, DType yType, bool accumulate) override;
@@ -38,7 +41,9 @@ public:
   void beginRun() override;
   int64_t graphs() const override { return queue.graphs(); }
   void synchronize() override;
-  Moment now() override;
+  Moment now() override { return nowOn(stream_); }
+  /// Of what was asked of another stream so far.
+  Moment nowOn(CUstream other);
   std::chrono::steady_clock::time_point timeOf(const Moment &moment) override;
   void setTiming(bool enabled) override;
 
@@ -74,6 +79,7 @@ private:
                        std::string_view name);
   void multiply(const Weight &weight, const void *x, int64_t m, void *y, DType yType, bool accumulate,
                 const std::string &name);
+  void uploadWhole(std::byte *to, const std::byte *data, size_t bytes, const std::function<void(size_t)> &done);
   void uploadTurned(std::byte *to, const std::byte *data, int64_t k, int64_t n);
   void fallBack(const MatMul &matmul);
   struct HeadRows;
@@ -90,6 +96,7 @@ private:
   Staging staging;
   std::vector<std::shared_ptr<std::byte>> memory; // of parameters
   std::vector<Weight> weights;                    // by parameter
+  std::vector<HostParameter> travelling;          // by parameter, where it is one
   size_t linearBytes = 0;
   bool isNarrow = false; // a model of at most 10 bits of mantissa: its other products need no more than TF32's
   DeviceBuffer rounded, scratch, candidates, narrowed, attentionParts, attentionArrivals;

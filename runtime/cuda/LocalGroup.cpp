@@ -143,17 +143,47 @@ public:
 
   void permute(const CollectiveCall &call, const void *in, void *out, int64_t count, int64_t shift) override {
     size_t bytes = static_cast<size_t>(count) * sizeOf(call.dtype);
-    int64_t n = size();
-    auto before = static_cast<size_t>(((rank() - shift % n) % n + n) % n);
+    auto before = static_cast<size_t>(at(-shift));
+    if (in == out)
+      return permuteInPlace(call, out, bytesOf(bytes), shift);
     offer(call, in, nullptr);
-    if (in != out) {
-      device.copy(out, offers[before].in, bytes);
-      return leave(call);
+    device.copy(out, offers[before].in, bytes);
+    leave(call);
+  }
+
+  void permuteInPlace(const CollectiveCall &call, void *data, int64_t count, int64_t shift) override {
+    Pieces pieces(*this, data, count);
+    auto before = static_cast<size_t>(at(-shift));
+    // Each meeting says of a piece that it may be read, and of the one before that everybody has read it.
+    for (size_t piece = 0; piece <= pieces.count(); ++piece) {
+      offer(call, data, nullptr);
+      if (piece > 0)
+        pieces.write(piece - 1);
+      if (piece < pieces.count())
+        device.copy(pieces.place(piece), static_cast<std::byte *>(offers[before].in) + pieces.begin(piece),
+                    pieces.bytes(piece));
     }
-    std::byte *other = large.reserve(device, bytes, "a permutation");
-    device.copy(other, offers[before].in, bytes);
-    leave(call); // the peer has read what is overwritten here
-    device.copy(out, other, bytes);
+  }
+
+  void startPermute(const CollectiveCall &call, const void *in, void *out, int64_t count, int64_t shift) override {
+    Transfers::Transfer &transfer = transfers.start(call, shift);
+    meet(call, {const_cast<void *>(in), nullptr, transfer.ready, nullptr});
+    const Offer &source = offers[static_cast<size_t>(at(-shift))];
+    driver().check(driver().cuStreamWaitEvent(transfers.stream(), source.ready, 0), "'", call.name, "'");
+    transfers.begin();
+    driver().check(driver().cuMemcpyDtoDAsync_v2(addressOf(out), addressOf(source.in),
+                                                 static_cast<size_t>(count) * sizeOf(call.dtype), transfers.stream()),
+                   "'", call.name, "'");
+    transfers.end();
+  }
+
+  /// The rank's work goes on when its shards have come, and when the rank behind has read those that it had.
+  Stretch finishPermute(const CollectiveCall &call) override {
+    Transfers::Transfer transfer = transfers.finish(call);
+    meet(call, {nullptr, nullptr, transfer.done, nullptr});
+    transfers.awaitOnWork(transfer.done, call);
+    transfers.awaitOnWork(offers[static_cast<size_t>(at(transfer.shift))].ready, call);
+    return transfer.time;
   }
 
   void broadcast(const CollectiveCall &call, void *data, int64_t count, int root) override {
@@ -177,15 +207,19 @@ private:
   const Driver &driver() const { return device.driver(); }
   static int64_t bytesOf(size_t bytes) { return static_cast<int64_t>(bytes); }
 
+  /// Hands the others an offer and learns of theirs.
+  void meet(const CollectiveCall &call, Offer mine) {
+    offers.resize(static_cast<size_t>(size()));
+    host.allGather(call, &mine, offers.data(), 1, static_cast<int64_t>(sizeof mine / sizeOf(call.dtype)));
+  }
+
   /// Offers memory, learns of the others' and makes what follows on this rank's stream wait until it is ready. An event
   /// is recorded anew only after the next meeting, when everybody has begun to wait for it.
   void offer(const CollectiveCall &call, const void *in, void *out) {
     CUevent event = ready[parity];
     parity = !parity;
     driver().check(driver().cuEventRecord(event, device.stream()), nameOf(call.kind), " '", call.name, "'");
-    Offer mine{const_cast<void *>(in), out, event, nullptr};
-    offers.resize(static_cast<size_t>(size()));
-    host.allGather(call, &mine, offers.data(), 1, static_cast<int64_t>(sizeof mine / sizeOf(call.dtype)));
+    meet(call, {const_cast<void *>(in), out, event, nullptr});
     for (int r = 0; r < size(); ++r)
       if (r != rank())
         driver().check(driver().cuStreamWaitEvent(device.stream(), offers[static_cast<size_t>(r)].ready, 0),
@@ -264,6 +298,12 @@ LocalGroup::LocalGroup(std::span<CudaDevice *const> devices, const CommunicatorO
 }
 
 LocalGroup::~LocalGroup() = default;
+
+void LocalGroup::reset() {
+  host.reset();
+  for (auto &rank : ranks)
+    rank->forgetTransfers();
+}
 
 Communicator &LocalGroup::at(int rank) { return *ranks.at(static_cast<size_t>(rank)); }
 

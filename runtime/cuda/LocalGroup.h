@@ -14,7 +14,7 @@ public:
   ~LocalGroup() override;
   Communicator &at(int rank) override;
   void abort(const std::string &reason) override { host.abort(reason); }
-  void reset() override { host.reset(); }
+  void reset() override;
 
 private:
   class Rank;

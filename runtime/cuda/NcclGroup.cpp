@@ -61,19 +61,23 @@ std::vector<MessageRange> rangesOf(const WireFormat &format, int64_t rows, int o
 /// A collective for as long as it is asked for.
 class NcclGroup::Watched {
 public:
-  Watched(Watch *watch, CudaDevice &device, const CollectiveCall &call) : watch(watch), device(device) {
+  /// `stream`: where it goes on beside the rank's work.
+  Watched(Watch *watch, CudaDevice &device, const CollectiveCall &call, CUstream stream)
+      : watch(watch), device(device), stream(stream) {
     if (watch)
-      watch->begin(call, device.stream());
+      watch->begin(call, place());
   }
   Watched(const Watched &) = delete;
   ~Watched() {
     if (watch)
-      watch->end(device.stream());
+      watch->end(place());
   }
 
 private:
+  CUstream place() const { return stream ? stream : device.stream(); }
   Watch *watch;
   CudaDevice &device;
+  CUstream stream;
 };
 
 class NcclGroup::Rank final : public RankCommunicator {
@@ -128,20 +132,34 @@ public:
   }
 
   void permute(const CollectiveCall &call, const void *in, void *out, int64_t count, int64_t shift) override {
-    Watched watched = meet(call);
     size_t bytes = static_cast<size_t>(count) * sizeOf(call.dtype);
-    auto place = [&](int64_t distance) {
-      int64_t n = size();
-      return static_cast<int>(((rank() + distance % n) % n + n) % n);
-    };
-    void *to = in == out ? scratch.reserve(device, bytes, "a permutation") : out;
-    exchange(call, [&](int rank) {
-      if (rank == place(shift))
-        send(call, in, bytes, rank);
-      if (rank == place(-shift))
-        receive(call, to, bytes, rank);
-    });
-    device.copy(out, to, bytes);
+    if (in == out)
+      return permuteInPlace(call, out, static_cast<int64_t>(bytes), shift);
+    Watched watched = meet(call);
+    turn(call, in, out, bytes, shift, device.stream());
+  }
+
+  void permuteInPlace(const CollectiveCall &call, void *data, int64_t count, int64_t shift) override {
+    Watched watched = meet(call);
+    Pieces pieces(*this, data, count);
+    for (size_t piece = 0; piece < pieces.count(); ++piece) {
+      turn(call, pieces.from(piece), pieces.place(piece), pieces.bytes(piece), shift, device.stream());
+      pieces.write(piece);
+    }
+  }
+
+  void startPermute(const CollectiveCall &call, const void *in, void *out, int64_t count, int64_t shift) override {
+    transfers.start(call, shift);
+    Watched watched = meet(call, transfers.stream());
+    transfers.begin();
+    turn(call, in, out, static_cast<size_t>(count) * sizeOf(call.dtype), shift, transfers.stream());
+    transfers.end();
+  }
+
+  Stretch finishPermute(const CollectiveCall &call) override {
+    Transfers::Transfer transfer = transfers.finish(call);
+    transfers.awaitOnWork(transfer.done, call);
+    return transfer.time;
   }
 
   void broadcast(const CollectiveCall &call, void *data, int64_t count, int root) override {
@@ -196,7 +214,7 @@ private:
   ncclComm_t connection() const { return group.connection(index); }
   /// NCCL compares nothing and waits for ever. Threads meet first, where calls are compared and timeouts noticed;
   /// processes compare theirs with the next small message, and watches notice who is late.
-  Watched meet(const CollectiveCall &call) {
+  Watched meet(const CollectiveCall &call, CUstream stream = nullptr) {
     if (group.peers) {
       static_cast<ProcessHosts &>(*group.host).begin(call);
     } else {
@@ -204,7 +222,7 @@ private:
       met.resize(static_cast<size_t>(size()));
       host.allGather(call, &mine, met.data(), 1, static_cast<int64_t>(sizeof mine / sizeOf(call.dtype)));
     }
-    return {size() > 1 ? group.watches[index].get() : nullptr, device, call};
+    return {size() > 1 ? group.watches[index].get() : nullptr, device, call, stream};
   }
 
   void check(const CollectiveCall &call, ncclResult_t status) const {
@@ -213,6 +231,13 @@ private:
     checkAborted();
     if (status != ncclSuccess)
       failRun(nameOf(call.kind), " '", call.name, "' on rank ", rank(), ": ", nccl().ncclGetErrorString(status));
+  }
+  /// To rank + shift, from rank - shift, at once.
+  void turn(const CollectiveCall &call, const void *in, void *out, size_t bytes, int64_t shift, CUstream stream) {
+    check(call, nccl().ncclGroupStart());
+    check(call, nccl().ncclSend(in, bytes, ncclUint8, at(shift), connection(), stream));
+    check(call, nccl().ncclRecv(out, bytes, ncclUint8, at(-shift), connection(), stream));
+    check(call, nccl().ncclGroupEnd());
   }
   /// What `run` sends to and receives from each rank goes on at once.
   template <typename F> void exchange(const CollectiveCall &call, F &&run) {
@@ -401,6 +426,8 @@ void NcclGroup::reset() {
   host->reset();
   for (auto &watch : watches)
     watch->clear();
+  for (auto &rank : ranks)
+    rank->forgetTransfers();
   if (!peers && std::find(connections->all.begin(), connections->all.end(), nullptr) != connections->all.end())
     connect();
 }

@@ -108,8 +108,6 @@ void CudaBackend::checkProgram() const {
         program.directory(),
         ": the ranks of a program with switchable sync points run in one process (--processes=off); or compile it "
         "without --switchable and give --plan to caat-compile");
-  if (!manifest.rotations.empty() || manifest.batch)
-    failArtifact(program.directory(), ": weights rotate on the CPU only; compile with --strategy=tp");
   if (options.communicator.link.isSlow())
     failInput("a link can be slowed down between ranks on the CPU only");
 }
@@ -118,8 +116,7 @@ void CudaBackend::checkProgram() const {
 void CudaBackend::checkRoom() const {
   size_t bytes = 0;
   for (const ParameterSpec &spec : program.manifest().parameters)
-    bytes += static_cast<size_t>(elementCount(spec.shape)) *
-             sizeOf(spec.dtype == DType::F16 && spec.linear ? DType::F32 : spec.dtype);
+    bytes += static_cast<size_t>(elementCount(spec.shape)) * sizeOf(spec.dtype);
   auto allRanks = static_cast<size_t>(program.manifest().tp);
   for (size_t place = 0; place < contexts.size(); ++place) {
     auto devices = static_cast<int>(contexts.size());

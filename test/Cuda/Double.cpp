@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <iostream>
 
 namespace caat::test {
@@ -29,6 +30,19 @@ Double::Double()
     : memoryBytes(static_cast<size_t>(number("MEMORY", int64_t{8} << 30))), forgotten(number("FORGET_WAIT", 0)) {
   if (number("COUNT", 0))
     std::atexit([] { std::cerr << "CUDA double: " << get().graphs << " graphs ran" << std::endl; });
+  logs = std::getenv("CAAT_DOUBLE_LOG");
+  if (logs)
+    std::atexit([] { get().writeLog(std::getenv("CAAT_DOUBLE_LOG")); });
+}
+
+void Double::writeLog(const char *path) const {
+  std::ofstream file(path);
+  for (const Operation &operation : log) {
+    file << operation.stream << '\t';
+    for (uint64_t time : operation.clock)
+      file << time << ' ';
+    file << '\t' << operation.what << '\n';
+  }
 }
 
 bool Double::fault(const std::string &text) {
@@ -97,6 +111,8 @@ bool Double::wait(Stream &stream, const Event &event) {
 bool Double::operate(Stream &stream, const std::string &what, const std::vector<Access> &accesses) {
   order(stream);
   ++stream.clock[stream.number];
+  if (logs)
+    log.push_back({stream.number, stream.clock, what});
   for (const Access &access : accesses)
     if (access.begin < access.end && !check(stream, what, access))
       return false;

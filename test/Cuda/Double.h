@@ -90,6 +90,8 @@ public:
   bool fault(const std::string &text);
   bool failed = false;
   int64_t graphs = 0; // that ran; CAAT_DOUBLE_COUNT=1 prints it at the end
+  /// CAAT_DOUBLE_LOG=FILE: every operation at the end, as "STREAM<tab>CLOCK<tab>NAME".
+  void writeLog(const char *path) const;
 
   static int64_t number(const char *variable, int64_t otherwise);
 
@@ -109,6 +111,13 @@ private:
   bool check(Stream &stream, const std::string &what, const Access &access);
 
   std::map<uint64_t, Block> blocks; // by address
+  struct Operation {
+    size_t stream;
+    Clock clock;
+    std::string what;
+  };
+  std::vector<Operation> log;
+  bool logs = false;
   size_t used = 0, streams = 0;
   int64_t waits = 0, forgotten;
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The driver's functions.
 #include "Double.h"
+#include "PtxWrites.h"
 #include "caat/runtime/Abi.h"
 #include <algorithm>
 #include <cstdlib>
@@ -18,6 +19,7 @@ constexpr CUresult CUDA_ERROR_INVALID_VALUE = 1, CUDA_ERROR_INVALID_IMAGE = 200,
 struct Function {
   std::string name;
   std::vector<size_t> parameters; // their sizes
+  std::set<size_t> written;       // of the parameters, those that it writes through
 };
 
 struct Module {
@@ -58,7 +60,8 @@ CUresult runProgramKernel(const Function &function, Stream &stream, void **param
     uint64_t value = *static_cast<uint64_t *>(parameters[i]);
     if (numbers.empty() && d.isDevice(value)) {
       buffers.push_back(reinterpret_cast<void *>(value));
-      accesses.push_back(writes(buffers.back(), 1)); // how far it goes is not known
+      accesses.push_back(reads(buffers.back(), 1));                                      // how far it goes is not known
+      accesses.back().writes = function.written.empty() || function.written.contains(i); // none: not known either
     } else {
       numbers.push_back(static_cast<int64_t>(value));
     }
@@ -256,7 +259,8 @@ CAAT_EXPORT CUresult cuModuleLoadDataEx(CUmodule *module, const void *image, uns
       size_t array = one.find('[');
       parameters.push_back(array == std::string::npos ? 8 : std::stoul(one.substr(array + 1)));
     }
-    made->functions[name] = {name, parameters};
+    std::string body = text.substr(close, text.find(word, close) - close);
+    made->functions[name] = {name, parameters, writtenParameters(name, body)};
   }
   *module = reinterpret_cast<CUmodule>(made);
   return CUDA_SUCCESS;

@@ -43,6 +43,20 @@ class Session:
 
 
 class Rotation(unittest.TestCase):
+    flags = []  # for every program
+
+    def environment(self, program: Path) -> dict:
+        return {}
+
+    def run_program(self, program: Path, command: str, *arguments, environment=None):
+        return programs.run("caat-run", command, program, *arguments,
+                            environment=self.environment(program) | (environment or {}))
+
+    def must(self, program: Path, command: str, *arguments) -> str:
+        done = self.run_program(program, command, *arguments)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
+
     def setUp(self):
         holder = tempfile.TemporaryDirectory()
         self.addCleanup(holder.cleanup)
@@ -50,12 +64,12 @@ class Rotation(unittest.TestCase):
 
     def compile(self, name: str, ranks: int, *flags) -> Path:
         out = self.folder / f"{name}-{ranks}-{len(list(self.folder.iterdir()))}"
-        return programs.compile_model(programs.MODELS / name, out, ranks, None, ["--strategy=rtp", *flags])
+        return programs.compile_model(programs.MODELS / name, out, ranks, None, ["--strategy=rtp", *self.flags, *flags])
 
     def infer(self, program: Path, inputs: dict, *flags, environment=None) -> dict:
         np.savez(self.folder / "in.npz", **inputs)
-        done = programs.run("caat-run", "infer", program, f"--inputs={self.folder / 'in.npz'}",
-                            f"--outputs={self.folder / 'out.npz'}", *flags, environment=environment)
+        done = self.run_program(program, "infer", f"--inputs={self.folder / 'in.npz'}",
+                                f"--outputs={self.folder / 'out.npz'}", *flags, environment=environment)
         self.assertEqual(done.returncode, 0, done.stderr)
         return programs.load(self.folder / "out.npz")
 
@@ -127,10 +141,10 @@ class Rotation(unittest.TestCase):
             single = programs.compile_model(programs.MODELS / name, self.folder / f"{name}-single", 1)
             results = []
             for program in (single, self.compile(name, 3), self.compile(name, 4, "--rotate=in-place")):
-                programs.must("caat-run", "generate", program, f"--tokens={self.folder / 'prompt.npy'}",
-                              "--max-new-tokens=8", "-o", self.folder / "made.npy")
-                score = json.loads(programs.must("caat-run", "score", program, f"--tokens={self.folder / 'text.npy'}",
-                                                 "--length=16", "--batch=3"))
+                self.must(program, "generate", f"--tokens={self.folder / 'prompt.npy'}",
+                          "--max-new-tokens=8", "-o", self.folder / "made.npy")
+                score = json.loads(self.must(program, "score", f"--tokens={self.folder / 'text.npy'}", "--length=16",
+                                             "--batch=3"))
                 results.append((np.load(self.folder / "made.npy").tolist(), score))
             for made, score in results[1:]:
                 self.assertEqual(made, results[0][0], name)
@@ -141,8 +155,8 @@ class Rotation(unittest.TestCase):
         """The last run's events of rank 0: (row, kind, name, begin, end), in milliseconds."""
         text = self.folder / "text.npy"
         np.save(text, np.random.default_rng(0).integers(0, 300, 6 * 64))
-        programs.must("caat-run", "score", program, f"--tokens={text}", "--length=64", "--batch=6",
-                      f"--trace={self.folder / 'trace.json'}", *flags)
+        self.must(program, "score", f"--tokens={text}", "--length=64", "--batch=6",
+                  f"--trace={self.folder / 'trace.json'}", *flags)
         events = json.loads((self.folder / "trace.json").read_text())["traceEvents"]
         rows = {(e["pid"], e["tid"]): e["args"]["name"] for e in events if e["name"] == "thread_name"}
         self.assertEqual({e["args"]["name"] for e in events if e["name"] == "process_name"}, {f"rank {r}" for r in range(3)})
@@ -186,9 +200,9 @@ class Rotation(unittest.TestCase):
         np.savez(self.folder / "in.npz", **inputs)
         for flag in ("--rotate=out-of-place", "--rotate=in-place"):
             program = self.compile("llama-gqa-genai", 4, flag)
-            done = programs.run("caat-run", "infer", program, f"--inputs={self.folder / 'in.npz'}",
-                                f"--outputs={self.folder / 'out.npz'}", "--timeout=1",
-                                environment={"CAAT_TEST_STOP_RANK": "1@layers.1.mlp"})
+            done = self.run_program(program, "infer", f"--inputs={self.folder / 'in.npz'}",
+                                    f"--outputs={self.folder / 'out.npz'}", "--timeout=1",
+                                    environment={"CAAT_TEST_STOP_RANK": "1@layers.1.mlp"})
             self.assertEqual(done.returncode, 1)
             self.assertRegex(done.stderr, r"permute 'layers\.1\.mlp'.* timed out after 1 s .*waiting for rank 1")
 

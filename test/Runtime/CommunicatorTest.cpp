@@ -320,13 +320,13 @@ TEST_P(CommunicatorTest, ExchangesWaitForEachOther) {
         in.emplace_back(bytes);
         comm.startPermute(call(number, bytes), out.back().data(), in.back().data(), static_cast<int64_t>(bytes), 1);
       }
-      Interval last;
+      Moment last;
       for (int number = 0; number < 3; ++number) {
-        Interval time = comm.finishPermute(call(number, in[static_cast<size_t>(number)].size()));
-        wrong += time.end < time.begin || (number > 0 && time.begin < last.end);
+        auto [begin, end] = comm.finishPermute(call(number, in[static_cast<size_t>(number)].size()));
+        wrong += end.time < begin.time || (number > 0 && begin.time < last.time);
         wrong += in[static_cast<size_t>(number)] !=
                  pattern((rank + size - 1) % size, round + number, in[static_cast<size_t>(number)].size());
-        last = time;
+        last = end;
       }
     }
   }));

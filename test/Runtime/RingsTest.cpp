@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "core/Rings.h"
 #include "Expect.h"
+#include "TinyModel.h"
+#include "cpu/CpuDevice.h"
 #include <atomic>
 #include <thread>
 
@@ -14,26 +16,32 @@ constexpr int64_t inner = 24, outer = 40, entries = 1000;
 /// One rank with three groups: a product's weight and an array in the first, an array in each of the others. Slice r
 /// holds r + 1. The first and the last share their spare buffer.
 struct RingRank {
-  Linears linears;
+  CpuDevice device;
   Rings rings;
-  int rank;
-  std::vector<float> weight, table, other, last;
+  std::vector<ParameterSpec> specs;
+  std::vector<std::vector<float>> slices; // the product's weight, the array in its group, those of the others
   void *tableAt = nullptr, *otherAt = nullptr, *lastAt = nullptr;
 
-  RingRank(const Manifest &manifest, Communicator &comm)
-      : rings(manifest, linears, comm), rank(comm.rank()), weight(inner * outer, static_cast<float>(rank + 1)),
-        table(entries, static_cast<float>(rank + 1)), other(3, static_cast<float>(rank + 1)),
-        last(3, static_cast<float>(rank + 1)) {
-    ParameterSpec spec;
-    spec.shape = {inner, outer};
-    spec.linear = true;
-    auto bytes = [](const std::vector<float> &data) { return reinterpret_cast<const std::byte *>(data.data()); };
-    auto number = static_cast<int64_t>(linears.addTravelling(spec, bytes(weight)));
-    rings.add(0, number, nullptr, bytes(weight), 0);
-    rings.add(0, -1, &tableAt, bytes(table), table.size() * 4);
-    rings.add(1, -1, &otherAt, bytes(other), other.size() * 4);
-    rings.add(2, -1, &lastAt, bytes(last), last.size() * 4);
-    linears.pack([](size_t) {});
+  RingRank(const Program &program, const Manifest &manifest, Communicator &comm)
+      : device(program, 1), rings(manifest, device, comm) {
+    auto value = static_cast<float>(comm.rank() + 1);
+    std::vector<HostParameter> given;
+    for (int64_t count : {inner * outer, entries, int64_t{3}, int64_t{3}}) {
+      ParameterSpec &spec = specs.emplace_back();
+      spec.shape = {count};
+      slices.emplace_back(count, value);
+    }
+    specs[0].shape = {inner, outer};
+    specs[0].linear = true;
+    size_t groups[] = {0, 0, 1, 2};
+    for (size_t i = 0; i < specs.size(); ++i) {
+      specs[i].rotation = groups[i];
+      given.push_back({&specs[i], reinterpret_cast<const std::byte *>(slices[i].data()), slices[i].size() * 4, {}});
+    }
+    device.load(given);
+    void **pointers[] = {nullptr, &tableAt, &otherAt, &lastAt};
+    for (size_t i = 0; i < specs.size(); ++i)
+      rings.add(groups[i], i, pointers[i]);
     rings.allocate();
   }
 
@@ -50,7 +58,7 @@ struct RingRank {
       return array[0] == value && array[2] == value;
     }
     std::vector<float> x(inner, 1.0f), y(outer);
-    linears.run(0, x.data(), 1, y.data(), false);
+    device.linear(0, x.data(), DType::F32, 1, y.data(), DType::F32, false);
     const auto *at = static_cast<float *>(tableAt);
     return std::abs(y[0] - value * inner) < 1e-3f && std::abs(y[outer - 1] - value * inner) < 1e-3f && at[0] == value &&
            at[entries - 1] == value;
@@ -67,12 +75,15 @@ TEST_P(RingsTest, SlicesAreWhereTheRunExpectsThem) {
   manifest.tp = size;
   auto spare = [&](size_t number) { return inPlace ? std::nullopt : std::optional(number); };
   manifest.rotations = {{"a", spare(1)}, {"b", spare(0)}, {"c", spare(1)}};
+  std::string directory = scratchDirectory("rings"); // of any program: its parameters are the test's
+  writeTinyArtifact(directory, CAAT_TINY_CODE "-1.so", 1);
+  Program program(directory);
   ThreadGroup group(size);
   std::atomic<int> wrong = 0;
   std::vector<std::thread> threads;
   for (int rank = 0; rank < size; ++rank)
     threads.emplace_back([&, rank, size = size, inPlace = inPlace] {
-      RingRank mine(manifest, group.at(rank));
+      RingRank mine(program, manifest, group.at(rank));
       auto run = [&] {
         // Two transfers under way at once, then one.
         for (const std::vector<size_t> &together : {std::vector<size_t>{0, 1}, {2}})

@@ -18,7 +18,7 @@ public:
   void permute(const CollectiveCall &call, const void *, void *, int64_t, int64_t) override { refuse(call); }
   void broadcast(const CollectiveCall &call, void *, int64_t, int) override { refuse(call); }
   void startPermute(const CollectiveCall &call, const void *, void *, int64_t, int64_t) override { refuse(call); }
-  Interval finishPermute(const CollectiveCall &call) override { refuse(call); }
+  Stretch finishPermute(const CollectiveCall &call) override { refuse(call); }
   void permuteInPlace(const CollectiveCall &call, void *, int64_t, int64_t) override { refuse(call); }
 
   void allGatherBytes(const char *name, const void *in, void *out, size_t bytes) override {

@@ -243,12 +243,12 @@ public:
     state.exchange->start(rank(), call, in, out, static_cast<size_t>(count) * sizeOf(call.dtype), shift);
   }
 
-  Interval finishPermute(const CollectiveCall &call) override {
+  Stretch finishPermute(const CollectiveCall &call) override {
     int other = rank();
     Interval time;
     switch (state.exchange->finish(rank(), call, state.timeout, other, time)) {
     case Exchange::Result::Done:
-      return time;
+      return {{time.begin}, {time.end}};
     case Exchange::Result::Aborted:
       failRun(state.barrier.reason());
     case Exchange::Result::Disagree:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// What a profiler loads into a program that speaks NVTX 3, as NVIDIA documents it for tools: prints to the file CAAT_NVTX
-// the ranges of each thread that closed, innermost first, as "THREAD DEPTH CATEGORY TEXT".
+// What a profiler loads into a program that speaks NVTX 3, as NVIDIA documents it for tools: prints to the file
+// CAAT_NVTX the ranges of each thread that closed, innermost first, as "THREAD DEPTH CATEGORY TEXT".
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>

@@ -62,8 +62,11 @@ public:
   /// written and `out` not be read. Several may be under way: they go one after the other, and are finished in the
   /// order in which they were started.
   virtual void startPermute(const CollectiveCall &call, const void *in, void *out, int64_t count, int64_t shift) = 0;
-  /// Returns when this rank's transfer went on.
-  virtual Interval finishPermute(const CollectiveCall &call) = 0;
+  /// When a transfer went on.
+  struct Stretch {
+    Moment begin, end;
+  };
+  virtual Stretch finishPermute(const CollectiveCall &call) = 0;
   /// permute() of bytes onto themselves without a second buffer, a piece at a time.
   virtual void permuteInPlace(const CollectiveCall &call, void *data, int64_t bytes, int64_t shift) = 0;
 

@@ -13,7 +13,6 @@
 
 namespace caat::runtime {
 
-class Linears;
 class Peers;
 
 /// c = alpha * a * b + beta * c for each of the batch; strides in elements, c's column stride is 1.
@@ -55,12 +54,6 @@ struct Candidate {
 inline constexpr Candidate noCandidate{-std::numeric_limits<float>::infinity(), 0, INT64_MAX};
 Candidate better(const Candidate &a, const Candidate &b);
 
-/// A moment in a device's work: a time, or an event whose time is known later.
-struct Moment {
-  std::chrono::steady_clock::time_point time = {};
-  void *event = nullptr;
-};
-
 /// The memory and the work of one rank. Its members are called by that rank's thread only. Pointers are into the
 /// device's memory unless said otherwise; what a member asks for is done in the order of the calls, but maybe later.
 /// All throw Error (Run).
@@ -85,10 +78,19 @@ public:
   int64_t loadElement(const void *from, DType dtype);
   virtual void storeElement(void *to, DType dtype, int64_t bits);
 
-  /// Takes the program's parameters, once. Returns where kernels find each.
+  /// Takes the program's parameters, once. Returns where kernels find each; nothing for those that travel.
   virtual std::vector<void *> load(std::span<const HostParameter> parameters) = 0;
-  /// Products with weights that can travel round the ranks, or null where the device's cannot.
-  virtual Linears *linears() { return nullptr; }
+
+  // Parameters that travel round the ranks (ParameterSpec::rotation): they lie in memory that others have allocated.
+  // What load() was given of them is kept by the caller.
+
+  /// Bytes of one, as products and kernels read it.
+  virtual size_t travellingBytes(size_t parameter) const = 0;
+  /// Writes this rank's own slice.
+  virtual void fillTravelling(size_t parameter, std::byte *to) = 0;
+  /// Products read another rank's slice, written by that rank's fillTravelling(), from now on.
+  virtual void moveTravelling(size_t parameter, const std::byte *to) = 0;
+
   /// Bytes of the weights that products read in one step.
   virtual size_t productBytes() const = 0;
 

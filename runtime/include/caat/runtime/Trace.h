@@ -21,6 +21,12 @@ struct Interval {
   std::chrono::steady_clock::time_point begin, end;
 };
 
+/// A moment in a device's work: a time, or an event whose time is known later.
+struct Moment {
+  std::chrono::steady_clock::time_point time = {};
+  void *event = nullptr;
+};
+
 class Trace {
 public:
   enum class Row {
