@@ -60,10 +60,15 @@ StopRank StopRank::fromEnvironment() {
   StopRank stop;
   const char *value = std::getenv("CAAT_TEST_STOP_RANK");
   const char *at = value ? std::strchr(value, '@') : nullptr;
-  if (at && std::from_chars(value, at, stop.rank).ptr == at)
-    stop.collective = at + 1;
-  else if (value)
+  if (!value)
+    return stop;
+  if (!at || std::from_chars(value, at, stop.rank).ptr != at)
     failInput("CAAT_TEST_STOP_RANK='", value, "' is not RANK@COLLECTIVE");
+  stop.collective = at + 1;
+  if (size_t number = stop.collective.find('#'); number != std::string::npos) {
+    stop.turns = std::atoi(stop.collective.c_str() + number + 1);
+    stop.collective.resize(number);
+  }
   return stop;
 }
 
@@ -120,7 +125,7 @@ const CollectiveSpec &RankContext::collective(int64_t index, CollectiveKind kind
 }
 
 void RankContext::stopWhereAsked(const std::string &name) {
-  if (communicator.rank() == stop.rank && name == stop.collective)
+  if (communicator.rank() == stop.rank && name == stop.collective && --stop.turns <= 0)
     while (!communicator.aborted())
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
 }

@@ -11,10 +11,12 @@
 
 namespace caat::runtime {
 
-/// Stops a rank at a collective, to test that the others end in time: CAAT_TEST_STOP_RANK=RANK@COLLECTIVE.
+/// Stops a rank at a collective, to test that the others end in time: CAAT_TEST_STOP_RANK=RANK@COLLECTIVE, or
+/// RANK@COLLECTIVE#N when it comes there for the N-th time.
 struct StopRank {
   int rank = -1;
   std::string collective;
+  int turns = 1;
   static StopRank fromEnvironment();
 };
 

@@ -47,6 +47,7 @@ void CudaDevice::attach() { context->enter(); }
 
 std::shared_ptr<std::byte> CudaDevice::allocate(size_t bytes, const std::string &what) {
   std::shared_ptr<std::byte> memory = context->allocate(bytes, what);
+  queue.memoryChanged();
   driver().check(driver().cuMemsetD8Async(addressOf(memory.get()), 0, std::max<size_t>(bytes, 1), stream()), what);
   return memory;
 }
@@ -289,6 +290,14 @@ void CudaDevice::multiply(const Gemm &gemm, std::string_view name) {
   step.kind = Step::Kind::Product;
   step.name = name;
   step.gemm = gemm;
+  queue.add(std::move(step));
+}
+
+void CudaDevice::exchange(Exchange exchange) {
+  Step step;
+  step.kind = Step::Kind::Exchange;
+  step.name = exchange.call.name;
+  step.exchange = std::move(exchange);
   queue.add(std::move(step));
 }
 

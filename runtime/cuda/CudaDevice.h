@@ -62,6 +62,9 @@ public:
     if (blocks > 0)
       queue.add(std::move(step));
   }
+  /// What ranks do together, by who was named for that.
+  void exchange(Exchange exchange);
+  void setExchanges(Exchanges *exchanges) { queue.setExchanges(exchanges); }
   /// The blocks that a grid-stride kernel over `count` elements gets.
   static int64_t blocksFor(int64_t count);
 

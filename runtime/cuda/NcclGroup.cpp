@@ -58,45 +58,28 @@ std::vector<MessageRange> rangesOf(const WireFormat &format, int64_t rows, int o
 
 } // namespace
 
-/// A collective for as long as it is asked for.
-class NcclGroup::Watched {
-public:
-  /// `stream`: where it goes on beside the rank's work.
-  Watched(Watch *watch, CudaDevice &device, const CollectiveCall &call, CUstream stream)
-      : watch(watch), device(device), stream(stream) {
-    if (watch)
-      watch->begin(call, place());
-  }
-  Watched(const Watched &) = delete;
-  ~Watched() {
-    if (watch)
-      watch->end(place());
-  }
-
-private:
-  CUstream place() const { return stream ? stream : device.stream(); }
-  Watch *watch;
-  CudaDevice &device;
-  CUstream stream;
-};
-
-class NcclGroup::Rank final : public RankCommunicator {
+class NcclGroup::Rank final : public RankCommunicator, private Exchanges {
 public:
   Rank(NcclGroup &group, size_t index, Communicator &host)
-      : RankCommunicator(host, *group.devices[index]), group(group), index(index) {}
+      : RankCommunicator(host, *group.devices[index]), group(group), index(index) {
+    device.setExchanges(this);
+  }
+  ~Rank() override { forgetGraphs(nullptr); }
 
   void allReduce(const CollectiveCall &call, void *data) override {
-    Watched watched = meet(call);
-    check(call, nccl().ncclAllReduce(data, data, static_cast<size_t>(call.count), typeOf(call.dtype), ncclSum,
-                                     connection(), device.stream()));
+    device.exchange({.kind = Exchange::Kind::AllReduce,
+                     .call = call,
+                     .in = data,
+                     .out = data,
+                     .count = static_cast<size_t>(call.count),
+                     .type = typeOf(call.dtype)});
   }
 
   void allGather(const CollectiveCall &call, const void *in, void *out, int64_t outer, int64_t inner) override {
-    Watched watched = meet(call);
     size_t row = static_cast<size_t>(inner) * sizeOf(call.dtype), bytes = row * static_cast<size_t>(outer);
     std::byte *to = outer == 1 ? static_cast<std::byte *>(out)
                                : scratch.reserve(device, bytes * static_cast<size_t>(size()), "an all-gather");
-    check(call, nccl().ncclAllGather(in, to, bytes, ncclUint8, connection(), device.stream()));
+    device.exchange({Exchange::Kind::AllGather, call, in, to, bytes, ncclUint8});
     if (outer == 1)
       return;
     auto r = static_cast<int64_t>(row);
@@ -107,7 +90,6 @@ public:
   }
 
   void reduceScatter(const CollectiveCall &call, const void *in, void *out, int64_t outer, int64_t inner) override {
-    Watched watched = meet(call);
     const void *from = in;
     if (outer > 1) { // the parts of each rank together
       auto row = inner * static_cast<int64_t>(sizeOf(call.dtype));
@@ -118,41 +100,39 @@ public:
       device.launchOwn("caat_gather_1", CudaDevice::blocksFor(size() * outer * row), arguments);
       from = packed;
     }
-    check(call, nccl().ncclReduceScatter(from, out, static_cast<size_t>(outer * inner), typeOf(call.dtype), ncclSum,
-                                         connection(), device.stream()));
+    device.exchange(
+        {Exchange::Kind::ReduceScatter, call, from, out, static_cast<size_t>(outer * inner), typeOf(call.dtype)});
   }
 
   void allToAll(const CollectiveCall &call, const void *in, void *out, int64_t count) override {
-    Watched watched = meet(call);
     size_t part = static_cast<size_t>(count) * sizeOf(call.dtype);
-    exchange(call, [&](int rank) {
-      send(call, static_cast<const std::byte *>(in) + static_cast<size_t>(rank) * part, part, rank);
-      receive(call, static_cast<std::byte *>(out) + static_cast<size_t>(rank) * part, part, rank);
-    });
+    Exchange exchange{Exchange::Kind::Points, call};
+    for (int rank = 0; rank < size(); ++rank) {
+      send(exchange, static_cast<const std::byte *>(in) + static_cast<size_t>(rank) * part, part, rank);
+      receive(exchange, static_cast<std::byte *>(out) + static_cast<size_t>(rank) * part, part, rank);
+    }
+    device.exchange(std::move(exchange));
   }
 
   void permute(const CollectiveCall &call, const void *in, void *out, int64_t count, int64_t shift) override {
     size_t bytes = static_cast<size_t>(count) * sizeOf(call.dtype);
     if (in == out)
       return permuteInPlace(call, out, static_cast<int64_t>(bytes), shift);
-    Watched watched = meet(call);
-    turn(call, in, out, bytes, shift, device.stream());
+    device.exchange(turn(call, in, out, bytes, shift));
   }
 
   void permuteInPlace(const CollectiveCall &call, void *data, int64_t count, int64_t shift) override {
-    Watched watched = meet(call);
     Pieces pieces(*this, data, count);
     for (size_t piece = 0; piece < pieces.count(); ++piece) {
-      turn(call, pieces.from(piece), pieces.place(piece), pieces.bytes(piece), shift, device.stream());
+      device.exchange(turn(call, pieces.from(piece), pieces.place(piece), pieces.bytes(piece), shift));
       pieces.write(piece);
     }
   }
 
   void startPermute(const CollectiveCall &call, const void *in, void *out, int64_t count, int64_t shift) override {
     transfers.start(call, shift);
-    Watched watched = meet(call, transfers.stream());
     transfers.begin();
-    turn(call, in, out, static_cast<size_t>(count) * sizeOf(call.dtype), shift, transfers.stream());
+    run(turn(call, in, out, static_cast<size_t>(count) * sizeOf(call.dtype), shift), transfers.stream());
     transfers.end();
   }
 
@@ -164,14 +144,12 @@ public:
 
   void broadcast(const CollectiveCall &call, void *data, int64_t count, int root) override {
     checkRoot(call, root);
-    Watched watched = meet(call);
-    check(call, nccl().ncclBroadcast(data, data, static_cast<size_t>(count) * sizeOf(call.dtype), ncclUint8, root,
-                                     connection(), device.stream()));
+    device.exchange({Exchange::Kind::Broadcast, call, data, data, static_cast<size_t>(count) * sizeOf(call.dtype),
+                     ncclUint8, root});
   }
 
   void quantizedAllReduce(const CollectiveCall &call, const WireFormat &format, float *data, float *error,
                           int64_t rows) override {
-    Watched watched = meet(call);
     if (rows == 0)
       return;
     auto bytes = static_cast<size_t>(rows * format.rowBytes());
@@ -182,22 +160,25 @@ public:
     arguments.messages.at[0] = mine;
     device.launchOwn("caat_quantized_encode", table.count, arguments);
     auto place = [&](int rank) { return messages + static_cast<size_t>(rank) * bytes; };
-    exchange(call, [&](int rank) {
+    Exchange parts{Exchange::Kind::Points, call}, sums = parts;
+    for (int rank = 0; rank < size(); ++rank) {
       for (auto [begin, length] : rangesOf(format, rows, rank, size()))
-        send(call, mine + begin, length, rank);
+        send(parts, mine + begin, length, rank);
       for (auto [begin, length] : rangesOf(format, rows, this->rank(), size()))
-        receive(call, place(rank) + begin, length, rank);
-    });
+        receive(parts, place(rank) + begin, length, rank);
+    }
+    device.exchange(std::move(parts));
     for (int rank = 0; rank < size(); ++rank)
       arguments.messages.at[rank] = place(rank);
     arguments.result = sum;
     runPieces("caat_quantized_sum", table, rank(), arguments);
-    exchange(call, [&](int rank) {
+    for (int rank = 0; rank < size(); ++rank) {
       for (auto [begin, length] : rangesOf(format, rows, this->rank(), size()))
-        send(call, sum + begin, length, rank);
+        send(sums, sum + begin, length, rank);
       for (auto [begin, length] : rangesOf(format, rows, rank, size()))
-        receive(call, place(rank) + begin, length, rank);
-    });
+        receive(sums, place(rank) + begin, length, rank);
+    }
+    device.exchange(std::move(sums));
     for (int owner = 0; owner < size(); ++owner) {
       if (owner == rank())
         continue;
@@ -209,20 +190,88 @@ public:
   void abort(const std::string &reason) override { group.abort(reason); }
   void checkAborted() const override { host.checkAborted(); }
 
+  /// A graph must be gone before the connection that it uses; `next` carries out what comes.
+  void forgetGraphs(Exchanges *next) {
+    device.place().enter();
+    device.setExchanges(next);
+  }
+  void reconnected() { forgetGraphs(this); }
+
 private:
   const Nccl &nccl() const { return *group.nccl; }
   ncclComm_t connection() const { return group.connection(index); }
+
   /// NCCL compares nothing and waits for ever. Threads meet first, where calls are compared and timeouts noticed;
   /// processes compare theirs with the next small message, and watches notice who is late.
-  Watched meet(const CollectiveCall &call, CUstream stream = nullptr) {
-    if (group.peers) {
-      static_cast<ProcessHosts &>(*group.host).begin(call);
-    } else {
-      uint64_t mine = 0;
-      met.resize(static_cast<size_t>(size()));
-      host.allGather(call, &mine, met.data(), 1, static_cast<int64_t>(sizeof mine / sizeOf(call.dtype)));
+  void meet(const CollectiveCall &call) {
+    if (auto *hosts = group.processes())
+      return hosts->begin(call);
+    uint64_t mine = 0;
+    met.resize(static_cast<size_t>(size()));
+    host.allGather(call, &mine, met.data(), 1, static_cast<int64_t>(sizeof mine / sizeOf(call.dtype)));
+  }
+
+  void run(const Exchange &exchange, CUstream stream) override {
+    meet(exchange.call);
+    Watch *watch = size() > 1 ? group.watches[index].get() : nullptr;
+    if (watch)
+      watch->begin(exchange.call, stream);
+    capture(exchange, stream);
+    if (watch)
+      watch->end(stream);
+  }
+
+  void capture(const Exchange &x, CUstream stream) override {
+    switch (x.kind) {
+    case Exchange::Kind::AllReduce:
+      return check(x.call, nccl().ncclAllReduce(x.in, x.out, x.count, x.type, ncclSum, connection(), stream));
+    case Exchange::Kind::AllGather:
+      return check(x.call, nccl().ncclAllGather(x.in, x.out, x.count, x.type, connection(), stream));
+    case Exchange::Kind::ReduceScatter:
+      return check(x.call, nccl().ncclReduceScatter(x.in, x.out, x.count, x.type, ncclSum, connection(), stream));
+    case Exchange::Kind::Broadcast:
+      return check(x.call, nccl().ncclBroadcast(x.in, x.out, x.count, x.type, x.root, connection(), stream));
+    case Exchange::Kind::Points:
+      break;
     }
-    return {size() > 1 ? group.watches[index].get() : nullptr, device, call, stream};
+    check(x.call, nccl().ncclGroupStart());
+    for (const Exchange::Point &point : x.points)
+      if (point.sends)
+        check(x.call, nccl().ncclSend(point.data, point.bytes, ncclUint8, point.peer, connection(), stream));
+      else
+        check(x.call, nccl().ncclRecv(point.data, point.bytes, ncclUint8, point.peer, connection(), stream));
+    check(x.call, nccl().ncclGroupEnd());
+  }
+
+  bool agree(bool good) override {
+    char mine = good;
+    std::vector<char> all(static_cast<size_t>(size()));
+    host.allGatherBytes("a graph", &mine, all.data(), 1);
+    return std::find(all.begin(), all.end(), 0) == all.end();
+  }
+
+  /// Threads meet once for all. Processes count the collectives of a graph when it is started.
+  void beginGraph(const std::vector<const Exchange *> &all, CUstream stream) override {
+    checkAborted();
+    CollectiveCall whole = all.front()->call;
+    if (auto *hosts = group.processes()) {
+      hosts->note(all.size());
+      for (const Exchange *exchange : all)
+        hosts->begin(exchange->call);
+    } else {
+      whole.count = 0;
+      for (const Exchange *exchange : all)
+        whole.count = static_cast<int64_t>(
+            (static_cast<uint64_t>(whole.count) ^ static_cast<uint64_t>(exchange->call.index)) * 0x100000001b3 >> 8);
+      whole.extra = static_cast<int64_t>(all.size());
+      meet(whole);
+    }
+    if (size() > 1)
+      group.watches[index]->begin(all.front()->call, stream, all.size());
+  }
+  void endGraph(CUstream stream) override {
+    if (size() > 1)
+      group.watches[index]->end(stream);
   }
 
   void check(const CollectiveCall &call, ncclResult_t status) const {
@@ -232,25 +281,19 @@ private:
     if (status != ncclSuccess)
       failRun(nameOf(call.kind), " '", call.name, "' on rank ", rank(), ": ", nccl().ncclGetErrorString(status));
   }
-  /// To rank + shift, from rank - shift, at once.
-  void turn(const CollectiveCall &call, const void *in, void *out, size_t bytes, int64_t shift, CUstream stream) {
-    check(call, nccl().ncclGroupStart());
-    check(call, nccl().ncclSend(in, bytes, ncclUint8, at(shift), connection(), stream));
-    check(call, nccl().ncclRecv(out, bytes, ncclUint8, at(-shift), connection(), stream));
-    check(call, nccl().ncclGroupEnd());
+
+  static void send(Exchange &exchange, const void *from, size_t bytes, int to) {
+    exchange.points.push_back({true, const_cast<void *>(from), bytes, to});
   }
-  /// What `run` sends to and receives from each rank goes on at once.
-  template <typename F> void exchange(const CollectiveCall &call, F &&run) {
-    check(call, nccl().ncclGroupStart());
-    for (int rank = 0; rank < size(); ++rank)
-      run(rank);
-    check(call, nccl().ncclGroupEnd());
+  static void receive(Exchange &exchange, void *to, size_t bytes, int from) {
+    exchange.points.push_back({false, to, bytes, from});
   }
-  void send(const CollectiveCall &call, const void *from, size_t bytes, int to) {
-    check(call, nccl().ncclSend(from, bytes, ncclUint8, to, connection(), device.stream()));
-  }
-  void receive(const CollectiveCall &call, void *to, size_t bytes, int from) {
-    check(call, nccl().ncclRecv(to, bytes, ncclUint8, from, connection(), device.stream()));
+  /// To rank + shift, from rank - shift.
+  Exchange turn(const CollectiveCall &call, const void *in, void *out, size_t bytes, int64_t shift) const {
+    Exchange exchange{Exchange::Kind::Points, call};
+    send(exchange, in, bytes, at(shift));
+    receive(exchange, out, bytes, at(-shift));
+    return exchange;
   }
 
   NcclGroup &group;
@@ -300,6 +343,8 @@ void NcclGroup::Connections::abort() {
     if (connection)
       nccl->ncclCommAbort(std::exchange(connection, nullptr));
 }
+
+ProcessHosts *NcclGroup::processes() const { return peers ? static_cast<ProcessHosts *>(host.get()) : nullptr; }
 
 ncclComm_t NcclGroup::connection(size_t index) {
   {
@@ -408,11 +453,20 @@ void NcclGroup::reportLate(const Watch::Late &late, int rank) {
       if (progress[other] < late.number)
         waiting += (waiting.empty() ? ": waiting for rank " : ", ") + std::to_string(other);
   }
+  // A graph takes longer than a collective.
+  if (waiting.empty() && late.time < timeout * static_cast<int64_t>(late.count))
+    return;
   std::string number = late.call.index < 0 ? "" : detail::concat(" (collective ", late.call.index, ")");
-  abort(detail::concat(nameOf(late.call.kind), " '", late.call.name, "'", number, " timed out after ",
-                       static_cast<double>(timeout.count()) / 1000, " s on rank ", rank,
-                       waiting.empty() ? ", though all ranks have begun it: the connection between the GPUs is stuck"
-                                       : waiting));
+  std::string others =
+      late.count == 1 ? "" : detail::concat(", or one of the ", late.count - 1, " behind it in a graph,");
+  if (waiting.empty())
+    waiting = detail::concat(others, " though all ranks have begun ", others.empty() ? "it" : "them",
+                             ": the connection between the GPUs is stuck",
+                             others.empty() ? "" : " (CAAT_CUDA_GRAPHS=0 finds where)");
+  abort(
+      detail::concat(nameOf(late.call.kind), " '", late.call.name, "'", number, " timed out after ",
+                     std::chrono::duration<double>(late.count == 1 || waiting[0] == ':' ? timeout : late.time).count(),
+                     " s on rank ", rank, waiting));
 }
 
 void NcclGroup::abort(const std::string &reason) {
@@ -426,8 +480,10 @@ void NcclGroup::reset() {
   host->reset();
   for (auto &watch : watches)
     watch->clear();
-  for (auto &rank : ranks)
+  for (auto &rank : ranks) {
     rank->forgetTransfers();
+    rank->reconnected();
+  }
   if (!peers && std::find(connections->all.begin(), connections->all.end(), nullptr) != connections->all.end())
     connect();
 }

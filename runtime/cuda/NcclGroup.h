@@ -9,6 +9,10 @@
 #include <atomic>
 #include <thread>
 
+namespace caat::runtime {
+class ProcessHosts;
+}
+
 namespace caat::runtime::cuda {
 
 class NcclGroup final : public RankGroup {
@@ -24,7 +28,6 @@ public:
 
 private:
   class Rank;
-  class Watched;
   /// What an abort ends; it may come when the group is gone.
   struct Connections {
     std::shared_ptr<const Nccl> nccl;
@@ -33,6 +36,7 @@ private:
     void abort();
   };
 
+  ProcessHosts *processes() const; // null: the ranks are threads
   int size() const { return peers ? peers->size() : static_cast<int>(devices.size()); }
   void connect();
   ncclUniqueId makeId();

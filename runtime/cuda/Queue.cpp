@@ -12,6 +12,13 @@ constexpr int mostBroken = 4;
 /// A run with more segments goes on without graphs.
 constexpr size_t mostSegments = 4096;
 
+bool Exchange::operator==(const Exchange &other) const {
+  return kind == other.kind && call.index == other.call.index && call.kind == other.call.kind &&
+         call.dtype == other.call.dtype && call.count == other.call.count && call.extra == other.call.extra &&
+         in == other.in && out == other.out && count == other.count && type == other.type && root == other.root &&
+         points == other.points;
+}
+
 void Step::addParameter(const void *value, size_t size) {
   size_t begin = (parameters.size() + 7) / 8 * 8;
   parameters.resize(begin + size);
@@ -38,6 +45,8 @@ bool Step::operator==(const Step &other) const {
     return gemm == other.gemm;
   case Kind::Copy:
     return to == other.to && from == other.from && bytes == other.bytes;
+  case Kind::Exchange:
+    return exchange == other.exchange;
   }
   return false;
 }
@@ -60,6 +69,13 @@ void Queue::start(CUstream newStream, bool withGraphs, bool checking) {
   checks = checking;
 }
 
+void Queue::setExchanges(Exchanges *given) {
+  for (Segment &segment : segments)
+    if (!segment.exchanges.empty())
+      forget(segment);
+  exchanges = given;
+}
+
 void Queue::forget(Segment &old) {
   if (old.exec)
     context.driver().cuGraphExecDestroy(old.exec);
@@ -69,6 +85,7 @@ void Queue::forget(Segment &old) {
   old.graph = nullptr;
   old.nodes.clear();
   old.pointers.clear();
+  old.exchanges.clear();
 }
 
 void Queue::execute(const Step &step) {
@@ -87,6 +104,9 @@ void Queue::execute(const Step &step) {
     break;
   case Step::Kind::Copy:
     driver.check(driver.cuMemcpyDtoDAsync_v2(step.to, step.from, step.bytes, stream), "copy of ", step.bytes, " bytes");
+    break;
+  case Step::Kind::Exchange:
+    isCapturing ? exchanges->capture(step.exchange, stream) : exchanges->run(step.exchange, stream);
     break;
   }
   last_ = step.name;
@@ -108,6 +128,8 @@ void Queue::add(Step &&step) {
   if (mode == Mode::Idle) {
     if (segment == segments.size())
       segments.emplace_back();
+    if (Segment &known = segments[segment]; !known.exchanges.empty() && known.generation != generation)
+      forget(known);
     mode = segments[segment].exec ? Mode::Replay : Mode::Record;
     position = 0;
     recorded.clear();
@@ -159,28 +181,48 @@ void Queue::flush() {
       driver.check(driver.cuGraphExecKernelNodeSetParams_v2(now.exec, now.nodes[index], &parameters), "kernel '",
                    step.name, "' of a graph");
     }
+    if (!now.exchanges.empty())
+      exchanges->beginGraph(now.exchanges, stream);
     driver.check(driver.cuGraphLaunch(now.exec, stream), "a graph of ", now.steps.size(), " steps");
+    if (!now.exchanges.empty())
+      exchanges->endGraph(stream);
     last_ = now.steps.back().name;
     ++graphs_;
     if (++now.useful > mostBroken)
       now.broken = 0;
   } else {
-    bool same = recorded.size() == now.steps.size() && recorded.size() >= fewSteps && now.broken < mostBroken;
-    for (size_t i = 0; same && i < recorded.size(); ++i)
-      same = recorded[i].hasShapeOf(now.steps[i]);
+    bool wanted = wantsCapture(now);
     now.steps.swap(recorded);
-    if (same)
+    now.generation = generation;
+    if (wanted)
       capture(now);
   }
   mode = Mode::Idle;
   ++segment;
 }
 
+/// Whether what was recorded is what was recorded in the run before.
+bool Queue::wantsCapture(const Segment &now) const {
+  if (recorded.size() != now.steps.size() || recorded.size() < fewSteps || now.broken >= mostBroken)
+    return false;
+  bool hasExchanges = false;
+  for (size_t i = 0; i < recorded.size(); ++i) {
+    if (!recorded[i].hasShapeOf(now.steps[i]))
+      return false;
+    hasExchanges = hasExchanges || recorded[i].kind == Step::Kind::Exchange;
+  }
+  return !hasExchanges || now.generation == generation;
+}
+
 /// Makes the graph of a segment's steps, without running them.
 void Queue::capture(Segment &now) {
   const Driver &driver = context.driver();
+  for (const Step &step : now.steps)
+    if (step.kind == Step::Kind::Exchange)
+      now.exchanges.push_back(&step.exchange);
   driver.check(driver.cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL), "a graph");
   std::string error;
+  isCapturing = true;
   try {
     for (const Step &step : now.steps) {
       execute(step);
@@ -200,9 +242,13 @@ void Queue::capture(Segment &now) {
   } catch (const Error &e) {
     error = e.what();
   }
+  isCapturing = false;
   CUresult ended = driver.cuStreamEndCapture(stream, &now.graph);
-  if (!error.empty() || ended != CUDA_SUCCESS ||
-      driver.cuGraphInstantiateWithFlags(&now.exec, now.graph, 0) != CUDA_SUCCESS) {
+  bool good = error.empty() && ended == CUDA_SUCCESS &&
+              driver.cuGraphInstantiateWithFlags(&now.exec, now.graph, 0) == CUDA_SUCCESS;
+  if (!now.exchanges.empty())
+    good = exchanges->agree(good);
+  if (!good) {
     forget(now); // it goes on without
     now.broken = mostBroken;
   }

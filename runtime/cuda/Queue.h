@@ -3,17 +3,58 @@
 // (a position, a length): where the steps between two points at which the host waits were the same twice, they become a
 // CUDA graph, and from then on are compared with it instead of being started one by one. A step that differs starts
 // what was held back, and the rest, as if there were no graph.
+//
+// Exchanges are steps like others, with the rules of NCCL: whether one is part of a graph must be the same on all
+// ranks, and all start the graphs that they have captured together. Nobody is asked for that: ranks run the same
+// program with the same sizes, so their steps differ, or memory is allocated anew, on all ranks or on none; that a
+// capture went well they tell each other, and who starts a graph that others do not is noticed as with any other
+// collective.
 #ifndef CAAT_RUNTIME_CUDA_QUEUE_H
 #define CAAT_RUNTIME_CUDA_QUEUE_H
 
 #include "Products.h"
+#include "caat/runtime/Communicator.h"
 #include <string_view>
 
 namespace caat::runtime::cuda {
 
-/// A kernel, a product or a copy.
+/// What ranks do together: a call of NCCL, or the sends and receives of a group.
+struct Exchange {
+  enum class Kind { AllReduce, AllGather, ReduceScatter, Broadcast, Points };
+  Kind kind = Kind::AllReduce;
+  CollectiveCall call = {}; // that it belongs to
+  const void *in = nullptr;
+  void *out = nullptr;
+  size_t count = 0;
+  int type = 0, root = 0;
+  struct Point {
+    bool sends;
+    void *data;
+    size_t bytes;
+    int peer;
+    bool operator==(const Point &) const = default;
+  };
+  std::vector<Point> points = {};
+  bool operator==(const Exchange &other) const;
+};
+
+/// Who carries exchanges out, and watches them.
+class Exchanges {
+public:
+  virtual ~Exchanges() = default;
+  virtual void run(const Exchange &exchange, CUstream stream) = 0;
+  /// Asks for it on a stream that is captured.
+  virtual void capture(const Exchange &exchange, CUstream stream) = 0;
+  /// Whether something has gone well on all ranks.
+  virtual bool agree(bool good) = 0;
+  /// Around the start of a graph with these.
+  virtual void beginGraph(const std::vector<const Exchange *> &all, CUstream stream) = 0;
+  virtual void endGraph(CUstream stream) = 0;
+};
+
+/// A kernel, a product, a copy, or an exchange with other ranks.
 struct Step {
-  enum class Kind { Kernel, Product, Copy };
+  enum class Kind { Kernel, Product, Copy, Exchange };
   Kind kind = Kind::Kernel;
   std::string_view name; // lives as long as the program
   // Kernel: its parameters one behind the other, and where each begins.
@@ -27,6 +68,8 @@ struct Step {
   // Copy.
   CUdeviceptr to = 0, from = 0;
   size_t bytes = 0;
+  // Exchange.
+  struct Exchange exchange = {};
 
   void addParameter(const void *value, size_t size);
   bool operator==(const Step &other) const;
@@ -40,6 +83,10 @@ public:
   ~Queue();
   /// Without graphs each step is started at once. `checks`: and waited for.
   void start(CUstream stream, bool graphs, bool checks);
+  /// Who carries out exchanges from now on. Graphs with some of before are thrown away.
+  void setExchanges(Exchanges *exchanges);
+  /// Memory was allocated: graphs with exchanges are made anew, on all ranks alike, whatever addresses each has got.
+  void memoryChanged() { ++generation; }
 
   /// Begins a run: what follows is compared with the run before. What a failed run has left is forgotten.
   void beginRun();
@@ -61,19 +108,24 @@ private:
     std::vector<CUgraphNode> nodes;            // of kernels
     CUgraph graph = nullptr;
     CUgraphExec exec = nullptr;
-    int broken = 0, useful = 0; // how often the graph was of no use, and was since then
+    std::vector<const Exchange *> exchanges; // of `steps`, where there is a graph
+    uint64_t generation = 0;                 // of the memory, when they were recorded
+    int broken = 0, useful = 0;              // how often the graph was of no use, and was since then
   };
   enum class Mode { Idle, Record, Replay };
 
   void execute(const Step &step);
+  bool wantsCapture(const Segment &segment) const;
   void capture(Segment &segment);
   void forget(Segment &segment);
   void leaveReplay();
 
   const Context &context;
   Products &products;
+  Exchanges *exchanges = nullptr;
+  uint64_t generation = 0;
   CUstream stream = nullptr;
-  bool makesGraphs = false, checks = false;
+  bool makesGraphs = false, checks = false, isCapturing = false;
   Mode mode = Mode::Idle;
   size_t segment = 0, position = 0;
   std::vector<Segment> segments;

@@ -20,9 +20,10 @@ CUevent Watch::takeEvent() {
   return event;
 }
 
-void Watch::begin(const CollectiveCall &call, CUstream stream) {
+void Watch::begin(const CollectiveCall &call, CUstream stream, uint64_t count) {
   std::lock_guard lock(mutex);
-  Begun &now = begun.emplace_back(Begun{call, ++count, takeEvent(), takeEvent()});
+  Begun &now = begun.emplace_back(Begun{call, all + 1, count, takeEvent(), takeEvent()});
+  all += count;
   context.driver().check(context.driver().cuEventRecord(now.first, stream), "an event");
 }
 
@@ -51,7 +52,7 @@ std::optional<Watch::Late> Watch::late(std::chrono::milliseconds timeout) {
     oldest.since = now;
   if (!oldest.since || now - *oldest.since < timeout)
     return std::nullopt;
-  return Late{oldest.call, oldest.number};
+  return Late{oldest.call, oldest.number, oldest.count, now - *oldest.since};
 }
 
 void Watch::clear() {

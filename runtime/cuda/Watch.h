@@ -17,13 +17,14 @@ public:
   explicit Watch(const Context &context) : context(context) {}
   ~Watch();
 
-  /// Around a collective, by the rank's thread.
-  void begin(const CollectiveCall &call, CUstream stream);
+  /// Around a collective, or a graph that has `count` of them from `call` on, by the rank's thread.
+  void begin(const CollectiveCall &call, CUstream stream, uint64_t count = 1);
   void end(CUstream stream);
 
   struct Late {
     CollectiveCall call;
-    uint64_t number; // of the collective, from 1
+    uint64_t number, count;                   // of the first collective, from 1; of all
+    std::chrono::steady_clock::duration time; // in it
   };
   /// The oldest one, where the device has been in it for so long. By any thread.
   std::optional<Late> late(std::chrono::milliseconds timeout);
@@ -32,7 +33,7 @@ public:
 private:
   struct Begun {
     CollectiveCall call;
-    uint64_t number;
+    uint64_t number, count;
     CUevent first, last;
     bool isWhole = false; // end() was called
     std::optional<std::chrono::steady_clock::time_point> since = {};
@@ -43,7 +44,7 @@ private:
   std::mutex mutex;
   std::deque<Begun> begun;
   std::vector<CUevent> unused;
-  uint64_t count = 0;
+  uint64_t all = 0; // that were begun
 };
 
 } // namespace caat::runtime::cuda

@@ -32,6 +32,7 @@ struct Graph {
   struct Node {
     std::function<int()> run;
     Stream *stream;
+    bool meets = false; // other ranks, so that the lock must be free
   };
   std::vector<std::unique_ptr<Node>> nodes;
 };
@@ -43,10 +44,10 @@ struct Stream {
   Graph::Node *latest = nullptr;
 
   /// Does it now, or when the graph runs that is being captured.
-  int submit(std::function<int()> run) {
+  int submit(std::function<int()> run, bool meets = false) {
     if (!capturing)
       return run();
-    latest = capturing->nodes.emplace_back(new Graph::Node{std::move(run), this}).get();
+    latest = capturing->nodes.emplace_back(new Graph::Node{std::move(run), this, meets}).get();
     return 0;
   }
 };

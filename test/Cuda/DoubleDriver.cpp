@@ -204,6 +204,8 @@ CAAT_EXPORT CUresult cuStreamDestroy_v2(CUstream stream) {
 CAAT_EXPORT CUresult cuStreamSynchronize(CUstream stream) {
   Double &d = Double::get();
   std::lock_guard lock(d.mutex);
+  if (streamOf(stream).capturing)
+    return result(d.fault("the host waits for a stream that is captured"));
   d.join(streamOf(stream).clock);
   return result(!d.failed);
 }
@@ -358,11 +360,17 @@ CAAT_EXPORT CUresult cuGraphExecKernelNodeSetParams_v2(CUgraphExec, CUgraphNode 
 }
 CAAT_EXPORT CUresult cuGraphLaunch(CUgraphExec exec, CUstream) {
   Double &d = Double::get();
-  std::lock_guard lock(d.mutex);
+  std::unique_lock lock(d.mutex);
   ++d.graphs;
-  for (auto &node : reinterpret_cast<Graph *>(exec)->nodes)
-    if (int status = node->run())
+  for (auto &node : reinterpret_cast<Graph *>(exec)->nodes) {
+    if (node->meets)
+      lock.unlock();
+    int status = node->run();
+    if (node->meets)
+      lock.lock();
+    if (status)
       return status;
+  }
   return CUDA_SUCCESS;
 }
 CAAT_EXPORT CUresult cuGraphExecDestroy(CUgraphExec) { return CUDA_SUCCESS; }

@@ -16,6 +16,9 @@ struct Connection {
   std::shared_ptr<World> world;
   size_t rank;
   bool isNew = true; // it says once that it is not connected yet
+  int captures = 0;  // exchanges that are part of graphs
+  bool hasSent = false;
+  std::shared_ptr<bool> isOpen = std::make_shared<bool>(true); // shared with the graphs
 };
 
 Connection &of(ncclComm_t connection) { return *reinterpret_cast<Connection *>(connection); }
@@ -41,6 +44,23 @@ bool sum(const std::vector<const void *> &inputs, int type, void *target, size_t
   return runOwnKernel(kernel, 1, pointers, unused, true);
 }
 
+/// Does it now, or as part of the graph that the stream is captured for: then all ranks must run it from the graphs of
+/// the same capture, while the connection is there.
+template <typename F> ncclResult_t submit(Connection &mine, CUstream stream, F &&exchange) {
+  auto &to = *reinterpret_cast<Stream *>(stream);
+  if (!to.capturing)
+    return exchange(0);
+  int number = ++mine.captures;
+  to.submit(
+      [=, isOpen = mine.isOpen, exchange = std::forward<F>(exchange)] {
+        if (!*isOpen)
+          return Double::get().fault("a graph runs whose communicator has ended"), 1;
+        return exchange(number) == ncclSuccess ? 0 : 1;
+      },
+      true);
+  return ncclSuccess;
+}
+
 thread_local std::vector<std::pair<ncclComm_t, Call>> open; // sends and receives of a group
 thread_local int depth = 0;
 
@@ -52,7 +72,15 @@ ncclResult_t runGroup() {
   std::vector<Call> all;
   for (auto &[connection, call] : calls)
     all.push_back(call);
-  return mine.world->exchange(mine.rank, all);
+  if (reinterpret_cast<Stream *>(all[0].stream)->capturing && !mine.hasSent)
+    Double::get().fault("sends are captured before any was made: they cannot connect then");
+  mine.hasSent = true;
+  return submit(mine, all[0].stream, [&mine, world = mine.world, all](int captured) {
+    std::vector<Call> now = all;
+    for (Call &call : now)
+      call.captured = captured;
+    return world->exchange(mine.rank, now);
+  });
 }
 
 ncclResult_t point(ncclComm_t connection, const Call &call) {
@@ -63,7 +91,11 @@ ncclResult_t point(ncclComm_t connection, const Call &call) {
 ncclResult_t collective(ncclComm_t connection, const Call &call, size_t inputs, size_t outputs,
                         const Compute &compute) {
   Connection &mine = of(connection);
-  return mine.world->collective(mine.rank, call, inputs, outputs, compute);
+  return submit(mine, call.stream, [=, &mine, world = mine.world](int captured) {
+    Call now = call;
+    now.captured = captured;
+    return world->collective(mine.rank, now, inputs, outputs, compute);
+  });
 }
 
 int64_t ends = 0; // collectives that were begun
@@ -91,9 +123,12 @@ CAAT_EXPORT ncclResult_t ncclCommInitRankConfig(ncclComm_t *connection, int size
 }
 CAAT_EXPORT ncclResult_t ncclCommAbort(ncclComm_t connection) {
   of(connection).world->abort();
+  *of(connection).isOpen = false;
   return ncclSuccess; // and is not freed: a rank may be in a call
 }
 CAAT_EXPORT ncclResult_t ncclCommDestroy(ncclComm_t connection) {
+  if (of(connection).isOpen.use_count() > 1)
+    Double::get().fault("a communicator is destroyed before the graphs that use it");
   delete &of(connection);
   return ncclSuccess;
 }

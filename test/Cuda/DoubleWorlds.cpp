@@ -37,6 +37,12 @@ ncclResult_t differ(const std::string &a, size_t countA, const std::string &b, s
   return ncclInvalidUsage;
 }
 
+ncclResult_t differ(const Call &a, int captured) {
+  Double::get().fault(std::string("the ranks' calls of ") + a.name + " are not of the same capture: " +
+                      std::to_string(a.captured) + " and " + std::to_string(captured) + " (0: of none)");
+  return ncclInvalidUsage;
+}
+
 /// Ranks that are threads of this process.
 class ThreadWorld final : public World {
 public:
@@ -82,6 +88,8 @@ private:
       if (std::strcmp(first.name, other.name) || first.count != other.count || first.type != other.type ||
           first.root != other.root)
         return differ(first.name, first.count, other.name, other.count);
+      if (first.captured != other.captured)
+        return differ(first, other.captured);
       if (!operate(other, inputs, outputs))
         return ncclUnhandledCudaError;
       const char *in = static_cast<const char *>(other.in);
@@ -116,6 +124,8 @@ private:
       for (size_t i = 0; i < list.size(); ++i) {
         if (list[i]->count != other[i]->count || list[i]->type != other[i]->type)
           return differ("ncclSend", list[i]->count, "ncclRecv", other[i]->count);
+        if (list[i]->captured != other[i]->captured)
+          return differ(*list[i], other[i]->captured);
         std::memmove(other[i]->out, list[i]->in, list[i]->count * sizeOfType(list[i]->type));
       }
     }
@@ -155,7 +165,7 @@ constexpr size_t mostRanks = 16, mostParts = 256, mailboxBytes = size_t{64} << 2
 struct Note {
   char name[24];
   size_t count;
-  int type, root;
+  int type, root, captured;
   size_t at; // its bytes in the rank's mailbox
 };
 struct Control {
@@ -189,6 +199,8 @@ public:
       if (std::strcmp(call.name, other.name) || call.count != other.count || call.type != other.type ||
           call.root != other.root)
         return differ(call.name, call.count, other.name, other.count);
+      if (call.captured != other.captured)
+        return differ(call, other.captured);
       all.push_back(boxes[r]);
     }
     good = good && compute(all, rank);
@@ -215,6 +227,8 @@ public:
       const Note *note = sendTo(from, rank, taken[from]++);
       if (!note || note->count != call.count || note->type != call.type)
         return differ("ncclRecv", call.count, "ncclSend", note ? note->count : 0);
+      if (note->captured != call.captured)
+        return differ(call, note->captured);
       std::memcpy(call.out, boxes[from] + note->at, call.count * sizeOfType(call.type));
     }
     lock.unlock();
@@ -244,7 +258,7 @@ private:
       if (mine.parts == mostParts || at + bytes > mailboxBytes)
         std::abort();
       Note &note = mine.notes[mine.parts++];
-      note = {{}, call.count, call.type, call.root, at};
+      note = {{}, call.count, call.type, call.root, call.captured, at};
       std::strncpy(note.name, call.name, sizeof note.name - 1);
       std::memcpy(boxes[rank] + at, call.in, bytes);
       at += bytes;

@@ -16,6 +16,7 @@ struct Call {
   size_t count = 0;
   int type = 0, root = 0;
   runtime::cuda::CUstream stream = nullptr;
+  int captured = 0; // 0: is not part of a graph; else how many exchanges of this rank were captured before, and it
 };
 
 /// What each rank has given, as it was before anything is written.

@@ -77,16 +77,21 @@ class Rotation(unittest.TestCase):
         worst, _ = programs.worst_difference(inputs, want, got)
         return worst
 
-    def check(self, name: str, ranks: int, *flags):
-        model = programs.MODELS / name
-        session, program = Session(model), self.compile(name, ranks, *flags)
+    def inputs(self, model: Path, ranks: int):
+        """Cases, with numbers of rows and of runs."""
         for case, _ in programs.cases(model):
             # The second run begins where the first one left the slices; a batch of one leaves ranks without a row.
             for rows, runs in ((ranks, 1), (2 * ranks + 1, 2), (1, 1))[:3 if ranks == 3 else 2]:
-                inputs = batch_of(programs.load(case), rows)
-                with self.subTest(model=name, ranks=ranks, case=case.stem, rows=rows):
-                    got = self.infer(program, inputs, f"--runs={runs}")
-                    self.assertLessEqual(self.difference(inputs, session.run(inputs), got), TOLERANCE)
+                yield case, rows, runs
+
+    def check(self, name: str, ranks: int, *flags):
+        model = programs.MODELS / name
+        session, program = Session(model), self.compile(name, ranks, *flags)
+        for case, rows, runs in self.inputs(model, ranks):
+            inputs = batch_of(programs.load(case), rows)
+            with self.subTest(model=name, ranks=ranks, case=case.stem, rows=rows):
+                got = self.infer(program, inputs, f"--runs={runs}")
+                self.assertLessEqual(self.difference(inputs, session.run(inputs), got), TOLERANCE)
 
     def test_out_of_place(self):
         for name in MODELS:

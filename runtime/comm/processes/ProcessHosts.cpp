@@ -37,9 +37,10 @@ public:
   void begin(const CollectiveCall &call) {
     for (int64_t number :
          {call.index, static_cast<int64_t>(call.kind), static_cast<int64_t>(call.dtype), call.count, call.extra})
-      calls = (calls ^ static_cast<uint64_t>(number)) * 0x100000001b3; // FNV
+      note(static_cast<uint64_t>(number));
     peers.setProgress(++begun);
   }
+  void note(uint64_t number) { calls = (calls ^ number) * 0x100000001b3; } // FNV
 
 private:
   [[noreturn]] static void refuse(const CollectiveCall &call) {
@@ -55,6 +56,7 @@ ProcessHosts::ProcessHosts(std::shared_ptr<Peers> given)
 ProcessHosts::~ProcessHosts() = default;
 Communicator &ProcessHosts::at(int) { return *host; }
 void ProcessHosts::abort(const std::string &reason) { peers->abort(reason); }
+void ProcessHosts::note(uint64_t number) { host->note(number); }
 void ProcessHosts::begin(const CollectiveCall &call) { host->begin(call); }
 
 } // namespace caat::runtime

@@ -21,6 +21,8 @@ public:
 
   /// A collective begins; all ranks' calls so far are compared with the next small message.
   void begin(const CollectiveCall &call);
+  /// The same for what is no collective.
+  void note(uint64_t number);
 
 private:
   class Host;
