@@ -68,8 +68,9 @@ void Session::timeOverLink(Result &result) {
       if (run > 0)
         least = std::min(least, secondsSince(begin));
     }
+    runtime::Profile profile = slow.slowestProfile();
     double common = 0; // collectives that no plan changes
-    for (const runtime::CollectiveStats &stats : slow.profile(0).collectives)
+    for (const runtime::CollectiveStats &stats : profile.collectives)
       if (stats.calls > 0) {
         double bytes = static_cast<double>(stats.bytes) / static_cast<double>(stats.calls);
         common += static_cast<double>(stats.calls) * model.seconds(bytes, false, options.link);

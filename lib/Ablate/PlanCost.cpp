@@ -31,6 +31,9 @@ PlanCost CostModel::of(size_t site, const Choice &choice, const cost::Link &over
     cost.syncs = 1;
     cost.seconds = seconds(bytes, choice.isRounded(), over);
   }
+  cost.seconds += choice.isFull()      ? workload.sumSeconds
+                  : choice.isRounded() ? workload.roundedSeconds
+                                       : workload.deferredSeconds;
   if (choice.estimate == Estimate::SmallRank && !choice.isPrivate && (choice.shared < 1 || choice.rate > 0)) {
     int64_t channels = manifest.sites[site].channels, features = (choice.feature == Feature::Both ? 2 : 1) * channels;
     cost.seconds += 2 * tokens * static_cast<double>(choice.rank * (channels + features)) * workload.flopSeconds;

@@ -171,7 +171,10 @@ static Json report(const Options &options, const Result &result, const runtime::
   json["link"] = {{"text", options.linkText}, {"bandwidth", options.link.bandwidth}, {"latency", options.link.latency}};
   json["workload"] = {{"tokens", result.workload.tokens},
                       {"text", "a step of " + std::to_string(result.workload.tokens) + " tokens"},
-                      {"compute_seconds", result.workload.computeSeconds}};
+                      {"compute_seconds", result.workload.computeSeconds},
+                      {"sum_seconds", result.workload.sumSeconds},
+                      {"deferred_seconds", result.workload.deferredSeconds},
+                      {"rounded_seconds", result.workload.roundedSeconds}};
   json["sites"] = sitesJson(result, manifest);
   json["thresholds"] = {{"tau1", result.tau1}, {"tau2", result.tau2}, {"why", result.tauReason}};
   json["sensitivity"] = sensitivityJson(result, manifest);

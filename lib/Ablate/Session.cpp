@@ -164,40 +164,4 @@ std::vector<Candidate> Session::measureAll(const std::vector<Choices> &plans, co
   return result;
 }
 
-int64_t Session::step(runtime::Engine &on) const {
-  if (searchText.isTokens()) {
-    runtime::Tensor tokens = data.begin()->second;
-    int64_t length = std::min({options.stepTokens, tokens.shape[0], manifest().maxLength.value_or(options.stepTokens)});
-    tokens.shape = {1, length};
-    on.start(length);
-    on.step(tokens);
-    return length;
-  }
-  const runtime::TensorMap inputs = searchText.at(0);
-  on.infer(inputs);
-  int64_t rows = 0;
-  for (const auto &[name, tensor] : inputs)
-    rows = std::max(rows, tensor.shape.size() > 1 ? tensor.shape[0] * tensor.shape[1] : tensor.shape[0]);
-  return rows;
-}
-
-/// The step's compute on the rank that needs most, waiting left out; the least of three runs.
-Workload Session::measureStep() {
-  engine.setPolicies({});
-  int64_t rows = 0;
-  double least = INFINITY;
-  for (int run = 0; run < 4; ++run) { // the first one warms up
-    engine.resetProfile();
-    rows = step(engine);
-    double most = 0;
-    for (int rank = 0; rank < engine.size(); ++rank)
-      most = std::max(most, engine.profile(rank).total - engine.profile(rank).communication);
-    if (run > 0)
-      least = std::min(least, most);
-  }
-  // Estimates are products like the model's own.
-  double flops = 2 * static_cast<double>(rows) * static_cast<double>(engine.productBytes() / sizeof(float));
-  return {rows, least, flops > 0 ? least / flops : 0};
-}
-
 } // namespace caat::ablate

@@ -31,10 +31,12 @@ private:
                                const std::string &what);
   Evaluator::Plan planOf(const Choices &choices);
   std::vector<Candidate> measureAll(const std::vector<Choices> &plans, const std::string &what);
+  size_t numSites() const { return manifest().sites.size(); }
+
+  // Workload.cpp: time.
   /// The step that time is reckoned for: runs it and returns its tokens.
   int64_t step(runtime::Engine &engine) const;
   Workload measureStep();
-  size_t numSites() const { return manifest().sites.size(); }
 
   // Orders.cpp: what sites tell alone, and one after another.
   void sweep(Result &result);

@@ -49,6 +49,10 @@ Store::Store(const std::string &path, const std::string &identity) : path(path) 
                              "; give another folder with -o, or remove that file");
         continue;
       }
+      if (json.contains("times")) {
+        times[json["times"].get<std::string>()] = json.at("seconds").get<std::vector<double>>();
+        continue;
+      }
       known[{json.at("plan").get<std::string>(), json.at("batch").get<int64_t>()}] = fromJson(json);
     } catch (const Json::exception &e) {
       runtime::failInput(path, ":", number, ": is damaged (", e.what(), "); remove the file to begin anew");
@@ -69,13 +73,27 @@ const Judgement *Store::find(const std::string &key, int64_t batch) const {
   return found == known.end() ? nullptr : &found->second;
 }
 
+template <typename T> void Store::write(const T &line) {
+  if (!file.is_open())
+    return;
+  file << line.dump() << '\n' << std::flush;
+  if (!file)
+    runtime::failRun(path, ": cannot be written (is the disk full?); what is in it can be used again");
+}
+
 void Store::add(const std::string &key, int64_t batch, Judgement judgement) {
-  if (file.is_open()) {
-    file << toJson(key, batch, judgement).dump() << '\n' << std::flush;
-    if (!file)
-      runtime::failRun(path, ": cannot be written (is the disk full?); what is in it can be used again");
-  }
+  write(toJson(key, batch, judgement));
   known[{key, batch}] = std::move(judgement);
+}
+
+const std::vector<double> *Store::findTimes(const std::string &what) const {
+  auto found = times.find(what);
+  return found == times.end() ? nullptr : &found->second;
+}
+
+void Store::addTimes(const std::string &what, std::vector<double> seconds) {
+  write(Json{{"times", what}, {"seconds", seconds}});
+  times[what] = std::move(seconds);
 }
 
 } // namespace caat::ablate

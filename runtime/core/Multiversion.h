@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // CAAT_WIDEST before a function of plain loops: compiled for several processors, the best is chosen when the program
-// starts. The runtime itself is built for the oldest.
+// starts. The runtime itself is built for the oldest. Pointers and counts only: clang does not instantiate templates
+// that nothing but such a function uses.
 #ifndef CAAT_RUNTIME_CORE_MULTIVERSION_H
 #define CAAT_RUNTIME_CORE_MULTIVERSION_H
 

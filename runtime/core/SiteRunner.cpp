@@ -35,18 +35,48 @@ CAAT_WIDEST void addRow(float *to, const float *from, int64_t rows, int64_t chan
       to[r * channels + c] += from[c];
 }
 
-/// to[r, c] = base + a[c] * pending + b[c]
-CAAT_WIDEST void estimate(float *to, const float *base, const float *pending, const float *a, const float *b,
-                          int64_t rows, int64_t channels) {
-  for (int64_t r = 0; r < rows; ++r, to += channels, base += channels, pending += channels)
+/// What a rank makes of a site's sum; [rows, channels] unless said otherwise.
+struct Rows {
+  float *stream, *base, *pending;
+  const float *sum, *error;       // [rows, numShared], the latter null where nothing is left of the shared channels
+  const int32_t *places;          // [channels]: where on the wire the channel is, numShared where it is not
+  const float *bias, *slope, *at; // [channels]: base gets bias; the stream is base + slope * pending + at
+  int64_t rows, channels, numShared;
+};
+
+/// pending += partial, then on the wire the channels that are shared.
+CAAT_WIDEST void takeShared(float *wire, float *pending, const float *partial, const int32_t *shared, size_t numShared,
+                            int64_t rows, int64_t channels) {
+  for (int64_t r = 0; r < rows; ++r, pending += channels, partial += channels) {
     for (int64_t c = 0; c < channels; ++c)
-      to[c] = base[c] + a[c] * pending[c] + b[c];
+      pending[c] += partial[c];
+    for (size_t i = 0; i < numShared; ++i)
+      wire[i] = pending[shared[i]];
+    wire += numShared;
+  }
 }
 
-CAAT_WIDEST void addBoth(float *to, const float *x, const float *y, size_t count) {
-  for (size_t i = 0; i < count; ++i)
-    to[i] = x[i] + y[i];
+/// In one pass, since a row stays in the cache and all rows do not.
+template <bool keepsError> [[gnu::always_inline]] inline void giveShared(Rows x) {
+  for (int64_t r = 0; r < x.rows; ++r) {
+    for (int64_t c = 0; c < x.channels; ++c) {
+      bool isShared = x.places[c] < x.numShared;
+      float sum = isShared ? x.sum[x.places[c]] : 0;
+      float left = isShared ? (keepsError ? x.error[x.places[c]] : 0) : x.pending[c];
+      float base = x.base[c] + x.bias[c] + sum;
+      x.base[c] = base;
+      x.pending[c] = left;
+      x.stream[c] = base + x.slope[c] * left + x.at[c];
+    }
+    x.stream += x.channels, x.base += x.channels, x.pending += x.channels;
+    x.sum += x.numShared;
+    if (keepsError)
+      x.error += x.numShared;
+  }
 }
+
+CAAT_WIDEST void giveSums(const Rows &x) { giveShared<false>(x); }
+CAAT_WIDEST void giveSumsAndErrors(const Rows &x) { giveShared<true>(x); }
 
 std::vector<float> copyOf(const float *data, size_t count) {
   if (!data || std::all_of(data, data + count, [](float x) { return x == 0; }))
@@ -211,8 +241,6 @@ void SiteRunner::apply(size_t site, const Arrays &x) {
   // Where all channels were summed, rounded without an error to send again, nothing is left to flush.
   if (spec.flushes && !all)
     flush(flushNames[site], site, x);
-  else
-    writeStream(x, policy);
 }
 
 void SiteRunner::reduceAll(size_t site, const Arrays &x) {
@@ -234,18 +262,16 @@ void SiteRunner::flush(const std::string &name, size_t site, const Arrays &x) {
 
 /// The shared channels are summed; the others stay pending, or join this rank's stream.
 void SiteRunner::reduceShared(size_t site, const Arrays &x, const Sending &sending) {
-  const std::vector<int64_t> &shared = sending.policy.shared;
-  size_t row = static_cast<size_t>(x.channels);
-  packed.resize(static_cast<size_t>(x.rows) * shared.size());
-  float *wire = packed.data();
-  for (size_t at = 0; at != x.count(); at += row)
-    for (int64_t channel : shared) {
-      size_t place = at + static_cast<size_t>(channel);
-      *wire++ = x.pending[place] + x.partial[place];
-    }
+  const SitePolicy &policy = sending.policy;
+  packed.resize(static_cast<size_t>(x.rows) * policy.shared.size());
+  if (policy.isPrivate) {
+    takePrivate(x, policy.shared);
+  } else {
+    std::vector<int32_t> shared(policy.shared.begin(), policy.shared.end());
+    takeShared(packed.data(), x.pending, x.partial, shared.data(), shared.size(), x.rows, x.channels);
+  }
   const char *name = manifest.sites[site].name.c_str();
   auto count = static_cast<int64_t>(packed.size());
-  bool keepsError = sending.rounding && sending.feedback;
   if (sending.rounding) {
     errors.resize(packed.size());
     CollectiveCall call{numberOf(site), name,  CollectiveKind::QuantizedAllReduce,
@@ -257,18 +283,56 @@ void SiteRunner::reduceShared(size_t site, const Arrays &x, const Sending &sendi
     CollectiveCall call{numberOf(site), name, CollectiveKind::AllReduce, DType::F32, count, 0};
     exchange(site, call, count * 4, [&](const CollectiveCall &c) { communicator.allReduce(c, packed.data()); });
   }
-  if (sending.policy.isPrivate)
-    keepOthers(x, sending.policy);
+  if (policy.isPrivate)
+    keepOthers(x, policy);
+  give(x, sending);
+}
+
+/// What is read behind the site: base with the sums, and what is pending or guessed of it.
+void SiteRunner::give(const Arrays &x, const Sending &sending) {
+  const SitePolicy &policy = sending.policy;
+  auto width = static_cast<size_t>(x.channels);
+  std::vector<int32_t> places(width, static_cast<int32_t>(policy.shared.size()));
+  for (size_t i = 0; i < policy.shared.size(); ++i)
+    places[static_cast<size_t>(policy.shared[i])] = static_cast<int32_t>(i);
+  std::vector<float> zeros(width), ones;
+  const float *slope, *at = zeros.data();
+  if (policy.estimate) {
+    size_t row = static_cast<size_t>(communicator.rank()) * width;
+    slope = policy.estimate->a.data() + row;
+    at = policy.estimate->b.data() + row;
+  } else {
+    ones.assign(width, 1);
+    slope = ones.data();
+  }
+  Rows rows{x.stream,
+            x.base,
+            x.pending,
+            packed.data(),
+            errors.data(),
+            places.data(),
+            x.bias && !policy.isPrivate ? x.bias : zeros.data(),
+            slope,
+            at,
+            x.rows,
+            x.channels,
+            static_cast<int64_t>(policy.shared.size())};
+  if (sending.rounding && sending.feedback)
+    giveSumsAndErrors(rows);
   else
-    addTo(x.pending, x.partial, x.count());
-  if (x.bias && !sending.policy.isPrivate)
-    addRow(x.base, x.bias, x.rows, x.channels);
-  const float *sum = packed.data(), *error = errors.data();
-  for (size_t at = 0; at != x.count(); at += row)
+    giveSums(rows);
+  if (policy.estimate && policy.estimate->inner > 0)
+    addSmallRank(x, *policy.estimate);
+}
+
+/// On the wire what is pending and what was computed here, of the shared channels; the others wait for nothing.
+void SiteRunner::takePrivate(const Arrays &x, const std::vector<int64_t> &shared) {
+  float *wire = packed.data();
+  auto width = static_cast<size_t>(x.channels);
+  for (size_t at = 0; at != x.count(); at += width)
     for (int64_t channel : shared) {
       size_t place = at + static_cast<size_t>(channel);
-      x.base[place] += *sum++;
-      x.pending[place] = keepsError ? *error++ : 0;
+      *wire++ = x.pending[place] + x.partial[place];
     }
 }
 
@@ -283,18 +347,6 @@ void SiteRunner::keepOthers(const Arrays &x, const SitePolicy &policy) {
   for (size_t at = 0; at != x.count(); at += width)
     for (size_t c = 0; c < width; ++c)
       x.base[at + c] += ofPartial[c] * x.partial[at + c] + (x.bias ? ofBias[c] * x.bias[c] : 0.0f);
-}
-
-void SiteRunner::writeStream(const Arrays &x, const SitePolicy &policy) {
-  if (!policy.estimate) {
-    addBoth(x.stream, x.base, x.pending, x.count());
-    return;
-  }
-  const SiteEstimate &guess = *policy.estimate;
-  auto rank = static_cast<size_t>(communicator.rank()), row = rank * static_cast<size_t>(x.channels);
-  estimate(x.stream, x.base, x.pending, guess.a.data() + row, guess.b.data() + row, x.rows, x.channels);
-  if (guess.inner > 0)
-    addSmallRank(x, guess);
 }
 
 /// stream += U (V f), with f from what is pending, the module's input, or both.

@@ -46,7 +46,8 @@ private:
   void keepOthers(const Arrays &arrays, const SitePolicy &policy);
   void flush(const std::string &name, size_t site, const Arrays &arrays);
   template <typename F> void exchange(size_t site, CollectiveCall call, int64_t bytes, F &&run);
-  void writeStream(const Arrays &arrays, const SitePolicy &policy);
+  void takePrivate(const Arrays &arrays, const std::vector<int64_t> &shared);
+  void give(const Arrays &arrays, const Sending &sending);
   void addSmallRank(const Arrays &arrays, const SiteEstimate &estimate);
 
   const Manifest &manifest;

@@ -149,6 +149,7 @@ TEST(Store, GoesOnBehindALineThatIsCutOff) {
   {
     Store store(path, "a model");
     store.add("plan", 0, {{0.1, 1.0 / 3}, {1e-9, 2}, {1, 0}});
+    store.addTimes("a step", {512, 1.0 / 3});
   }
   std::ofstream(path, std::ios::app) << "{\"plan\": \"torn";
   Store store(path, "a model");
@@ -157,6 +158,9 @@ TEST(Store, GoesOnBehindALineThatIsCutOff) {
   EXPECT_EQ(known->nll, (std::vector<double>{0.1, 1.0 / 3})); // every digit
   EXPECT_EQ(known->agree, (std::vector<uint8_t>{1, 0}));
   EXPECT_EQ(store.find("torn", 0), nullptr);
+  ASSERT_NE(store.findTimes("a step"), nullptr);
+  EXPECT_EQ(*store.findTimes("a step"), (std::vector<double>{512, 1.0 / 3}));
+  EXPECT_EQ(store.findTimes("another"), nullptr);
   store.add("next", 0, {});
   EXPECT_EQ(Store(path, "a model").size(), 2u);
 }
@@ -310,6 +314,12 @@ TEST(PlanCost, CountsBytesSyncsAndTime) {
   CostModel slow(manifest, {1e-3, 1e6}, {10, 0.5, 1e-6});
   EXPECT_NEAR(slow.of(0, Choice::guess(Feature::Both, 3)).seconds, 2 * 10 * 3 * 300 * 1e-6, 1e-12);
   EXPECT_EQ(slow.of(0, Choice::guess(Feature::Both, 3)).syncs, 0);
+  // What sites do beside their messages.
+  CostModel busy(manifest, {1e-3, 1e6}, {10, 0.5, 0, 0.01, 0.02, 0.04});
+  EXPECT_NEAR(busy.of(Choices(4)).seconds - exact.seconds, 4 * 0.01, 1e-12);
+  EXPECT_NEAR(busy.of(0, Choice::drop()).seconds, 0.02, 1e-12);
+  EXPECT_NEAR(busy.of(0, Choice::round(4, 8, true)).seconds - model.of(0, Choice::round(4, 8, true)).seconds, 0.04,
+              1e-12);
   // 100 channels of 4 bits, eight at a time, 4 scales of a byte, 8 channels in bf16.
   EXPECT_DOUBLE_EQ(model.bytesPerToken(0, Choice::round(4, 8, true)), 13 * 4 + 4 + 8 * 2);
 }

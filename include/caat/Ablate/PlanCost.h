@@ -20,6 +20,8 @@ struct Workload {
   int64_t tokens = 512;
   double computeSeconds = 0; // of a rank, without any waiting
   double flopSeconds = 0;    // of one operation of an estimate's products
+  // Of a site, beside its messages: what it sums in full, of which some channels wait, and which it rounds.
+  double sumSeconds = 0, deferredSeconds = 0, roundedSeconds = 0;
 };
 
 class CostModel {

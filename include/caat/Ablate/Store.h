@@ -23,10 +23,17 @@ public:
   void add(const std::string &key, int64_t batch, runtime::Judgement judgement);
   size_t size() const { return known.size(); }
 
+  /// Times that were measured, so that a run that goes on chooses as if it had not been stopped; null where unknown.
+  const std::vector<double> *findTimes(const std::string &what) const;
+  void addTimes(const std::string &what, std::vector<double> seconds);
+
 private:
   std::string path;
   std::ofstream file;
   std::map<std::pair<std::string, int64_t>, runtime::Judgement> known;
+  std::map<std::string, std::vector<double>> times;
+
+  template <typename T> void write(const T &line);
 };
 
 } // namespace caat::ablate

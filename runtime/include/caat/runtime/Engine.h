@@ -62,7 +62,8 @@ public:
   /// Calls `work` on every rank's thread and waits. The first error is thrown; afterwards the engine can be used again.
   void onRanks(const std::function<void(Rank &)> &work);
 
-  /// Profile of the slowest rank, wherever it runs, since the last resetProfile().
+  /// Profile of the rank that computes longest, for which the others wait, wherever it runs, since the last
+  /// resetProfile().
   Profile slowestProfile();
   void resetProfile();
   /// Whether profiles hold the times of the devices' work, which cost some; else those of the host where a device has
