@@ -28,7 +28,7 @@ CollectiveTiming timeOnRank(Rank &rank, int64_t count, int turns) {
   device.upload(data.get(), mine.data.get(), bytes);
   ranks.allReduce(call, data.get());
   Tensor got = onHost(device, Tensor::view(DType::F32, {count}, data.get()));
-  CollectiveTiming result{static_cast<int64_t>(bytes), 0, 0};
+  CollectiveTiming result{static_cast<int64_t>(bytes), 0, 0, -1};
   for (int64_t i = 0; i < count; ++i)
     result.wrong += got.as<float>()[i] != sum.as<float>()[i];
   Tensor zeros(DType::F32, {count}); // sums of zeros do not grow
@@ -45,21 +45,36 @@ CollectiveTiming timeOnRank(Rank &rank, int64_t count, int turns) {
 
 } // namespace
 
-std::vector<CollectiveTiming> timeAllReduce(Engine &engine, std::span<const int64_t> sizes, int turns) {
+std::vector<CollectiveTiming> timeAllReduce(Engine &engine, std::span<const int64_t> sizes, int turns,
+                                            std::vector<std::string> &ways) {
   std::vector<CollectiveTiming> results;
   for (int64_t bytes : sizes) {
-    std::vector<CollectiveTiming> ranks(static_cast<size_t>(engine.size()));
+    int count = 0; // the same on all ranks
     engine.onRanks([&](Rank &rank) {
-      CollectiveTiming mine = timeOnRank(rank, bytes / int64_t(sizeof(float)), turns);
-      std::vector<CollectiveTiming> all(ranks.size());
-      rank.communicator().allGatherBytes("timings", &mine, all.data(), sizeof mine);
-      if (rank.rank() == engine.firstRank())
-        ranks = std::move(all);
+      std::vector<std::string> mine = rank.communicator().sumWays(bytes);
+      if (rank.rank() != engine.firstRank())
+        return;
+      count = mine.size() > 1 ? static_cast<int>(mine.size()) : 0;
+      if (mine.size() > ways.size())
+        ways = std::move(mine);
     });
-    CollectiveTiming &result = results.emplace_back(ranks[0]);
-    for (size_t r = 1; r < ranks.size(); ++r) {
-      result.seconds = std::max(result.seconds, ranks[r].seconds);
-      result.wrong += ranks[r].wrong;
+    for (int way = -1; way < count; ++way) {
+      std::vector<CollectiveTiming> ranks(static_cast<size_t>(engine.size()));
+      engine.onRanks([&](Rank &rank) {
+        rank.communicator().setSumWay(way);
+        CollectiveTiming mine = timeOnRank(rank, bytes / int64_t(sizeof(float)), turns);
+        rank.communicator().setSumWay(-1);
+        std::vector<CollectiveTiming> all(ranks.size());
+        rank.communicator().allGatherBytes("timings", &mine, all.data(), sizeof mine);
+        if (rank.rank() == engine.firstRank())
+          ranks = std::move(all);
+      });
+      CollectiveTiming &result = results.emplace_back(ranks[0]);
+      result.way = way;
+      for (size_t r = 1; r < ranks.size(); ++r) {
+        result.seconds = std::max(result.seconds, ranks[r].seconds);
+        result.wrong += ranks[r].wrong;
+      }
     }
   }
   return results;

@@ -32,6 +32,10 @@ struct KernelNodeParameters { // CUDA_KERNEL_NODE_PARAMS_v2
   CUcontext context;
 };
 
+struct CUipcMemHandle {
+  char reserved[64];
+};
+
 struct LaunchAttribute { // CUlaunchAttribute
   int id;
   int unused;
@@ -48,6 +52,9 @@ struct LaunchConfig { // CUlaunchConfig
 };
 
 inline constexpr CUresult CUDA_SUCCESS = 0, CUDA_ERROR_OUT_OF_MEMORY = 2, CUDA_ERROR_NO_DEVICE = 100;
+inline constexpr CUresult CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED = 704;
+inline constexpr int CU_DEVICE_P2P_ATTRIBUTE_NATIVE_ATOMIC_SUPPORTED = 3; // links between GPUs, not the host's
+inline constexpr unsigned CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS = 1, CU_MEMHOSTALLOC_PORTABLE = 1;
 inline constexpr unsigned CU_STREAM_NON_BLOCKING = 1;
 inline constexpr unsigned CU_EVENT_DEFAULT = 0, CU_EVENT_DISABLE_TIMING = 2;
 inline constexpr int CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR = 75,

@@ -170,6 +170,12 @@ std::shared_ptr<std::byte> Context::allocate(size_t bytes, const std::string &wh
           }};
 }
 
+bool Context::enableAccessTo(const Context &other) const {
+  enter();
+  CUresult result = driver_->cuCtxEnablePeerAccess(other.context, 0);
+  return result == CUDA_SUCCESS || result == CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED;
+}
+
 Context::Room Context::room() const {
   enter();
   Room room{};

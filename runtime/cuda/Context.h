@@ -49,6 +49,8 @@ public:
   const Driver &driver() const { return *driver_; }
   int number() const { return number_; }
   CUdevice device() const { return device_; }
+  /// Lets this device's work touch the other's memory; whether that is possible.
+  bool enableAccessTo(const Context &other) const;
   /// "device 0 (NVIDIA H100, sm_90)"
   const std::string &name() const { return name_; }
 

@@ -48,6 +48,11 @@ public:
   void setTiming(bool enabled) override;
 
   // For communicators.
+  /// Waits for all work so far, whatever has become of it.
+  void settle() {
+    context->enter();
+    driver().cuStreamSynchronize(stream_);
+  }
   const Driver &driver() const { return context->driver(); }
   const Context &place() const { return *context; }
   /// What was asked for so far is under way, before anything else goes to the stream.

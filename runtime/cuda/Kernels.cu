@@ -182,6 +182,7 @@ template <> struct ChooseType<true> {
 template <bool IsHalf> using Choose = typename ChooseType<IsHalf>::Type;
 
 #include "FewRows.cuh"
+#include "PeerSum.cuh"
 
 KERNEL void caat_read(ReadArguments a) {
   constexpr int loads = readBytes / 16 / kernelThreads;

@@ -31,6 +31,25 @@ struct GatherArguments {
   long long inOffset, inPitch, outStep, outPitch;
 };
 
+/// Memory that the ranks read of each other: control, then four places of peerBytes, for parts and sums.
+constexpr int peerBlocks = 32, maxPeers = 8;
+constexpr long long peerBytes = 1 << 20;
+struct PeerControl {
+  unsigned long long flags[peerBlocks][maxPeers]; // of each rank's block: how far it is, and in what call
+  unsigned turns[peerBlocks];                     // sums that this rank's block has made
+};
+/// data[count] becomes the sum over the ranks; it lies at a multiple of 16 bytes and has at most peerBytes. Always
+/// peerBlocks blocks.
+struct PeerSumArguments {
+  Pointers memory; // of the ranks
+  void *data;
+  long long count;
+  int rank, ranks, isOneShot;
+  unsigned call; // what is summed: the same on all ranks
+  unsigned *stop,
+      *differs; // in the host's memory: waiting ends where not 0; becomes 1 where a rank sums something else
+};
+
 /// As MatMul says; strides in elements.
 struct MatMulArguments {
   const void *a, *b;

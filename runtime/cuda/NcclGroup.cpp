@@ -66,8 +66,17 @@ public:
   }
   ~Rank() override { forgetGraphs(nullptr); }
 
+  /// Small messages over memory that the ranks share, where they do.
   void allReduce(const CollectiveCall &call, void *data) override {
-    device.exchange({.kind = Exchange::Kind::AllReduce,
+    size_t bytes = static_cast<size_t>(call.count) * sizeOf(call.dtype);
+    auto way = PeerMemory::Way::Library;
+    if (PeerMemory *memory = group.connections->memory.get())
+      way = wanted < 0                               ? memory->wayFor(call.dtype, bytes, data)
+            : memory->takes(call.dtype, bytes, data) ? static_cast<PeerMemory::Way>(wanted)
+                                                     : way;
+    device.exchange({.kind = way == PeerMemory::Way::OneShot    ? Exchange::Kind::PeersOneShot
+                             : way == PeerMemory::Way::TwoShots ? Exchange::Kind::PeersTwoShots
+                                                                : Exchange::Kind::AllReduce,
                      .call = call,
                      .in = data,
                      .out = data,
@@ -188,7 +197,18 @@ public:
   }
 
   void abort(const std::string &reason) override { group.abort(reason); }
-  void checkAborted() const override { host.checkAborted(); }
+  void checkAborted() const override {
+    host.checkAborted();
+    if (const PeerMemory *memory = group.connections->memory.get(); memory && memory->differs())
+      failRun("the ranks' collectives disagree: they have summed different things");
+  }
+  std::vector<std::string> sumWays(int64_t bytes) const override {
+    std::vector<std::string> ways{"NCCL"};
+    if (group.connections->memory && bytes <= peerBytes)
+      ways.insert(ways.end(), {"one shot", "two shots"});
+    return ways;
+  }
+  void setSumWay(int way) override { wanted = way; }
 
   /// A graph must be gone before the connection that it uses; `next` carries out what comes.
   void forgetGraphs(Exchanges *next) {
@@ -202,17 +222,25 @@ private:
   ncclComm_t connection() const { return group.connection(index); }
 
   /// NCCL compares nothing and waits for ever. Threads meet first, where calls are compared and timeouts noticed;
-  /// processes compare theirs with the next small message, and watches notice who is late.
+  /// processes compare theirs with the next small message, and watches notice who is late. Sums over shared memory are
+  /// compared by the kernels.
   void meet(const CollectiveCall &call) {
-    if (auto *hosts = group.processes())
-      return hosts->begin(call);
     uint64_t mine = 0;
     met.resize(static_cast<size_t>(size()));
     host.allGather(call, &mine, met.data(), 1, static_cast<int64_t>(sizeof mine / sizeOf(call.dtype)));
   }
 
+  static bool isOfPeers(const Exchange &exchange) {
+    return exchange.kind == Exchange::Kind::PeersOneShot || exchange.kind == Exchange::Kind::PeersTwoShots;
+  }
+
   void run(const Exchange &exchange, CUstream stream) override {
-    meet(exchange.call);
+    checkAborted();
+    if (auto *hosts = group.processes())
+      hosts->begin(exchange.call);
+    else if (!isOfPeers(exchange))
+      meet(exchange.call);
+    ++group.begun[index];
     Watch *watch = size() > 1 ? group.watches[index].get() : nullptr;
     if (watch)
       watch->begin(exchange.call, stream);
@@ -231,6 +259,9 @@ private:
       return check(x.call, nccl().ncclReduceScatter(x.in, x.out, x.count, x.type, ncclSum, connection(), stream));
     case Exchange::Kind::Broadcast:
       return check(x.call, nccl().ncclBroadcast(x.in, x.out, x.count, x.type, x.root, connection(), stream));
+    case Exchange::Kind::PeersOneShot:
+    case Exchange::Kind::PeersTwoShots:
+      return group.connections->memory->sum(x, index, x.kind == Exchange::Kind::PeersOneShot, stream);
     case Exchange::Kind::Points:
       break;
     }
@@ -258,7 +289,7 @@ private:
       hosts->note(all.size());
       for (const Exchange *exchange : all)
         hosts->begin(exchange->call);
-    } else {
+    } else if (!std::all_of(all.begin(), all.end(), [](const Exchange *x) { return isOfPeers(*x); })) {
       whole.count = 0;
       for (const Exchange *exchange : all)
         whole.count = static_cast<int64_t>(
@@ -266,6 +297,7 @@ private:
       whole.extra = static_cast<int64_t>(all.size());
       meet(whole);
     }
+    group.begun[index] += all.size();
     if (size() > 1)
       group.watches[index]->begin(all.front()->call, stream, all.size());
   }
@@ -297,7 +329,8 @@ private:
   }
 
   NcclGroup &group;
-  size_t index; // among the ranks of this process
+  size_t index;    // among the ranks of this process
+  int wanted = -1; // the way of sums; below 0: by size
   DeviceBuffer scratch, message, result;
   std::vector<uint64_t> met;
 };
@@ -316,6 +349,11 @@ NcclGroup::NcclGroup(std::span<CudaDevice *const> given, const CommunicatorOptio
     host = std::make_unique<ThreadGroup>(static_cast<int>(devices.size()), options);
   }
   connect();
+  begun = std::vector<std::atomic<uint64_t>>(devices.size());
+  std::vector<const Context *> places;
+  for (CudaDevice *device : devices)
+    places.push_back(&device->place());
+  connections->memory = PeerMemory::make(places, peers.get());
   for (size_t r = 0; r < devices.size(); ++r) {
     watches.push_back(std::make_unique<Watch>(devices[r]->place()));
     ranks.push_back(std::make_unique<Rank>(*this, r, host->at(static_cast<int>(r))));
@@ -339,6 +377,8 @@ NcclGroup::~NcclGroup() {
 
 void NcclGroup::Connections::abort() {
   std::lock_guard lock(mutex);
+  if (memory)
+    memory->stop();
   for (ncclComm_t &connection : all)
     if (connection)
       nccl->ncclCommAbort(std::exchange(connection, nullptr));
@@ -447,12 +487,10 @@ void NcclGroup::watch() {
 
 void NcclGroup::reportLate(const Watch::Late &late, int rank) {
   std::string waiting;
-  if (peers) {
-    std::vector<uint64_t> progress = peers->progress();
-    for (size_t other = 0; other < progress.size(); ++other)
-      if (progress[other] < late.number)
-        waiting += (waiting.empty() ? ": waiting for rank " : ", ") + std::to_string(other);
-  }
+  std::vector<uint64_t> progress = peers ? peers->progress() : std::vector<uint64_t>(begun.begin(), begun.end());
+  for (size_t other = 0; other < progress.size(); ++other)
+    if (progress[other] < late.number)
+      waiting += (waiting.empty() ? ": waiting for rank " : ", ") + std::to_string(other);
   // A graph takes longer than a collective.
   if (waiting.empty() && late.time < timeout * static_cast<int64_t>(late.count))
     return;
@@ -480,6 +518,12 @@ void NcclGroup::reset() {
   host->reset();
   for (auto &watch : watches)
     watch->clear();
+  for (CudaDevice *device : devices)
+    device->settle();
+  for (auto &count : begun)
+    count = 0;
+  if (!peers && connections->memory)
+    connections->memory->reset();
   for (auto &rank : ranks) {
     rank->forgetTransfers();
     rank->reconnected();

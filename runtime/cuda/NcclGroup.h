@@ -4,6 +4,7 @@
 #define CAAT_RUNTIME_CUDA_NCCLGROUP_H
 
 #include "CudaDevice.h"
+#include "PeerMemory.h"
 #include "Watch.h"
 #include "caat/runtime/Peers.h"
 #include <atomic>
@@ -32,7 +33,8 @@ private:
   struct Connections {
     std::shared_ptr<const Nccl> nccl;
     std::mutex mutex;
-    std::vector<ncclComm_t> all; // null where it was ended
+    std::vector<ncclComm_t> all;        // null where it was ended
+    std::unique_ptr<PeerMemory> memory; // where GPUs reach each other
     void abort();
   };
 
@@ -54,6 +56,7 @@ private:
   std::shared_ptr<Connections> connections;
   std::vector<std::unique_ptr<Watch>> watches;
   std::vector<std::unique_ptr<Rank>> ranks;
+  std::vector<std::atomic<uint64_t>> begun; // collectives of the ranks here
   std::atomic<bool> stopping = false;
   std::thread watcher;
 };

@@ -18,9 +18,9 @@
 
 namespace caat::runtime::cuda {
 
-/// What ranks do together: a call of NCCL, or the sends and receives of a group.
+/// What ranks do together: a call of NCCL, the sends and receives of a group, or a sum over memory that they share.
 struct Exchange {
-  enum class Kind { AllReduce, AllGather, ReduceScatter, Broadcast, Points };
+  enum class Kind { AllReduce, AllGather, ReduceScatter, Broadcast, Points, PeersOneShot, PeersTwoShots };
   Kind kind = Kind::AllReduce;
   CollectiveCall call = {}; // that it belongs to
   const void *in = nullptr;

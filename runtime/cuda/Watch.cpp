@@ -60,6 +60,7 @@ void Watch::clear() {
   for (const Begun &one : begun)
     unused.insert(unused.end(), {one.first, one.last});
   begun.clear();
+  all = 0;
 }
 
 } // namespace caat::runtime::cuda

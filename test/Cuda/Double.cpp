@@ -3,8 +3,12 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <fcntl.h>
 #include <fstream>
 #include <iostream>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 namespace caat::test {
 
@@ -29,7 +33,10 @@ int64_t Double::number(const char *variable, int64_t otherwise) {
 Double::Double()
     : memoryBytes(static_cast<size_t>(number("MEMORY", int64_t{8} << 30))), forgotten(number("FORGET_WAIT", 0)) {
   if (number("COUNT", 0))
-    std::atexit([] { std::cerr << "CUDA double: " << get().graphs << " graphs ran" << std::endl; });
+    std::atexit([] {
+      std::cerr << "CUDA double: " << get().graphs << " graphs ran, " << get().sums << " sums over shared memory"
+                << std::endl;
+    });
   logs = std::getenv("CAAT_DOUBLE_LOG");
   if (logs)
     std::atexit([] { get().writeLog(std::getenv("CAAT_DOUBLE_LOG")); });
@@ -52,12 +59,42 @@ bool Double::fault(const std::string &text) {
   return false;
 }
 
+/// A file of the folder CAAT_DOUBLE_SHARED; made where it is given a size.
+static void *openFile(const std::string &name, size_t bytes) {
+  std::string path = std::string(std::getenv("CAAT_DOUBLE_SHARED")) + "/" + name;
+  int file = open(path.c_str(), O_RDWR | O_CLOEXEC | (bytes ? O_CREAT : 0), 0600);
+  struct stat status{};
+  void *memory = MAP_FAILED;
+  if (file >= 0 && (bytes == 0 || ftruncate(file, static_cast<off_t>(bytes)) == 0) && fstat(file, &status) == 0)
+    memory = mmap(nullptr, static_cast<size_t>(status.st_size), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  if (file >= 0)
+    close(file);
+  return memory == MAP_FAILED ? nullptr : memory;
+}
+
+std::string Double::share(void *memory) const {
+  auto found = blocks.find(reinterpret_cast<uint64_t>(memory));
+  return found == blocks.end() ? "" : found->second.name;
+}
+
+void *Double::openShared(const std::string &name) const {
+  return std::getenv("CAAT_DOUBLE_SHARED") ? openFile(name, 0) : nullptr;
+}
+
 void *Double::allocate(size_t bytes, bool pinned) {
   constexpr size_t alignment = 256, guard = 256;
-  void *memory = std::aligned_alloc(alignment, (bytes + guard + alignment - 1) / alignment * alignment);
+  size_t room = (bytes + guard + alignment - 1) / alignment * alignment;
+  std::string name;
+  void *memory = nullptr;
+  if (std::getenv("CAAT_DOUBLE_SHARED") && !pinned) {
+    name = "memory-" + std::to_string(getpid()) + "-" + std::to_string(++shared);
+    memory = openFile(name, room);
+  } else {
+    memory = std::aligned_alloc(alignment, room);
+  }
   if (!pinned)
     std::memset(memory, 0xa5, bytes); // whatever was there
-  blocks[reinterpret_cast<uint64_t>(memory)] = {bytes, pinned, {}};
+  blocks[reinterpret_cast<uint64_t>(memory)] = {bytes, pinned, name, {}};
   used += pinned ? 0 : bytes;
   return memory;
 }
@@ -67,8 +104,11 @@ bool Double::release(void *memory, bool pinned) {
   if (found == blocks.end() || found->second.pinned != pinned)
     return fault("memory is freed that was not allocated");
   used -= pinned ? 0 : found->second.bytes;
+  if (found->second.name.empty())
+    std::free(memory);
+  else
+    munmap(memory, found->second.bytes); // the file goes with its folder
   blocks.erase(found);
-  std::free(memory);
   return true;
 }
 

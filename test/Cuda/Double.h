@@ -5,7 +5,8 @@
 // be done at any time on a GPU. The first fault is printed, and every later call fails.
 //
 // The program's kernels are those of the same program compiled for the CPU, CAAT_DOUBLE_CODE, or do nothing. More
-// variables make it another machine: CAAT_DOUBLE_DRIVER_VERSION, _DEVICES, _MEMORY, _SM, _LT_VERSION, _NCCL_VERSION;
+// variables make it another machine: CAAT_DOUBLE_DRIVER_VERSION, _DEVICES, _LINKED (devices that reach each other),
+// _MEMORY, _SM, _LT_VERSION, _NCCL_VERSION;
 // and CAAT_DOUBLE_FORGET_WAIT=N leaves out the N-th wait for an event, to see that it is found.
 #ifndef CAAT_TEST_CUDA_DOUBLE_H
 #define CAAT_TEST_CUDA_DOUBLE_H
@@ -72,6 +73,9 @@ public:
   // Memory.
   void *allocate(size_t bytes, bool pinned);
   bool release(void *memory, bool pinned);
+  /// The name of memory that other processes of the folder CAAT_DOUBLE_SHARED can open; empty where there is none.
+  std::string share(void *memory) const;
+  void *openShared(const std::string &name) const;
   size_t freeBytes() const { return memoryBytes - used; }
   size_t memoryBytes;
   bool isDevice(uint64_t address) const;
@@ -90,7 +94,7 @@ public:
   Stream *makeStream();
   bool fault(const std::string &text);
   bool failed = false;
-  int64_t graphs = 0; // that ran; CAAT_DOUBLE_COUNT=1 prints it at the end
+  int64_t graphs = 0, sums = 0; // that ran, of those over memory of several ranks; CAAT_DOUBLE_COUNT=1 prints both
   /// CAAT_DOUBLE_LOG=FILE: every operation at the end, as "STREAM<tab>CLOCK<tab>NAME".
   void writeLog(const char *path) const;
 
@@ -101,6 +105,7 @@ private:
   struct Block {
     size_t bytes;
     bool pinned;
+    std::string name = {}; // of the file that holds it
     struct Past {
       Access access;
       size_t stream;
@@ -119,7 +124,7 @@ private:
   };
   std::vector<Operation> log;
   bool logs = false;
-  size_t used = 0, streams = 0;
+  size_t used = 0, streams = 0, shared = 0; // shared: files so far
   int64_t waits = 0, forgotten;
 };
 

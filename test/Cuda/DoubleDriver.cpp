@@ -118,6 +118,44 @@ CAAT_EXPORT CUresult cuDeviceGetAttribute(int *value, int attribute, CUdevice) {
   *value = attribute == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR ? architecture / 10 : architecture % 10;
   return CUDA_SUCCESS;
 }
+CAAT_EXPORT CUresult cuDeviceGetByPCIBusId(CUdevice *device, const char *text) {
+  unsigned number = 0;
+  if (std::sscanf(text, "0000:%x:00.0", &number) != 1 || static_cast<int64_t>(number) >= Double::number("DEVICES", 1))
+    return CUDA_ERROR_INVALID_VALUE;
+  *device = static_cast<CUdevice>(number);
+  return CUDA_SUCCESS;
+}
+
+// Devices below CAAT_DOUBLE_LINKED reach each other.
+
+CAAT_EXPORT CUresult cuDeviceCanAccessPeer(int *can, CUdevice from, CUdevice to) {
+  int64_t linked = Double::number("LINKED", 0);
+  *can = from < linked && to < linked && from != to;
+  return CUDA_SUCCESS;
+}
+CAAT_EXPORT CUresult cuDeviceGetP2PAttribute(int *value, int attribute, CUdevice from, CUdevice to) {
+  return attribute == CU_DEVICE_P2P_ATTRIBUTE_NATIVE_ATOMIC_SUPPORTED ? cuDeviceCanAccessPeer(value, from, to)
+                                                                      : CUDA_ERROR_INVALID_VALUE;
+}
+CAAT_EXPORT CUresult cuCtxEnablePeerAccess(CUcontext, unsigned) { return CUDA_SUCCESS; }
+CAAT_EXPORT CUresult cuIpcGetMemHandle(CUipcMemHandle *handle, CUdeviceptr address) {
+  Double &d = Double::get();
+  std::lock_guard lock(d.mutex);
+  std::string name = d.share(pointerTo(address));
+  if (name.empty() || name.size() >= sizeof handle->reserved)
+    return CUDA_ERROR_INVALID_VALUE;
+  *handle = {};
+  std::memcpy(handle->reserved, name.data(), name.size());
+  return CUDA_SUCCESS;
+}
+CAAT_EXPORT CUresult cuIpcOpenMemHandle_v2(CUdeviceptr *address, CUipcMemHandle handle, unsigned) {
+  Double &d = Double::get();
+  std::lock_guard lock(d.mutex);
+  *address = reinterpret_cast<CUdeviceptr>(d.openShared(handle.reserved));
+  return *address ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+CAAT_EXPORT CUresult cuIpcCloseMemHandle(CUdeviceptr) { return CUDA_SUCCESS; }
+
 CAAT_EXPORT CUresult cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device) {
   *context = reinterpret_cast<CUcontext>(static_cast<size_t>(device) + 1);
   return CUDA_SUCCESS;
@@ -281,6 +319,9 @@ CAAT_EXPORT CUresult cuModuleGetFunction(CUfunction *function, CUmodule module, 
 }
 CAAT_EXPORT CUresult cuFuncSetAttribute(CUfunction, int, int) { return CUDA_SUCCESS; }
 
+/// Kernels that wait for those of other ranks.
+static bool meetsOthers(const Function &function) { return function.name.starts_with("caat_peer_"); }
+
 /// A kernel with its parameters, which are copied.
 static std::function<CUresult()> launchOf(const Function &function, unsigned blocks, Stream &stream,
                                           void **parameters) {
@@ -291,6 +332,7 @@ static std::function<CUresult()> launchOf(const Function &function, unsigned blo
   }
   return [&function, blocks, &stream, copies] {
     Double &d = Double::get();
+    std::unique_lock lock(d.mutex);
     std::vector<void *> pointers;
     for (auto &copy : *copies)
       pointers.push_back(copy.data());
@@ -299,6 +341,10 @@ static std::function<CUresult()> launchOf(const Function &function, unsigned blo
       return runProgramKernel(function, stream, pointers.data());
     if (!d.operate(stream, function.name, accesses))
       return result(false);
+    if (meetsOthers(function)) {
+      ++d.sums;
+      lock.unlock();
+    }
     runOwnKernel(function.name, blocks, pointers.data(), accesses, true);
     return CUDA_SUCCESS;
   };
@@ -307,13 +353,15 @@ static std::function<CUresult()> launchOf(const Function &function, unsigned blo
 CAAT_EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned x, unsigned y, unsigned z, unsigned threads, unsigned,
                                     unsigned, unsigned, CUstream stream, void **parameters, void **) {
   Double &d = Double::get();
-  std::lock_guard lock(d.mutex);
+  std::unique_lock lock(d.mutex);
   if (x == 0 || y != 1 || z != 1 || threads == 0 || threads > 1024)
     return CUDA_ERROR_INVALID_VALUE;
   if (d.failed)
     return result(false);
   Stream &to = streamOf(stream);
-  return to.submit(launchOf(*reinterpret_cast<Function *>(function), x, to, parameters));
+  const Function &which = *reinterpret_cast<Function *>(function);
+  lock.unlock();
+  return to.submit(launchOf(which, x, to, parameters), meetsOthers(which));
 }
 
 CAAT_EXPORT CUresult cuLaunchKernelEx(const LaunchConfig *config, CUfunction function, void **parameters,

@@ -1,12 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The runtime's own kernels, as C++ on the host, and what they read and write.
 #include "Double.h"
+#include <random>
+#include <thread>
 #pragma clang fp contract(off)
 #include "cuda/Kernels.cu"
 
 namespace caat::runtime::cuda {
 thread_local long long hostBlock, hostBlocks;
+
+/// Holds a rank up now and then, so that others are ahead of it by as much as they may be.
+void hostPause() {
+  static thread_local std::minstd_rand random(std::random_device{}());
+  std::this_thread::sleep_for(std::chrono::microseconds(random() % 16 == 0 ? 300 : 1));
 }
+} // namespace caat::runtime::cuda
 
 namespace caat::test {
 
@@ -100,24 +108,40 @@ void ofRows(const BestArguments &a, unsigned blocks, Accesses &all) {
   add(all, a.out, 0, blocks, sizeof(BestCandidate), true);
 }
 
+void ofPeerSum(const PeerSumArguments &a, int64_t size, Accesses &all) { add(all, a.data, 0, a.count, size, true); }
+
 template <typename Arguments, typename Kernel> void runBlocks(Kernel kernel, unsigned blocks, void **arguments) {
   hostBlocks = blocks;
   for (hostBlock = 0; hostBlock < hostBlocks; ++hostBlock)
     kernel(*static_cast<Arguments *>(arguments[0]));
 }
 
+/// The blocks of a kernel that waits for those of other ranks, as many threads.
+template <typename Arguments, typename Kernel> void runTogether(Kernel kernel, unsigned blocks, void **arguments) {
+  std::vector<std::thread> threads;
+  for (unsigned block = 0; block < blocks; ++block)
+    threads.emplace_back([=] {
+      hostBlock = block;
+      hostBlocks = blocks;
+      kernel(*static_cast<Arguments *>(arguments[0]));
+    });
+  for (std::thread &thread : threads)
+    thread.join();
+}
+
 } // namespace
 
 bool runOwnKernel(const std::string &name, unsigned blocks, void **arguments, Accesses &accesses, bool run) {
-#define CAAT_OWN(NAME, ARGUMENTS, ACCESSES)                                                                            \
+#define CAAT_OWN_BY(RUN, NAME, ARGUMENTS, ACCESSES)                                                                    \
   if (name == #NAME) {                                                                                                 \
     const auto &a = *static_cast<ARGUMENTS *>(arguments[0]);                                                           \
     if (run)                                                                                                           \
-      runBlocks<ARGUMENTS>(NAME, blocks, arguments);                                                                   \
+      RUN<ARGUMENTS>(NAME, blocks, arguments);                                                                         \
     else                                                                                                               \
       ACCESSES;                                                                                                        \
     return true;                                                                                                       \
   }
+#define CAAT_OWN(...) CAAT_OWN_BY(runBlocks, __VA_ARGS__)
   CAAT_OWN(caat_sum_f32, SumArguments, of<4>(a, accesses))
   CAAT_OWN(caat_sum_f64, SumArguments, of<8>(a, accesses))
   CAAT_OWN(caat_sum_bf16, SumArguments, of<2>(a, accesses))
@@ -147,10 +171,14 @@ bool runOwnKernel(const std::string &name, unsigned blocks, void **arguments, Ac
   CAAT_OWN(caat_random_f32, RandomArguments, of<4>(a, accesses))
   CAAT_OWN(caat_random_bf16, RandomArguments, of<2>(a, accesses))
   CAAT_OWN(caat_random_f16, RandomArguments, of<2>(a, accesses))
+  CAAT_OWN_BY(runTogether, caat_peer_sum_f32, PeerSumArguments, ofPeerSum(a, 4, accesses))
+  CAAT_OWN_BY(runTogether, caat_peer_sum_bf16, PeerSumArguments, ofPeerSum(a, 2, accesses))
+  CAAT_OWN_BY(runTogether, caat_peer_sum_f16, PeerSumArguments, ofPeerSum(a, 2, accesses))
   CAAT_OWN(caat_quantized_encode, QuantizedArguments, (ofPieces<false, true>(a, blocks, 1, accesses)))
   CAAT_OWN(caat_quantized_sum, QuantizedArguments, (ofPieces<true, false>(a, blocks, a.ranks, accesses)))
   CAAT_OWN(caat_quantized_decode, QuantizedArguments, (ofPieces<true, false>(a, blocks, 1, accesses)))
 #undef CAAT_OWN
+#undef CAAT_OWN_BY
   return runAttention(name, blocks, arguments, accesses, run);
 }
 

@@ -32,6 +32,26 @@ void checkCollectives(Checks &checks, int ranks) {
           },
           isInteger ? 0 : tolerance);
     }
+  // Over memory that the ranks share, where they do: in rank order there, so to the bit. One after the other, so that
+  // each way and size follows each.
+  for (DType dtype : {DType::F32, DType::BF16, DType::F16})
+    checks.compare(
+        detail::concat("sums in all ways, ", nameOf(dtype)), ranks,
+        [=](Device &d, Communicator &c) {
+          Bytes results;
+          for (int64_t count : {int64_t{1}, int64_t{1003}, int64_t{40'000}, int64_t{1003}, int64_t{262'144}})
+            for (int way : {1, 2, 1, 1, 2, 2}) {
+              Array data(d, someData(dtype, count, static_cast<unsigned>(c.rank() + 10 * way)));
+              c.setSumWay(c.sumWays(count * static_cast<int64_t>(sizeOf(dtype))).size() > 1 ? way : -1);
+              for (int turn = 0; turn < 2; ++turn)
+                c.allReduce(call(CollectiveKind::AllReduce, dtype, count), data.get());
+              Bytes got = data.read();
+              results.insert(results.end(), got.begin(), got.end());
+            }
+          c.setSumWay(-1);
+          return results;
+        },
+        tolerance > 0 ? tolerance * 10 : 0);
   for (auto [outer, inner] : {std::pair<int64_t, int64_t>{1, 7}, {5, 12}, {300, 1021}}) {
     checks.compare(detail::concat("all-gather ", outer, "x", inner), ranks, [=](Device &d, Communicator &c) {
       Bytes mine = someData(DType::F32, outer * inner, static_cast<unsigned>(c.rank()));

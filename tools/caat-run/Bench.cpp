@@ -244,8 +244,10 @@ void benchCollectives(runtime::Engine &engine, const BenchOptions &options) {
     sizes.push_back(bytes);
   constexpr double giga = 1e9, micro = 1e-6;
   Json rows = Json::array();
-  for (const runtime::CollectiveTiming &timing : runtime::timeAllReduce(engine, sizes, 20))
+  std::vector<std::string> ways;
+  for (const runtime::CollectiveTiming &timing : runtime::timeAllReduce(engine, sizes, 20, ways))
     rows.push_back({{"bytes", timing.bytes},
+                    {"way", timing.way < 0 ? "chosen" : ways[static_cast<size_t>(timing.way)]},
                     {"seconds", timing.seconds},
                     {"algbw", timing.algorithmBandwidth()},
                     {"busbw", timing.busBandwidth(engine.size())},
@@ -255,12 +257,13 @@ void benchCollectives(runtime::Engine &engine, const BenchOptions &options) {
     return;
   }
   std::cout << "all_reduce, float, sum, in place, " << engine.size() << " ranks\n"
-            << "    size (B)    time (us)  algbw (GB/s)  busbw (GB/s)   #wrong\n";
+            << "    size (B)    time (us)  algbw (GB/s)  busbw (GB/s)   #wrong" << (ways.empty() ? "" : "  way")
+            << '\n';
   for (const Json &row : rows)
     std::cout << std::fixed << std::setprecision(2) << std::setw(12) << row["bytes"].get<int64_t>() << std::setw(13)
               << row["seconds"].get<double>() / micro << std::setw(14) << row["algbw"].get<double>() / giga
               << std::setw(14) << row["busbw"].get<double>() / giga << std::setw(9) << row["wrong"].get<int64_t>()
-              << '\n';
+              << (ways.empty() ? "" : "  " + row["way"].get<std::string>()) << '\n';
 }
 
 void benchProducts(runtime::Engine &engine, const BenchOptions &options) {

@@ -70,6 +70,11 @@ public:
   /// permute() of bytes onto themselves without a second buffer, a piece at a time.
   virtual void permuteInPlace(const CollectiveCall &call, void *data, int64_t bytes, int64_t shift) = 0;
 
+  /// How allReduce() of so many bytes can be done, where there is a choice; and which of these it is from now on. Below
+  /// 0: by size, as in the beginning.
+  virtual std::vector<std::string> sumWays(int64_t bytes) const { return {}; }
+  virtual void setSumWay(int way) {}
+
   /// The same ranks for arrays in the host's memory, where these are a device's.
   virtual Communicator &ofHost() { return *this; }
 

@@ -48,12 +48,15 @@ struct CollectiveTiming {
   int64_t bytes = 0;
   double seconds = 0; // of a call, on the slowest rank
   int64_t wrong = 0;  // elements that are not the sum, on all ranks
+  int way = -1;       // of Communicator::sumWays(); below 0: that of this size
 
   double algorithmBandwidth() const { return static_cast<double>(bytes) / seconds; }
   /// What a ring of so many ranks would send at this speed.
   double busBandwidth(int ranks) const { return algorithmBandwidth() * 2 * (ranks - 1) / ranks; }
 };
-std::vector<CollectiveTiming> timeAllReduce(Engine &engine, std::span<const int64_t> bytes, int turns);
+/// For each size the way that is chosen for it and, where there are several, each of them; `ways` become their names.
+std::vector<CollectiveTiming> timeAllReduce(Engine &engine, std::span<const int64_t> bytes, int turns,
+                                            std::vector<std::string> &ways);
 
 /// Seconds of the program's products with weights and nothing else, one after the other, each with so many rows: on the
 /// slowest rank, all ranks at once; of the best of `turns` turns.
