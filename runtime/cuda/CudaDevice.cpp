@@ -14,8 +14,8 @@ constexpr size_t align(size_t bytes) { return (bytes + line - 1) / line * line; 
 } // namespace
 
 CudaDevice::CudaDevice(const Program &program, std::shared_ptr<Context> given, std::shared_ptr<const CublasLt> library,
-                       Progress progress)
-    : program(program), context(std::move(given)), progress(std::move(progress)), products(library, *context),
+                       std::shared_ptr<ProductTimes> times, Progress progress)
+    : program(program), context(std::move(given)), progress(std::move(progress)), products(library, *context, times),
       staging(*context), queue(*context, products) {
   driver().check(driver().cuStreamCreate(&stream_, CU_STREAM_NON_BLOCKING), "a stream");
   if (const char *threads = std::getenv("CAAT_CUDA_FEW_ROWS"))
@@ -286,6 +286,7 @@ bool CudaDevice::multiplyFewRows(const Weight &weight, const void *x, int64_t m,
 }
 
 void CudaDevice::multiply(const Gemm &gemm, std::string_view name) {
+  products.prepare(gemm, stream_);
   Step step;
   step.kind = Step::Kind::Product;
   step.name = name;

@@ -17,7 +17,7 @@ class CudaDevice final : public Device {
 public:
   using Progress = std::function<void(const std::string &)>;
   CudaDevice(const Program &program, std::shared_ptr<Context> context, std::shared_ptr<const CublasLt> library,
-             Progress progress);
+             std::shared_ptr<ProductTimes> times, Progress progress);
   ~CudaDevice() override;
 
   void attach() override;

@@ -36,10 +36,9 @@ std::string machineName() {
 bool reaches(const Driver &driver, CUdevice from, CUdevice to, int size) {
   int can = 0, linked = 0;
   return driver.cuDeviceCanAccessPeer(&can, from, to) == CUDA_SUCCESS && can &&
-         (size == 2 ||
-          (driver.cuDeviceGetP2PAttribute(&linked, CU_DEVICE_P2P_ATTRIBUTE_NATIVE_ATOMIC_SUPPORTED, from, to) ==
-               CUDA_SUCCESS &&
-           linked));
+         (size == 2 || (driver.cuDeviceGetP2PAttribute(&linked, CU_DEVICE_P2P_ATTRIBUTE_NATIVE_ATOMIC_SUPPORTED, from,
+                                                       to) == CUDA_SUCCESS &&
+                        linked));
 }
 
 /// Whether all have found the same good.
@@ -65,8 +64,8 @@ bool processesReach(const Context &place, Peers &peers) {
   place.enter();
   Card mine{};
   std::strncpy(mine.machine, machineName().c_str(), sizeof mine.machine - 1);
-  bool good = *mine.machine &&
-              driver.cuDeviceGetPCIBusId(mine.bus, sizeof mine.bus - 1, place.device()) == CUDA_SUCCESS;
+  bool good =
+      *mine.machine && driver.cuDeviceGetPCIBusId(mine.bus, sizeof mine.bus - 1, place.device()) == CUDA_SUCCESS;
   std::vector<Card> cards(static_cast<size_t>(peers.size()));
   peers.allGather("the GPUs' places", &mine, cards.data(), sizeof mine);
   for (int rank = 0; rank < peers.size(); ++rank) {
@@ -175,15 +174,10 @@ void PeerMemory::sum(const Exchange &x, size_t index, bool oneShot, CUstream str
   const Context &place = *places[index];
   // What must be the same: as many bits of it as a flag has room for.
   uint64_t call = static_cast<uint64_t>(x.call.index) * 0x9e3779b97f4a7c15 + x.count * 2 + oneShot;
-  PeerSumArguments arguments{all,
-                             x.out,
-                             static_cast<long long>(x.count),
-                             first + static_cast<int>(index),
-                             size,
-                             oneShot,
-                             static_cast<unsigned>(call ^ call >> 32),
-                             words,
-                             words + 1};
+  PeerSumArguments arguments{
+      all,      x.out,   static_cast<long long>(x.count),          first + static_cast<int>(index),
+      size,     oneShot, static_cast<unsigned>(call ^ call >> 32), words,
+      words + 1};
   void *parameters[] = {&arguments};
   LaunchConfig config{peerBlocks, 1, 1, kernelThreads, 1, 1, 0, stream, nullptr, 0};
   const Driver &driver = place.driver();

@@ -38,8 +38,8 @@ private:
   bool open(Peers &peers);
 
   std::vector<const Context *> places;
-  int size, first; // ranks, and the number of the first one here
-  size_t most;     // bytes of a message
+  int size, first;                                // ranks, and the number of the first one here
+  size_t most;                                    // bytes of a message
   std::vector<std::shared_ptr<std::byte>> memory; // of the ranks here
   std::vector<CUdeviceptr> opened;                // of other processes
   Pointers all = {};

@@ -32,6 +32,7 @@ private:
   BackendOptions options;
   std::shared_ptr<const Driver> driver;
   std::shared_ptr<const CublasLt> library;
+  std::shared_ptr<ProductTimes> times;            // null: of several processes
   std::vector<std::shared_ptr<Context>> contexts; // by place in options.devices
 };
 
@@ -63,6 +64,8 @@ CudaBackend::CudaBackend(const Program &program, const BackendOptions &given) : 
   }
   checkRoom();
   library = std::make_shared<CublasLt>();
+  if (!options.peers || options.peers->size() == 1)
+    times = std::make_shared<ProductTimes>();
   for (const auto &context : contexts)
     context->loadKernels(program);
 }
@@ -134,7 +137,7 @@ void CudaBackend::checkRoom() const {
 
 std::unique_ptr<Device> CudaBackend::makeDevice(int rank) {
   contextOf(rank)->enter();
-  return std::make_unique<CudaDevice>(program, contextOf(rank), library,
+  return std::make_unique<CudaDevice>(program, contextOf(rank), library, times,
                                       rank == 0 || options.peers ? options.progress : CudaDevice::Progress());
 }
 

@@ -2,6 +2,9 @@
 #include "Products.h"
 #include "caat/runtime/Error.h"
 #include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <utility>
 
 namespace caat::runtime::cuda {
 
@@ -10,6 +13,10 @@ namespace {
 constexpr size_t workspaceBytes = 32 << 20;
 /// A run without a cache has a new shape at every step: more than this many are thrown away.
 constexpr size_t maxChoices = 1024;
+/// Algorithms of a shape that are timed, how often, and by what share another one must be faster than the first.
+constexpr int mostAlgorithms = 8, timedRuns = 3;
+constexpr float worthwhile = 0.97f;
+constexpr int64_t fewestMultiplications = int64_t{1} << 24; // below, starting it takes longer
 
 /// A matrix [rows, columns] of a row-major product as the column-major library reads its transpose [columns, rows].
 struct Operand {
@@ -55,7 +62,21 @@ std::optional<Gemm> asGemm(const MatMul &p) {
               p.alpha,       p.beta};
 }
 
-Products::Products(std::shared_ptr<const CublasLt> given, const Context &context) : library(std::move(given)) {
+ProductTimes::ProductTimes() : fewest(fewestMultiplications) {
+  if (const char *own = std::getenv("CAAT_CUDA_TIME_PRODUCTS"))
+    fewest = std::atoll(own) == 0 ? INT64_MAX : std::atoll(own);
+}
+
+size_t ProductTimes::fastest(const ProductKey &key, const std::function<size_t()> &measure) {
+  std::lock_guard lock(mutex); // one at a time, so that they do not disturb each other
+  auto [place, isNew] = known.try_emplace(key, 0);
+  if (isNew)
+    place->second = measure();
+  return place->second;
+}
+
+Products::Products(std::shared_ptr<const CublasLt> given, const Context &context, std::shared_ptr<ProductTimes> times)
+    : library(std::move(given)), context(context), times(std::move(times)) {
   context.enter();
   library->check(library->cublasLtCreate(&handle), "cuBLASLt on " + context.name());
   workspace = context.allocate(workspaceBytes, "the workspace of cuBLASLt");
@@ -117,22 +138,43 @@ Products::Choice Products::choose(const Gemm &g, unsigned alignment) {
                         CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES})
     lt.cublasLtMatmulPreferenceSetAttribute(preference, attribute, &aligned, sizeof aligned);
   int found = 0;
-  cublasStatus_t status = lt.cublasLtMatmulAlgoGetHeuristic(handle, choice.operation, choice.a, choice.b, choice.c,
-                                                            choice.c, preference, 1, &choice.best, &found);
+  choice.algorithms.resize(mostAlgorithms);
+  cublasStatus_t status =
+      lt.cublasLtMatmulAlgoGetHeuristic(handle, choice.operation, choice.a, choice.b, choice.c, choice.c, preference,
+                                        mostAlgorithms, choice.algorithms.data(), &found);
   lt.cublasLtMatmulPreferenceDestroy(preference);
-  choice.exists = status == CUBLAS_STATUS_SUCCESS && found > 0 && choice.best.state == CUBLAS_STATUS_SUCCESS;
+  choice.algorithms.resize(status == CUBLAS_STATUS_SUCCESS ? static_cast<size_t>(std::max(found, 0)) : 0);
+  std::erase_if(choice.algorithms, [](const auto &algorithm) { return algorithm.state != CUBLAS_STATUS_SUCCESS; });
+  choice.exists = !choice.algorithms.empty();
   return choice;
 }
 
-const Products::Choice &Products::choiceFor(const Gemm &g) {
+ProductKey Products::keyOf(const Gemm &g) {
   int64_t in = sizeOfType(g.inputType), out = sizeOfType(g.outputType);
   bool batched = g.batch > 1;
   unsigned alignment = std::min({alignmentOf(g.a, g.aLeading, batched ? g.aStride : 0, in),
                                  alignmentOf(g.b, g.bLeading, batched ? g.bStride : 0, in),
                                  alignmentOf(g.c, g.cLeading, batched ? g.cStride : 0, out)});
-  Key key(g.inputType, g.outputType, g.transposeA, g.transposeB, g.m, g.n, g.k, g.batch, g.aLeading, g.bLeading,
-          g.cLeading, batched ? g.aStride : 0, batched ? g.bStride : 0, batched ? g.cStride : 0, alignment,
-          g.beta != 0.0f);
+  return {g.inputType,
+          g.outputType,
+          g.transposeA,
+          g.transposeB,
+          g.m,
+          g.n,
+          g.k,
+          g.batch,
+          g.aLeading,
+          g.bLeading,
+          g.cLeading,
+          batched ? g.aStride : 0,
+          batched ? g.bStride : 0,
+          batched ? g.cStride : 0,
+          alignment,
+          g.beta != 0.0f};
+}
+
+Products::Choice &Products::choiceFor(const Gemm &g) {
+  ProductKey key = keyOf(g);
   auto at = choices.find(key);
   if (at == choices.end()) {
     if (choices.size() >= maxChoices) {
@@ -140,23 +182,76 @@ const Products::Choice &Products::choiceFor(const Gemm &g) {
         forget(choice);
       choices.clear();
     }
-    at = choices.emplace(key, choose(g, alignment)).first;
+    at = choices.emplace(key, choose(g, std::get<unsigned>(key))).first;
   }
   return at->second;
 }
 
-void Products::run(const Gemm &g, CUstream stream) {
-  const Choice &choice = choiceFor(g);
+cublasStatus_t Products::multiply(const Gemm &g, const Choice &choice, size_t algorithm, void *c,
+                                  CUstream stream) const {
   double wide[] = {g.alpha, g.beta};
   bool isDouble = g.computeType == CUBLAS_COMPUTE_64F;
   const void *alpha = isDouble ? static_cast<const void *>(&wide[0]) : &g.alpha;
   const void *beta = isDouble ? static_cast<const void *>(&wide[1]) : &g.beta;
-  cublasStatus_t status =
-      library->cublasLtMatmul(handle, choice.operation, alpha, g.a, choice.a, g.b, choice.b, beta, g.c, choice.c, g.c,
-                              choice.c, &choice.best.algo, workspace.get(), workspaceBytes, stream);
-  if (status != CUBLAS_STATUS_SUCCESS)
+  return library->cublasLtMatmul(handle, choice.operation, alpha, g.a, choice.a, g.b, choice.b, beta, c, choice.c, c,
+                                 choice.c, &choice.algorithms[algorithm].algo, workspace.get(), workspaceBytes, stream);
+}
+
+void Products::run(const Gemm &g, CUstream stream) {
+  const Choice &choice = choiceFor(g);
+  if (cublasStatus_t status = multiply(g, choice, choice.fastest, g.c, stream); status != CUBLAS_STATUS_SUCCESS)
     failRun("cuBLASLt: product [", g.n, ", ", g.k, "] x [", g.k, ", ", g.m, "], batch ", g.batch, ": ",
             library->cublasLtGetStatusName(status));
+}
+
+void Products::prepare(const Gemm &g, CUstream work) {
+  Choice &choice = choiceFor(g);
+  if (std::exchange(choice.isPrepared, true) || !times || choice.algorithms.size() < 2 ||
+      !times->wants(g.m * g.n * g.k * g.batch))
+    return;
+  size_t fastest = times->fastest(keyOf(g), [&] { return measure(g, choice, work); });
+  choice.fastest = std::min(fastest, choice.algorithms.size() - 1);
+}
+
+/// With the operands as they are, and a result that nobody reads; on a stream of its own, so that steps that are held
+/// back for a graph stay so. The first one where something goes wrong.
+size_t Products::measure(const Gemm &g, const Choice &choice, CUstream work) const {
+  const Driver &driver = context.driver();
+  size_t best = 0;
+  CUstream stream = nullptr;
+  CUevent begin = nullptr, end = nullptr;
+  try {
+    driver.check(driver.cuStreamSynchronize(work), "products before");
+    driver.check(driver.cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING), "a stream");
+    driver.check(driver.cuEventCreate(&begin, CU_EVENT_DEFAULT), "an event");
+    driver.check(driver.cuEventCreate(&end, CU_EVENT_DEFAULT), "an event");
+    int64_t elements = (g.batch - 1) * g.cStride + g.n * g.cLeading;
+    auto c = context.allocate(static_cast<size_t>(elements * sizeOfType(g.outputType)), "a product to be timed");
+    float least = INFINITY;
+    for (size_t i = 0; i < choice.algorithms.size(); ++i) {
+      if (multiply(g, choice, i, c.get(), stream) != CUBLAS_STATUS_SUCCESS) // it is loaded now
+        continue;
+      driver.check(driver.cuEventRecord(begin, stream), "an event");
+      for (int run = 0; run < timedRuns; ++run)
+        library->check(multiply(g, choice, i, c.get(), stream), "a product");
+      driver.check(driver.cuEventRecord(end, stream), "an event");
+      driver.check(driver.cuEventSynchronize(end), "a product");
+      float time = 0;
+      driver.check(driver.cuEventElapsedTime(&time, begin, end), "an event");
+      if (time < least * (i == 0 ? 1 : worthwhile)) {
+        least = time;
+        best = i;
+      }
+    }
+  } catch (const Error &) {
+    best = 0;
+  }
+  for (CUevent event : {begin, end})
+    if (event)
+      driver.cuEventDestroy_v2(event);
+  if (stream)
+    driver.cuStreamDestroy_v2(stream);
+  return best;
 }
 
 } // namespace caat::runtime::cuda

@@ -2,7 +2,9 @@
 // cuBLASLt's functions: plain loops.
 #include "Double.h"
 #include "caat/runtime/Bf16.h"
+#include <algorithm>
 #include <cstring>
+#include <thread>
 
 using namespace caat::test;
 using namespace caat::runtime::cuda;
@@ -136,7 +138,8 @@ CAAT_EXPORT cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPr
   return 0;
 }
 
-/// The algorithm is the alignment that it may count on.
+/// Algorithms say which alignment they may count on, and differ in their number. All but CAAT_DOUBLE_FAST take their
+/// time, where that is set.
 CAAT_EXPORT cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t,
                                                           cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
                                                           cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
@@ -144,10 +147,13 @@ CAAT_EXPORT cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cubl
                                                           cublasLtMatmulHeuristicResult_t *results, int *found) {
   if (wanted < 1)
     return CUBLAS_STATUS_INVALID_VALUE;
-  *results = {};
-  for (int i = 0; i < 4; ++i)
-    results->algo.data[i] = reinterpret_cast<Preference *>(preference)->alignment[i];
-  *found = 1;
+  *found = std::min(wanted, 3);
+  for (int number = 0; number < *found; ++number) {
+    results[number] = {};
+    for (int i = 0; i < 4; ++i)
+      results[number].algo.data[i] = reinterpret_cast<Preference *>(preference)->alignment[i];
+    results[number].algo.data[4] = static_cast<uint64_t>(number);
+  }
   return 0;
 }
 
@@ -173,6 +179,12 @@ CAAT_EXPORT cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t
   bool isDouble = op.scaleType == CUDA_R_64F;
   double scale = isDouble ? *static_cast<const double *>(alpha) : *static_cast<const float *>(alpha);
   double keep = isDouble ? *static_cast<const double *>(beta) : *static_cast<const float *>(beta);
+  std::string name = "a product";
+  if (uint64_t number = algorithm->data[4])
+    name += ", algorithm " + std::to_string(number);
+  static const int64_t fast = Double::number("FAST", -1);
+  if (fast >= 0 && static_cast<int64_t>(algorithm->data[4]) != fast)
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
   auto run = [=, &state, stream = reinterpret_cast<Stream *>(stream)] {
     std::vector<Access> accesses;
     la.accesses(a, false, accesses);
@@ -180,7 +192,7 @@ CAAT_EXPORT cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t
     ld.accesses(d, true, accesses);
     auto space = reinterpret_cast<uint64_t>(workspace);
     accesses.push_back({space, space + workspaceBytes, true});
-    if (!state.operate(*stream, "a product", accesses))
+    if (!state.operate(*stream, name, accesses))
       return CUBLAS_STATUS_EXECUTION_FAILED;
     for (int32_t i = 0; i < ld.batch; ++i)
       for (int64_t column = 0; column < n; ++column)
