@@ -35,9 +35,9 @@ struct Variant {
 
 } // namespace
 
-/// The step's compute on the rank that needs most, without its sites, and what sites do there beside their messages: from
-/// the exact program, one with half of the channels deferred at every site, and one with all of them rounded. Of three
-/// runs the least. A run that goes on takes what the first one measured: plans are chosen by it.
+/// The step's compute on the rank that needs most, without its sites, and what sites do there beside their messages:
+/// from the exact program, one with half of the channels deferred at every site, and one with all of them rounded. Of
+/// three runs the least. A run that goes on takes what the first one measured: plans are chosen by it.
 Workload Session::measureStep() {
   std::string what = "a step of at most " + std::to_string(options.stepTokens) + " tokens";
   if (const std::vector<double> *known = store.findTimes(what); known && known->size() == 6) {

@@ -506,8 +506,15 @@ std::string Peers::reason() const {
 }
 
 void Peers::onAbort(std::function<void()> then) {
-  std::lock_guard lock(state->mutex);
-  state->then = std::move(then);
+  {
+    std::lock_guard lock(state->mutex);
+    if (!state->isAborted) {
+      state->then = std::move(then);
+      return;
+    }
+  }
+  if (then)
+    then();
 }
 
 milliseconds Peers::timeout() const { return state->timeout; }

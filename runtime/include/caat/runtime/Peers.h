@@ -38,7 +38,8 @@ public:
   bool aborted() const;
   /// Why, and which rank says so; empty where nobody does.
   std::string reason() const;
-  /// Called once, by whatever thread learns of an abort. Not from a call of abort() with the lock of the caller.
+  /// Called once, by whatever thread learns of an abort, at once where that has come already. Not from a call of
+  /// abort() with the lock of the caller.
   void onAbort(std::function<void()> then);
 
   /// Collectives that this rank has begun; what the others have is known a moment later.
