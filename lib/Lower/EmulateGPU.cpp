@@ -168,6 +168,8 @@ struct EmulateGPUPass : caat::impl::RTEmulateGPUPassBase<EmulateGPUPass> {
     Value rows = toI64(entry->getArgument(1));
     put(count - 1, rows);
     Value blocks = arith::CeilDivUIOp::create(b, loc, rows, constant(number("rows_per_block")));
+    if (launch.contains("blocks_per_row"))
+      blocks = arith::MulIOp::create(b, loc, blocks, constant(number("blocks_per_row")));
     int64_t shared = 0;
     for (BlockArgument attribution : gpuKernel.getWorkgroupAttributions())
       shared += cast<MemRefType>(attribution.getType()).getNumElements();

@@ -29,6 +29,8 @@ static constexpr int64_t kBlock = 128;
 /// A thread of a wide row has this many elements, as long as there are enough threads.
 static constexpr int64_t kElementsOfThread = 8;
 static constexpr int64_t kLargestTeam = 512;
+/// A row too wide for that is shared by several blocks of this many threads, where they need not wait for each other.
+static constexpr int64_t kSpreadBlock = 256, kMostBlocks = 256;
 static constexpr int64_t kAlignment = 16;
 /// What a block may have without being asked for at its launch.
 static constexpr int64_t kMaxSharedBytes = 48 * 1024;
@@ -69,14 +71,8 @@ public:
     if (failed(checkMath()))
       return failure();
     int64_t width = widthOf(*rows.getBody());
-    team.size = teamSize(width);
-    // Only a whole block can wait for all its threads.
-    threads = team.isBlock() ? team.size : kBlock;
-    layoutBuffers();
-    if (sharedBytes() > kMaxSharedBytes)
-      threads = team.size;
-    build();
-    if (failed(buildRow()))
+    FailureOr<bool> spread = width > kLargestTeam * kElementsOfThread ? buildSpread(width) : FailureOr<bool>(false);
+    if (failed(spread) || (!*spread && failed(buildTeams(width))))
       return failure();
     remark::passed(kernel.getLoc(), remark::RemarkOpts::name("kernels-to-gpu").category("caat"))
         << (kernel.getSymName() + ": " + Twine(team.size) + " threads a row, " + Twine(threads) + " a block, " +
@@ -87,6 +83,45 @@ public:
   }
 
 private:
+  /// A row is a block's, a warp's or a thread's.
+  LogicalResult buildTeams(int64_t width) {
+    team = {};
+    team.size = teamSize(width);
+    // Only a whole block can wait for all its threads.
+    threads = team.isBlock() ? team.size : kBlock;
+    layoutBuffers();
+    if (sharedBytes() > kMaxSharedBytes)
+      threads = team.size;
+    build();
+    return buildRow();
+  }
+
+  /// A row is that of several blocks. False, and nothing is left, where its threads have to meet.
+  FailureOr<bool> buildSpread(int64_t width) {
+    blocks = std::min<int64_t>(llvm::divideCeil(width, kSpreadBlock * kElementsOfThread), kMostBlocks);
+    threads = kSpreadBlock;
+    team = {};
+    team.size = blocks * threads;
+    bool haveToMeet = false;
+    team.haveToMeet = &haveToMeet;
+    layoutBuffers();
+    haveToMeet = !layout.offsets.empty();
+    if (!haveToMeet) {
+      layout.bytes = 0; // there are no reductions
+      build();
+      if (failed(buildRow()))
+        return failure();
+      team.haveToMeet = nullptr;
+      if (!haveToMeet)
+        return true;
+      func.erase();
+    }
+    blocks = 1;
+    layout = {};
+    registers.clear();
+    return false;
+  }
+
   /// Functions that PTX has no instruction for and rt-approximate-math no expansion.
   LogicalResult checkMath() {
     WalkResult result = kernel.walk([&](Operation *op) {
@@ -116,7 +151,7 @@ private:
       layout.bytes += kReductionBytes;
   }
 
-  int64_t teams() const { return threads / team.size; }
+  int64_t teams() const { return blocks > 1 ? 1 : threads / team.size; }
   int64_t sharedBytes() const { return layout.bytes * teams(); }
 
   void build() {
@@ -147,7 +182,11 @@ private:
     Value thread = gpu::ThreadIdOp::create(b, loc, b.getIndexType(), gpu::Dimension::x, bound(threads));
     Value row = gpu::BlockIdOp::create(b, loc, gpu::Dimension::x), teamNumber;
     team.lane = thread;
-    if (teams() > 1) {
+    if (blocks > 1) {
+      Value part = arith::RemUIOp::create(b, loc, row, constant(blocks));
+      team.lane = arith::AddIOp::create(b, loc, arith::MulIOp::create(b, loc, part, constant(threads)), thread);
+      row = arith::DivUIOp::create(b, loc, row, constant(blocks));
+    } else if (teams() > 1) {
       team.lane =
           team.size == 1 ? constant(0) : arith::RemUIOp::create(b, loc, thread, constant(team.size)).getResult();
       teamNumber = team.size == 1 ? thread : arith::DivUIOp::create(b, loc, thread, constant(team.size)).getResult();
@@ -248,7 +287,10 @@ private:
   void declare() {
     OpBuilder b(kernel);
     auto number = [&](StringRef name, int64_t value) { return b.getNamedAttr(name, b.getI64IntegerAttr(value)); };
-    NamedAttribute launch[] = {number("threads", threads), number("rows_per_block", teams()), number("shared", 0)};
+    SmallVector<NamedAttribute> launch = {number("threads", threads), number("rows_per_block", teams()),
+                                          number("shared", 0)};
+    if (blocks > 1)
+      launch.push_back(number("blocks_per_row", blocks));
     if (keep) {
       kernel->setAttr(kLaunchAttr, b.getDictionaryAttr(launch));
       return;
@@ -264,7 +306,7 @@ private:
   bool keep;
   scf::ForOp rows;
   Team team;
-  int64_t threads = 0;
+  int64_t threads = 0, blocks = 1; // of a block, of a row
   SharedLayout layout;
   SmallVector<Operation *> registers; // row buffers
   gpu::GPUFuncOp func;

@@ -298,6 +298,8 @@ LaunchSpec readLaunch(const Reader &reader) {
   launch.threads = reader.at("threads").integer(1, 1024);
   if (reader.has("rows_per_block"))
     launch.rowsPerBlock = reader.at("rows_per_block").integer(1, INT32_MAX);
+  if (reader.has("blocks_per_row"))
+    launch.blocksPerRow = reader.at("blocks_per_row").integer(1, INT32_MAX);
   if (reader.has("shared"))
     launch.shared = reader.at("shared").integer(0, 1 << 20);
   if (reader.has("dependent"))

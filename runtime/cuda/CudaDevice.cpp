@@ -180,7 +180,7 @@ void CudaDevice::makeUp(const ParameterSpec &spec, std::byte *to, size_t bytes, 
 void CudaDevice::launch(size_t kernel, int64_t rows, std::span<void *const> buffers, std::span<const int64_t> dims) {
   const LaunchSpec &spec = program.manifest().launches[kernel];
   const std::string &name = program.manifest().kernels[kernel];
-  int64_t blocks = (rows + spec.rowsPerBlock - 1) / spec.rowsPerBlock;
+  int64_t blocks = (rows + spec.rowsPerBlock - 1) / spec.rowsPerBlock * spec.blocksPerRow;
   if (blocks > INT32_MAX)
     failRun("kernel '", name, "': ", rows, " rows are too many");
   Step step;

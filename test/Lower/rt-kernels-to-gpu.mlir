@@ -336,6 +336,78 @@ module {
 
 // -----
 
+// A row that is too wide for a block is seven blocks', where no thread needs what another has: what is between stays in
+// each thread's registers. A sum over the row keeps it in one.
+
+#row = affine_map<(d0) -> (d0)>
+#none = affine_map<(d0) -> ()>
+module {
+  func.func @caat_forward() {
+    %n = rt.dim "n"
+    %x = rt.buffer 0[%n] : memref<?x14336xf32>
+    %y = rt.buffer 1[%n] : memref<?xf32>
+    rt.launch @gate grid(%n) buffers(%x : memref<?x14336xf32>) dims(%n)
+    rt.launch @total grid(%n) buffers(%x, %y : memref<?x14336xf32>, memref<?xf32>) dims(%n)
+    return
+  }
+  func.func private @gate(%begin: index, %end: index, %xp: memref<f32> {llvm.noalias}, %n: index) {
+    %c1 = arith.constant 1 : index
+    %x = memref.reinterpret_cast %xp to offset: [0], sizes: [%n, 14336], strides: [14336, 1] : memref<f32> to memref<?x14336xf32, strided<[14336, 1]>>
+    %between = memref.alloca() : memref<14336xf32>
+    scf.for %row = %begin to %end step %c1 {
+      %xr = memref.subview %x[%row, 0] [1, 14336] [1, 1] : memref<?x14336xf32, strided<[14336, 1]>> to memref<14336xf32, strided<[1], offset: ?>>
+      linalg.generic {indexing_maps = [#row, #row], iterator_types = ["parallel"]} ins(%xr : memref<14336xf32, strided<[1], offset: ?>>) outs(%between : memref<14336xf32>) {
+      ^bb0(%a: f32, %old: f32):
+        %v = arith.negf %a : f32
+        linalg.yield %v : f32
+      }
+      linalg.generic {indexing_maps = [#row, #row], iterator_types = ["parallel"]} ins(%between : memref<14336xf32>) outs(%xr : memref<14336xf32, strided<[1], offset: ?>>) {
+      ^bb0(%a: f32, %old: f32):
+        %v = math.absf %a : f32
+        linalg.yield %v : f32
+      }
+    }
+    return
+  }
+  func.func private @total(%begin: index, %end: index, %xp: memref<f32> {llvm.noalias}, %yp: memref<f32> {llvm.noalias}, %n: index) {
+    %c1 = arith.constant 1 : index
+    %x = memref.reinterpret_cast %xp to offset: [0], sizes: [%n, 14336], strides: [14336, 1] : memref<f32> to memref<?x14336xf32, strided<[14336, 1]>>
+    %y = memref.reinterpret_cast %yp to offset: [0], sizes: [%n], strides: [1] : memref<f32> to memref<?xf32, strided<[1]>>
+    scf.for %row = %begin to %end step %c1 {
+      %xr = memref.subview %x[%row, 0] [1, 14336] [1, 1] : memref<?x14336xf32, strided<[14336, 1]>> to memref<14336xf32, strided<[1], offset: ?>>
+      %yr = memref.subview %y[%row] [1] [1] : memref<?xf32, strided<[1]>> to memref<f32, strided<[], offset: ?>>
+      linalg.generic {indexing_maps = [#row, #none], iterator_types = ["reduction"]} ins(%xr : memref<14336xf32, strided<[1], offset: ?>>) outs(%yr : memref<f32, strided<[], offset: ?>>) {
+      ^bb0(%a: f32, %s: f32):
+        %t = arith.addf %s, %a fastmath<reassoc> : f32
+        linalg.yield %t : f32
+      }
+    }
+    return
+  }
+}
+
+// CHECK-LABEL: module attributes {rt.device = "cuda"}
+// CHECK: func.func private @gate{{.*}} {rt.launch = {blocks_per_row = 7 : i64, rows_per_block = 1 : i64, shared = 0 : i64, threads = 256 : i64}}
+// CHECK: func.func private @total{{.*}} {rt.launch = {rows_per_block = 1 : i64, shared = 0 : i64, threads = 512 : i64}}
+// CHECK-NOT: gpu.func @total
+// CHECK: gpu.func @gate
+// CHECK-DAG: %[[THREAD:.*]] = gpu.thread_id x upper_bound 256
+// CHECK-DAG: %[[BLOCK:.*]] = gpu.block_id x
+// CHECK: %[[PART:.*]] = arith.remui %[[BLOCK]], %c7
+// CHECK: %[[FIRST:.*]] = arith.muli %[[PART]], %c256
+// CHECK: %[[LANE:.*]] = arith.addi %[[FIRST]], %[[THREAD]]
+// CHECK: %[[ROW:.*]] = arith.divui %[[BLOCK]], %c7
+// CHECK: memref.subview %{{.*}}[%[[ROW]], 0]
+// CHECK: %[[AT:.*]] = arith.muli %[[LANE]], %c4
+// CHECK: vector.load %{{.*}}[%[[AT]]]
+// CHECK-NOT: gpu.barrier
+// CHECK-COUNT-2: vector.store
+// CHECK-NOT: vector.store
+// CHECK: gpu.func @total
+// CHECK: gpu.barrier
+
+// -----
+
 module {
   func.func @caat_forward() {
     %n = rt.dim "n"

@@ -97,7 +97,7 @@ TEST(Manifest, ReadsKernelsOfAGpu) {
   json["gpu"] = {{"ptx", "kernels.ptx"}, {"cubins", {{"sm_90", "kernels-sm_90.cubin"}}}};
   expectError(".launches: has 0 entries for 3 kernels", [&] { parse(json); });
   Json launch = {{"threads", 128}, {"rows_per_block", 4}, {"shared", 1024}};
-  json["launches"] = {launch, launch, {{"threads", 32}}};
+  json["launches"] = {launch, launch, {{"threads", 32}, {"blocks_per_row", 7}}};
   Manifest m = parse(json);
   EXPECT_EQ(m.gpu->ptx, "kernels.ptx");
   EXPECT_EQ(m.gpu->cubins.at("sm_90"), "kernels-sm_90.cubin");
@@ -105,7 +105,9 @@ TEST(Manifest, ReadsKernelsOfAGpu) {
   EXPECT_EQ(m.launches[0].threads, 128);
   EXPECT_EQ(m.launches[0].rowsPerBlock, 4);
   EXPECT_EQ(m.launches[0].shared, 1024);
+  EXPECT_EQ(m.launches[0].blocksPerRow, 1);
   EXPECT_EQ(m.launches[2].rowsPerBlock, 1);
+  EXPECT_EQ(m.launches[2].blocksPerRow, 7);
   auto refuses = [&](const char *pointer, const Json &value, const std::string &message) {
     Json damaged = json;
     damaged[Json::json_pointer(pointer)] = value;
@@ -113,6 +115,7 @@ TEST(Manifest, ReadsKernelsOfAGpu) {
   };
   refuses("/launches/0/threads", 2048, "2048 is not in [1, 1024]");
   refuses("/launches/1/rows_per_block", 0, "launches[1].rows_per_block: 0 is not in [1");
+  refuses("/launches/2/blocks_per_row", 0, "launches[2].blocks_per_row: 0 is not in [1");
   refuses("/gpu/ptx", "../kernels.ptx", "gpu.ptx: '../kernels.ptx' is not the name of a file");
   refuses("/gpu/cubins/sm_90", "/x", "gpu.cubins.sm_90: '/x' is not the name of a file");
 }

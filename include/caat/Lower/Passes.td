@@ -168,12 +168,13 @@ def RTKernelsToGPUPass : Pass<"rt-kernels-to-gpu", "::mlir::ModuleOp"> {
   let summary = "Turn outlined kernels into gpu.func, the threads of a block sharing a row";
   let description = [{
     Each kernel's loop over rows becomes a grid. A row is computed by one thread, a warp or a whole block, by how many
-    elements its widest op has. Its scalar code runs on every thread with the same values. The iterations of a linalg
+    elements its widest op has, or by several blocks where it has more and no thread needs what another has. Its scalar code runs on every thread with the same values. The iterations of a linalg
     op, or of an `scf.for` whose iterations are independent, are divided among the threads, reductions are finished by
     shuffles and shared memory, and row buffers are shared memory. Threads wait for each other where one may touch what
     another has.
 
-    Of the function a declaration remains, with `rt.launch = {threads, rows_per_block, shared}`.
+    Of the function a declaration remains, with `rt.launch = {threads, rows_per_block, shared}` and, where not 1,
+    `blocks_per_row`.
 
     ```mlir
     func.func private @k0(%begin: index, %end: index, %x: memref<f32> {llvm.noalias}, …) {

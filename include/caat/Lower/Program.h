@@ -21,7 +21,8 @@ std::optional<int64_t> dtypeCode(mlir::Type element);
 /// "f32", "bf16", …
 std::optional<llvm::StringRef> dtypeName(mlir::Type element);
 
-/// Of a kernel that runs on a GPU: how it is launched, {threads, rows_per_block, shared}. Its body is elsewhere.
+/// Of a kernel that runs on a GPU: how it is launched, {threads, rows_per_block, shared} and, where not 1,
+/// blocks_per_row. Its body is elsewhere.
 inline constexpr llvm::StringLiteral kLaunchAttr = "rt.launch";
 
 /// Of a module whose buffers and kernels are on a GPU: "cuda".

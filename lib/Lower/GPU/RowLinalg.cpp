@@ -99,6 +99,7 @@ void RowEmitter::reduceByWarps(LinalgOp op, const Sizes &sizes, ArrayRef<Operati
   Location loc = op.getLoc();
   auto constant = [&](int64_t value) { return index(loc, b.getIndexAttr(value)); };
   SmallVector<unsigned> results = loopsOf(op, utils::IteratorType::parallel);
+  team.meet(); // behind the sums
   Team block = team;
   Value warp = arith::DivUIOp::create(b, loc, block.lane, constant(kWarp));
   team = {kWarp, arith::RemUIOp::create(b, loc, block.lane, constant(kWarp)), Value()};

@@ -12,6 +12,8 @@ using namespace mlir;
 namespace caat::lower {
 
 void Team::barrier(OpBuilder &b, Location loc) const {
+  if (size > 1 && !meet())
+    return;
   if (isBlock())
     gpu::BarrierOp::create(b, loc);
   else if (size > 1)
@@ -77,7 +79,7 @@ static Value exchange(OpBuilder &b, Location loc, Value value, int32_t offset) {
 
 SmallVector<Value> Team::reduce(OpBuilder &b, Location loc, ValueRange values, ArrayRef<Operation *> combiners) {
   SmallVector<Value> results(values);
-  if (size == 1)
+  if (size == 1 || !meet())
     return results;
   auto overLanes = [&](int64_t lanes) {
     for (auto [value, combiner] : llvm::zip_equal(results, combiners))

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The threads of a block that compute one row together: a single thread, a warp, or the whole block.
+// The threads that compute one row together: a single thread, a warp, a whole block, or several blocks.
 #ifndef CAAT_LIB_LOWER_GPU_TEAM_H
 #define CAAT_LIB_LOWER_GPU_TEAM_H
 
@@ -15,12 +15,20 @@ inline constexpr int64_t kWarp = 32;
 inline constexpr int64_t kReductionBytes = 2 * kWarp * 8;
 
 struct Team {
-  int64_t size = 1;    // 1, 32, 64, … 1024
+  int64_t size = 1;    // 1, 32, 64, … 512, or that of several blocks
   mlir::Value lane;    // index of this thread in the team
   mlir::Value scratch; // memref<512xi8> in shared memory where the team is more than a warp
   unsigned reductions = 0;
+  /// Where the team has several blocks, whose threads cannot wait for each other: set when they would have to.
+  bool *haveToMeet = nullptr;
 
   bool isBlock() const { return size > kWarp; }
+  /// Threads are to wait for each other. False where they cannot.
+  bool meet() const {
+    if (haveToMeet)
+      *haveToMeet = true;
+    return !haveToMeet;
+  }
 
   /// All threads of the team have come here, and see what the others wrote.
   void barrier(mlir::OpBuilder &b, mlir::Location loc) const;

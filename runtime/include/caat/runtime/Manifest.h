@@ -87,7 +87,7 @@ struct RotationSpec {
 
 /// How a kernel of a GPU is started: blocks of `threads` threads, each for some rows of the grid.
 struct LaunchSpec {
-  int64_t threads = 256, rowsPerBlock = 1;
+  int64_t threads = 256, rowsPerBlock = 1, blocksPerRow = 1;
   int64_t shared = 0;     // bytes of shared memory beside what the kernel declares itself
   bool dependent = false; // it waits itself (griddepcontrol.wait) for the kernels before it, and may start earlier
 };
