@@ -87,6 +87,7 @@ private:
   LogicalResult buildTeams(int64_t width) {
     team = {};
     team.size = teamSize(width);
+    team.chunk = chunkOf(width);
     // Only a whole block can wait for all its threads.
     threads = team.isBlock() ? team.size : kBlock;
     layoutBuffers();
@@ -102,6 +103,7 @@ private:
     threads = kSpreadBlock;
     team = {};
     team.size = blocks * threads;
+    team.chunk = chunkOf(width);
     bool haveToMeet = false;
     team.haveToMeet = &haveToMeet;
     layoutBuffers();
@@ -137,12 +139,22 @@ private:
     return failure(result.wasInterrupted());
   }
 
+  /// Where anything has 16 bits, 16 bytes of that, as long as every thread of a block has some. One number for all ops
+  /// of the row, so that what a thread has of one is what it has of the next.
+  int64_t chunkOf(int64_t width) {
+    bool anyNarrow = llvm::any_of(kernel.getArgumentTypes(), [](Type type) {
+      auto buffer = dyn_cast<MemRefType>(type);
+      return buffer && isa<FloatType>(buffer.getElementType()) && buffer.getElementTypeBitWidth() == 16;
+    });
+    return anyNarrow && (blocks > 1 || width >= kMostChunk * team.size) ? kMostChunk : kLeastChunk;
+  }
+
   void layoutBuffers() {
     if (team.size == 1)
       return;
     kernel.walk([&](memref::AllocaOp alloca) {
       MemRefType type = alloca.getType();
-      if (isKeptInRegisters(alloca, *rows.getBody(), team.size))
+      if (isKeptInRegisters(alloca, *rows.getBody(), team))
         registers.push_back(alloca);
       else if (!isReplicated(alloca))
         layout.add(alloca, type.getNumElements() * llvm::divideCeil(type.getElementTypeBitWidth(), 8));

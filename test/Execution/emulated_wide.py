@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""GPU kernels of usual widths, emulated, against the CPU's: rows of more than a warp, in several rounds, and attention over more
-keys than a chunk has. The stored models are too small for that.
+"""GPU kernels of usual widths, emulated, against the CPU's: rows of more than a warp, in several rounds, of several blocks, in 16 bits, and
+attention over more keys than a chunk has. The stored models are too small for that.
 
     emulated_wide.py [--tolerance 1e-5]
 """
@@ -15,8 +15,11 @@ import numpy as np
 import large
 import programs
 
-# (hidden, ffn): a multiple of everything, and neither a multiple of a round nor of four.
-SHAPES = ((1280, 2048), (640, 1802))
+# (hidden, ffn, type of the matrices): a multiple of everything; neither a multiple of a round nor of four; rows of three blocks, the last
+# not full.
+SHAPES = ((1280, 2048, "f32"), (640, 1802, "f32"), (256, 5632, "f32"), (256, 5632, "bf16"))
+# What rounding activations to bf16, which only GPUs' programs do, may change.
+BF16_TOLERANCE = 0.03
 # (batch, tokens, past): a prompt, a token behind many (three chunks of keys), a few tokens of two rows.
 STEPS = ((2, 5, 3), (1, 1, 150), (2, 3, 70))
 
@@ -35,21 +38,23 @@ def main():
     parser.add_argument("--tolerance", type=float, default=1e-5)
     arguments = parser.parse_args()
     failed = 0
-    for hidden, ffn in SHAPES:
+    for hidden, ffn, dtype in SHAPES:
+        tolerance = arguments.tolerance if dtype == "f32" else BF16_TOLERANCE
         with tempfile.TemporaryDirectory() as text:
             folder = Path(text)
             large.llama(folder / "model", 1, hidden, ffn, 515, True, length=256)
-            compiled = [programs.compile_model(folder / "model", folder / name, 1, flags=flags) for name, flags in
-                        (("cpu", ["--max-length=256"]), ("gpu", ["--max-length=256", "--target=cuda", "--emulate"]))]
+            typed = [] if dtype == "f32" else [f"--dtype={dtype}"]
+            compiled = [programs.compile_model(folder / "model", folder / name, 1, flags=["--max-length=256", *typed, *flags])
+                        for name, flags in (("cpu", []), ("gpu", ["--target=cuda", "--emulate"]))]
             for batch, tokens, past in STEPS:
                 case = folder / f"inputs-{batch}-{tokens}-{past}.npz"
                 np.savez(case, **inputs_of(hidden, batch, tokens, past))
                 want, got = (programs.infer(program, case) for program in compiled)
                 # Of the largest value: the random model's logits are small.
                 worst = max(float(np.abs(got[name] - want[name]).max() / np.abs(want[name]).max()) for name in want)
-                good = worst <= arguments.tolerance
+                good = worst <= tolerance
                 failed += not good
-                print(f"hidden {hidden}, {batch} x {tokens} tokens behind {past}: {worst:.2g}{'' if good else ' WRONG'}", flush=True)
+                print(f"hidden {hidden}, ffn {ffn}, {dtype}, {batch} x {tokens} tokens behind {past}: {worst:.2g}{'' if good else ' WRONG'}", flush=True)
     sys.exit(failed != 0)
 
 

@@ -408,6 +408,62 @@ module {
 
 // -----
 
+// Where anything has 16 bits, a thread has eight neighbours: 16 bytes of these, twice as many of f32.
+
+#row = affine_map<(d0) -> (d0)>
+module {
+  func.func @caat_forward() {
+    %n = rt.dim "n"
+    %x = rt.buffer 0[%n] : memref<?x2048xf32>
+    %y = rt.buffer 1[%n] : memref<?x2048xbf16>
+    %z = rt.buffer 2[%n] : memref<?x128xbf16>
+    rt.launch @narrow grid(%n) buffers(%x, %y : memref<?x2048xf32>, memref<?x2048xbf16>) dims(%n)
+    rt.launch @small grid(%n) buffers(%z : memref<?x128xbf16>) dims(%n)
+    return
+  }
+  func.func private @narrow(%begin: index, %end: index, %xp: memref<f32> {llvm.noalias}, %yp: memref<bf16> {llvm.noalias}, %n: index) {
+    %c1 = arith.constant 1 : index
+    %x = memref.reinterpret_cast %xp to offset: [0], sizes: [%n, 2048], strides: [2048, 1] : memref<f32> to memref<?x2048xf32, strided<[2048, 1]>>
+    %y = memref.reinterpret_cast %yp to offset: [0], sizes: [%n, 2048], strides: [2048, 1] : memref<bf16> to memref<?x2048xbf16, strided<[2048, 1]>>
+    scf.for %row = %begin to %end step %c1 {
+      %xr = memref.subview %x[%row, 0] [1, 2048] [1, 1] : memref<?x2048xf32, strided<[2048, 1]>> to memref<2048xf32, strided<[1], offset: ?>>
+      %yr = memref.subview %y[%row, 0] [1, 2048] [1, 1] : memref<?x2048xbf16, strided<[2048, 1]>> to memref<2048xbf16, strided<[1], offset: ?>>
+      linalg.generic {indexing_maps = [#row, #row], iterator_types = ["parallel"]} ins(%xr : memref<2048xf32, strided<[1], offset: ?>>) outs(%yr : memref<2048xbf16, strided<[1], offset: ?>>) {
+      ^bb0(%a: f32, %old: bf16):
+        %v = arith.truncf %a : f32 to bf16
+        linalg.yield %v : bf16
+      }
+    }
+    return
+  }
+  func.func private @small(%begin: index, %end: index, %zp: memref<bf16> {llvm.noalias}, %n: index) {
+    %c1 = arith.constant 1 : index
+    %z = memref.reinterpret_cast %zp to offset: [0], sizes: [%n, 128], strides: [128, 1] : memref<bf16> to memref<?x128xbf16, strided<[128, 1]>>
+    scf.for %row = %begin to %end step %c1 {
+      %zr = memref.subview %z[%row, 0] [1, 128] [1, 1] : memref<?x128xbf16, strided<[128, 1]>> to memref<128xbf16, strided<[1], offset: ?>>
+      linalg.generic {indexing_maps = [#row], iterator_types = ["parallel"]} outs(%zr : memref<128xbf16, strided<[1], offset: ?>>) {
+      ^bb0(%a: bf16):
+        %v = arith.negf %a : bf16
+        linalg.yield %v : bf16
+      }
+    }
+    return
+  }
+}
+
+// CHECK-LABEL: module attributes {rt.device = "cuda"}
+// CHECK: func.func private @narrow{{.*}}threads = 256 : i64}}
+// CHECK: gpu.func @narrow
+// CHECK: vector.load %{{.*}} {alignment = 16 : i64} : {{.*}}, vector<8xf32>
+// CHECK-NOT: vector.load
+// CHECK: vector.store %{{.*}} {alignment = 16 : i64} : {{.*}}, vector<8xbf16>
+// CHECK-NOT: vector.store
+// A row of less goes in fours, so that every thread of the warp has something.
+// CHECK: gpu.func @small
+// CHECK: vector.load %{{.*}} {alignment = 8 : i64} : {{.*}}, vector<4xbf16>
+
+// -----
+
 module {
   func.func @caat_forward() {
     %n = rt.dim "n"

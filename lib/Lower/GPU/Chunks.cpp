@@ -11,8 +11,6 @@ using linalg::LinalgOp;
 
 namespace caat::lower {
 
-/// Elements of a chunk: 16 bytes of f32.
-static constexpr int64_t kWidth = 4;
 /// The most elements of an op that a thread has, all of them in registers.
 static constexpr int64_t kMaxElements = 32;
 static constexpr int64_t kMaxAlignment = 16;
@@ -54,7 +52,15 @@ bool isReducedTogether(LinalgOp op) {
   return results == 1 || extent(sizes, reduced, kUnknownLength) >= 2 * kWarp;
 }
 
-std::optional<Chunks> Chunks::of(LinalgOp op, int64_t team) {
+/// Elements of a chunk of a loop: the most that divide it.
+static int64_t chunkWidth(int64_t size, const Team &team) {
+  for (int64_t width : {team.chunk, kLeastChunk})
+    if (size % width == 0)
+      return width;
+  return 1;
+}
+
+std::optional<Chunks> Chunks::of(LinalgOp op, const Team &team) {
   SmallVector<int64_t> sizes = op.getStaticLoopRanges();
   SmallVector<unsigned> reduced = loopsOf(op, utils::IteratorType::reduction);
   if (!reduced.empty() && !isReducedTogether(op))
@@ -71,23 +77,24 @@ std::optional<Chunks> Chunks::of(LinalgOp op, int64_t team) {
     chunks.loops.push_back(d);
     chunks.count *= size;
   }
-  if (team == 1 || chunks.loops.empty())
+  if (team.size == 1 || chunks.loops.empty())
     return std::nullopt;
-  if (sizes[chunks.loops.back()] % kWidth == 0)
-    chunks.width = kWidth;
+  chunks.width = chunkWidth(sizes[chunks.loops.back()], team);
   chunks.count /= chunks.width;
-  chunks.rounds = llvm::divideCeil(chunks.count, team);
+  chunks.rounds = llvm::divideCeil(chunks.count, team.size);
   if (chunks.rounds * chunks.width > kMaxElements)
     return std::nullopt;
   return chunks;
 }
 
-std::optional<Chunks> Chunks::along(LinalgOp op, unsigned loop) {
+std::optional<Chunks> Chunks::along(LinalgOp op, unsigned loop, const Team &team) {
   int64_t size = op.getStaticLoopRanges()[loop];
-  Chunks chunks{{loop}, kWidth, size / kWidth, size / kWidth};
-  if (ShapedType::isDynamic(size) || size == 0 || size % kWidth != 0)
+  if (ShapedType::isDynamic(size) || size == 0)
     return std::nullopt;
-  return chunks;
+  int64_t width = chunkWidth(size, team);
+  if (width == 1)
+    return std::nullopt;
+  return Chunks{{loop}, width, size / width, size / width};
 }
 
 std::string placesOf(LinalgOp op, OpOperand &operand, ArrayRef<unsigned> divided, int64_t width) {
@@ -225,7 +232,7 @@ bool isOnePiece(LinalgOp op, OpOperand &operand, const Chunks &chunks) {
   return true;
 }
 
-bool isKeptInRegisters(memref::AllocaOp alloca, Block &row, int64_t team) {
+bool isKeptInRegisters(memref::AllocaOp alloca, Block &row, const Team &team) {
   std::string places;
   Operation *first = nullptr;
   for (OpOperand &use : alloca->getUses()) {

@@ -5,6 +5,7 @@
 #ifndef CAAT_LIB_LOWER_GPU_CHUNKS_H
 #define CAAT_LIB_LOWER_GPU_CHUNKS_H
 
+#include "lib/Lower/GPU/Team.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include <optional>
@@ -34,9 +35,9 @@ struct Chunks {
 
   /// Chunks of all parallel loops of an op without reductions, or of the reduction loops of one with a single result.
   /// Nothing where a size is not known or a thread would have more elements than its registers should hold.
-  static std::optional<Chunks> of(mlir::linalg::LinalgOp op, int64_t team);
-  /// Chunks of one loop, for a thread that runs it alone.
-  static std::optional<Chunks> along(mlir::linalg::LinalgOp op, unsigned loop);
+  static std::optional<Chunks> of(mlir::linalg::LinalgOp op, const Team &team);
+  /// Chunks of one loop, for a thread of `team` that runs it alone.
+  static std::optional<Chunks> along(mlir::linalg::LinalgOp op, unsigned loop, const Team &team);
 };
 
 /// Which thread touches which element of `operand`, where the loops `divided` are shared; empty where others may too.
@@ -50,7 +51,7 @@ bool isOnePiece(mlir::linalg::LinalgOp op, mlir::OpOperand &operand, const Chunk
 
 /// Whether the row buffer `alloca` can be kept in registers: each op that touches it gives every thread the same
 /// elements of it, and the first one writes them.
-bool isKeptInRegisters(mlir::memref::AllocaOp alloca, mlir::Block &row, int64_t team);
+bool isKeptInRegisters(mlir::memref::AllocaOp alloca, mlir::Block &row, const Team &team);
 
 } // namespace caat::lower
 

@@ -102,7 +102,8 @@ void RowEmitter::reduceByWarps(LinalgOp op, const Sizes &sizes, ArrayRef<Operati
   team.meet(); // behind the sums
   Team block = team;
   Value warp = arith::DivUIOp::create(b, loc, block.lane, constant(kWarp));
-  team = {kWarp, arith::RemUIOp::create(b, loc, block.lane, constant(kWarp)), Value()};
+  team.size = kWarp;
+  team.lane = arith::RemUIOp::create(b, loc, block.lane, constant(kWarp));
   int64_t count = extent(op.getStaticLoopRanges(), results, 1);
   forLoop(loc, warp, constant(count), constant(block.size / kWarp), {}, [&](Value number, ValueRange) -> Values {
     Values ivs(op.getNumLoops());
@@ -125,7 +126,7 @@ void RowEmitter::reduceOne(LinalgOp op, const Sizes &sizes, ArrayRef<Operation *
     old.push_back(load(op, init, ivs));
     partial.push_back(neutral(b, loc, combiners[i]));
   }
-  if (std::optional<Chunks> chunks = Chunks::of(op, team.size))
+  if (std::optional<Chunks> chunks = Chunks::of(op, team))
     partial = overChunks(op, *chunks, partial);
   else
     partial = divide(loc, sizes, reduced, ivs, partial, [&](ValueRange state) { return payload(op, ivs, state); });
@@ -157,7 +158,7 @@ void RowEmitter::reduceTogether(LinalgOp op, const Sizes &sizes, ArrayRef<Operat
 SmallVector<Value> RowEmitter::reduceAlone(LinalgOp op, const Sizes &sizes, Values &ivs, Values state) {
   Location loc = op.getLoc();
   SmallVector<unsigned> reduced = loopsOf(op, utils::IteratorType::reduction);
-  std::optional<Chunks> chunks = Chunks::along(op, reduced.back());
+  std::optional<Chunks> chunks = Chunks::along(op, reduced.back(), team);
   if (!chunks)
     return nest(loc, sizes, reduced, ivs, state, [&](ValueRange inner) { return payload(op, ivs, inner); });
   unsigned last = reduced.pop_back_val();
@@ -198,7 +199,7 @@ void RowEmitter::emitLinalg(LinalgOp op) {
   llvm::sort(divided);
   std::optional<Chunks> chunks;
   if (single == together)
-    chunks = Chunks::of(op, team.size);
+    chunks = Chunks::of(op, team);
   int64_t width = chunks ? chunks->width : 1;
   SmallVector<Access> reads, writes;
   for (OpOperand &operand : op->getOpOperands()) {

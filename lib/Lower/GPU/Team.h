@@ -10,6 +10,9 @@ namespace caat::lower {
 
 inline constexpr int64_t kWarp = 32;
 
+/// Neighbouring elements that a thread loads or stores at once: 16 bytes of f32, and of 16-bit types.
+inline constexpr int64_t kLeastChunk = 4, kMostChunk = 8;
+
 /// Scratch memory of a reduction over more than one warp: a value of 8 bytes a warp, twice, so that one reduction
 /// can begin while the results of the one before are still read.
 inline constexpr int64_t kReductionBytes = 2 * kWarp * 8;
@@ -19,6 +22,7 @@ struct Team {
   mlir::Value lane;    // index of this thread in the team
   mlir::Value scratch; // memref<512xi8> in shared memory where the team is more than a warp
   unsigned reductions = 0;
+  int64_t chunk = kLeastChunk; // elements that a thread has side by side, where they divide the row
   /// Where the team has several blocks, whose threads cannot wait for each other: set when they would have to.
   bool *haveToMeet = nullptr;
 
