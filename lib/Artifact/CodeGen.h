@@ -24,7 +24,8 @@ Target baselineTarget();
 /// Optimizes a module of the LLVM dialect for `target` and links it to DIRECTORY/code.so. Returns its size in bytes.
 llvm::Expected<int64_t> writeCode(mlir::ModuleOp module, const Target &target, llvm::StringRef directory);
 
-/// Writes the kernels of `module`, in the NVVM dialect, as DIRECTORY/kernels.ptx, and for each of `archs` as a cubin by
+/// Writes the kernels of `module`, in the NVVM dialect, as DIRECTORY/kernels.ptx, as kernels-sm_90.ptx, where each
+/// begins with griddepcontrol (a kernel may start while the one before it runs), and for each of `archs` as a cubin by
 /// ptxas, which is looked for on the PATH and in CUDA_HOME. Returns the bytes written.
 llvm::Expected<int64_t> writeGPUCode(mlir::gpu::GPUModuleOp module, llvm::ArrayRef<std::string> archs,
                                      llvm::StringRef directory);

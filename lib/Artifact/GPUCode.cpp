@@ -3,6 +3,8 @@
 #include "caat/Artifact/Compile.h"
 #include "caat/Artifact/OutputFile.h"
 #include "mlir/Target/LLVMIR/Export.h"
+#include "llvm/IR/IRBuilder.h"
+#include "llvm/IR/InlineAsm.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/IR/Verifier.h"
@@ -14,12 +16,13 @@
 #include "llvm/Support/Program.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
+#include "llvm/Transforms/Utils/Cloning.h"
 
 using namespace caat;
 
-/// Kernels are for this chip and, as PTX, for every later one; PTX of this version is known since CUDA 12.0.
-static constexpr llvm::StringLiteral kArch = "sm_80", kPtxVersion = "+ptx80";
-static constexpr unsigned kLeastArch = 80;
+/// Kernels are for these chips and, as PTX, for every later one; PTX of this version is known since CUDA 12.0.
+static constexpr unsigned kLeastArch = 80, kDependentArch = 90;
+static constexpr llvm::StringLiteral kPtxVersion = "+ptx80";
 
 std::optional<unsigned> caat::gpuArch(llvm::StringRef name) {
   unsigned number = 0;
@@ -29,7 +32,7 @@ std::optional<unsigned> caat::gpuArch(llvm::StringRef name) {
   return number;
 }
 
-static llvm::Expected<std::unique_ptr<llvm::TargetMachine>> createMachine() {
+static llvm::Expected<std::unique_ptr<llvm::TargetMachine>> createMachine(unsigned arch) {
   LLVMInitializeNVPTXTargetInfo();
   LLVMInitializeNVPTXTarget();
   LLVMInitializeNVPTXTargetMC();
@@ -41,8 +44,9 @@ static llvm::Expected<std::unique_ptr<llvm::TargetMachine>> createMachine() {
     return llvm::createStringError("no code generator for " + triple.str() + ": " + error);
   llvm::TargetOptions options;
   options.AllowFPOpFusion = llvm::FPOpFusion::Standard;
-  return std::unique_ptr<llvm::TargetMachine>(found->createTargetMachine(
-      triple, kArch, kPtxVersion, options, std::nullopt, std::nullopt, llvm::CodeGenOptLevel::Aggressive));
+  return std::unique_ptr<llvm::TargetMachine>(
+      found->createTargetMachine(triple, ("sm_" + llvm::Twine(arch)).str(), kPtxVersion, options, std::nullopt,
+                                 std::nullopt, llvm::CodeGenOptLevel::Aggressive));
 }
 
 static std::string findPtxas() {
@@ -86,6 +90,65 @@ static llvm::Error checkSymbols(const llvm::Module &module) {
   return llvm::Error::success();
 }
 
+/// Makes each kernel begin with letting the next one start, and with waiting for those before it, which may still run.
+///
+/// What it was becomes a function that is called behind that. Its arguments' `noalias` turns into the scopes of what is
+/// inlined, so nothing is loaded as if no kernel ever wrote it, through a cache that does not see what others write.
+static void makeDependent(llvm::Module &module) {
+  llvm::SmallVector<llvm::Function *> kernels;
+  for (llvm::Function &function : module)
+    if (function.getCallingConv() == llvm::CallingConv::PTX_Kernel)
+      kernels.push_back(&function);
+  llvm::LLVMContext &context = module.getContext();
+  auto *control = llvm::InlineAsm::get(llvm::FunctionType::get(llvm::Type::getVoidTy(context), false),
+                                       "griddepcontrol.launch_dependents;\n\tgriddepcontrol.wait;", "~{memory}",
+                                       /*hasSideEffects=*/true);
+  for (llvm::Function *body : kernels) {
+    llvm::FunctionType *type = body->getFunctionType();
+    auto *kernel = llvm::Function::Create(type, body->getLinkage(), "", module);
+    kernel->takeName(body);
+    kernel->copyAttributesFrom(body);
+    for (unsigned i = 0; i < type->getNumParams(); ++i)
+      kernel->removeParamAttr(i, llvm::Attribute::NoAlias);
+    body->setName(kernel->getName() + "_rest");
+    body->setLinkage(llvm::GlobalValue::InternalLinkage);
+    body->setCallingConv(llvm::CallingConv::C);
+    body->addFnAttr(llvm::Attribute::AlwaysInline);
+    llvm::IRBuilder<> b(llvm::BasicBlock::Create(context, "", kernel));
+    b.CreateCall(control);
+    llvm::SmallVector<llvm::Value *> arguments;
+    for (llvm::Argument &argument : kernel->args())
+      arguments.push_back(&argument);
+    b.CreateCall(body, arguments);
+    b.CreateRetVoid();
+  }
+}
+
+/// Kernels of `module` for chips from `arch` on.
+static llvm::Expected<llvm::SmallString<0>> compilePtx(llvm::Module &module, unsigned arch) {
+  llvm::Expected<std::unique_ptr<llvm::TargetMachine>> machine = createMachine(arch);
+  if (!machine)
+    return machine.takeError();
+  module.setTargetTriple((*machine)->getTargetTriple());
+  module.setDataLayout((*machine)->createDataLayout());
+  if (arch >= kDependentArch)
+    makeDependent(module);
+  if (llvm::verifyModule(module, &llvm::errs()))
+    return llvm::createStringError("the LLVM IR of the GPU kernels is not valid");
+  optimizeModule(module, **machine);
+  if (llvm::Error error = checkSymbols(module))
+    return std::move(error);
+  llvm::SmallString<0> ptx;
+  llvm::raw_svector_ostream stream(ptx);
+  {
+    llvm::legacy::PassManager passes; // writes the last of it when it is destroyed
+    if ((*machine)->addPassesToEmitFile(passes, stream, nullptr, llvm::CodeGenFileType::AssemblyFile))
+      return llvm::createStringError("the code generator writes no PTX");
+    passes.run(module);
+  }
+  return ptx;
+}
+
 llvm::Expected<int64_t> caat::writeGPUCode(mlir::gpu::GPUModuleOp source, llvm::ArrayRef<std::string> archs,
                                            llvm::StringRef directory) {
   std::string ptxas = archs.empty() ? "" : findPtxas();
@@ -96,44 +159,36 @@ llvm::Expected<int64_t> caat::writeGPUCode(mlir::gpu::GPUModuleOp source, llvm::
   std::unique_ptr<llvm::Module> module = mlir::translateModuleToLLVMIR(source, context, "kernels");
   if (!module)
     return llvm::createStringError("translation of the GPU kernels to LLVM IR failed");
-  llvm::Expected<std::unique_ptr<llvm::TargetMachine>> machine = createMachine();
-  if (!machine)
-    return machine.takeError();
-  module->setTargetTriple((*machine)->getTargetTriple());
-  module->setDataLayout((*machine)->createDataLayout());
-  if (llvm::verifyModule(*module, &llvm::errs()))
-    return llvm::createStringError("the LLVM IR of the GPU kernels is not valid");
-  optimizeModule(*module, **machine);
-  if (llvm::Error error = checkSymbols(*module))
-    return std::move(error);
 
-  llvm::Expected<OutputFile> file = OutputFile::create(directory, kPtxFile);
-  if (!file)
-    return file.takeError();
-  llvm::SmallString<0> ptx;
-  llvm::raw_svector_ostream stream(ptx);
-  {
-    llvm::legacy::PassManager passes; // writes the last of it when it is destroyed
-    if ((*machine)->addPassesToEmitFile(passes, stream, nullptr, llvm::CodeGenFileType::AssemblyFile))
-      return llvm::createStringError("the code generator writes no PTX");
-    passes.run(*module);
-  }
-  file->os() << ptx;
-  file->os().flush();
-  int64_t bytes = file->os().tell();
-  for (const std::string &arch : archs) {
-    llvm::Expected<OutputFile> cubin = OutputFile::create(directory, cubinFile(arch));
-    if (!cubin)
-      return cubin.takeError();
-    if (llvm::Error error = assemble(ptxas, arch, file->temporaryName(), cubin->temporaryName()))
+  int64_t bytes = 0;
+  for (bool dependent : {true, false}) {
+    // What is compiled last need not be a copy.
+    std::unique_ptr<llvm::Module> copy = dependent ? llvm::CloneModule(*module) : std::move(module);
+    llvm::Expected<llvm::SmallString<0>> ptx = compilePtx(*copy, dependent ? kDependentArch : kLeastArch);
+    if (!ptx)
+      return ptx.takeError();
+    llvm::Expected<OutputFile> file = OutputFile::create(directory, dependent ? kDependentPtxFile : kPtxFile);
+    if (!file)
+      return file.takeError();
+    file->os() << *ptx;
+    file->os().flush();
+    bytes += file->os().tell();
+    for (const std::string &arch : archs) {
+      if ((*gpuArch(arch) >= kDependentArch) != dependent)
+        continue;
+      llvm::Expected<OutputFile> cubin = OutputFile::create(directory, cubinFile(arch));
+      if (!cubin)
+        return cubin.takeError();
+      if (llvm::Error error = assemble(ptxas, arch, file->temporaryName(), cubin->temporaryName()))
+        return std::move(error);
+      uint64_t size = 0;
+      (void)llvm::sys::fs::file_size(cubin->temporaryName(), size);
+      bytes += static_cast<int64_t>(size);
+      if (llvm::Error error = cubin->keep())
+        return std::move(error);
+    }
+    if (llvm::Error error = file->keep())
       return std::move(error);
-    uint64_t size = 0;
-    (void)llvm::sys::fs::file_size(cubin->temporaryName(), size);
-    bytes += static_cast<int64_t>(size);
-    if (llvm::Error error = cubin->keep())
-      return std::move(error);
   }
-  if (llvm::Error error = file->keep())
-    return std::move(error);
   return bytes;
 }

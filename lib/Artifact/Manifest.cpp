@@ -81,6 +81,7 @@ private:
   void writeLaunches() {
     json.attributeObject("gpu", [&] {
       json.attribute("ptx", kPtxFile);
+      json.attributeObject("later_ptx", [&] { json.attribute(kDependentPtxArch, kDependentPtxFile); });
       json.attributeObject("cubins", [&] {
         for (const std::string &arch : options.gpuArchs)
           json.attribute(arch, cubinFile(arch));
@@ -91,6 +92,7 @@ private:
         json.object([&] {
           for (NamedAttribute number : kernel->getAttrOfType<DictionaryAttr>(kLaunchAttr))
             json.attribute(number.getName().getValue(), cast<IntegerAttr>(number.getValue()).getInt());
+          json.attribute("dependent", true);
         });
     });
   }

@@ -287,6 +287,9 @@ std::string readFileName(const Reader &reader) {
 GpuSpec readGpu(const Reader &reader) {
   GpuSpec gpu;
   gpu.ptx = readFileName(reader.at("ptx"));
+  if (reader.has("later_ptx"))
+    for (const auto &[architecture, file] : reader.at("later_ptx").members())
+      gpu.laterPtx[architecture] = readFileName(file);
   if (reader.has("cubins"))
     for (const auto &[architecture, file] : reader.at("cubins").members())
       gpu.cubins[architecture] = readFileName(file);

@@ -84,9 +84,14 @@ CUmodule Context::load(const std::string &image, const std::string &origin) cons
 void Context::loadKernels(const Program &program) {
   enter();
   const Manifest &manifest = program.manifest();
-  // The best cubin of the device's generation; PTX for anything else that is not older than it.
-  int here = major * 10 + minor, best = 0;
+  // The best cubin of the device's generation; the latest PTX for anything else that is not older than it.
+  int here = major * 10 + minor, best = 0, latest = 0;
   std::string file = manifest.gpu->ptx, known;
+  for (const auto &[architecture, ptx] : manifest.gpu->laterPtx)
+    if (int number = architectureOf(architecture); number <= here && number > latest) {
+      latest = number;
+      file = ptx;
+    }
   for (const auto &[architecture, cubin] : manifest.gpu->cubins) {
     int number = architectureOf(architecture);
     known += (known.empty() ? "" : ", ") + architecture;
@@ -105,6 +110,7 @@ void Context::loadKernels(const Program &program) {
                      "; this is ", name_, ". Compile with --gpu-arch=sm_", here);
     }
     modules.push_back(load(image, path));
+    kernelsWait = hasDependentLaunch() && std::max(best, latest) >= 90;
   }
   for (size_t i = 0; i < manifest.kernels.size(); ++i) {
     const std::string &name = manifest.kernels[i];

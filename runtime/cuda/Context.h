@@ -41,6 +41,8 @@ public:
   std::shared_ptr<std::byte> allocate(size_t bytes, const std::string &what) const;
   /// Whether a kernel may start while the one before it runs: from sm_90 on.
   bool hasDependentLaunch() const { return dependentLaunch; }
+  /// Whether the program's kernels that are launched so wait themselves: those made for such chips do.
+  bool haveKernelsThatWait() const { return kernelsWait; }
   struct Room {
     size_t free, total;
   };
@@ -62,7 +64,7 @@ private:
   CUdevice device_ = 0;
   CUcontext context = nullptr;
   int major = 0, minor = 0;
-  bool dependentLaunch = false;
+  bool dependentLaunch = false, kernelsWait = false;
   std::string name_;
   std::vector<CUmodule> modules;
   std::vector<CUfunction> kernels;

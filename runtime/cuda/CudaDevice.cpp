@@ -189,7 +189,7 @@ void CudaDevice::launch(size_t kernel, int64_t rows, std::span<void *const> buff
   step.blocks = static_cast<unsigned>(blocks);
   step.threads = static_cast<unsigned>(spec.threads);
   step.shared = static_cast<unsigned>(spec.shared);
-  step.isDependent = spec.dependent;
+  step.isDependent = spec.dependent && context->haveKernelsThatWait();
   for (void *const &buffer : buffers)
     step.addParameter(&buffer, sizeof buffer);
   for (const int64_t &dim : dims)

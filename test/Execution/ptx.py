@@ -4,7 +4,8 @@
 
     ptx.py [--tp 1,2,4] [--arch sm_80,sm_90] [--only a,b] [--verbose]
 
-A kernel that does not assemble, names what no library has, or keeps registers in memory is a failure. Exit 77 where there
+A kernel that does not assemble, names what no library has, keeps registers in memory, or touches memory before it has waited for the kernels
+before it (sm_90 and later) is a failure. Exit 77 where there
 is no ptxas: it is looked for on the PATH, in CUDA_HOME and among Python's packages (nvidia-cuda-nvcc).
 """
 import argparse
@@ -56,6 +57,16 @@ def assemble(ptxas: str, ptx: Path, arch: str) -> tuple[dict[str, tuple[int, int
     return kernels, ""
 
 
+def first_accesses(ptx: str) -> list[str]:
+    """Kernels for later chips that touch memory before they have waited for the kernels before."""
+    wrong = []
+    for name, body in re.findall(r"^\.visible \.entry (\w+)\(.*?\{(.*?)^\}", ptx, re.MULTILINE | re.DOTALL):
+        before, waits, _ = body.partition("griddepcontrol.wait")
+        if not waits or re.search(r"\b(ld|st|atom|red)\.(?!param)", before):
+            wrong.append(name)
+    return wrong
+
+
 def programs_of(model: Path, ranks: list[int], folder: Path):
     """(title, compiled program) of each number of ranks, plan and variant."""
     for tp in ranks:
@@ -104,9 +115,12 @@ def check(model: Path, ranks: list[int], result: Assembler) -> Assembler:
             except programs.Failed as failure:
                 result.wrong.append(f"{title}: {failure}")
                 continue
-            if ".extern" in (program / "kernels.ptx").read_text():
-                result.wrong.append(f"{title}: a kernel calls what no library has")
-            result.add(title, program / "kernels.ptx")
+            for ptx in ("kernels.ptx", "kernels-sm_90.ptx"):
+                if ".extern" in (program / ptx).read_text():
+                    result.wrong.append(f"{title}: a kernel calls what no library has")
+                result.add(title, program / ptx)
+            if early := first_accesses((program / "kernels-sm_90.ptx").read_text()):
+                result.wrong.append(f"{title}: {', '.join(early)} touch memory before they wait")
     return result
 
 

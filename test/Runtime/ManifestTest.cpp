@@ -94,12 +94,14 @@ TEST(Manifest, ReadsKernelsOfAGpu) {
   Json json = Json::parse(tinyManifest(2));
   json["target"]["device"] = "cuda";
   expectError("'gpu' is missing", [&] { parse(json); });
-  json["gpu"] = {{"ptx", "kernels.ptx"}, {"cubins", {{"sm_90", "kernels-sm_90.cubin"}}}};
+  json["gpu"] = {
+      {"ptx", "kernels.ptx"}, {"later_ptx", {{"sm_90", "later.ptx"}}}, {"cubins", {{"sm_90", "kernels-sm_90.cubin"}}}};
   expectError(".launches: has 0 entries for 3 kernels", [&] { parse(json); });
   Json launch = {{"threads", 128}, {"rows_per_block", 4}, {"shared", 1024}};
   json["launches"] = {launch, launch, {{"threads", 32}, {"blocks_per_row", 7}}};
   Manifest m = parse(json);
   EXPECT_EQ(m.gpu->ptx, "kernels.ptx");
+  EXPECT_EQ(m.gpu->laterPtx.at("sm_90"), "later.ptx");
   EXPECT_EQ(m.gpu->cubins.at("sm_90"), "kernels-sm_90.cubin");
   ASSERT_EQ(m.launches.size(), 3u);
   EXPECT_EQ(m.launches[0].threads, 128);
@@ -117,6 +119,7 @@ TEST(Manifest, ReadsKernelsOfAGpu) {
   refuses("/launches/1/rows_per_block", 0, "launches[1].rows_per_block: 0 is not in [1");
   refuses("/launches/2/blocks_per_row", 0, "launches[2].blocks_per_row: 0 is not in [1");
   refuses("/gpu/ptx", "../kernels.ptx", "gpu.ptx: '../kernels.ptx' is not the name of a file");
+  refuses("/gpu/later_ptx/sm_90", "..", "gpu.later_ptx.sm_90: '..' is not the name of a file");
   refuses("/gpu/cubins/sm_90", "/x", "gpu.cubins.sm_90: '/x' is not the name of a file");
 }
 

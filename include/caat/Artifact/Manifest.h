@@ -16,6 +16,8 @@ struct Target {
 
 /// Files of a GPU program's kernels.
 inline constexpr llvm::StringLiteral kPtxFile = "kernels.ptx";
+/// The same for chips from sm_90 on, where each kernel waits itself for those before it.
+inline constexpr llvm::StringLiteral kDependentPtxFile = "kernels-sm_90.ptx", kDependentPtxArch = "sm_90";
 inline std::string cubinFile(llvm::StringRef arch) { return ("kernels-" + arch + ".cubin").str(); }
 
 struct ManifestOptions {

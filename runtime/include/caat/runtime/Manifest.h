@@ -89,13 +89,14 @@ struct RotationSpec {
 struct LaunchSpec {
   int64_t threads = 256, rowsPerBlock = 1, blocksPerRow = 1;
   int64_t shared = 0;     // bytes of shared memory beside what the kernel declares itself
-  bool dependent = false; // it waits itself (griddepcontrol.wait) for the kernels before it, and may start earlier
+  bool dependent = false; // for sm_90 and later it waits itself for the kernels before it, and may start earlier
 };
 
 /// Files with a GPU's kernels.
 struct GpuSpec {
   std::string ptx;
-  std::map<std::string, std::string> cubins; // by architecture: sm_90
+  std::map<std::string, std::string> laterPtx; // for chips from sm_90 on, by architecture
+  std::map<std::string, std::string> cubins;   // by architecture: sm_90
 };
 
 struct Manifest {
