@@ -75,8 +75,10 @@ void caat::buildBufferPipeline(OpPassManager &pm, Device device) {
   pm.addNestedPass<func::FuncOp>(createRTNormalizeBuffersPass(normalize));
   pm.addPass(createCSEPass());
   pm.addNestedPass<func::FuncOp>(memref::createResolveShapedTypeResultDimsPass());
-  if (device == Device::CUDA)
+  if (device == Device::CUDA) {
+    pm.addNestedPass<func::FuncOp>(createRTChainKernelsPass());
     pm.addNestedPass<func::FuncOp>(createRTMergeKernelsPass());
+  }
   pm.addPass(createRTOutlineKernelsPass());
   addCanonicalizer(pm);
   pm.addPass(createCSEPass());

@@ -114,6 +114,22 @@ def RTNormalizeBuffersPass : Pass<"rt-normalize-buffers", "::mlir::func::FuncOp"
                            "::mlir::linalg::LinalgDialect", "::mlir::arith::ArithDialect"];
 }
 
+def RTChainKernelsPass : Pass<"rt-chain-kernels", "::mlir::func::FuncOp"> {
+  let summary = "Launch kernels over the same rows as one, where a row needs only that row of the one before";
+  let description = [{
+    For devices on which each launch takes time. What the second kernel reads of what the first writes, or writes of
+    what that touches, must be the same part of the same buffer, another one in each row.
+
+    ```mlir
+    scf.forall (%i) in (%n) { A(%i) }
+    scf.forall (%i) in (%n) { B(%i) }
+    // becomes
+    scf.forall (%i) in (%n) { A(%i) B(%i) }
+    ```
+  }];
+  let dependentDialects = ["::mlir::scf::SCFDialect"];
+}
+
 def RTMergeKernelsPass : Pass<"rt-merge-kernels", "::mlir::func::FuncOp"> {
   let summary = "Launch kernels that follow each other and do not touch each other's data as one";
   let description = [{
