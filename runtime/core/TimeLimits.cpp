@@ -77,9 +77,22 @@ std::vector<ProductTiming> timeProductsByShape(Engine &engine, int64_t rows, int
   std::vector<ProductTiming> timings;
   for (const auto &[shape, products] : productsOf(engine.manifest())) {
     auto count = static_cast<int64_t>(products.size());
-    double seconds = timeProducts(engine, products, rows, turns);
+    double seconds = timeProducts(engine, products, rows, turns), untimed = 0;
+    bool hasChoice = true;
+    auto useTimed = [&](bool timed) {
+      engine.onRanks([&](Rank &rank) {
+        bool has = rank.device().useTimedAlgorithms(timed);
+        if (rank.rank() == engine.firstRank())
+          hasChoice = has;
+      });
+    };
+    useTimed(false);
+    if (hasChoice)
+      untimed = timeProducts(engine, products, rows, turns);
+    useTimed(true);
     size_t element = sizeOf(engine.manifest().parameters[products[0]].dtype);
     timings.push_back({shape.first, shape.second, count, seconds / static_cast<double>(count),
+                       untimed / static_cast<double>(count),
                        static_cast<size_t>(shape.first * shape.second) * element});
   }
   return timings;

@@ -34,6 +34,10 @@ public:
   size_t productBytes() const override { return linearBytes; }
   void launch(size_t kernel, int64_t rows, std::span<void *const> buffers, std::span<const int64_t> dims) override;
   void linear(size_t parameter, const void *x, DType xType, int64_t m, void *y, DType yType, bool accumulate) override;
+  bool useTimedAlgorithms(bool timed) override {
+    products.takesFastest = timed;
+    return products.timesAny();
+  }
   void matmul(const MatMul &matmul) override;
   void attention(const Attention &attention) override;
   std::vector<Candidate> best(const float *first, int64_t rows, int64_t pitch, std::span<const ShardRun> runs) override;

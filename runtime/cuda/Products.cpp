@@ -199,7 +199,8 @@ cublasStatus_t Products::multiply(const Gemm &g, const Choice &choice, size_t al
 
 void Products::run(const Gemm &g, CUstream stream) {
   const Choice &choice = choiceFor(g);
-  if (cublasStatus_t status = multiply(g, choice, choice.fastest, g.c, stream); status != CUBLAS_STATUS_SUCCESS)
+  if (cublasStatus_t status = multiply(g, choice, takesFastest ? choice.fastest : 0, g.c, stream);
+      status != CUBLAS_STATUS_SUCCESS)
     failRun("cuBLASLt: product [", g.n, ", ", g.k, "] x [", g.k, ", ", g.m, "], batch ", g.batch, ": ",
             library->cublasLtGetStatusName(status));
 }

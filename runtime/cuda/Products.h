@@ -62,6 +62,9 @@ public:
   /// Whether the library has an algorithm for it.
   bool knows(const Gemm &gemm) { return choiceFor(gemm).exists; }
   void run(const Gemm &gemm, CUstream stream);
+  /// Whether run() takes the fastest algorithm, or the first.
+  bool takesFastest = true;
+  bool timesAny() const { return times != nullptr; }
   /// Before the first run of a shape, where its operands are there: `work` is the stream that they come from, which may
   /// be waited for.
   void prepare(const Gemm &gemm, CUstream work);

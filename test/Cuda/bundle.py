@@ -73,6 +73,13 @@ class Bundle:
             if model.name in PLAN_MODELS and tp > 1:
                 loaded = reference.load(model / "model.onnx")
                 self.plans(model, tp, loaded.hidden, len(loaded.layers))
+                self.rotated(model, tp)
+
+    def rotated(self, model: Path, tp: int):
+        for name, flags in (("rtp", []), ("rtp-in-place", ["--rotate=in-place"])):
+            both = self.programs(model, f"{model.name}-{tp}-{name}", tp, flags=["--strategy=rtp", *flags])
+            if both:
+                self.infer(f"{model.name} N={tp} {name}", both, programs.cases(model)[-1][0])
 
     def generate(self, model: Path, tp: int):
         """Decoders with a cache continue a prompt."""

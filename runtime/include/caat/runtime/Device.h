@@ -99,6 +99,9 @@ public:
   /// y[m, N] (+)= x[m, K] * W with linear parameter `parameter`; x and y are f32, bf16 or f16, sums f32.
   virtual void linear(size_t parameter, const void *x, DType xType, int64_t m, void *y, DType yType,
                       bool accumulate) = 0;
+  /// Whether products take the algorithms that were timed, as in the beginning, or those that were proposed first.
+  /// False where there is no choice.
+  virtual bool useTimedAlgorithms(bool timed) { return false; }
   virtual void matmul(const MatMul &matmul) = 0;
   virtual void attention(const Attention &attention) = 0;
 

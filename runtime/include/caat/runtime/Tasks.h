@@ -65,6 +65,7 @@ double timeProducts(Engine &engine, int64_t rows, int turns);
 struct ProductTiming {
   int64_t k, n, weights; // so many of that shape
   double seconds;        // of one
+  double untimed;        // of one by the algorithm that the library proposes first; 0 where there is no choice
   size_t bytes;          // of its weight
 };
 std::vector<ProductTiming> timeProductsByShape(Engine &engine, int64_t rows, int turns);
