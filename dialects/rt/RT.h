@@ -11,7 +11,12 @@
 #include "mlir/Interfaces/DestinationStyleOpInterface.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
+#include "dialects/tp/TP.h"
+
 #include "dialects/rt/RTDialect.h.inc"
+
+#define GET_TYPEDEF_CLASSES
+#include "dialects/rt/RTTypes.h.inc"
 
 #define GET_ATTRDEF_CLASSES
 #include "dialects/rt/RTAttributes.h.inc"

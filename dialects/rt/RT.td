@@ -2,6 +2,7 @@
 #ifndef CAAT_DIALECTS_RT_TD
 #define CAAT_DIALECTS_RT_TD
 
+include "dialects/tp/Interfaces.td"
 include "mlir/Dialect/SCF/IR/DeviceMappingInterface.td"
 include "mlir/IR/AttrTypeBase.td"
 include "mlir/IR/OpBase.td"
@@ -19,6 +20,7 @@ def RT_Dialect : Dialect {
     destination style, and on memrefs, without results; one-shot bufferization turns the one into the other.
   }];
   let useDefaultAttributePrinterParser = 1;
+  let useDefaultTypePrinterParser = 1;
 }
 
 def RT_RowsAttr : AttrDef<RT_Dialect, "Rows", [DeclareAttrInterfaceMethods<DeviceMappingAttrInterface>]> {
@@ -31,6 +33,11 @@ def RT_RowsAttr : AttrDef<RT_Dialect, "Rows", [DeclareAttrInterfaceMethods<Devic
     scf.forall (%row) in (%n) { … } {mapping = [#rt.rows]}
     ```
   }];
+}
+
+def RT_TokenType : TypeDef<RT_Dialect, "Token"> {
+  let mnemonic = "token";
+  let summary = "what was started and is waited for once";
 }
 
 class RT_Op<string mnemonic, list<Trait> traits = []> : Op<RT_Dialect, mnemonic, traits>;
@@ -313,6 +320,56 @@ def RT_CopyOp : RT_Op<"copy", [MemoryEffects<[MemRead, MemWrite]>]> {
   let arguments = (ins AnyMemRef:$source, AnyMemRef:$target);
   let assemblyFormat = "$source `to` $target attr-dict `:` type($source) `to` type($target)";
   let hasVerifier = 1;
+}
+
+def RT_AllReduceStartOp : RT_Op<"all_reduce_start", [DeclareOpInterfaceMethods<MemoryEffectsOpInterface>,
+                                                     TP_CollectiveOpInterface]> {
+  let summary = "begins to sum a buffer over the ranks, beside what follows";
+  let description = [{
+    What `tp.all_reduce` does, up to the `rt.all_reduce_wait` of the token: until then nothing touches the buffer. Sums that
+    were started go one after the other, and are waited for in that order. A buffer may be summed in `parts`, each a view
+    of some of its rows: they are one collective of the manifest, for which part 0 stands.
+
+    ```mlir
+    %sum = rt.all_reduce_start %m on @mesh ["tp"] {site = "layers.0.attn"} : memref<?x?x144xf32>
+    ```
+
+    **Constraints:** those of all collectives, and
+    - (C1) the buffer is dense.
+    - (C2) one `rt.all_reduce_wait`, behind it in its block, uses the token, and has the same buffer.
+    - (C3) between the two nothing uses the buffer or a view of it.
+    - (C4) `part` is at least 0 and below `parts`.
+  }];
+  let arguments = (ins AnyMemRef:$input, FlatSymbolRefAttr:$mesh,
+                       TypedArrayAttrBase<StrAttr, "names of mesh axes">:$axes, OptionalAttr<StrAttr>:$site,
+                       DefaultValuedAttr<I64Attr, "0">:$part, DefaultValuedAttr<I64Attr, "1">:$parts);
+  let results = (outs RT_TokenType:$token);
+  let assemblyFormat = "$input `on` $mesh $axes attr-dict `:` type($input)";
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    bool worksInPlace() { return true; }
+    ::mlir::Value getDestination() { return {}; }
+    /// The op that ends it.
+    AllReduceWaitOp getWait();
+  }];
+}
+
+def RT_AllReduceWaitOp : RT_Op<"all_reduce_wait", [DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
+  let summary = "waits until a sum is there";
+  let description = [{
+    ```mlir
+    rt.all_reduce_wait %sum for %m : memref<?x?x144xf32>
+    ```
+
+    **Constraints:**
+    - (C1) the token is an `rt.all_reduce_start`'s.
+  }];
+  let arguments = (ins RT_TokenType:$token, AnyMemRef:$buffer);
+  let assemblyFormat = "$token `for` $buffer attr-dict `:` type($buffer)";
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    AllReduceStartOp getStart();
+  }];
 }
 
 class RT_RotationOp<string mnemonic> : RT_Op<mnemonic> {

@@ -14,6 +14,9 @@ using namespace caat::rt;
 #define GET_ATTRDEF_CLASSES
 #include "dialects/rt/RTAttributes.cpp.inc"
 
+#define GET_TYPEDEF_CLASSES
+#include "dialects/rt/RTTypes.cpp.inc"
+
 #define GET_OP_CLASSES
 #include "dialects/rt/RTOps.cpp.inc"
 
@@ -21,6 +24,10 @@ void RTDialect::initialize() {
   addAttributes<
 #define GET_ATTRDEF_LIST
 #include "dialects/rt/RTAttributes.cpp.inc"
+      >();
+  addTypes<
+#define GET_TYPEDEF_LIST
+#include "dialects/rt/RTTypes.cpp.inc"
       >();
   addOperations<
 #define GET_OP_LIST
@@ -93,6 +100,21 @@ void AttentionOp::getEffects(Effects &effects) {
       effects.emplace_back(MemoryEffects::Read::get(), &operand);
   effects.emplace_back(MemoryEffects::Write::get(), &getInitMutable());
 }
+
+/// Ordered among collectives; the buffer is read and written until the wait.
+static void addSumEffects(Effects &effects, OpOperand &buffer) {
+  effects.emplace_back(MemoryEffects::Write::get(), caat::tp::NetworkResource::get());
+  effects.emplace_back(MemoryEffects::Read::get(), &buffer);
+  effects.emplace_back(MemoryEffects::Write::get(), &buffer);
+}
+
+void AllReduceStartOp::getEffects(Effects &effects) { addSumEffects(effects, getInputMutable()); }
+void AllReduceWaitOp::getEffects(Effects &effects) { addSumEffects(effects, getBufferMutable()); }
+
+AllReduceWaitOp AllReduceStartOp::getWait() {
+  return getToken().hasOneUse() ? dyn_cast<AllReduceWaitOp>(*getToken().user_begin()) : AllReduceWaitOp();
+}
+AllReduceStartOp AllReduceWaitOp::getStart() { return getToken().getDefiningOp<AllReduceStartOp>(); }
 
 void SyncPointOp::getEffects(Effects &effects) {
   effects.emplace_back(MemoryEffects::Write::get(), caat::tp::NetworkResource::get());

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "dialects/rt/RT.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
+#include "mlir/Interfaces/ViewLikeInterface.h"
 
 using namespace mlir;
 using namespace caat::rt;
@@ -229,6 +230,37 @@ bool caat::rt::isDense(MemRefType type) {
     }
   }
   return true;
+}
+
+LogicalResult AllReduceStartOp::verify() {
+  if (!isDense(cast<MemRefType>(getInput().getType())))
+    return emitOpError("sums dense buffers only");
+  int64_t part = getPart(), parts = getParts();
+  if (part < 0 || part >= parts)
+    return emitOpError("is part ") << part << " of " << parts;
+  AllReduceWaitOp wait = getWait();
+  if (!wait || wait->getBlock() != (*this)->getBlock() || wait.getBuffer() != getInput() ||
+      wait->isBeforeInBlock(*this))
+    return emitOpError("needs one rt.all_reduce_wait for the same buffer, behind it in its block");
+  // Also through views.
+  SmallVector<Value> names{getInput()};
+  while (!names.empty())
+    for (Operation *user : names.pop_back_val().getUsers()) {
+      if (isa<ViewLikeOpInterface>(user))
+        llvm::append_range(names, user->getResults());
+      Operation *at = (*this)->getBlock()->findAncestorOpInBlock(*user);
+      bool isBetween = at && (*this)->isBeforeInBlock(at) && at->isBeforeInBlock(wait);
+      if (!isBetween || isMemoryEffectFree(user))
+        continue;
+      InFlightDiagnostic diagnostic = user->emitOpError("uses a buffer that is being summed");
+      diagnostic.attachNote(getLoc()) << "the sum begins here";
+      return diagnostic;
+    }
+  return success();
+}
+
+LogicalResult AllReduceWaitOp::verify() {
+  return getStart() ? success() : emitOpError("waits for what is no rt.all_reduce_start");
 }
 
 LogicalResult CopyOp::verify() {

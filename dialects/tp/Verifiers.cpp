@@ -33,7 +33,7 @@ LogicalResult caat::tp::detail::verifyCollective(CollectiveOpInterface op) {
                                << (op.getNumTensorResults() == 1 ? "one result and no 'into'"
                                                                  : "two results and no 'error'");
   } else {
-    if (op->getNumResults() != 0)
+    if (llvm::any_of(op->getResultTypes(), llvm::IsaPred<TensorType>))
       return op->emitOpError() << "on a memref has no result";
     if (!op.worksInPlace() && !op.getDestination())
       return op->emitOpError() << "on a memref needs 'into'";

@@ -218,13 +218,19 @@ private:
     sync.plan = options.plan;
     sync.size = options.tp;
     sync.switchable = options.switchable;
+    sync.splitProducts = overlaps();
     buildSyncPipeline(pm, sync);
   }
 
   void buildBuffers(OpPassManager &pm) {
-    buildBufferPipeline(pm, device());
+    buildBufferPipeline(pm, device(), overlaps());
     if (isRotated())
       pm.addNestedPass<func::FuncOp>(createRTScheduleRotations({options.rotateInPlace}));
+  }
+
+  /// A switchable program does not know before it runs what a site sends.
+  bool overlaps() const {
+    return options.overlap && options.tp > 1 && !options.switchable && !isRotated() && device() == Device::CPU;
   }
 
   bool isRotated() const { return summary.strategy == "rtp"; }

@@ -2,6 +2,7 @@
 #include "caat/Artifact/Manifest.h"
 #include "caat/Raise/DimExpr.h"
 #include "caat/Shard/Passes.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/SHA256.h"
 
@@ -9,8 +10,9 @@ using namespace mlir;
 using namespace caat;
 using llvm::json::OStream;
 
-/// Programs with rotated weights need a runtime of format 2, those with switchable sites one of format 3.
-static constexpr int64_t kFormat = 1, kRotatedFormat = 2, kSwitchableFormat = 3;
+/// Programs with rotated weights need a runtime of format 2, those with switchable sites one of format 3, those that
+/// start sums and wait for them later one of format 4.
+static constexpr int64_t kFormat = 1, kRotatedFormat = 2, kSwitchableFormat = 3, kOverlappedFormat = 4;
 
 namespace {
 
@@ -22,9 +24,11 @@ public:
   LogicalResult write() {
     bool good = true;
     json.object([&] {
-      json.attribute("format", !program.sites.empty() ? kSwitchableFormat
-                               : options.isRotated()  ? kRotatedFormat
-                                                      : kFormat);
+      bool overlaps = llvm::any_of(program.collectives, [](Operation *op) { return isa<rt::AllReduceStartOp>(op); });
+      json.attribute("format", overlaps                 ? kOverlappedFormat
+                               : !program.sites.empty() ? kSwitchableFormat
+                               : options.isRotated()    ? kRotatedFormat
+                                                        : kFormat);
       json.attribute("caat", kVersion);
       json.attributeObject("model", [&] { json.attribute("file", options.model); });
       json.attribute("tp", options.tp);
@@ -270,7 +274,12 @@ private:
       for (tp::CollectiveOpInterface op : program.collectives) {
         auto type = cast<MemRefType>(op.getInput().getType());
         std::optional<StringRef> dtype = dtypeName(type.getElementType());
-        std::optional<SmallVector<std::string>> sizes = sizeTexts(op.getInput());
+        auto start = dyn_cast<rt::AllReduceStartOp>(*op);
+        Value data = op.getInput();
+        if (auto part = data.getDefiningOp<memref::SubViewOp>(); part && start && start.getParts() > 1)
+          data = part.getSource(); // that all parts are of
+        std::optional<SmallVector<std::string>> sizes = sizeTexts(data);
+        StringRef kind = start ? "all_reduce" : op->getName().stripDialect();
         if (!dtype || !sizes) {
           op->emitOpError("has an element type or a size that the manifest cannot express");
           good = false;
@@ -288,7 +297,9 @@ private:
         count += std::to_string(constant);
         json.object([&] {
           json.attribute("name", op.getSiteName());
-          json.attribute("kind", op->getName().stripDialect());
+          json.attribute("kind", kind);
+          if (start)
+            json.attribute("parts", int64_t(start.getParts()));
           json.attribute("dtype", *dtype);
           json.attributeBegin("count");
           size(count);
@@ -296,8 +307,10 @@ private:
           if (auto reduce = dyn_cast<tp::QuantizedAllReduceOp>(*op))
             schedule += writeWire(reduce);
         });
-        schedule +=
-            llvm::formatv("{0} {1} {2} {3}\n", op.getSiteName(), op->getName().stripDialect(), *dtype, count).str();
+        schedule += llvm::formatv("{0} {1} {2} {3}", op.getSiteName(), kind, *dtype, count).str();
+        if (start)
+          schedule += llvm::formatv(" started in {0}", start.getParts()).str();
+        schedule += "\n";
       }
     });
     writeSites(schedule);

@@ -17,8 +17,25 @@ namespace caat {
 using namespace mlir;
 using namespace caat;
 
+/// `op` (a Gather or Slice along one dimension of a matrix) of `matrix`, the transpose of its own operand, or null.
+static Value selectTransposed(Operation *op, Value matrix, RankedTensorType type) {
+  OpBuilder builder(op);
+  if (auto gather = dyn_cast<onnx::GatherOp>(op)) {
+    int64_t axis = gather.getAxis() < 0 ? gather.getAxis() + 2 : gather.getAxis();
+    return onnx::GatherOp::create(builder, op->getLoc(), type, matrix, gather.getIndices(), 1 - axis);
+  }
+  auto slice = cast<onnx::SliceOp>(op);
+  std::optional<SmallVector<int64_t>> axes =
+      slice.getAxes() ? onnx::constantInts(slice.getAxes()) : std::optional<SmallVector<int64_t>>();
+  if (!axes || axes->size() != 1)
+    return {};
+  int64_t axis = axes->front() < 0 ? axes->front() + 2 : axes->front();
+  return onnx::SliceOp::create(builder, op->getLoc(), type, matrix, slice.getStarts(), slice.getEnds(),
+                               onnx::createInts(builder, op->getLoc(), {1 - axis}), slice.getSteps());
+}
+
 /// `b` without a final exchange of its two dimensions: the matrix as stored [N, K], or null. A shard of a transposed
-/// matrix is a transposed shard.
+/// matrix is a transposed shard, a choice of its columns one of rows.
 static Value withoutTransposition(Value b) {
   Operation *op = b.getDefiningOp();
   if (auto transpose = dyn_cast_or_null<onnx::TransposeOp>(op)) {
@@ -26,14 +43,18 @@ static Value withoutTransposition(Value b) {
     return !perm || *perm == ArrayRef<int64_t>{1, 0} ? transpose.getData() : Value();
   }
   auto shard = dyn_cast_or_null<tp::ShardOp>(op);
-  if (!shard || shard.getDim() > 1)
+  bool selects = isa_and_nonnull<onnx::GatherOp, onnx::SliceOp>(op) &&
+                 cast<RankedTensorType>(op->getOperand(0).getType()).getRank() == 2;
+  auto type = cast<RankedTensorType>(b.getType());
+  if ((!selects && (!shard || shard.getDim() > 1)) || type.getRank() != 2)
     return {};
-  Value stored = withoutTransposition(shard.getInput());
+  Value stored = withoutTransposition(op->getOperand(0));
   if (!stored)
     return {};
   OpBuilder builder(op);
-  auto type = cast<RankedTensorType>(b.getType());
   auto flipped = RankedTensorType::get({type.getDimSize(1), type.getDimSize(0)}, type.getElementType());
+  if (selects)
+    return selectTransposed(op, stored, flipped);
   return tp::ShardOp::create(builder, op->getLoc(), flipped, stored,
                              builder.getI64IntegerAttr(1 - static_cast<int64_t>(shard.getDim())), shard.getPiecesAttr(),
                              shard.getSizeAttr());
@@ -55,7 +76,7 @@ static onnx::AddOp findRunningSum(onnx::MatMulOp product) {
 
 /// The matrix as the file stores it, in f16 or bf16, where `b` is that widened to f32; null otherwise. The runtime
 /// widens weights of f16 when it loads them and multiplies those of bf16 as they are, so only what the model itself
-/// multiplies in bf16 counts there. Transposes and shards of a cast are those of what is cast.
+/// multiplies in bf16 counts there. Transposes, shards and choices of a cast are those of what is cast.
 static Value asStored(Value b) {
   Operation *op = b.getDefiningOp();
   if (auto cast = dyn_cast_or_null<onnx::CastOp>(op)) {
@@ -63,7 +84,7 @@ static Value asStored(Value b) {
     bool widens = cast.getTo().isF32() && (from.isF16() || (from.isBF16() && cast->hasAttr(onnx::kStorageCastAttr)));
     return widens ? cast.getInput() : Value();
   }
-  if (!isa_and_nonnull<onnx::TransposeOp, tp::ShardOp>(op))
+  if (!isa_and_nonnull<onnx::TransposeOp, tp::ShardOp, onnx::GatherOp, onnx::SliceOp>(op))
     return {};
   Value stored = asStored(op->getOperand(0));
   if (!stored)

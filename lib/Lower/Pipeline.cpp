@@ -64,7 +64,7 @@ void caat::buildTensorPipeline(OpPassManager &pm, Device device, StringRef dtype
   pm.addPass(createCSEPass());
 }
 
-void caat::buildBufferPipeline(OpPassManager &pm, Device device) {
+void caat::buildBufferPipeline(OpPassManager &pm, Device device, bool overlap) {
   pm.addNestedPass<func::FuncOp>(createRTBufferizePass());
   addCanonicalizer(pm);
   pm.addPass(createCSEPass());
@@ -82,6 +82,8 @@ void caat::buildBufferPipeline(OpPassManager &pm, Device device) {
   pm.addPass(createRTOutlineKernelsPass());
   addCanonicalizer(pm);
   pm.addPass(createCSEPass());
+  if (overlap)
+    pm.addNestedPass<func::FuncOp>(createRTOverlapCollectivesPass());
   pm.addPass(createRTPlanMemoryPass());
   pm.addPass(createCSEPass());
 }

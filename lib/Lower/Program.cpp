@@ -61,7 +61,7 @@ FailureOr<Program> Program::get(ModuleOp module) {
     if (auto launch = dyn_cast<rt::LaunchOp>(op))
       kernels.insert(module.lookupSymbol(launch.getKernel()));
     else if (auto collective = dyn_cast<tp::CollectiveOpInterface>(op))
-      program.collectives.push_back(collective);
+      program.add(collective);
     else if (auto site = dyn_cast<rt::SyncPointOp>(op))
       program.sites.push_back(site);
     else if (auto check = dyn_cast<rt::CheckOp>(op))
@@ -74,6 +74,18 @@ FailureOr<Program> Program::get(ModuleOp module) {
   for (Operation *kernel : kernels)
     program.kernels.push_back(cast<func::FuncOp>(kernel));
   return program;
+}
+
+void Program::add(tp::CollectiveOpInterface op) {
+  auto start = dyn_cast<rt::AllReduceStartOp>(*op);
+  int64_t &part0 = firstParts[op.getSiteName()];
+  if (!start || start.getPart() == 0) {
+    part0 = collectives.size();
+    collectives.push_back(op);
+  }
+  numbers[op] = part0;
+  if (start)
+    numbers[start.getWait()] = part0;
 }
 
 bool Program::isOnDevice() const { return func::FuncOp(host)->getParentOfType<ModuleOp>()->hasAttr(kDeviceAttr); }

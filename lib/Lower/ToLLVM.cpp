@@ -48,8 +48,6 @@ public:
       weightIndex[weight.getSymName()] = i;
     for (auto [i, kernel] : llvm::enumerate(program.kernels))
       kernelIndex[kernel.getSymName()] = i;
-    for (auto [i, collective] : llvm::enumerate(program.collectives))
-      collectiveIndex[collective] = i;
   }
 
   LogicalResult run() {
@@ -88,6 +86,7 @@ public:
       loc = op->getLoc();
       if (failed(lower(op)))
         return failure();
+      op->dropAllUses(); // a token's
       op->erase();
     }
     return success();
@@ -249,6 +248,10 @@ private:
       return lowerMatmul(matmul);
     if (auto attention = dyn_cast<rt::AttentionOp>(op))
       return lowerAttention(attention);
+    if (auto start = dyn_cast<rt::AllReduceStartOp>(op))
+      return lowerSum(CAAT_API_all_reduce_start, start, start.getInput()), success();
+    if (auto wait = dyn_cast<rt::AllReduceWaitOp>(op))
+      return lowerSum(CAAT_API_all_reduce_wait, wait, wait.getBuffer()), success();
     if (auto collective = dyn_cast<tp::CollectiveOpInterface>(op))
       return lowerCollective(collective);
     if (auto shard = dyn_cast<tp::RingShardOp>(op)) {
@@ -475,12 +478,17 @@ private:
     return success();
   }
 
+  void lowerSum(caat_api_index entry, Operation *op, Value buffer) {
+    Pieces pieces = fromMemRef(buffer);
+    call(entry, {constant(program.numberOf(op)), pieces.pointer, product(pieces.sizes)});
+  }
+
   LogicalResult lowerCollective(tp::CollectiveOpInterface op) {
-    Value number = constant(collectiveIndex.at(op));
+    Value number = constant(program.numberOf(op));
     Pieces in = fromMemRef(op.getInput());
     Value count = product(in.sizes);
     if (isa<tp::AllReduceOp>(op))
-      return call(CAAT_API_all_reduce, {number, in.pointer, count}), success();
+      return lowerSum(CAAT_API_all_reduce, op, op.getInput()), success();
     if (auto reduce = dyn_cast<tp::QuantizedAllReduceOp>(*op)) {
       Value error =
           reduce.getError() ? fromMemRef(reduce.getError()).pointer : LLVM::ZeroOp::create(b, loc, pointer).getResult();
@@ -516,7 +524,6 @@ private:
   Type pointer, i64;
   Value launchBuffers, launchDims;
   llvm::StringMap<int64_t> weightIndex, kernelIndex;
-  DenseMap<Operation *, int64_t> collectiveIndex;
 };
 
 /// The host's loops become blocks here, the last one first: each splits the block that it stands in, which moves all

@@ -64,11 +64,11 @@ Value ChannelBuilder::takeRest(Value value, const ChannelSplit &split) {
   return value ? take(value, split, split.shared, split.getRest()) : Value();
 }
 
-/// For each channel its place among the first `places` of the order; any place for the others.
-static Value placesOf(OpBuilder &builder, Location loc, const ChannelSplit &split, int64_t places) {
+/// For each channel its place among `count` of the order from `first` on; any of these places for the others.
+static Value placesOf(OpBuilder &builder, Location loc, const ChannelSplit &split, int64_t first, int64_t count) {
   SmallVector<int64_t> inverse(split.channels, 0);
-  for (int64_t place = 0; place < places; ++place)
-    inverse[split.channelAt(place)] = place;
+  for (int64_t place = 0; place < count; ++place)
+    inverse[split.channelAt(first + place)] = place;
   return onnx::createInts(builder, loc, inverse);
 }
 
@@ -77,7 +77,7 @@ Value ChannelBuilder::join(Value shared, Value rest, const ChannelSplit &split) 
   Value joined = onnx::ConcatOp::create(builder, loc, type, ValueRange{shared, rest}, lastAxis(shared));
   if (split.order.empty())
     return joined;
-  return onnx::GatherOp::create(builder, loc, type, joined, placesOf(builder, loc, split, split.channels),
+  return onnx::GatherOp::create(builder, loc, type, joined, placesOf(builder, loc, split, 0, split.channels),
                                 lastAxis(joined));
 }
 
@@ -95,13 +95,19 @@ Value ChannelBuilder::spread(Value shared, Value others, const ChannelSplit &spl
     return shared;
   RankedTensorType type = withChannels(shared.getType(), split.channels);
   Value everywhere =
-      onnx::GatherOp::create(builder, loc, type, shared, placesOf(builder, loc, split, split.shared), lastAxis(shared));
+      onnx::GatherOp::create(builder, loc, type, shared, placesOf(builder, loc, split, 0, split.shared), lastAxis(shared));
   if (isAll)
     return everywhere;
   Value mask = constant(builder, loc, maskOf(builder, split, /*shared=*/true));
   if (!others)
     others = scalar(builder, loc, type.getElementType(), 0.0);
   return onnx::WhereOp::create(builder, loc, type, mask, everywhere, others);
+}
+
+Value ChannelBuilder::spreadRest(Value rest, const ChannelSplit &split) {
+  Value places = placesOf(builder, loc, split, split.shared, split.getRest());
+  return onnx::GatherOp::create(builder, loc, withChannels(rest.getType(), split.channels), rest, places,
+                                lastAxis(rest));
 }
 
 Value ChannelBuilder::clearShared(Value value, const ChannelSplit &split) {

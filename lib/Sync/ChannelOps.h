@@ -38,6 +38,8 @@ public:
   /// What takeShared has taken back in its places, and in the others those of `others`, or zeros where it is null.
   /// Nothing for nothing.
   mlir::Value spread(mlir::Value shared, mlir::Value others, const ChannelSplit &split);
+  /// What takeRest has taken back in its places; the shared channels hold anything.
+  mlir::Value spreadRest(mlir::Value rest, const ChannelSplit &split);
   /// `value` with zeros in the shared channels.
   mlir::Value clearShared(mlir::Value value, const ChannelSplit &split);
   /// The product of `value`, whose last dimension is k, with the transpose of this rank's [n, k] of `matrices`

@@ -2,6 +2,7 @@
 // tp-expand-sync-points: sync points and reads of the stream -> onnx operations and all-reduces.
 #include "ChannelOps.h"
 #include "PolicyText.h"
+#include "SplitProducts.h"
 #include "StreamReads.h"
 #include "caat/Sync/Passes.h"
 #include "mlir/IR/Builders.h"
@@ -37,7 +38,7 @@ struct Reduced {
 
 class Expander {
 public:
-  explicit Expander(func::FuncOp function) : function(function) {}
+  Expander(func::FuncOp function, bool splitProducts) : function(function), splitProducts(splitProducts) {}
 
   /// Rewrites the function and appends what each site sends to `report`.
   void run(SmallVectorImpl<Attribute> &report);
@@ -56,9 +57,11 @@ private:
               tp::RoundingAttr rounding = {});
 
   func::FuncOp function;
+  bool splitProducts;
   /// By the first result of the sync point.
   llvm::DenseMap<Value, Stream> streams;
   SmallVector<Attribute> entries;
+  SmallVector<Operation *> divided; // what products that became two were used through
 };
 
 } // namespace
@@ -67,6 +70,15 @@ private:
 static Value markPrivate(Value value, StringAttr site) {
   value.getDefiningOp()->setAttr(tp::kPrivateAttrName, site);
   return value;
+}
+
+static void eraseUnused(Operation *op) {
+  if (!op || !op->use_empty() || !isMemoryEffectFree(op))
+    return;
+  SmallVector<Value> operands(op->getOperands());
+  op->erase();
+  for (Value operand : operands)
+    eraseUnused(operand.getDefiningOp());
 }
 
 static bool isZero(DenseElementsAttr value) { return value.isSplat() && value.getSplatValue<APFloat>().isZero(); }
@@ -129,8 +141,14 @@ Stream Expander::send(tp::SyncPointOp op, const Stream &before, tp::RoundingAttr
 
   ChannelSplit split = getSplit(op);
   bool isAll = split.shared == split.channels;
+  // The shared channels first, in a product of their own; the others, in their places, while they are summed.
+  ProductSplitter splitter(channel, builder, split);
+  bool splits = splitProducts && split.shared > 0 && !isAll && splitter.splits(partial);
+  if (splits)
+    divided.push_back(partial.getDefiningOp());
+  auto computeRest = [&] { return channel.spreadRest(splitter.computeRest(partial), split); };
   if (isAll || policy.isDeferred()) {
-    Value total = channel.add(before.pending, partial);
+    Value total = splits ? Value() : channel.add(before.pending, partial);
     if (split.shared == 0) {
       after.base = channel.add(before.base, bias);
       after.pending = total;
@@ -138,7 +156,11 @@ Stream Expander::send(tp::SyncPointOp op, const Stream &before, tp::RoundingAttr
     }
     if (isAll && !rounding)
       split.order = {}; // all travel as they are: their order means nothing
-    Reduced shared = reduce(op, builder, channel.takeShared(total, split), split, rounding, site.getValue());
+    Value sent = splits ? channel.add(channel.takeShared(before.pending, split), splitter.computeShared(partial))
+                        : channel.takeShared(total, split);
+    Reduced shared = reduce(op, builder, sent, split, rounding, site.getValue());
+    if (splits)
+      total = channel.add(before.pending, computeRest());
     after.base = channel.add(before.base, channel.add(channel.spread(shared.sum, {}, split), bias));
     if (shared.error)
       after.pending = channel.spread(shared.error, total, split);
@@ -153,10 +175,12 @@ Stream Expander::send(tp::SyncPointOp op, const Stream &before, tp::RoundingAttr
     after.pending = before.pending;
     return after;
   }
-  Value total = channel.takeShared(partial, split);
+  Value total = splits ? splitter.computeShared(partial) : channel.takeShared(partial, split);
   if (before.pending)
     total = channel.add(channel.takeShared(before.pending, split), total);
   Reduced shared = reduce(op, builder, total, split, rounding, site.getValue());
+  if (splits)
+    partial = computeRest();
   Value sum = channel.add(shared.sum, channel.takeShared(bias, split));
   Value own = channel.scale(channel.add(partial, bias), policy.getScaleValue());
   after.base = markPrivate(channel.add(before.base, channel.spread(sum, own, split)), site);
@@ -293,15 +317,17 @@ void Expander::run(SmallVectorImpl<Attribute> &report) {
       site.getNewBase().replaceAllUsesWith(streams[site.getNewBase()].base);
     op->erase();
   }
+  llvm::for_each(divided, eraseUnused);
   report.append(entries);
 }
 
 namespace {
 struct ExpandSyncPoints : caat::impl::TPExpandSyncPointsBase<ExpandSyncPoints> {
+  using Base::Base;
   void runOnOperation() override {
     SmallVector<Attribute> report;
     for (auto function : getOperation().getOps<func::FuncOp>())
-      Expander(function).run(report);
+      Expander(function, splitProducts).run(report);
     if (!report.empty())
       getOperation()->setAttr(tp::kSyncAttrName, ArrayAttr::get(&getContext(), report));
   }

@@ -17,7 +17,9 @@ void caat::buildSyncPipeline(OpPassManager &pm, const SyncOptions &options) {
   plan.plan = options.plan;
   plan.size = options.size;
   pm.addPass(createTPApplyPlan(plan));
-  pm.addPass(createTPExpandSyncPoints());
+  TPExpandSyncPointsOptions expand;
+  expand.splitProducts = options.splitProducts;
+  pm.addPass(createTPExpandSyncPoints(expand));
   pm.addPass(createCSEPass()); // expansion writes channel lists again for each use
   pm.addNestedPass<func::FuncOp>(createTPVerifyReplication());
 }

@@ -92,6 +92,7 @@ void RankContext::begin() {
   error.clear();
   open.clear();
   turned.clear();
+  started.clear();
   lastProduct = {};
   device.beginRun();
 }
@@ -200,9 +201,7 @@ void RankContext::exchange(int64_t index, CollectiveKind kind, int64_t count, in
   exchange(spec, index, count, count * static_cast<int64_t>(sizeOf(spec.dtype)), extra, run);
 }
 
-template <typename F>
-void RankContext::exchange(const CollectiveSpec &spec, int64_t index, int64_t count, int64_t bytes, int64_t extra,
-                           F &&run) {
+CollectiveStats &RankContext::beginExchange(const CollectiveSpec &spec, int64_t index, int64_t count) {
   if (count < 0)
     failRun(nameOf(spec.kind), " '", spec.name, "' of ", count, " elements");
   stopWhereAsked(spec.name);
@@ -211,6 +210,51 @@ void RankContext::exchange(const CollectiveSpec &spec, int64_t index, int64_t co
   if (lastProduct.open)
     open[*lastProduct.open].sums[2] = &stats.product;
   lastProduct = {};
+  return stats;
+}
+
+/// Of a sum that was started, the start and the wait are the rank's work, and the sum itself is what goes on beside it.
+void RankContext::startSum(int64_t index, void *data, int64_t count) {
+  const CollectiveSpec &spec = collective(index, CollectiveKind::AllReduce);
+  if (count == 0)
+    return;
+  CollectiveStats &stats = beginExchange(spec, index, count);
+  {
+    Timer timer(*this, stats.seconds, {Trace::Row::Compute, "start", spec.name, {}, {}}, &profile.communication);
+    communicator.startAllReduce({index, spec.name.c_str(), spec.kind, spec.dtype, count, 0}, data);
+  }
+  started.push_back(device.now());
+  ++stats.calls;
+  stats.bytes += count * static_cast<int64_t>(sizeOf(spec.dtype));
+}
+
+void RankContext::finishSum(int64_t index, void *data, int64_t count) {
+  const CollectiveSpec &spec = collective(index, CollectiveKind::AllReduce);
+  if (count == 0)
+    return;
+  CollectiveStats &stats = profile.collectives[static_cast<size_t>(index)];
+  int64_t bytes = count * static_cast<int64_t>(sizeOf(spec.dtype));
+  if (started.empty())
+    failRun("all_reduce '", spec.name, "' is waited for, but was not started");
+  Stretch sum{{Trace::Row::Communication, nameOf(spec.kind), spec.name, {}, {}, bytes}, {}, {}, {}};
+  sum.workBegin = started.front();
+  sum.workEnd = device.now();
+  sum.hidden = &stats.hidden;
+  started.pop_front();
+  {
+    Timer timer(*this, stats.seconds, {Trace::Row::Compute, "wait", spec.name, {}, {}}, &profile.communication);
+    auto [begin, end] =
+        communicator.finishAllReduce({index, spec.name.c_str(), spec.kind, spec.dtype, count, 0}, data);
+    sum.begin = begin;
+    sum.end = end;
+  }
+  add(sum);
+}
+
+template <typename F>
+void RankContext::exchange(const CollectiveSpec &spec, int64_t index, int64_t count, int64_t bytes, int64_t extra,
+                           F &&run) {
+  CollectiveStats &stats = beginExchange(spec, index, count);
   {
     Timer timer(*this, stats.seconds, {Trace::Row::Communication, nameOf(spec.kind), spec.name, {}, {}, bytes},
                 &profile.communication);
@@ -316,6 +360,14 @@ struct Api {
       c.exchange(collective, CollectiveKind::AllReduce, count, 0,
                  [&](const CollectiveCall &call) { c.communicator.allReduce(call, data); });
     });
+  }
+
+  static void all_reduce_start(void *ctx, int64_t collective, void *data, int64_t count) {
+    step(ctx, [&](RankContext &c) { c.startSum(collective, data, count); });
+  }
+
+  static void all_reduce_wait(void *ctx, int64_t collective, void *data, int64_t count) {
+    step(ctx, [&](RankContext &c) { c.finishSum(collective, data, count); });
   }
 
   static void all_gather(void *ctx, int64_t collective, void *in, void *out, int64_t outer, int64_t inner) {

@@ -56,6 +56,10 @@ private:
   void finishRotation(int64_t number);
   void rotateInPlace(int64_t number);
   void stopWhereAsked(const std::string &name);
+  /// The statistics of a collective that begins, with the product before it.
+  CollectiveStats &beginExchange(const CollectiveSpec &spec, int64_t index, int64_t count);
+  void startSum(int64_t index, void *data, int64_t count);
+  void finishSum(int64_t index, void *data, int64_t count);
   template <typename F> void exchange(int64_t index, CollectiveKind kind, int64_t count, int64_t extra, F &&run);
   template <typename F>
   void exchange(const CollectiveSpec &spec, int64_t index, int64_t count, int64_t bytes, int64_t extra, F &&run);
@@ -76,6 +80,7 @@ private:
     std::optional<size_t> open = {};
   } lastProduct;
   std::deque<Moment> turned; // when the rank went on with its work, for each rotation that it has not waited for
+  std::deque<Moment> started; // when the rank went on with its work, for each sum that it has not waited for
   void add(Stretch &stretch);
   void count(Stretch &stretch);
 

@@ -7,11 +7,25 @@
 #include "Transfers.h"
 #include "caat/runtime/Error.h"
 #include <algorithm>
+#include <deque>
 
 namespace caat::runtime::cuda {
 
 class RankCommunicator : public Communicator {
 public:
+  /// On the stream of the rank's work: nothing is hidden.
+  void startAllReduce(const CollectiveCall &call, void *data) override {
+    Stretch &time = started.emplace_back(device.now(), Moment{});
+    allReduce(call, data);
+    time.end = device.now();
+  }
+  Stretch finishAllReduce(const CollectiveCall &call, void *) override {
+    if (started.empty())
+      failRun("all_reduce '", call.name, "' is waited for, but was not started");
+    Stretch time = started.front();
+    started.pop_front();
+    return time;
+  }
   void allGatherBytes(const char *name, const void *in, void *out, size_t bytes) override {
     host.allGatherBytes(name, in, out, bytes);
   }
@@ -75,6 +89,7 @@ protected:
 
 private:
   DeviceBuffer came[2];
+  std::deque<Stretch> started;
 };
 
 } // namespace caat::runtime::cuda

@@ -10,6 +10,7 @@ tp.mesh @mesh <["tp" = 2]>
 // Equal expressions are one weight; the same initializer in another form is another.
 // CHECK-DAG: rt.weight @[[$W:.*]] linear : tensor<4x8xf32> {
 // CHECK-DAG: rt.weight @[[$T:.*]] linear transposed : tensor<2x8xf32> {
+// CHECK-DAG: onnx.Gather %{{.*}}, %{{.*}} : (tensor<4x8xf32>, tensor<2xi64>) -> tensor<2x8xf32>
 // CHECK-DAG: rt.weight @[[$B:b_[0-9]*]] : tensor<8xf32> {
 // CHECK-DAG: rt.weight @[[$W3:w3[_0-9]*]] : tensor<2x4x8xf32> {
 // CONST-DAG: arith.constant dense<[1.000000e+00, 2.000000e+00
@@ -17,7 +18,7 @@ tp.mesh @mesh <["tp" = 2]>
 
 // CHECK-LABEL: func.func @products(
 // CHECK-SAME:    %[[X:[a-z0-9]*]]: tensor<?x?x4xf32>, %[[Y:[a-z0-9]*]]: tensor<?x8xf32>
-func.func @products(%x: tensor<?x?x4xf32>, %y: tensor<?x8xf32>) -> (tensor<?x?x8xf32>, tensor<?x?x8xf32>, tensor<?x2xf32>, tensor<?x?x8xf32>) {
+func.func @products(%x: tensor<?x?x4xf32>, %y: tensor<?x8xf32>) -> (tensor<?x?x8xf32>, tensor<?x?x8xf32>, tensor<?x2xf32>, tensor<?x?x8xf32>, tensor<?x2xf32>) {
   %w = onnx.get_initializer @w : tensor<4x8xf32>
   // CHECK: rt.linear @[[$W]] ins(%[[X]] : tensor<?x?x4xf32>) outs(%{{.*}} : tensor<?x?x8xf32>)
   %0 = onnx.MatMul %x, %w : (tensor<?x?x4xf32>, tensor<4x8xf32>) -> tensor<?x?x8xf32>
@@ -31,6 +32,12 @@ func.func @products(%x: tensor<?x?x4xf32>, %y: tensor<?x8xf32>) -> (tensor<?x?x8
   // CHECK: rt.linear @[[$T]] ins(%[[Y]] : tensor<?x8xf32>) outs(%{{.*}} : tensor<?x2xf32>)
   %2 = onnx.MatMul %y, %s : (tensor<?x8xf32>, tensor<8x2xf32>) -> tensor<?x2xf32>
 
+  // So is a choice of its columns.
+  // CHECK: rt.linear @[[$S:.*]] ins(%[[Y]] : tensor<?x8xf32>) outs(%{{.*}} : tensor<?x2xf32>)
+  %i = onnx.Constant dense<[3, 0]> : tensor<2xi64>
+  %g = onnx.Gather %t, %i {axis = 1 : i64} : (tensor<8x4xf32>, tensor<2xi64>) -> tensor<8x2xf32>
+  %5 = onnx.MatMul %y, %g : (tensor<?x8xf32>, tensor<8x2xf32>) -> tensor<?x2xf32>
+
   // Any other use reads a buffer.
   // CHECK: %[[P:.*]] = rt.parameter @[[$B]] : tensor<8xf32>
   // CHECK: onnx.Add %{{.*}}, %[[P]]
@@ -42,8 +49,8 @@ func.func @products(%x: tensor<?x?x4xf32>, %y: tensor<?x8xf32>) -> (tensor<?x?x8
   // CONST: arith.addf %{{.*}}, %[[C]]
   %c = arith.constant dense<[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]> : tensor<8xf32>
   %4 = arith.addf %b, %c : tensor<8xf32>
-  %5 = onnx.Add %1, %4 : (tensor<?x?x8xf32>, tensor<8xf32>) -> tensor<?x?x8xf32>
-  return %3, %1, %2, %5 : tensor<?x?x8xf32>, tensor<?x?x8xf32>, tensor<?x2xf32>, tensor<?x?x8xf32>
+  %6 = onnx.Add %1, %4 : (tensor<?x?x8xf32>, tensor<8xf32>) -> tensor<?x?x8xf32>
+  return %3, %1, %2, %6, %5 : tensor<?x?x8xf32>, tensor<?x?x8xf32>, tensor<?x2xf32>, tensor<?x?x8xf32>, tensor<?x2xf32>
 }
 
 // What becomes a linear product, and what stays a loop and why.

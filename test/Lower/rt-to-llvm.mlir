@@ -50,6 +50,14 @@ module attributes {rt.interface = {dims = ["n", "m"], inputs = [{}], caches = []
     // CHECK: llvm.call %{{.*}}(%[[CTX]], %{{.*}}, %{{.*}}, %{{.*}}) : !llvm.ptr, (!llvm.ptr, i64, !llvm.ptr, i64) -> ()
     tp.all_reduce %y on @mesh ["tp"] : memref<?x8xf32>
 
+    // A sum that was started and its wait name the same collective, of which the next one has another number.
+    // CHECK: llvm.getelementptr %[[API]][22]
+    // CHECK: llvm.call %{{.*}}(%[[CTX]], %[[NUMBER:.*]], %[[DATA:.*]], %[[COUNT:.*]]) : !llvm.ptr, (!llvm.ptr, i64, !llvm.ptr, i64) -> ()
+    // CHECK: llvm.getelementptr %[[API]][23]
+    // CHECK: llvm.call %{{.*}}(%[[CTX]], %[[NUMBER]], %{{.*}}, %{{.*}}) : !llvm.ptr, (!llvm.ptr, i64, !llvm.ptr, i64) -> ()
+    %sum = rt.all_reduce_start %y on @mesh ["tp"] {site = "s"} : memref<?x8xf32>
+    rt.all_reduce_wait %sum for %y : memref<?x8xf32>
+
     // Nobody reads the error: a null pointer.
     // CHECK: llvm.getelementptr %[[API]][17]
     // CHECK: llvm.call %{{.*}}(%[[CTX]], %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}) : !llvm.ptr, (!llvm.ptr, i64, !llvm.ptr, !llvm.ptr, i64) -> ()

@@ -36,6 +36,10 @@ static cl::opt<std::string> rotate("rotate",
                                    cl::desc("rtp: out-of-place (a spare buffer, transfers beside products) or "
                                             "in-place"),
                                    cl::init("out-of-place"), cl::value_desc("MODE"), cl::cat(category));
+static cl::opt<std::string> overlap("overlap",
+                                    cl::desc("Whether sums over the ranks go on beside products that do not need "
+                                             "them: on (default) or off; not with --switchable or rtp"),
+                                    cl::init("on"), cl::value_desc("on|off"), cl::cat(category));
 static cl::opt<std::string> target("target", cl::desc("cpu (this machine's processor, default) or cuda (NVIDIA GPUs)"),
                                    cl::init("cpu"), cl::value_desc("cpu|cuda"), cl::cat(category));
 static cl::list<std::string> gpuArchs("gpu-arch",
@@ -126,6 +130,11 @@ int main(int argc, char **argv) {
     return usage("--link=" + linkText + ": " + wrong);
   if (rotate != "out-of-place" && rotate != "in-place")
     return usage("--rotate=" + rotate + ": expected out-of-place or in-place");
+  if (overlap != "on" && overlap != "off")
+    return usage("--overlap=" + overlap + ": expected on or off");
+  if (overlap == "on" && overlap.getNumOccurrences() && (switchable || strategy == "rtp"))
+    return usage("--overlap=on goes without --switchable, whose sites decide at run time what they send, and without "
+                 "--strategy=rtp, whose transfers are always beside the work");
   if (strategy == "rtp" && !plan.empty())
     return usage("--plan with --strategy=rtp: rotated weights leave no sums to rewrite");
 
@@ -145,6 +154,7 @@ int main(int argc, char **argv) {
   options.strategy = strategy;
   options.tokens = tokens;
   options.link = *link;
+  options.overlap = overlap == "on";
   options.rotateInPlace = rotate == "in-place";
   options.dtype = dtype;
   options.wideActivations = wideActivations;

@@ -23,8 +23,9 @@ enum class Device { CPU, CUDA };
 void buildTensorPipeline(mlir::OpPassManager &pm, Device device = Device::CPU, llvm::StringRef dtype = "f32",
                          bool wideActivations = false);
 
-/// Bufferization, outlining of kernels and the memory plan: tensors -> memrefs.
-void buildBufferPipeline(mlir::OpPassManager &pm, Device device = Device::CPU);
+/// Bufferization, outlining of kernels and the memory plan: tensors -> memrefs. `overlap`: sums over the ranks go on
+/// beside what does not need them.
+void buildBufferPipeline(mlir::OpPassManager &pm, Device device = Device::CPU, bool overlap = false);
 
 /// What stays in the module for tests without a GPU.
 struct GPUOptions {

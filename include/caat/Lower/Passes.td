@@ -157,6 +157,30 @@ def RTOutlineKernelsPass : Pass<"rt-outline-kernels", "::mlir::ModuleOp"> {
                            "::mlir::func::FuncDialect", "::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect"];
 }
 
+def RTOverlapCollectivesPass : Pass<"rt-overlap-collectives", "::mlir::func::FuncOp"> {
+  let summary = "Take sums over the ranks beside what does not need them";
+  let description = [{
+    An all-reduce that other work follows, before anything touches its buffer, begins where it stood and is waited for there.
+    Where nothing does, but the buffer is made by a product with a weight, the product is computed in `parts` of its rows, of
+    at least `least-rows` (a product of fewer is one part, and the others are empty): the sum of one goes on beside the product
+    of the next. Sums end in the order in which they began. Buffers of the program's interface are summed as before.
+
+    ```mlir
+    tp.all_reduce %m on @mesh ["tp"] : memref<?x144xf32>
+    rt.linear @rest ins(%x : …) outs(%r : …)
+    rt.launch @k0 grid(%n) buffers(%m, %r : …) dims()
+    // becomes
+    %sum = rt.all_reduce_start %m on @mesh ["tp"] : memref<?x144xf32>
+    rt.linear @rest ins(%x : …) outs(%r : …)
+    rt.all_reduce_wait %sum for %m : memref<?x144xf32>
+    rt.launch @k0 grid(%n) buffers(%m, %r : …) dims()
+    ```
+  }];
+  let options = [Option<"parts", "parts", "int64_t", "4", "of the product before a sum that is needed at once; 1: none">,
+                 Option<"leastRows", "least-rows", "int64_t", "64", "rows of a part">];
+  let dependentDialects = ["::caat::rt::RTDialect", "::mlir::memref::MemRefDialect", "::mlir::arith::ArithDialect"];
+}
+
 def RTPlanMemoryPass : Pass<"rt-plan-memory", "::mlir::ModuleOp"> {
   let summary = "Give every buffer a place in the workspace";
   let description = [{

@@ -11,6 +11,7 @@
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/SetVector.h"
+#include "llvm/ADT/StringMap.h"
 #include <optional>
 #include <string>
 
@@ -41,6 +42,8 @@ struct Program {
   /// Groups of weights that travel, and the spare buffer that each is received in (below 0: none, in place).
   llvm::MapVector<mlir::StringAttr, int64_t> rotations;
 
+  /// Of a collective, a part of one, or a wait for one: the collective's position.
+  int64_t numberOf(mlir::Operation *op) const { return numbers.lookup(op); }
   /// Whether buffers are on a GPU.
   bool isOnDevice() const;
 
@@ -48,6 +51,11 @@ struct Program {
   size_t numBuffers(llvm::StringRef kind) const { return interface.getAs<mlir::ArrayAttr>(kind).size(); }
   /// Position among the buffers of the first weight.
   size_t firstWeight() const { return numBuffers("inputs") + numBuffers("caches") + numBuffers("outputs"); }
+
+private:
+  void add(tp::CollectiveOpInterface op);
+  llvm::DenseMap<mlir::Operation *, int64_t> numbers;
+  llvm::StringMap<int64_t> firstParts; // positions of the last collective of each name
 };
 
 /// The text of an index value in terms of rt.dim: "past + seq". Nothing where it depends on anything else.

@@ -22,6 +22,8 @@ struct SyncOptions {
   int64_t size = 0;
   /// Leave the policies of all sites to run time; without a plan.
   bool switchable = false;
+  /// The product that is summed in part becomes two: the reduced channels first, the others beside their sum.
+  bool splitProducts = false;
 };
 
 /// onnx + tp after partitioning -> onnx + tp with the plan applied and replication verified. On modules.

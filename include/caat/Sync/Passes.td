@@ -76,7 +76,12 @@ def TPExpandSyncPoints : Pass<"tp-expand-sync-points", "::mlir::ModuleOp"> {
     // becomes
     %y = onnx.Add %x, %p {tp.private = "layers.0.attn"} : …
     ```
+    With `split-products`, where a site sends a part of the channels of one product with a weight, that becomes two: one with
+    the columns of the reduced channels, before the all-reduce, and one with the others, behind it, which can be computed
+    while the first is summed.
   }];
+  let options = [Option<"splitProducts", "split-products", "bool", "false",
+                        "compute the reduced channels of a product first, the others behind the all-reduce">];
   let dependentDialects = ["::caat::onnx::ONNXDialect", "::caat::tp::TPDialect"];
 }
 

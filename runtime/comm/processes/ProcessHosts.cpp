@@ -17,6 +17,8 @@ public:
   void allToAll(const CollectiveCall &call, const void *, void *, int64_t) override { refuse(call); }
   void permute(const CollectiveCall &call, const void *, void *, int64_t, int64_t) override { refuse(call); }
   void broadcast(const CollectiveCall &call, void *, int64_t, int) override { refuse(call); }
+  void startAllReduce(const CollectiveCall &call, void *) override { refuse(call); }
+  Stretch finishAllReduce(const CollectiveCall &call, void *) override { refuse(call); }
   void startPermute(const CollectiveCall &call, const void *, void *, int64_t, int64_t) override { refuse(call); }
   Stretch finishPermute(const CollectiveCall &call) override { refuse(call); }
   void permuteInPlace(const CollectiveCall &call, void *, int64_t, int64_t) override { refuse(call); }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Exchange.h"
+#include "Reduce.h"
 #include <algorithm>
 #include <cstring>
 #include <sys/prctl.h>
@@ -40,29 +41,63 @@ Exchange::~Exchange() {
       seat.thread.join();
 }
 
-void Exchange::start(int rank, const CollectiveCall &call, const void *in, void *out, size_t bytes, int64_t shift) {
-  auto size = static_cast<int64_t>(seats.size());
-  auto place = [&](int64_t distance) { return static_cast<int>(((rank + distance % size) % size + size) % size); };
+Slice Slice::of(int64_t count, int rank, int size) {
+  constexpr int64_t line = 64; // elements
+  int64_t lines = (count + line - 1) / line;
+  return {std::min(count, lines * rank / size * line), std::min(count, lines * (rank + 1) / size * line)};
+}
+
+void Exchange::startPermute(int rank, const CollectiveCall &call, const void *in, void *out, size_t bytes,
+                            int64_t shift) {
+  auto place = [&](int64_t distance) {
+    return static_cast<int>(((rank + distance % size()) % size() + size()) % size());
+  };
+  start(rank, {call, in, out, bytes, place(-shift), place(shift), 2});
+}
+
+void Exchange::startAllReduce(int rank, const CollectiveCall &call, void *data) {
+  start(rank, {call, data, data, static_cast<size_t>(call.count) * sizeOf(call.dtype), rank, rank, size()});
+}
+
+void Exchange::start(int rank, Task &&task) {
   Seat &seat = seatOf(rank);
   {
     std::lock_guard lock(mutex);
-    seat.open.push_back(
-        {call, static_cast<const std::byte *>(in), static_cast<std::byte *>(out), bytes, place(-shift), place(shift)});
+    seat.open.push_back(std::move(task));
     if (!seat.thread.joinable())
       seat.thread = std::thread([this, rank] { serve(rank); });
   }
   changed.notify_all();
 }
 
+bool Exchange::haveStarted(const Task &task, uint64_t number, bool andReaders) {
+  auto has = [&](const Seat &seat) { return seat.started() > number; };
+  if (task.isSum())
+    return std::all_of(seats.begin(), seats.end(), has);
+  return has(seatOf(task.from)) && (!andReaders || has(seatOf(task.to)));
+}
+
 /// At the link's speed, if it is slow.
-void Exchange::copy(const std::byte *in, std::byte *out, size_t bytes) {
+void Exchange::copy(const Task &source, Task &mine) {
   auto begin = Clock::now();
-  auto size = static_cast<int64_t>(seats.size());
-  for (size_t at = 0; at < bytes && !aborted(); at += pieceBytes) {
-    size_t piece = std::min(pieceBytes, bytes - at);
+  const auto *in = static_cast<const std::byte *>(source.in);
+  auto *out = static_cast<std::byte *>(mine.out);
+  for (size_t at = 0; at < mine.bytes && !aborted(); at += pieceBytes) {
+    size_t piece = std::min(pieceBytes, mine.bytes - at);
     std::memcpy(out + at, in + at, piece);
     if (link.isSlow())
-      waitUntil(begin, cost::permute(size, static_cast<double>(at + piece)).seconds(link), Waiting::Idle, aborted);
+      waitUntil(begin, cost::permute(size(), static_cast<double>(at + piece)).seconds(link), Waiting::Idle, aborted);
+  }
+}
+
+void Exchange::sum(int rank, std::span<void *const> data, const CollectiveCall &call) {
+  auto begin = Clock::now();
+  std::vector<const void *> sources(data.begin(), data.end());
+  Slice slice = Slice::of(call.count, rank, size());
+  sumInOrder(call.dtype, sources, data, slice.begin, slice.end);
+  if (link.isSlow()) {
+    auto bytes = static_cast<double>(call.count) * static_cast<double>(sizeOf(call.dtype));
+    waitUntil(begin, cost::allReduce(cost::AllReduce::Ring, size(), bytes).seconds(link), Waiting::Idle, aborted);
   }
 }
 
@@ -71,28 +106,41 @@ void Exchange::serve(int rank) {
   Seat &seat = seatOf(rank);
   std::unique_lock lock(mutex);
   while (!stopping) {
-    uint64_t number = seat.received;
-    bool ready = seat.started() > number && seatOf(seat[number].from).started() > number;
-    if (!ready || seat.disagrees || aborted()) {
+    uint64_t number = seat.served;
+    if (seat.started() <= number || !haveStarted(seat[number], number, false) || seat.disagrees || aborted()) {
       changed.wait(lock);
       continue;
     }
-    // Stay where they are while others are added, and until both ranks have finished them.
-    Transfer &mine = seat[number], &source = seatOf(mine.from)[number];
-    if (source.bytes != mine.bytes || source.call.index != mine.call.index || source.to != rank) {
-      seat.disagrees = seatOf(mine.from).disagrees = true;
+    // Tasks stay where they are while others are added, and until all whom they concern have done their parts.
+    Task &mine = seat[number];
+    std::vector<Task *> others;
+    for (int other = 0; other < size(); ++other)
+      if (mine.isSum() || other == mine.from)
+        others.push_back(&seatOf(other)[number]);
+    auto agrees = [&](const Task *other) {
+      return other->call.index == mine.call.index && other->call.kind == mine.call.kind && other->bytes == mine.bytes &&
+             other->call.dtype == mine.call.dtype && (mine.isSum() || other->to == rank);
+    };
+    if (!std::all_of(others.begin(), others.end(), agrees)) {
+      for (int other = 0; other < size(); ++other)
+        seatOf(other).disagrees |= other == rank || mine.isSum() || other == mine.from;
       changed.notify_all();
       continue;
     }
-    seat.copying = true;
+    std::vector<void *> data;
+    for (const Task *other : others)
+      data.push_back(other->out);
+    seat.busy = true;
     lock.unlock();
     mine.time.begin = Clock::now();
-    copy(source.in, mine.out, mine.bytes);
+    mine.isSum() ? sum(rank, data, mine.call) : copy(*others.front(), mine);
     mine.time.end = Clock::now();
     lock.lock();
-    seat.copying = false;
-    ++seat.received;
-    source.sent = true;
+    seat.busy = false;
+    ++seat.served;
+    for (Task *other : others)
+      --other->missing;
+    mine.missing -= !mine.isSum();
     changed.notify_all();
   }
 }
@@ -105,25 +153,24 @@ Exchange::Result Exchange::finish(int rank, const CollectiveCall &call, std::chr
   if (seat.open.empty() || seat.open.front().call.index != call.index)
     return Result::Disagree;
   uint64_t number = seat.finished;
-  Transfer &transfer = seat.open.front();
-  while (seat.received <= number || !transfer.sent) {
+  Task &task = seat.open.front();
+  while (task.missing > 0) {
     if (seat.disagrees)
       return Result::Disagree;
     if (aborted())
       return Result::Aborted;
-    // Who sends to this rank has not begun, or who receives from it. What has begun comes to an end.
-    bool fromStarted = seatOf(transfer.from).started() > number, toStarted = seatOf(transfer.to).started() > number;
-    if (fromStarted && toStarted) {
+    // Who has a part in it has not begun. What has begun comes to an end.
+    if (haveStarted(task, number, true)) {
       end = Clock::now() + timeout;
     } else if (Clock::now() >= end) {
-      // They may wait for another one in turn: the rank that is furthest behind holds the ring up.
+      // They may wait for another one in turn: the rank that is furthest behind holds the others up.
       auto behind = [](const Seat &a, const Seat &b) { return a.started() < b.started(); };
       other = static_cast<int>(std::min_element(seats.begin(), seats.end(), behind) - seats.begin());
       return Result::TimedOut;
     }
     changed.wait_for(lock, pollInterval);
   }
-  time = transfer.time;
+  time = task.time;
   seat.open.pop_front();
   ++seat.finished;
   return Result::Done;
@@ -131,11 +178,11 @@ Exchange::Result Exchange::finish(int rank, const CollectiveCall &call, std::chr
 
 void Exchange::reset() {
   std::unique_lock lock(mutex);
-  while (std::any_of(seats.begin(), seats.end(), [](const Seat &seat) { return seat.copying; }))
+  while (std::any_of(seats.begin(), seats.end(), [](const Seat &seat) { return seat.busy; }))
     changed.wait_for(lock, pollInterval);
   for (Seat &seat : seats) {
     seat.open.clear();
-    seat.finished = seat.received = 0;
+    seat.finished = seat.served = 0;
     seat.disagrees = false;
   }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Transfers that run beside the ranks' own work: one thread per rank copies what the rank before has offered.
+// What goes on beside the ranks' own work: one thread per rank takes its part of transfers and sums, in the order in
+// which they were started.
 #ifndef CAAT_RUNTIME_COMM_THREADS_EXCHANGE_H
 #define CAAT_RUNTIME_COMM_THREADS_EXCHANGE_H
 
@@ -20,6 +21,12 @@ enum class Waiting { Precise, Idle };
 void waitUntil(std::chrono::steady_clock::time_point begin, double seconds, Waiting how,
                const std::function<bool()> &stop);
 
+/// The elements that `rank` sums for all: whole cache lines, so that ranks do not write the same one.
+struct Slice {
+  int64_t begin, end;
+  static Slice of(int64_t count, int rank, int size);
+};
+
 class Exchange {
 public:
   enum class Result { Done, TimedOut, Aborted, Disagree };
@@ -27,35 +34,44 @@ public:
   Exchange(int size, Link link, std::function<bool()> aborted);
   ~Exchange();
 
-  void start(int rank, const CollectiveCall &call, const void *in, void *out, size_t bytes, int64_t shift);
-  /// Waits for the oldest transfer of `rank`, which must be `call`'s: until it has received, and who receives from it
-  /// too. `time` becomes when it received; after a timeout `other` is the rank that holds the ring up.
+  /// Copies what the rank before has offered.
+  void startPermute(int rank, const CollectiveCall &call, const void *in, void *out, size_t bytes, int64_t shift);
+  /// Sums this rank's slice of all ranks' data into all of them.
+  void startAllReduce(int rank, const CollectiveCall &call, void *data);
+  /// Waits for the oldest of `rank`'s, which must be `call`'s: until its result is there, and nobody reads its input.
+  /// `time` becomes when it went on; after a timeout `other` is the rank that holds the others up.
   Result finish(int rank, const CollectiveCall &call, std::chrono::milliseconds timeout, int &other, Interval &time);
   /// Forgets everything. All ranks are idle.
   void reset();
 
 private:
-  struct Transfer {
+  struct Task {
     CollectiveCall call;
-    const std::byte *in;
-    std::byte *out;
+    const void *in;
+    void *out;
     size_t bytes;
-    int from, to;
-    bool sent = false;
+    int from, to;   // of a transfer
+    int missing;    // parts that somebody has still to do: for a sum one of each rank, else what comes and what goes
     Interval time = {};
+    bool isSum() const { return call.kind == CollectiveKind::AllReduce; }
   };
-  /// Transfers are numbered by rank; those with the same number belong together.
+  /// Tasks are numbered by rank; those with the same number belong together.
   struct Seat {
-    std::deque<Transfer> open; // not finished
-    uint64_t finished = 0, received = 0;
-    bool copying = false, disagrees = false;
+    std::deque<Task> open; // not finished
+    uint64_t finished = 0, served = 0;
+    bool busy = false, disagrees = false;
     std::thread thread; // made at the first start
     uint64_t started() const { return finished + open.size(); }
-    Transfer &operator[](uint64_t number) { return open[number - finished]; }
+    Task &operator[](uint64_t number) { return open[number - finished]; }
   };
   Seat &seatOf(int rank) { return seats[static_cast<size_t>(rank)]; }
+  int size() const { return static_cast<int>(seats.size()); }
+  void start(int rank, Task &&task);
+  /// The ranks whose data the task needs, or who need its data.
+  bool haveStarted(const Task &task, uint64_t number, bool andReaders);
   void serve(int rank);
-  void copy(const std::byte *in, std::byte *out, size_t bytes);
+  void copy(const Task &source, Task &mine);
+  void sum(int rank, std::span<void *const> data, const CollectiveCall &call);
 
   Link link;
   std::function<bool()> aborted;

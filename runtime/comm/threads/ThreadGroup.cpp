@@ -21,6 +21,8 @@ namespace {
 
 constexpr size_t stagingBytes = 16 << 10;
 constexpr int longSpin = 4000, shortSpin = 50; // turns of about 20 ns
+/// What a link must take for a sum to go on beside the work: waking a thread takes a part of it.
+constexpr double besideSeconds = 100e-6;
 
 int availableCores() {
   cpu_set_t set;
@@ -78,7 +80,7 @@ struct alignas(128) Slot {
 
 struct ThreadGroup::State {
   State(int size, CommunicatorOptions options)
-      : size(size), timeout(options.timeout), link(options.link),
+      : size(size), timeout(options.timeout), link(options.link), beside(options.beside),
         barrier(size, chooseSpin(size, options.spin), options.timeout), slots(new Slot[static_cast<size_t>(size)]) {
     for (int rank = 0; rank < size; ++rank)
       for (auto &staging : slots[rank].staging)
@@ -88,6 +90,7 @@ struct ThreadGroup::State {
   int size;
   std::chrono::milliseconds timeout;
   Link link;
+  CommunicatorOptions::Beside beside;
   Barrier barrier;
   std::unique_ptr<Slot[]> slots;
   std::unique_ptr<Exchange> exchange;
@@ -114,13 +117,33 @@ public:
     std::vector<void *> destinations(sources.size());
     for (int r = 0; r < size(); ++r)
       sources[r] = destinations[r] = posted(r, parity).out;
-    constexpr int64_t line = 64; // elements: slices do not share cache lines
-    int64_t lines = (call.count + line - 1) / line;
-    int64_t begin = std::min(call.count, lines * rank() / size() * line);
-    int64_t end = std::min(call.count, lines * (rank() + 1) / size() * line);
-    sumInOrder(call.dtype, sources, destinations, begin, end);
+    Slice slice = Slice::of(call.count, rank(), size());
+    sumInOrder(call.dtype, sources, destinations, slice.begin, slice.end);
     pace(cost::allReduce(cost::AllReduce::Ring, size(), static_cast<double>(bytes)));
     leave(call);
+  }
+
+  void startAllReduce(const CollectiveCall &call, void *data) override {
+    Started sum{call, data, {}};
+    if (goesBeside(call)) {
+      checkSummable(call.dtype);
+      mine.lastCall.store(call.name, std::memory_order_relaxed);
+      state.exchange->startAllReduce(rank(), call, data);
+    } else {
+      Interval &time = sum.time.emplace();
+      time.begin = std::chrono::steady_clock::now();
+      allReduce(call, data);
+      time.end = std::chrono::steady_clock::now();
+    }
+    started.push_back(sum);
+  }
+
+  Stretch finishAllReduce(const CollectiveCall &call, void *data) override {
+    if (started.empty() || !sameCall(started.front().call, call) || started.front().data != data)
+      failRun(describe(call), " is waited for, but is not the oldest sum that was started");
+    std::optional<Interval> time = started.front().time;
+    started.pop_front();
+    return time ? Stretch{{time->begin}, {time->end}} : finish(call, "sum different data");
   }
 
   void quantizedAllReduce(const CollectiveCall &call, const WireFormat &format, float *data, float *error,
@@ -240,26 +263,10 @@ public:
 
   void startPermute(const CollectiveCall &call, const void *in, void *out, int64_t count, int64_t shift) override {
     mine.lastCall.store(call.name, std::memory_order_relaxed);
-    state.exchange->start(rank(), call, in, out, static_cast<size_t>(count) * sizeOf(call.dtype), shift);
+    state.exchange->startPermute(rank(), call, in, out, static_cast<size_t>(count) * sizeOf(call.dtype), shift);
   }
 
-  Stretch finishPermute(const CollectiveCall &call) override {
-    int other = rank();
-    Interval time;
-    switch (state.exchange->finish(rank(), call, state.timeout, other, time)) {
-    case Exchange::Result::Done:
-      return {{time.begin}, {time.end}};
-    case Exchange::Result::Aborted:
-      failRun(state.barrier.reason());
-    case Exchange::Result::Disagree:
-      state.barrier.abort(describe(call) + ": rank " + std::to_string(rank()) + " and its neighbour rotate different " +
-                          "weights");
-      failRun(state.barrier.reason());
-    case Exchange::Result::TimedOut:
-      break;
-    }
-    failLate(call, {other});
-  }
+  Stretch finishPermute(const CollectiveCall &call) override { return finish(call, "rotate different weights"); }
 
   void allGatherBytes(const char *name, const void *in, void *out, size_t bytes) override {
     CollectiveCall call{-1, name, CollectiveKind::AllGather, DType::UI8, static_cast<int64_t>(bytes), 0};
@@ -270,11 +277,39 @@ public:
   bool aborted() const override { return state.barrier.aborted(); }
   void reset() {
     round = 0;
+    started.clear();
     mine.lastCall.store(nullptr);
   }
 
 private:
   const Posted &posted(int rank, int parity) const { return state.slots[rank].posted[parity]; }
+
+  /// Whether a sum that is started goes on beside the work: the same on all ranks.
+  bool goesBeside(const CollectiveCall &call) const {
+    if (size() == 1 || state.beside != CommunicatorOptions::Beside::Auto)
+      return size() > 1 && state.beside == CommunicatorOptions::Beside::Always;
+    auto bytes = static_cast<double>(call.count) * static_cast<double>(sizeOf(call.dtype));
+    return state.link.isSlow() &&
+           cost::allReduce(cost::AllReduce::Ring, size(), bytes).seconds(state.link) > besideSeconds;
+  }
+
+  /// Waits for the oldest of what goes on beside this rank's work.
+  Stretch finish(const CollectiveCall &call, const char *disagreement) {
+    int other = rank();
+    Interval time;
+    switch (state.exchange->finish(rank(), call, state.timeout, other, time)) {
+    case Exchange::Result::Done:
+      return {{time.begin}, {time.end}};
+    case Exchange::Result::Aborted:
+      failRun(state.barrier.reason());
+    case Exchange::Result::Disagree:
+      state.barrier.abort(describe(call) + ": rank " + std::to_string(rank()) + " and its neighbour " + disagreement);
+      failRun(state.barrier.reason());
+    case Exchange::Result::TimedOut:
+      break;
+    }
+    failLate(call, {other});
+  }
 
   /// Publishes this rank's call, waits for the others and checks that they call the same. Returns the parity under
   /// which their data is found.
@@ -351,8 +386,16 @@ private:
     failRun(state.barrier.reason());
   }
 
+  /// A sum that is not waited for yet; with its time where it was taken at once.
+  struct Started {
+    CollectiveCall call;
+    void *data;
+    std::optional<Interval> time;
+  };
+
   State &state;
   Slot &mine;
+  std::deque<Started> started;
   uint32_t round = 0;
   std::chrono::steady_clock::time_point met; // when the last barrier was passed
 };

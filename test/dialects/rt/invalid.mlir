@@ -348,3 +348,84 @@ func.func @f(%m: memref<4x?xf32>) {
   rt.sync_point "a" partial(%m : memref<4x?xf32>) outs(%m, %m, %m : memref<4x?xf32>, memref<4x?xf32>, memref<4x?xf32>)
   return
 }
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @strided(%m: memref<4x2xf32, strided<[8, 1]>>) {
+  // expected-error@below {{sums dense buffers only}}
+  %0 = rt.all_reduce_start %m on @mesh ["tp"] : memref<4x2xf32, strided<[8, 1]>>
+  rt.all_reduce_wait %0 for %m : memref<4x2xf32, strided<[8, 1]>>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @no_axis(%m: memref<4xf32>) {
+  // expected-error@below {{uses axis "dp", which mesh @mesh does not have}}
+  %0 = rt.all_reduce_start %m on @mesh ["dp"] : memref<4xf32>
+  rt.all_reduce_wait %0 for %m : memref<4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @never_waited(%m: memref<4xf32>) {
+  // expected-error@below {{needs one rt.all_reduce_wait for the same buffer, behind it in its block}}
+  %0 = rt.all_reduce_start %m on @mesh ["tp"] : memref<4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @waited_twice(%m: memref<4xf32>) {
+  // expected-error@below {{needs one rt.all_reduce_wait for the same buffer, behind it in its block}}
+  %0 = rt.all_reduce_start %m on @mesh ["tp"] : memref<4xf32>
+  rt.all_reduce_wait %0 for %m : memref<4xf32>
+  rt.all_reduce_wait %0 for %m : memref<4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @other_buffer(%m: memref<4xf32>, %n: memref<4xf32>) {
+  // expected-error@below {{needs one rt.all_reduce_wait for the same buffer, behind it in its block}}
+  %0 = rt.all_reduce_start %m on @mesh ["tp"] : memref<4xf32>
+  rt.all_reduce_wait %0 for %n : memref<4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @read_between(%m: memref<2x2xf32>, %n: memref<4xf32>) {
+  %view = memref.collapse_shape %m [[0, 1]] : memref<2x2xf32> into memref<4xf32>
+  // expected-note@below {{the sum begins here}}
+  %0 = rt.all_reduce_start %m on @mesh ["tp"] : memref<2x2xf32>
+  // expected-error@below {{uses a buffer that is being summed}}
+  rt.copy %view to %n : memref<4xf32> to memref<4xf32>
+  rt.all_reduce_wait %0 for %m : memref<2x2xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @part(%m: memref<4xf32>) {
+  // expected-error@below {{is part 2 of 2}}
+  %0 = rt.all_reduce_start %m on @mesh ["tp"] {part = 2 : i64, parts = 2 : i64} : memref<4xf32>
+  rt.all_reduce_wait %0 for %m : memref<4xf32>
+  return
+}
+
+// -----
+
+func.func @no_start(%t: !rt.token, %m: memref<4xf32>) {
+  // expected-error@below {{waits for what is no rt.all_reduce_start}}
+  rt.all_reduce_wait %t for %m : memref<4xf32>
+  return
+}

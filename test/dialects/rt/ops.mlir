@@ -81,3 +81,18 @@ func.func @sync_point(%t: tensor<?x4xf32>, %b: tensor<4xf32>, %m: memref<?x4xf32
       outs(%m, %m, %m : memref<?x4xf32>, memref<?x4xf32>, memref<?x4xf32>) live(%l : memref<8xi64>) {starts_base, starts_pending}
   return
 }
+
+tp.mesh @mesh <["tp" = 2]>
+
+// CHECK-LABEL: func.func @sums(
+func.func @sums(%m: memref<?x4xf32>, %n: memref<?x4xf32>) {
+  // CHECK: %[[A:.*]] = rt.all_reduce_start %{{.*}} on @mesh ["tp"] {site = "layers.0.attn"} : memref<?x4xf32>
+  %a = rt.all_reduce_start %m on @mesh ["tp"] {site = "layers.0.attn"} : memref<?x4xf32>
+  // CHECK: %[[B:.*]] = rt.all_reduce_start %{{.*}} on @mesh ["tp"] {part = 1 : i64, parts = 2 : i64} : memref<?x4xf32>
+  %b = rt.all_reduce_start %n on @mesh ["tp"] {part = 1 : i64, parts = 2 : i64} : memref<?x4xf32>
+  // CHECK: rt.all_reduce_wait %[[A]] for %{{.*}} : memref<?x4xf32>
+  rt.all_reduce_wait %a for %m : memref<?x4xf32>
+  // CHECK: rt.all_reduce_wait %[[B]] for %{{.*}} : memref<?x4xf32>
+  rt.all_reduce_wait %b for %n : memref<?x4xf32>
+  return
+}

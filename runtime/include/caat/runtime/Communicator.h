@@ -42,6 +42,14 @@ public:
 
   /// data[count] becomes the sum over the ranks: in rank order, in fp32 for 16-bit types, the same bits everywhere.
   virtual void allReduce(const CollectiveCall &call, void *data) = 0;
+  /// allReduce() beside whatever the rank does next: until finishAllReduce() the data may not be touched. Several may be
+  /// under way: they go one after the other, and are finished in the order in which they were started.
+  virtual void startAllReduce(const CollectiveCall &call, void *data) = 0;
+  /// When something went on beside the work.
+  struct Stretch {
+    Moment begin, end;
+  };
+  virtual Stretch finishAllReduce(const CollectiveCall &call, void *data) = 0;
   /// data [rows, format.channels] becomes the sum over the ranks of what each has rounded, itself rounded, the same
   /// bits everywhere: all-to-all, sums in rank order in fp32, all-gather. `error`, where not null, becomes what this
   /// left out of this rank's data; to the error of the rank that summed a block belongs what rounding the sum left out.
@@ -62,10 +70,6 @@ public:
   /// written and `out` not be read. Several may be under way: they go one after the other, and are finished in the
   /// order in which they were started.
   virtual void startPermute(const CollectiveCall &call, const void *in, void *out, int64_t count, int64_t shift) = 0;
-  /// When a transfer went on.
-  struct Stretch {
-    Moment begin, end;
-  };
   virtual Stretch finishPermute(const CollectiveCall &call) = 0;
   /// permute() of bytes onto themselves without a second buffer, a piece at a time.
   virtual void permuteInPlace(const CollectiveCall &call, void *data, int64_t bytes, int64_t shift) = 0;
@@ -106,6 +110,9 @@ struct CommunicatorOptions {
   /// Turns of the waiting loop before a rank sleeps; below 0: chosen from the number of cores.
   int spin = -1;
   Link link = {};
+  /// Whether threads take sums that were started beside the ranks' work; else they are taken at once. Auto: where the
+  /// link takes longer than it takes to wake a thread.
+  enum class Beside { Auto, Always, Never } beside = Beside::Auto;
 };
 
 /// The communicators of a process's ranks.

@@ -30,9 +30,9 @@ struct Moment {
 class Trace {
 public:
   enum class Row {
-    Compute,       // kernels and products, one after the other, and waiting for transfers
-    Communication, // collectives, which the rank waits for
-    Transfer       // what travels beside the work
+    Compute,       // kernels and products, one after the other, and waiting for what goes on beside them
+    Communication, // collectives, which the rank waits for, or which were started
+    Transfer       // weights that travel beside the work
   };
   static constexpr const char *rowNames[] = {"compute", "communication", "transfers"};
   struct Event {
