@@ -229,9 +229,7 @@ private:
   }
 
   /// A switchable program does not know before it runs what a site sends.
-  bool overlaps() const {
-    return options.overlap && options.tp > 1 && !options.switchable && !isRotated() && device() == Device::CPU;
-  }
+  bool overlaps() const { return options.overlap && options.tp > 1 && !options.switchable && !isRotated(); }
 
   bool isRotated() const { return summary.strategy == "rtp"; }
 

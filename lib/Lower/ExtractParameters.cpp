@@ -177,9 +177,14 @@ struct ExtractParametersPass : caat::impl::RTExtractParametersPassBase<ExtractPa
   }
 
   /// Whether whoever reads the result can as well read columns of a wider one: no product and no collective, which
-  /// would have them copied, and not the caller.
+  /// would have them copied, and not the caller. What is summed over the ranks begins to be as soon as it is there.
   static bool canBeColumns(onnx::MatMulOp op) {
-    auto reads = [&](Operation *user) { return isa<onnx::ONNXDialect>(user->getDialect()) && !isWeightProduct(user); };
+    auto isSummed = [](Operation *user) {
+      return isa<onnx::AddOp>(user) && llvm::any_of(user->getUsers(), llvm::IsaPred<tp::CollectiveOpInterface>);
+    };
+    auto reads = [&](Operation *user) {
+      return isa<onnx::ONNXDialect>(user->getDialect()) && !isWeightProduct(user) && !isSummed(user);
+    };
     return !op.getB().getDefiningOp<tp::HeldOp>() && !op->use_empty() && llvm::all_of(op->getUsers(), reads);
   }
 

@@ -128,7 +128,7 @@ private:
     return llvm::any_of(value.getUsers(), [](Operation *user) {
       if (isa<tp::TPDialect>(user->getDialect()) || isa<rt::SyncPointOp>(user))
         return true;
-      bool passes = moves(user) || isa<onnx::AddOp, onnx::GatherOp>(user);
+      bool passes = moves(user) || isa<onnx::AddOp, onnx::GatherOp, onnx::WhereOp>(user);
       return passes && llvm::any_of(user->getResults(), isSent);
     });
   }

@@ -48,8 +48,8 @@ struct RowParts {
       rows = b.createOrFold<arith::MulIOp>(loc, rows, b.createOrFold<memref::DimOp>(loc, buffer, d));
     // ceil(rows / parts), up to whole tiles.
     int64_t unit = parts * kRowTile;
-    Value tiles = b.createOrFold<arith::DivUIOp>(
-        loc, b.createOrFold<arith::AddIOp>(loc, rows, constant(unit - 1)), constant(unit));
+    Value tiles = b.createOrFold<arith::DivUIOp>(loc, b.createOrFold<arith::AddIOp>(loc, rows, constant(unit - 1)),
+                                                 constant(unit));
     step = b.createOrFold<arith::MaxUIOp>(loc, b.createOrFold<arith::MulIOp>(loc, tiles, constant(kRowTile)),
                                           constant(least));
   }

@@ -82,8 +82,14 @@ void caat::buildBufferPipeline(OpPassManager &pm, Device device, bool overlap) {
   pm.addPass(createRTOutlineKernelsPass());
   addCanonicalizer(pm);
   pm.addPass(createCSEPass());
-  if (overlap)
-    pm.addNestedPass<func::FuncOp>(createRTOverlapCollectivesPass());
+  if (overlap) {
+    RTOverlapCollectivesPassOptions parts;
+    if (device == Device::CUDA) { // a part has to fill the device
+      parts.parts = 2;
+      parts.leastRows = 1024;
+    }
+    pm.addNestedPass<func::FuncOp>(createRTOverlapCollectivesPass(parts));
+  }
   pm.addPass(createRTPlanMemoryPass());
   pm.addPass(createCSEPass());
 }

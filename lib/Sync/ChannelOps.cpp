@@ -94,8 +94,8 @@ Value ChannelBuilder::spread(Value shared, Value others, const ChannelSplit &spl
   if (!shared || (isAll && split.order.empty()))
     return shared;
   RankedTensorType type = withChannels(shared.getType(), split.channels);
-  Value everywhere =
-      onnx::GatherOp::create(builder, loc, type, shared, placesOf(builder, loc, split, 0, split.shared), lastAxis(shared));
+  Value everywhere = onnx::GatherOp::create(builder, loc, type, shared, placesOf(builder, loc, split, 0, split.shared),
+                                            lastAxis(shared));
   if (isAll)
     return everywhere;
   Value mask = constant(builder, loc, maskOf(builder, split, /*shared=*/true));

@@ -38,9 +38,7 @@ bool ProductSplitter::splits(Value value) {
 Value ProductSplitter::compute(Value value, bool shared) {
   if (!hasChannels(value)) // the same for all channels
     return value;
-  auto take = [&](Value whole) {
-    return shared ? channel.takeShared(whole, split) : channel.takeRest(whole, split);
-  };
+  auto take = [&](Value whole) { return shared ? channel.takeShared(whole, split) : channel.takeRest(whole, split); };
   if (!splits(value))
     return take(value);
   Operation *op = value.getDefiningOp();

@@ -14,7 +14,8 @@ public:
   ProductSplitter(ChannelBuilder &channel, mlir::OpBuilder &builder, const ChannelSplit &split)
       : channel(channel), builder(builder), split(split) {}
 
-  /// Whether `partial` is a product with a weight, or element-wise operations and reshapes of one, which nobody else reads.
+  /// Whether `partial` is a product with a weight, or element-wise operations and reshapes of one, which nobody else
+  /// reads.
   bool splits(mlir::Value partial);
   /// The shared channels of `partial`, or the others, from a product of their own, at the builder's place.
   mlir::Value computeShared(mlir::Value partial) { return compute(partial, true); }

@@ -243,8 +243,7 @@ void RankContext::finishSum(int64_t index, void *data, int64_t count) {
   started.pop_front();
   {
     Timer timer(*this, stats.seconds, {Trace::Row::Compute, "wait", spec.name, {}, {}}, &profile.communication);
-    auto [begin, end] =
-        communicator.finishAllReduce({index, spec.name.c_str(), spec.kind, spec.dtype, count, 0}, data);
+    auto [begin, end] = communicator.finishAllReduce({index, spec.name.c_str(), spec.kind, spec.dtype, count, 0}, data);
     sum.begin = begin;
     sum.end = end;
   }

@@ -79,7 +79,7 @@ private:
     double seconds = 0;
     std::optional<size_t> open = {};
   } lastProduct;
-  std::deque<Moment> turned; // when the rank went on with its work, for each rotation that it has not waited for
+  std::deque<Moment> turned;  // when the rank went on with its work, for each rotation that it has not waited for
   std::deque<Moment> started; // when the rank went on with its work, for each sum that it has not waited for
   void add(Stretch &stretch);
   void count(Stretch &stretch);

@@ -71,6 +71,14 @@ public:
     if (blocks > 0)
       queue.add(std::move(step));
   }
+  /// The same on another stream, at once.
+  template <typename Arguments>
+  void launchOwnOn(CUstream other, const char *name, int64_t blocks, Arguments arguments) {
+    Step step = ownStep(name, blocks);
+    step.addParameter(&arguments, sizeof arguments);
+    if (blocks > 0)
+      queue.startOn(other, step);
+  }
   /// What ranks do together, by who was named for that.
   void exchange(Exchange exchange);
   void setExchanges(Exchanges *exchanges) { queue.setExchanges(exchanges); }

@@ -60,15 +60,33 @@ public:
     }
     // Each sums a part for all.
     offer(call, data, nullptr);
-    for (int r = 0; r < size(); ++r)
-      arguments.in.at[r] = arguments.out.at[r] = offers[static_cast<size_t>(r)].in;
-    arguments.targets = size();
-    constexpr int64_t line = 64;
-    int64_t lines = (call.count + line - 1) / line;
-    arguments.begin = std::min(call.count, lines * rank() / size() * line);
-    arguments.end = std::min(call.count, lines * (rank() + 1) / size() * line);
+    arguments = partForAll(call);
     device.launchOwn(kernel, CudaDevice::blocksFor(arguments.end - arguments.begin), arguments);
     leave(call);
+  }
+
+  /// Each sums a part for all, when the work of all has left the data.
+  void startSum(const CollectiveCall &call, void *data) override {
+    const char *kernel = sumKernel(call.dtype);
+    Transfers::Transfer &transfer = transfers.start(call, 0);
+    meet(call, {data, nullptr, transfer.ready, nullptr});
+    for (int r = 0; r < size(); ++r)
+      if (r != rank())
+        driver().check(driver().cuStreamWaitEvent(transfers.stream(), offers[static_cast<size_t>(r)].ready, 0), "'",
+                       call.name, "'");
+    SumArguments arguments = partForAll(call);
+    transfers.begin();
+    device.launchOwnOn(transfers.stream(), kernel, CudaDevice::blocksFor(arguments.end - arguments.begin), arguments);
+    transfers.end();
+  }
+
+  /// The rank's work goes on when all ranks have summed their parts.
+  Stretch finishSum(const CollectiveCall &call) override {
+    Transfers::Transfer transfer = transfers.finish(call);
+    meet(call, {nullptr, nullptr, transfer.done, nullptr});
+    for (const Offer &offer : offers)
+      transfers.awaitOnWork(offer.ready, call);
+    return transfer.time;
   }
 
   void quantizedAllReduce(const CollectiveCall &call, const WireFormat &format, float *data, float *error,
@@ -224,6 +242,18 @@ private:
       if (r != rank())
         driver().check(driver().cuStreamWaitEvent(device.stream(), offers[static_cast<size_t>(r)].ready, 0),
                        nameOf(call.kind), " '", call.name, "'");
+  }
+
+  /// A sum in which this rank takes its part of what all have offered, and writes it into all.
+  SumArguments partForAll(const CollectiveCall &call) const {
+    SumArguments arguments{{}, {}, size(), size(), 1, 0, call.count, 0, 0, 0};
+    for (int r = 0; r < size(); ++r)
+      arguments.in.at[r] = arguments.out.at[r] = offers[static_cast<size_t>(r)].in;
+    constexpr int64_t line = 64;
+    int64_t lines = (call.count + line - 1) / line;
+    arguments.begin = std::min(call.count, lines * rank() / size() * line);
+    arguments.end = std::min(call.count, lines * (rank() + 1) / size() * line);
+    return arguments;
   }
 
   /// Nothing that follows runs before all ranks have come here.

@@ -74,15 +74,19 @@ public:
       way = wanted < 0                               ? memory->wayFor(call.dtype, bytes, data)
             : memory->takes(call.dtype, bytes, data) ? static_cast<PeerMemory::Way>(wanted)
                                                      : way;
-    device.exchange({.kind = way == PeerMemory::Way::OneShot    ? Exchange::Kind::PeersOneShot
-                             : way == PeerMemory::Way::TwoShots ? Exchange::Kind::PeersTwoShots
-                                                                : Exchange::Kind::AllReduce,
-                     .call = call,
-                     .in = data,
-                     .out = data,
-                     .count = static_cast<size_t>(call.count),
-                     .type = typeOf(call.dtype)});
+    device.exchange(sumOf(call, data,
+                          way == PeerMemory::Way::OneShot    ? Exchange::Kind::PeersOneShot
+                          : way == PeerMemory::Way::TwoShots ? Exchange::Kind::PeersTwoShots
+                                                             : Exchange::Kind::AllReduce));
   }
+
+  void startSum(const CollectiveCall &call, void *data) override {
+    transfers.start(call, 0);
+    transfers.begin();
+    run(sumOf(call, data, Exchange::Kind::AllReduce), transfers.stream());
+    transfers.end();
+  }
+  Stretch finishSum(const CollectiveCall &call) override { return finishPermute(call); }
 
   void allGather(const CollectiveCall &call, const void *in, void *out, int64_t outer, int64_t inner) override {
     size_t row = static_cast<size_t>(inner) * sizeOf(call.dtype), bytes = row * static_cast<size_t>(outer);
@@ -218,6 +222,14 @@ public:
   void reconnected() { forgetGraphs(this); }
 
 private:
+  static Exchange sumOf(const CollectiveCall &call, void *data, Exchange::Kind kind) {
+    return {.kind = kind,
+            .call = call,
+            .in = data,
+            .out = data,
+            .count = static_cast<size_t>(call.count),
+            .type = typeOf(call.dtype)};
+  }
   const Nccl &nccl() const { return *group.nccl; }
   ncclComm_t connection() const { return group.connection(index); }
 

@@ -88,17 +88,27 @@ void Queue::forget(Segment &old) {
   old.exchanges.clear();
 }
 
+void Queue::launch(const Step &kernel, CUstream where) {
+  const Driver &driver = context.driver();
+  LaunchAttribute early{CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION, 0, {1}};
+  bool isEarly = kernel.isDependent && context.hasDependentLaunch();
+  LaunchConfig config{kernel.blocks, 1, 1, kernel.threads, 1, 1, kernel.shared, where, &early, isEarly};
+  driver.check(driver.cuLaunchKernelEx(&config, kernel.function, pointersTo(kernel).data(), nullptr), "kernel '",
+               kernel.name, "'");
+}
+
+void Queue::startOn(CUstream other, const Step &kernel) {
+  launch(kernel, other);
+  if (checks)
+    context.driver().check(context.driver().cuStreamSynchronize(other), context.name(), ", in '", kernel.name, "'");
+}
+
 void Queue::execute(const Step &step) {
   const Driver &driver = context.driver();
   switch (step.kind) {
-  case Step::Kind::Kernel: {
-    LaunchAttribute early{CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION, 0, {1}};
-    bool isEarly = step.isDependent && context.hasDependentLaunch();
-    LaunchConfig config{step.blocks, 1, 1, step.threads, 1, 1, step.shared, stream, &early, isEarly};
-    driver.check(driver.cuLaunchKernelEx(&config, step.function, pointersTo(step).data(), nullptr), "kernel '",
-                 step.name, "'");
+  case Step::Kind::Kernel:
+    launch(step, stream);
     break;
-  }
   case Step::Kind::Product:
     products.run(step.gemm, stream);
     break;

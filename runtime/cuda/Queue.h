@@ -91,6 +91,8 @@ public:
   /// Begins a run: what follows is compared with the run before. What a failed run has left is forgotten.
   void beginRun();
   void add(Step &&step);
+  /// Starts a kernel on another stream, beside the steps of this queue.
+  void startOn(CUstream other, const Step &kernel);
   /// Starts what was held back. Whatever else goes to the stream, or waits for it, comes after this.
   void flush();
   /// Grows with everything that was asked for.
@@ -114,6 +116,7 @@ private:
   };
   enum class Mode { Idle, Record, Replay };
 
+  void launch(const Step &kernel, CUstream where);
   void execute(const Step &step);
   bool wantsCapture(const Segment &segment) const;
   void capture(Segment &segment);

@@ -7,36 +7,55 @@
 #include "Transfers.h"
 #include "caat/runtime/Error.h"
 #include <algorithm>
+#include <cstdlib>
 #include <deque>
+#include <optional>
 
 namespace caat::runtime::cuda {
 
 class RankCommunicator : public Communicator {
 public:
-  /// On the stream of the rank's work: nothing is hidden.
+  /// Large sums go on beside the rank's work, on the stream of transfers; small ones come before it, since two streams
+  /// that wait for each other take longer than they do.
   void startAllReduce(const CollectiveCall &call, void *data) override {
-    Stretch &time = started.emplace_back(device.now(), Moment{});
+    if (size() > 1 && static_cast<size_t>(call.count) * sizeOf(call.dtype) >= leastBeside) {
+      startSum(call, data);
+      sums.emplace_back();
+      return;
+    }
+    Stretch time{device.now(), {}};
     allReduce(call, data);
     time.end = device.now();
+    sums.emplace_back(time);
   }
   Stretch finishAllReduce(const CollectiveCall &call, void *) override {
-    if (started.empty())
+    if (sums.empty())
       failRun("all_reduce '", call.name, "' is waited for, but was not started");
-    Stretch time = started.front();
-    started.pop_front();
-    return time;
+    std::optional<Stretch> time = sums.front();
+    sums.pop_front();
+    return time ? *time : finishSum(call);
   }
   void allGatherBytes(const char *name, const void *in, void *out, size_t bytes) override {
     host.allGatherBytes(name, in, out, bytes);
   }
-  void forgetTransfers() { transfers.reset(); }
+  void forgetTransfers() {
+    transfers.reset();
+    sums.clear();
+  }
   Communicator &ofHost() override { return host; }
   void abort(const std::string &reason) override { host.abort(reason); }
   bool aborted() const override { return host.aborted(); }
 
 protected:
   RankCommunicator(Communicator &host, CudaDevice &device)
-      : Communicator(host.rank(), host.size()), host(host), device(device), pieces(device), transfers(device) {}
+      : Communicator(host.rank(), host.size()), host(host), device(device), pieces(device), transfers(device) {
+    if (const char *bytes = std::getenv("CAAT_CUDA_BESIDE"))
+      leastBeside = static_cast<size_t>(std::atoll(bytes));
+  }
+
+  /// An all-reduce as a transfer.
+  virtual void startSum(const CollectiveCall &call, void *data) = 0;
+  virtual Stretch finishSum(const CollectiveCall &call) = 0;
 
   void checkRoot(const CollectiveCall &call, int root) const {
     if (root < 0 || root >= size())
@@ -89,7 +108,8 @@ protected:
 
 private:
   DeviceBuffer came[2];
-  std::deque<Stretch> started;
+  size_t leastBeside = 256 << 10;          // bytes of a sum
+  std::deque<std::optional<Stretch>> sums; // not waited for; with their time where they were no transfers
 };
 
 } // namespace caat::runtime::cuda

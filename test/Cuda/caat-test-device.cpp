@@ -52,6 +52,26 @@ void checkCollectives(Checks &checks, int ranks) {
           return results;
         },
         tolerance > 0 ? tolerance * 10 : 0);
+  // Two under way, of which one is large enough to go beside the work, and a collective meanwhile.
+  checks.compare(
+      "all-reduces that are started", ranks,
+      [=](Device &d, Communicator &c) {
+        auto rank = static_cast<unsigned>(c.rank());
+        constexpr int64_t large = 100'003, small = 50;
+        Array a(d, someData(DType::F32, large, rank)), b(d, someData(DType::F32, small, rank + 9));
+        Array other(d, someData(DType::F32, 1000, rank + 5)), copy(d, Bytes(large * 4));
+        auto sum = [](int64_t count) { return call(CollectiveKind::AllReduce, DType::F32, count); };
+        for (int turn = 0; turn < 3; ++turn) {
+          c.startAllReduce(sum(large), a.get());
+          c.startAllReduce(sum(small), b.get());
+          c.allReduce(sum(1000), other.get());
+          c.finishAllReduce(sum(large), a.get());
+          d.copy(copy.get(), a.get(), large * 4);
+          c.finishAllReduce(sum(small), b.get());
+        }
+        return copy.read() + b.read() + other.read();
+      },
+      tolerance);
   for (auto [outer, inner] : {std::pair<int64_t, int64_t>{1, 7}, {5, 12}, {300, 1021}}) {
     checks.compare(detail::concat("all-gather ", outer, "x", inner), ranks, [=](Device &d, Communicator &c) {
       Bytes mine = someData(DType::F32, outer * inner, static_cast<unsigned>(c.rank()));

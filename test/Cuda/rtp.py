@@ -13,21 +13,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "Execution"))
 import programs  # noqa: E402
 import rtp  # noqa: E402
-
-DOUBLE = programs.BIN.parent / "lib" / "libcaat-cuda-double.so"
-
-
-class Operation:
-    """Of a stream: its number, how many operations of each stream came before it (and itself), what it does."""
-    def __init__(self, line: str):
-        stream, clock, self.name = line.split("\t")
-        self.stream, self.clock = int(stream), [int(c) for c in clock.split()]
-
-    def known(self, stream: int) -> int:
-        return self.clock[stream] if stream < len(self.clock) else 0
-
-    def is_beside(self, other: "Operation") -> bool:
-        return self.known(other.stream) < other.known(other.stream) and other.known(self.stream) < self.known(self.stream)
+from double import DOUBLE, Operation  # noqa: E402
 
 
 class OneDevice(rtp.Rotation):

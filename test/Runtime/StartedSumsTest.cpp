@@ -2,6 +2,7 @@
 // All-reduces that are started and waited for later: the bits of those that are not, beside other work.
 #include "Expect.h"
 #include "caat/runtime/Communicator.h"
+#include <array>
 #include <atomic>
 #include <cmath>
 #include <thread>
@@ -90,9 +91,10 @@ TEST_P(StartedSumsTest, HaveTheBitsOfOthersBesideThem) {
 }
 
 TEST_P(StartedSumsTest, OnlyTheOldestIsWaitedFor) {
+  std::vector<std::array<float, 5>> first(static_cast<size_t>(size)), second(first); // outlive what was started
   ThreadGroup group(size, options());
-  for (const std::string &error : onRanks(group, size, [&](Communicator &comm, int) {
-         std::vector<float> a(5), b(5);
+  for (const std::string &error : onRanks(group, size, [&](Communicator &comm, int rank) {
+         auto &a = first[static_cast<size_t>(rank)], &b = second[static_cast<size_t>(rank)];
          comm.startAllReduce(call(0, 5), a.data());
          comm.startAllReduce(call(1, 5), b.data());
          comm.finishAllReduce(call(1, 5), b.data());
@@ -111,9 +113,10 @@ TEST_P(StartedSumsTest, OnlyTheOldestIsWaitedFor) {
 TEST_P(StartedSumsTest, DisagreementAndLateRanksAreNamed) {
   if (size == 1)
     return;
+  std::vector<std::array<float, 9>> data(static_cast<size_t>(size));
   ThreadGroup group(size, options());
   for (const std::string &error : onRanks(group, size, [&](Communicator &comm, int rank) {
-         std::vector<float> a(static_cast<size_t>(5 + rank));
+         auto &a = data[static_cast<size_t>(rank)];
          comm.startAllReduce(call(0, 5 + rank), a.data());
          comm.finishAllReduce(call(0, 5 + rank), a.data());
        }))
@@ -121,9 +124,10 @@ TEST_P(StartedSumsTest, DisagreementAndLateRanksAreNamed) {
         << error;
 
   using namespace std::chrono_literals;
+  std::vector<std::array<float, 1000>> late(static_cast<size_t>(size));
   ThreadGroup impatient(size, options(200ms));
   auto errors = onRanks(impatient, size, [&](Communicator &comm, int rank) {
-    std::vector<float> a(1000);
+    auto &a = late[static_cast<size_t>(rank)];
     if (rank != 1) {
       comm.startAllReduce(call(0, 1000), a.data());
       comm.finishAllReduce(call(0, 1000), a.data());

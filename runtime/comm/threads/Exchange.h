@@ -50,8 +50,8 @@ private:
     const void *in;
     void *out;
     size_t bytes;
-    int from, to;   // of a transfer
-    int missing;    // parts that somebody has still to do: for a sum one of each rank, else what comes and what goes
+    int from, to; // of a transfer
+    int missing;  // parts that somebody has still to do: for a sum one of each rank, else what comes and what goes
     Interval time = {};
     bool isSum() const { return call.kind == CollectiveKind::AllReduce; }
   };

@@ -42,8 +42,8 @@ public:
 
   /// data[count] becomes the sum over the ranks: in rank order, in fp32 for 16-bit types, the same bits everywhere.
   virtual void allReduce(const CollectiveCall &call, void *data) = 0;
-  /// allReduce() beside whatever the rank does next: until finishAllReduce() the data may not be touched. Several may be
-  /// under way: they go one after the other, and are finished in the order in which they were started.
+  /// allReduce() beside whatever the rank does next: until finishAllReduce() the data may not be touched. Several may
+  /// be under way: they go one after the other, and are finished in the order in which they were started.
   virtual void startAllReduce(const CollectiveCall &call, void *data) = 0;
   /// When something went on beside the work.
   struct Stretch {
