@@ -59,6 +59,8 @@ const Case cases[] = {
     Case{"a window, appended by row", 3, 40, 60, 1, 2, 64, 64, {.left = 20, .lengths = 2}},
     Case{"a token behind many", 1, 1, 700, 2, 4, 128, 128, {.query = DType::BF16, .out = DType::BF16}},
     Case{"a token behind few", 3, 1, 20, 2, 4, 64, 64},
+    Case{"some tokens behind very many", 1, 2, 2300, 1, 8, 128, 128},
+    Case{"some tokens of large heads behind very many", 1, 2, 1500, 1, 8, 256, 256},
     Case{"a token of many rows", 5, 1, 80, 4, 1, 32, 32, {.query = DType::BF16, .out = DType::BF16}},
     Case{"a token of large heads", 1, 1, 300, 1, 8, 192, 256, {.via = DType::F16, .keys = DType::F16}},
     Case{"some tokens of several tiles", 2, 5, 333, 1, 9, 80, 80},
