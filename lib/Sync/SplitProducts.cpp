@@ -22,24 +22,28 @@ bool ProductSplitter::hasChannels(Value value) const {
   return type && type.getRank() > 0 && type.getShape().back() == split.channels;
 }
 
-bool ProductSplitter::splits(Value value) {
+/// Ops between a product and its sum that are looked through: a few adds, factors and reshapes; recursion needs a
+/// bound.
+static constexpr int mostOps = 16;
+
+bool ProductSplitter::splits(Value value, int depth) {
   Operation *op = value.getDefiningOp();
-  if (!op || !value.hasOneUse() || !hasChannels(value))
+  if (!op || depth > mostOps || !value.hasOneUse() || !hasChannels(value))
     return false;
   if (auto product = dyn_cast<onnx::MatMulOp>(op))
     return weights.contains(product.getB()) && !weights.contains(product.getA()) &&
            cast<RankedTensorType>(product.getB().getType()).getRank() == 2;
   if (isa<onnx::AddOp, onnx::SubOp, onnx::MulOp, onnx::DivOp>(op))
-    return splits(op->getOperand(0)) || splits(op->getOperand(1));
+    return splits(op->getOperand(0), depth + 1) || splits(op->getOperand(1), depth + 1);
   auto reshape = dyn_cast<onnx::ReshapeOp>(op);
-  return reshape && keptLast(reshape) && splits(reshape.getData());
+  return reshape && keptLast(reshape) && splits(reshape.getData(), depth + 1);
 }
 
-Value ProductSplitter::compute(Value value, bool shared) {
+Value ProductSplitter::compute(Value value, bool shared, int depth) {
   if (!hasChannels(value)) // the same for all channels
     return value;
   auto take = [&](Value whole) { return shared ? channel.takeShared(whole, split) : channel.takeRest(whole, split); };
-  if (!splits(value))
+  if (!splits(value, depth))
     return take(value);
   Operation *op = value.getDefiningOp();
   auto type = cast<RankedTensorType>(value.getType());
@@ -51,11 +55,11 @@ Value ProductSplitter::compute(Value value, bool shared) {
   } else if (auto reshape = dyn_cast<onnx::ReshapeOp>(op)) {
     SmallVector<int64_t> target = *keptLast(reshape);
     target.back() = shape.back();
-    mapping.map(reshape.getData(), compute(reshape.getData(), shared));
+    mapping.map(reshape.getData(), compute(reshape.getData(), shared, depth + 1));
     mapping.map(reshape.getShape(), onnx::createInts(builder, op->getLoc(), target));
   } else {
     for (Value operand : op->getOperands())
-      mapping.map(operand, compute(operand, shared));
+      mapping.map(operand, compute(operand, shared, depth + 1));
   }
   Operation *part = builder.clone(*op, mapping);
   part->getResult(0).setType(type.clone(shape));

@@ -16,13 +16,13 @@ public:
 
   /// Whether `partial` is a product with a weight, or element-wise operations and reshapes of one, which nobody else
   /// reads.
-  bool splits(mlir::Value partial);
+  bool splits(mlir::Value partial, int depth = 0);
   /// The shared channels of `partial`, or the others, from a product of their own, at the builder's place.
   mlir::Value computeShared(mlir::Value partial) { return compute(partial, true); }
   mlir::Value computeRest(mlir::Value partial) { return compute(partial, false); }
 
 private:
-  mlir::Value compute(mlir::Value value, bool shared);
+  mlir::Value compute(mlir::Value value, bool shared, int depth = 0);
   bool hasChannels(mlir::Value value) const;
 
   ChannelBuilder &channel;

@@ -89,3 +89,43 @@ func.func @whole(%x: tensor<?x4xf32>, %a: tensor<?x8xf32>, %b: tensor<8x4xf32>) 
   %z = tp.read_stream %t#0, %t#1 : tensor<?x4xf32>
   return %z, %p : tensor<?x4xf32>, tensor<?x4xf32>
 }
+
+// -----
+
+onnx.initializer @w : tensor<8x4xf32> {file = "w", offset = 0 : i64, length = 128 : i64}
+tp.mesh @mesh <["tp" = 2]>
+
+// What lies far from its product is summed as it is.
+// CHECK-LABEL: func.func @far(
+// CHECK:         %[[P:.*]] = onnx.MatMul {{.*}} -> tensor<?x4xf32>
+// CHECK-NOT:     onnx.MatMul
+// CHECK:         return
+func.func @far(%x: tensor<?x4xf32>, %a: tensor<?x8xf32>) -> tensor<?x4xf32> {
+  %w = onnx.get_initializer @w : tensor<8x4xf32>
+  %p0 = onnx.MatMul %a, %w : (tensor<?x8xf32>, tensor<8x4xf32>) -> tensor<?x4xf32>
+  %p1 = onnx.Add %p0, %x : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  %p2 = onnx.Add %p1, %x : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  %p3 = onnx.Add %p2, %x : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  %p4 = onnx.Add %p3, %x : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  %p5 = onnx.Add %p4, %x : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  %p6 = onnx.Add %p5, %x : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  %p7 = onnx.Add %p6, %x : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  %p8 = onnx.Add %p7, %x : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  %p9 = onnx.Add %p8, %x : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  %p10 = onnx.Add %p9, %x : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  %p11 = onnx.Add %p10, %x : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  %p12 = onnx.Add %p11, %x : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  %p13 = onnx.Add %p12, %x : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  %p14 = onnx.Add %p13, %x : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  %p15 = onnx.Add %p14, %x : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  %p16 = onnx.Add %p15, %x : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  %p17 = onnx.Add %p16, %x : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  %s:2 = tp.sync_point base(%x) partial(%p17) on @mesh ["tp"]
+      {site = "layers.0.attn", policy = #tp.policy<partial, shared = 2, rest = deferred>} : tensor<?x4xf32>
+  %y = tp.read_stream %s#0, %s#1 : tensor<?x4xf32>
+  %q = onnx.Relu %y : (tensor<?x4xf32>) -> tensor<?x4xf32>
+  %t:2 = tp.sync_point base(%s#0) pending(%s#1) partial(%q) on @mesh ["tp"]
+      {site = "layers.0.mlp", policy = #tp.policy<full>} : tensor<?x4xf32>
+  %z = tp.read_stream %t#0, %t#1 : tensor<?x4xf32>
+  return %z : tensor<?x4xf32>
+}
