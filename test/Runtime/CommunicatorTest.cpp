@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "caat/runtime/Communicator.h"
 #include "Expect.h"
+#include "OnRanks.h"
 #include "caat/runtime/Bf16.h"
 #include <atomic>
 #include <cstring>
@@ -12,23 +13,6 @@ using namespace caat::runtime;
 using namespace caat::test;
 
 namespace {
-
-/// Runs `work` on a thread per rank; returns each rank's error, "" for none.
-template <typename F> std::vector<std::string> onRanks(ThreadGroup &group, int size, F &&work) {
-  std::vector<std::string> errors(static_cast<size_t>(size));
-  std::vector<std::thread> threads;
-  for (int rank = 0; rank < size; ++rank)
-    threads.emplace_back([&, rank] {
-      try {
-        work(group.at(rank), rank);
-      } catch (const Error &e) {
-        errors[static_cast<size_t>(rank)] = e.what();
-      }
-    });
-  for (std::thread &thread : threads)
-    thread.join();
-  return errors;
-}
 
 CollectiveCall call(CollectiveKind kind, int64_t count, DType dtype = DType::F32, int64_t index = 0) {
   return {index, "site", kind, dtype, count, 0};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // All-reduces that are started and waited for later: the bits of those that are not, beside other work.
 #include "Expect.h"
+#include "OnRanks.h"
 #include "caat/runtime/Communicator.h"
 #include <array>
 #include <atomic>
@@ -13,22 +14,6 @@ using namespace caat::test;
 namespace {
 
 using Beside = CommunicatorOptions::Beside;
-
-template <typename F> std::vector<std::string> onRanks(ThreadGroup &group, int size, F &&work) {
-  std::vector<std::string> errors(static_cast<size_t>(size));
-  std::vector<std::thread> threads;
-  for (int rank = 0; rank < size; ++rank)
-    threads.emplace_back([&, rank] {
-      try {
-        work(group.at(rank), rank);
-      } catch (const Error &e) {
-        errors[static_cast<size_t>(rank)] = e.what();
-      }
-    });
-  for (std::thread &thread : threads)
-    thread.join();
-  return errors;
-}
 
 std::vector<float> values(int rank, int round, int64_t count) {
   std::vector<float> data(static_cast<size_t>(count));
