@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Logits.h"
+#include "Sampling.h"
 #include "caat/runtime/Error.h"
 #include "caat/runtime/Tasks.h"
 #include <algorithm>
@@ -19,39 +20,66 @@ size_t logitsOutput(const Manifest &manifest) {
   return index;
 }
 
-std::vector<int64_t> greedyStep(Engine &engine, const Tensor &next) {
-  size_t index = logitsOutput(engine.manifest());
-  const ArraySpec &spec = engine.manifest().outputs[index];
+/// The best `count` logits at the last position of each row that this rank has a part of; of the others noCandidate.
+static std::vector<Candidate> bestOfShard(Rank &rank, const Manifest &manifest, size_t output, int64_t batch,
+                                          int64_t count) {
+  const ArraySpec &spec = manifest.outputs[output];
+  auto best = static_cast<size_t>(count);
+  std::vector<Candidate> result(static_cast<size_t>(batch) * best, noCandidate);
+  for (const Rank::Part &part : rank.parts(output)) {
+    int64_t length = part.data.shape[1], width = part.data.shape[2];
+    int64_t first = rank.rows().first;
+    int64_t rows = manifest.isDivided(spec) ? rank.rows().count : part.data.shape[0];
+    if (length < 1)
+      failInput("output '", spec.name, "' has no position");
+    if (first + rows > batch)
+      failInput("output '", spec.name, "' has ", rows, " rows for a batch of ", batch);
+    const float *last = part.data.as<float>() + (length - 1) * width;
+    std::vector<Candidate> found = count == 1 ? rank.device().best(last, rows, length * width, part.runs)
+                                              : rank.device().top(last, rows, length * width, part.runs, count);
+    for (int64_t b = 0; b < rows; ++b) {
+      auto from = found.begin() + b * count, mine = result.begin() + (first + b) * count;
+      std::vector<Candidate> both(from, from + count);
+      both.insert(both.end(), mine, mine + count);
+      keepBest(both, best);
+      std::copy(both.begin(), both.end(), mine);
+    }
+  }
+  return result;
+}
+
+std::vector<int64_t> nextTokens(Engine &engine, const Tensor &last, const Sampling *sampling) {
+  size_t output = logitsOutput(engine.manifest());
+  int64_t batch = last.shape[0], count = sampling ? sampling->topK : 1, position = engine.past() + last.shape[1];
   std::vector<int64_t> tokens;
-  engine.step(next, [&](Rank &rank) {
-    auto batch = static_cast<size_t>(next.shape[0]), ranks = static_cast<size_t>(engine.size());
-    std::vector<Candidate> mine(batch, noCandidate), all(batch * ranks);
-    for (const Rank::Part &part : rank.parts(index)) {
-      int64_t length = part.data.shape[1], width = part.data.shape[2];
-      int64_t first = rank.rows().first;
-      int64_t count = engine.manifest().isDivided(spec) ? rank.rows().count : part.data.shape[0];
-      if (length < 1)
-        failInput("output '", spec.name, "' has no position");
-      if (first + count > next.shape[0])
-        failInput("output '", spec.name, "' has ", count, " rows for a batch of ", batch);
-      const float *last = part.data.as<float>() + (length - 1) * width;
-      std::vector<Candidate> found = rank.device().best(last, count, length * width, part.runs);
-      for (int64_t b = 0; b < count; ++b) {
-        Candidate &winner = mine[static_cast<size_t>(first + b)];
-        winner = better(winner, found[static_cast<size_t>(b)]);
-      }
-    }
-    rank.communicator().allGatherBytes("argmax", mine.data(), all.data(), batch * sizeof(Candidate));
-    if (rank.rank() != engine.firstRank())
+  engine.step(last, [&](Rank &rank) {
+    auto rows = static_cast<size_t>(batch), best = static_cast<size_t>(count),
+         ranks = static_cast<size_t>(engine.size());
+    std::vector<Candidate> mine = bestOfShard(rank, engine.manifest(), output, batch, count), all(mine.size() * ranks);
+    rank.communicator().allGatherBytes("the best logits", mine.data(), all.data(), mine.size() * sizeof(Candidate));
+    if (!sampling && rank.rank() != engine.firstRank())
       return;
-    for (size_t b = 0; b < batch; ++b) {
-      Candidate winner = all[b];
-      for (size_t r = 0; r < ranks; ++r)
-        winner = better(winner, all[r * batch + b]);
-      if (winner.notFinite || winner.token == INT64_MAX)
+    std::vector<int64_t> chosen;
+    for (size_t b = 0; b < rows; ++b) {
+      std::vector<Candidate> row;
+      for (size_t r = 0; r < ranks; ++r) {
+        auto part = all.begin() + static_cast<std::ptrdiff_t>((r * rows + b) * best);
+        row.insert(row.end(), part, part + static_cast<std::ptrdiff_t>(best));
+      }
+      keepBest(row, best);
+      if (row.front().notFinite || row.front().token == INT64_MAX)
         failRun("the last logits of row ", b, " contain NaN or infinity, after ", engine.past(), " tokens");
-      tokens.push_back(winner.token);
+      auto number = static_cast<int64_t>(b);
+      chosen.push_back(sampling ? draw(row, *sampling, uniform(sampling->seed, number, position)) : row.front().token);
     }
+    // exp() may differ between machines: what rank 0 has drawn counts.
+    if (sampling) {
+      std::vector<int64_t> drawn(rows * ranks);
+      rank.communicator().allGatherBytes("the tokens", chosen.data(), drawn.data(), rows * sizeof(int64_t));
+      chosen.assign(drawn.begin(), drawn.begin() + static_cast<std::ptrdiff_t>(rows));
+    }
+    if (rank.rank() == engine.firstRank())
+      tokens = chosen;
   });
   return tokens;
 }
@@ -61,6 +89,8 @@ Tensor generate(Engine &engine, const Tensor &prompt, const GenerateOptions &opt
   if (prompt.dtype != DType::I64 || prompt.shape.empty() || prompt.shape.size() > 2 || prompt.count() == 0)
     failInput("the prompt must be a non-empty i64 array [n] or [batch, n], not ", nameOf(prompt.dtype),
               toString(prompt.shape));
+  if (options.sampling)
+    options.sampling->check();
   if (options.maxNewTokens < 1)
     failInput("max-new-tokens: ", options.maxNewTokens, " is below 1");
   int64_t batch = prompt.shape.size() == 2 ? prompt.shape[0] : 1, length = prompt.shape.back();
@@ -76,7 +106,7 @@ Tensor generate(Engine &engine, const Tensor &prompt, const GenerateOptions &opt
   Tensor next = rows;
   int64_t made = 0;
   while (made < options.maxNewTokens) {
-    std::vector<int64_t> tokens = greedyStep(engine, next);
+    std::vector<int64_t> tokens = nextTokens(engine, next, options.sampling ? &*options.sampling : nullptr);
     next = Tensor(DType::I64, {batch, 1});
     for (int64_t b = 0; b < batch; ++b) {
       auto row = static_cast<size_t>(b);

@@ -345,19 +345,44 @@ std::vector<Candidate> CudaDevice::best(const float *first, int64_t rows, int64_
                                         std::span<const ShardRun> runs) {
   if (runs.size() > mostRuns || rows == 0)
     return Device::best(first, rows, pitch, runs);
+  std::vector<Candidate> result(static_cast<size_t>(rows), noCandidate);
+  std::vector<Candidate> parts = candidatesOf(
+      first, rows, pitch, runs, 1, [&](const BestArguments &a) { launchOwn("caat_best", rows * bestParts, a); });
+  for (size_t i = 0; i < parts.size(); ++i)
+    result[i / bestParts] = better(result[i / bestParts], parts[i]);
+  return result;
+}
+
+std::vector<Candidate> CudaDevice::top(const float *first, int64_t rows, int64_t pitch, std::span<const ShardRun> runs,
+                                       int64_t count) {
+  if (runs.size() > mostRuns || rows == 0)
+    return Device::top(first, rows, pitch, runs, count);
+  std::vector<Candidate> result;
+  std::vector<Candidate> parts = candidatesOf(first, rows, pitch, runs, count, [&](const BestArguments &a) {
+    launchOwn("caat_top", rows * bestParts, TopArguments{a, static_cast<long long>(count)});
+  });
+  for (auto row = parts.begin(); row != parts.end(); row += bestParts * count) {
+    std::vector<Candidate> best(row, row + bestParts * count);
+    keepBest(best, static_cast<size_t>(count));
+    result.insert(result.end(), best.begin(), best.end());
+  }
+  return result;
+}
+
+/// What a kernel finds in each part of each row: `count` candidates.
+std::vector<Candidate> CudaDevice::candidatesOf(const float *first, int64_t rows, int64_t pitch,
+                                                std::span<const ShardRun> runs, int64_t count,
+                                                const std::function<void(const BestArguments &)> &find) {
   static_assert(sizeof(BestCandidate) == sizeof(Candidate));
-  int64_t blocks = rows * bestParts;
-  auto bytes = static_cast<size_t>(blocks) * sizeof(Candidate);
+  std::vector<Candidate> parts(static_cast<size_t>(rows * bestParts * count));
+  size_t bytes = parts.size() * sizeof(Candidate);
   auto *out = reinterpret_cast<BestCandidate *>(candidates.reserve(*this, bytes, "the best logits"));
   BestArguments arguments{first, out, pitch, static_cast<long long>(runs.size()), {}};
   for (size_t i = 0; i < runs.size(); ++i)
     arguments.run[i] = {runs[i].global, runs[i].local, runs[i].length};
-  launchOwn("caat_best", blocks, arguments);
-  std::vector<Candidate> parts(static_cast<size_t>(blocks)), result(static_cast<size_t>(rows), noCandidate);
+  find(arguments);
   download(parts.data(), out, bytes);
-  for (size_t i = 0; i < parts.size(); ++i)
-    result[i / bestParts] = better(result[i / bestParts], parts[i]);
-  return result;
+  return parts;
 }
 
 void CudaDevice::read(const void *from, size_t bytes) {

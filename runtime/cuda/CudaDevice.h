@@ -41,6 +41,8 @@ public:
   void matmul(const MatMul &matmul) override;
   void attention(const Attention &attention) override;
   std::vector<Candidate> best(const float *first, int64_t rows, int64_t pitch, std::span<const ShardRun> runs) override;
+  std::vector<Candidate> top(const float *first, int64_t rows, int64_t pitch, std::span<const ShardRun> runs,
+                             int64_t count) override;
   void read(const void *from, size_t bytes) override;
   void beginRun() override;
   int64_t graphs() const override { return queue.graphs(); }
@@ -102,6 +104,8 @@ private:
   void uploadWhole(std::byte *to, const std::byte *data, size_t bytes, const std::function<void(size_t)> &done);
   void uploadTurned(std::byte *to, const std::byte *data, int64_t k, int64_t n);
   void fallBack(const MatMul &matmul);
+  std::vector<Candidate> candidatesOf(const float *first, int64_t rows, int64_t pitch, std::span<const ShardRun> runs,
+                                      int64_t count, const std::function<void(const BestArguments &)> &find);
   struct HeadRows;
   void attendFew(const AttentionArguments &arguments, DType via, int size);
   HeadRows narrow(const HeadRows &rows, DType type, DType via, const Attention &attention, std::byte *to);

@@ -14,6 +14,8 @@
 #define BLOCKS static_cast<long long>(__nvvm_read_ptx_sreg_nctaid_x())
 #define SYNCHRONIZE __syncthreads()
 #define ATOMIC_MAX(TO, VALUE) __nvvm_atom_max_gen_ui(TO, VALUE)
+/// Gives what was there before.
+#define ATOMIC_ADD(TO, VALUE) __nvvm_atom_add_gen_i(reinterpret_cast<int *>(TO), VALUE)
 #else
 #define KERNEL extern "C"
 #define DEVICE static inline
@@ -27,6 +29,7 @@ extern thread_local long long hostBlock, hostBlocks; // of the grid, set by who 
 #define BLOCKS hostBlocks
 #define SYNCHRONIZE
 #define ATOMIC_MAX(TO, VALUE) (*(TO) = *(TO) < (VALUE) ? (VALUE) : *(TO))
+#define ATOMIC_ADD(TO, VALUE) ((*(TO) += (VALUE)) - (VALUE))
 #endif
 /// Lets the next kernel start, and waits until the kernels before are done: what they write is read behind it.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
@@ -253,6 +256,90 @@ KERNEL void caat_best(BestArguments a) {
     }
   }
   a.out[BLOCK] = mine;
+}
+
+// The best logits of a part, by the digits of numbers that are in their order and all different.
+
+constexpr int digitBits = 8, digits = 1 << digitBits, digitGroup = 16;
+
+struct TopPlace {
+  int bins[digits], groups[digits / digitGroup];
+  int left, found, notFinite; // left: how many of those that begin with `prefix` belong to the best
+  ULong prefix;
+};
+
+/// A larger number is a better candidate; NaN is the worst.
+DEVICE ULong rankOf(float x, long long token) {
+  UInt bits = bitsOf(x + 0.0f); // zeros are equal
+  UInt order = x != x ? 0 : bits >> 31 ? ~bits : bits | 1u << 31;
+  return static_cast<ULong>(order) << 32 | static_cast<UInt>(~token);
+}
+
+KERNEL void caat_top(TopArguments a) {
+  SHARED TopPlace place;
+  const BestArguments &of = a.of;
+  long long row = BLOCK / bestParts, part = BLOCK % bestParts;
+  const float *logits = of.first + row * of.pitch;
+  BestCandidate *out = of.out + BLOCK * a.count;
+  const float infinity = floatOf(0x7f800000u);
+  if (THREAD == 0) {
+    place.left = static_cast<int>(a.count);
+    place.found = place.notFinite = 0;
+    place.prefix = 0;
+  }
+  PARALLEL(i, a.count) out[i] = BestCandidate{-infinity, 0, 0x7fffffffffffffffLL};
+
+  // The place of a run's part, whose element is X and whose number is RANK.
+#define EACH(X, TOKEN, RANK)                                                                                           \
+  for (long long r = 0; r < of.runs; ++r)                                                                              \
+    for (long long begin = of.run[r].length * part / bestParts, end = of.run[r].length * (part + 1) / bestParts,       \
+                   i = begin + THREAD;                                                                                 \
+         i < end; i += THREADS)                                                                                        \
+      if (float X = logits[of.run[r].local + i]; true)                                                                 \
+        if (long long TOKEN = of.run[r].global + i; true)                                                              \
+          if (ULong RANK = rankOf(X, TOKEN); true)
+
+  for (int shift = 64 - digitBits; shift >= 0; shift -= digitBits) {
+    PARALLEL(i, digits) place.bins[i] = 0;
+    SYNCHRONIZE;
+    ULong prefix = place.prefix;
+    EACH(x, token, rank) {
+      if (shift == 64 - digitBits && !(x < infinity))
+        place.notFinite = 1;
+      if (shift == 64 - digitBits || rank >> (shift + digitBits) == prefix)
+        ATOMIC_ADD(&place.bins[rank >> shift & (digits - 1)], 1);
+    }
+    SYNCHRONIZE;
+    PARALLEL(g, digits / digitGroup) {
+      int sum = 0;
+      for (int i = 0; i < digitGroup; ++i)
+        sum += place.bins[g * digitGroup + i];
+      place.groups[g] = sum;
+    }
+    SYNCHRONIZE;
+    // The digit down to which all belong to the best, but perhaps not all of that digit's; 0 where there are too few.
+    if (THREAD == 0) {
+      int group = digits / digitGroup - 1, left = place.left;
+      for (; group > 0 && place.groups[group] < left; --group)
+        left -= place.groups[group];
+      int digit = group * digitGroup + digitGroup - 1;
+      for (; digit > group * digitGroup && place.bins[digit] < left; --digit)
+        left -= place.bins[digit];
+      place.left = left;
+      place.prefix = prefix << digitBits | static_cast<ULong>(digit);
+    }
+    SYNCHRONIZE;
+  }
+
+  ULong least = place.prefix;
+  EACH(x, token, rank) {
+    if (rank >= least && x == x)
+      out[ATOMIC_ADD(&place.found, 1)] = BestCandidate{x, 0, token};
+  }
+  SYNCHRONIZE;
+  if (THREAD == 0)
+    out[0].notFinite = place.notFinite;
+#undef EACH
 }
 
 // Quantised all-reduce: the arithmetic of comm/Quantize.cpp, bit for bit (no fused multiply-adds: -ffp-contract=off).

@@ -131,6 +131,13 @@ struct BestArguments {
   } run[mostRuns];
 };
 
+/// The best `count` of each part of each row, in no order, at `out` + count * block; of fewer the rest is filled up.
+/// The first says whether anything of the part is not finite.
+struct TopArguments {
+  BestArguments of;
+  long long count;
+};
+
 /// A piece of a row in a quantised message, as WirePiece says.
 struct QuantizedPiece {
   long long row, block, begin, length, exactBegin, exacts;

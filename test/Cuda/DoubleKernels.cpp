@@ -99,13 +99,13 @@ void ofTranspose(const TransposeArguments &a, Accesses &all) {
     add(all, a.to, c * a.pitch, c * a.pitch + a.rows, 2, true);
 }
 
-void ofRows(const BestArguments &a, unsigned blocks, Accesses &all) {
+void ofRows(const BestArguments &a, unsigned blocks, int64_t count, Accesses &all) {
   for (unsigned row = 0; row < blocks / bestParts; ++row)
     for (int64_t r = 0; r < a.runs; ++r) {
       int64_t begin = row * a.pitch + a.run[r].local;
       add(all, a.first, begin, begin + a.run[r].length, 4, false);
     }
-  add(all, a.out, 0, blocks, sizeof(BestCandidate), true);
+  add(all, a.out, 0, blocks * count, sizeof(BestCandidate), true);
 }
 
 void ofPeerSum(const PeerSumArguments &a, int64_t size, Accesses &all) { add(all, a.data, 0, a.count, size, true); }
@@ -154,7 +154,8 @@ bool runOwnKernel(const std::string &name, unsigned blocks, void **arguments, Ac
   CAAT_OWN(caat_product_f64, MatMulArguments, of<8>(a, accesses))
   CAAT_OWN(caat_product_i32, MatMulArguments, of<4>(a, accesses))
   CAAT_OWN(caat_product_i64, MatMulArguments, of<8>(a, accesses))
-  CAAT_OWN(caat_best, BestArguments, ofRows(a, blocks, accesses))
+  CAAT_OWN(caat_best, BestArguments, ofRows(a, blocks, 1, accesses))
+  CAAT_OWN(caat_top, TopArguments, ofRows(a.of, blocks, a.count, accesses))
   CAAT_OWN(caat_round_bf16, RoundArguments,
            (add(accesses, a.x, 0, a.count, 4, false), add(accesses, a.y, 0, a.count, 2, true)))
   CAAT_OWN(caat_few_rows_bf16, FewRowsArguments, ofFewRows(a, accesses))

@@ -222,6 +222,27 @@ void checkMemory(Checks &checks) {
     std::memcpy(result.data(), found.data(), result.size());
     return result;
   });
+  for (int64_t count : {1, 50, 300, 1024})
+    checks.compare("the best logits, " + std::to_string(count), 1, [count](Device &d, Communicator &) {
+      constexpr int64_t rows = 5, pitch = 9 * 1000;
+      Bytes logits = someData(DType::F32, rows * pitch, 4);
+      auto *x = reinterpret_cast<float *>(logits.data());
+      for (int64_t i = 0; i < pitch; ++i) { // many equal ones, zeros of both signs among them
+        x[pitch + i] = static_cast<float>(i % 7);
+        x[2 * pitch + i] = i % 2 ? 0.0f : -0.0f;
+      }
+      x[11] = NAN;
+      x[3 * pitch + 900] = INFINITY;
+      std::fill_n(x + 4 * pitch + 20, pitch - 20, -INFINITY);
+      Array array(d, logits);
+      std::vector<ShardRun> runs = {{50000, 0, 4000}, {100, 4500, 3499}};
+      std::vector<Candidate> found = d.top(static_cast<float *>(array.get()), rows, pitch, runs, count);
+      for (Candidate &candidate : found)
+        candidate.logit += 0.0f;
+      Bytes result(found.size() * sizeof(Candidate));
+      std::memcpy(result.data(), found.data(), result.size());
+      return result;
+    });
   checks.compare("new memory is zero", 1, [](Device &d, Communicator &) {
     Bytes result;
     for (size_t bytes : {size_t{1}, size_t{100'000}}) {

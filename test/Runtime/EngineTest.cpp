@@ -4,6 +4,8 @@
 #include "TinyModel.h"
 #include "caat/runtime/SafeTensors.h"
 #include "caat/runtime/Tasks.h"
+#include <array>
+#include <cmath>
 #include <cstring>
 #include <filesystem>
 
@@ -71,6 +73,46 @@ TEST_P(EngineTest, GenerateTakesTheLargestLogit) {
       EXPECT_EQ(made.as<int64_t>()[b * 7 + 2 + step], std::max_element(row, row + vocabulary) - row);
     }
   }
+}
+
+/// One seed gives one text, whatever the number of ranks and the other rows.
+TEST_P(EngineTest, GenerateDraws) {
+  Engine engine(directory);
+  auto drawn = [&](Tensor prompt, Sampling sampling) {
+    Tensor made = generate(engine, prompt, {8, std::nullopt, {}, sampling});
+    return std::vector<int64_t>(made.as<int64_t>(), made.as<int64_t>() + made.count());
+  };
+  Sampling sampling{.temperature = 0.7, .topK = 5, .topP = 0.95, .seed = 3};
+  std::vector<int64_t> one = drawn(ids({1, 2}, {7, 2}), sampling);
+  EXPECT_EQ(drawn(ids({1, 2}, {7, 2}), sampling), one);
+  std::vector<int64_t> two = drawn(ids({2, 2}, {7, 2, 1, 3}), sampling);
+  EXPECT_TRUE(std::equal(one.begin(), one.end(), two.begin()));
+  EXPECT_NE(drawn(ids({1, 2}, {7, 2}), {.temperature = 0.7, .topK = 5, .topP = 0.95, .seed = 4}), one);
+  Tensor greedy = generate(engine, ids({1, 2}, {7, 2}), {8, std::nullopt, {}});
+  EXPECT_TRUE(std::equal(greedy.as<int64_t>(), greedy.as<int64_t>() + 10,
+                         drawn(ids({1, 2}, {7, 2}), {.temperature = 5, .topK = 1}).begin()));
+  Engine whole(artifact(1));
+  Tensor there = generate(whole, ids({1, 2}, {7, 2}), {8, std::nullopt, {}, sampling});
+  EXPECT_TRUE(std::equal(one.begin(), one.end(), there.as<int64_t>()));
+}
+
+/// As often as the probabilities say, over shards: the first new token of many rows.
+TEST_P(EngineTest, GenerateDrawsAsOftenAsItShould) {
+  Engine engine(directory);
+  constexpr int64_t rows = 2000;
+  Tensor prompt(DType::I64, {rows, 2});
+  for (int64_t b = 0; b < rows; ++b)
+    std::copy_n(std::array<int64_t, 2>{7, 2}.begin(), 2, prompt.as<int64_t>() + b * 2);
+  Tensor made = generate(engine, prompt, {1, std::nullopt, {}, Sampling{.topK = vocabulary}});
+  std::vector<double> got(vocabulary), want(vocabulary);
+  for (int64_t b = 0; b < rows; ++b)
+    got[static_cast<size_t>(made.as<int64_t>()[b * 3 + 2])] += 1.0 / rows;
+  Tensor logits = tinyLogits(ids({1, 2}, {7, 2}));
+  double all = 0;
+  for (size_t i = 0; i < want.size(); ++i)
+    all += want[i] = std::exp(static_cast<double>(logits.as<float>()[vocabulary + static_cast<int64_t>(i)]));
+  for (size_t i = 0; i < want.size(); ++i)
+    EXPECT_NEAR(got[i], want[i] / all, 4 * std::sqrt(want[i] / all / rows) + 1e-9) << i;
 }
 
 TEST_P(EngineTest, GenerateStopsWhenAllRowsAreDone) {

@@ -110,7 +110,7 @@ Json measure(runtime::Engine &engine, const BenchOptions &options, Progress &pro
   runtime::Tensor prompt = someTokens(options.batch, options.prefill, vocabulary);
   auto timed = [&](const runtime::Tensor &tokens) {
     auto begin = Clock::now();
-    runtime::greedyStep(engine, tokens);
+    runtime::nextTokens(engine, tokens);
     return std::chrono::duration<double>(Clock::now() - begin).count();
   };
   std::vector<double> prefill, decode;

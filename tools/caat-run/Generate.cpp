@@ -12,6 +12,8 @@ struct GenerateOptions : Common {
   std::string tokens, output;
   int64_t maxNewTokens = 32;
   std::optional<int64_t> stopToken;
+  runtime::Sampling sampling;
+  bool samples = false;
 };
 
 void generate(const GenerateOptions &options) {
@@ -22,8 +24,10 @@ void generate(const GenerateOptions &options) {
   runtime::Engine engine(options.directory, engineOptions);
   options.applyPlan(engine);
   auto begin = std::chrono::steady_clock::now();
-  runtime::Tensor result =
-      runtime::generate(engine, prompt, {options.maxNewTokens, options.stopToken, std::ref(progress)});
+  runtime::GenerateOptions task{options.maxNewTokens, options.stopToken, std::ref(progress), std::nullopt};
+  if (options.samples)
+    task.sampling = options.sampling;
+  runtime::Tensor result = runtime::generate(engine, prompt, task);
   engine.writeTrace();
   double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 
@@ -53,17 +57,31 @@ void generate(const GenerateOptions &options) {
 
 void addGenerate(CLI::App &app, Action &run) {
   auto options = std::make_shared<GenerateOptions>();
-  CLI::App *command = app.add_subcommand("generate", "Continue a prompt, the most likely token each time");
+  CLI::App *command = app.add_subcommand("generate", "Continue a prompt");
   options->addTo(*command);
   command->add_option("--tokens", options->tokens, "Prompt: int64 .npy of shape [n] or [batch, n]")->required();
   command->add_option("--max-new-tokens", options->maxNewTokens, "Tokens to add")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
       ->capture_default_str();
   command->add_option("--stop-token", options->stopToken, "Token that ends a row");
+  CLI::Option *temperature = command->add_option("--temperature", options->sampling.temperature,
+                                                 "Draw tokens; without, the most likely each time");
+  command->add_option("--top-k", options->sampling.topK, "Draw from so many of the most likely")
+      ->needs(temperature)
+      ->capture_default_str();
+  command->add_option("--top-p", options->sampling.topP, "and of those from the fewest that together are so likely")
+      ->needs(temperature)
+      ->capture_default_str();
+  command->add_option("--seed", options->sampling.seed, "Of the drawing")->needs(temperature)->capture_default_str();
   command->add_option("-o,--output", options->output, "Where to write prompt and new tokens: int64 .npy");
-  command->footer("Prints the new tokens, one row a line.\nExample:\n"
-                  "  caat-run generate model/ --tokens=prompt.npy --max-new-tokens=32 -o out.npy");
-  command->callback([options, &run] { run = [options] { generate(*options); }; });
+  command->footer(
+      "Prints the new tokens, one row a line. The same seed, program and prompt give the same tokens.\nExamples:\n"
+      "  caat-run generate model/ --tokens=prompt.npy --max-new-tokens=32 -o out.npy\n"
+      "  caat-run generate model/ --tokens=prompt.npy --temperature=0.7 --top-k=40 --top-p=0.9 --seed=1");
+  command->callback([options, temperature, &run] {
+    options->samples = temperature->count() > 0;
+    run = [options] { generate(*options); };
+  });
 }
 
 } // namespace caat::run

@@ -53,6 +53,10 @@ struct Candidate {
 };
 inline constexpr Candidate noCandidate{-std::numeric_limits<float>::infinity(), 0, INT64_MAX};
 Candidate better(const Candidate &a, const Candidate &b);
+/// Whether `a` comes before `b`.
+bool isBefore(const Candidate &a, const Candidate &b);
+/// Puts the best `count` first, in their order, and drops the others; the first of them keeps what is known of all.
+void keepBest(std::vector<Candidate> &candidates, size_t count);
 
 /// The memory and the work of one rank. Its members are called by that rank's thread only. Pointers are into the
 /// device's memory unless said otherwise; what a member asks for is done in the order of the calls, but maybe later.
@@ -108,6 +112,10 @@ public:
   /// The best of each row: `rows` rows that begin `pitch` elements apart, whose elements are the runs' tokens. In the
   /// host's memory, after all work so far.
   virtual std::vector<Candidate> best(const float *first, int64_t rows, int64_t pitch, std::span<const ShardRun> runs);
+  /// The best `count` of each row, from the best on, filled up with noCandidate. Where anything in the row is not
+  /// finite, its first candidate says so.
+  virtual std::vector<Candidate> top(const float *first, int64_t rows, int64_t pitch, std::span<const ShardRun> runs,
+                                     int64_t count);
 
   /// Reads memory and does nothing with it, to measure how fast that is at most: of `bytes`, a multiple of 32 KiB.
   virtual void read(const void *from, size_t bytes) = 0;

@@ -9,14 +9,28 @@ namespace caat::runtime {
 
 using ProgressFunction = std::function<void(const std::string &)>;
 
+/// How a token is drawn, in this order: logits over the temperature, of which the best `topK` stay, and of those the
+/// fewest whose probabilities together are at least `topP`.
+struct Sampling {
+  double temperature = 1;
+  int64_t topK = 50; // 1 to mostTopK
+  double topP = 1;   // above 0, up to 1
+  uint64_t seed = 0; // a row draws the same whatever stands in the other rows
+
+  static constexpr int64_t mostTopK = 1024;
+  /// Throws Error (Input).
+  void check() const;
+};
+
 struct GenerateOptions {
   int64_t maxNewTokens = 32;
   std::optional<int64_t> stopToken; // a row is done when it appears; the run ends when all rows are
   ProgressFunction progress;
+  std::optional<Sampling> sampling = {}; // without, the most likely token each time
 };
 
-/// Greedy decoding. `prompt` is i64 [n] or [batch, n]; returns prompt and new tokens [batch, n + new]. Rows that are
-/// done repeat the stop token. Of equal logits the lowest token wins. Throws Error.
+/// Continues `prompt`, which is i64 [n] or [batch, n]; returns prompt and new tokens [batch, n + new]. Rows that
+/// are done repeat the stop token. Of equal logits the lowest token comes first. Throws Error.
 Tensor generate(Engine &engine, const Tensor &prompt, const GenerateOptions &options);
 
 struct ScoreOptions {
@@ -40,8 +54,9 @@ ScoreResult score(Engine &engine, const Tensor &tokens, const ScoreOptions &opti
 /// [batch, n, vocabulary] of f32.
 size_t logitsOutput(const Manifest &manifest);
 
-/// Feeds tokens [batch, n] and returns the token of the largest logit at the last position of each row.
-std::vector<int64_t> greedyStep(Engine &engine, const Tensor &tokens);
+/// Feeds tokens [batch, n] and returns one for each row by the logits at the last position: the most likely, or one
+/// that is drawn.
+std::vector<int64_t> nextTokens(Engine &engine, const Tensor &tokens, const Sampling *sampling = nullptr);
 
 /// An all-reduce of fp32 in place, as nccl-tests times it.
 struct CollectiveTiming {
