@@ -8,6 +8,7 @@ Prefill: one pass over 512 tokens with an empty cache, logits of every position.
 ONNX Runtime decodes both with new caches in each step and with one bound cache; its better time counts.
 """
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -104,6 +105,7 @@ def main():
     parser.add_argument("--prefill", type=int, default=512)
     parser.add_argument("--decode", type=int, default=32)
     parser.add_argument("--tp", default="2,1", help="tensor-parallel sizes to time")
+    parser.add_argument("--dtypes", default="f32,bf16", help="what weights are stored and multiplied as")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--worker", nargs=2, metavar=("MODEL", "THREADS"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -116,12 +118,14 @@ def main():
         measure([sys.executable, HERE / "export.py", folder])
 
     commands, compile_s = {}, {}
-    for tp in sizes:
-        program = folder / "programs" / f"bench-tp{tp}"
-        print(f"compiling for TP={tp}", file=sys.stderr, flush=True)
-        _, compile_s[tp], _ = measure([arguments.bin / "caat-compile", model, f"--tp={tp}", "-o", program])
-        commands[f"caat TP={tp}"] = [arguments.bin / "caat-run", "bench", program, f"--prefill={arguments.prefill}",
-                                     f"--decode={arguments.decode}", "--json"]
+    for dtype, tp in itertools.product(arguments.dtypes.split(","), sizes):
+        program = folder / "programs" / f"bench-tp{tp}-{dtype}"
+        name = f"TP={tp}, {dtype}"
+        print(f"compiling for {name}", file=sys.stderr, flush=True)
+        _, compile_s[name], _ = measure([arguments.bin / "caat-compile", model, f"--tp={tp}", f"--dtype={dtype}",
+                                         "-o", program])
+        commands[f"caat {name}"] = [arguments.bin / "caat-run", "bench", program, f"--prefill={arguments.prefill}",
+                                    f"--decode={arguments.decode}", "--json"]
     threads = max(sizes)
     rival = f"ONNX Runtime, {threads} threads"
     commands[rival] = [sys.executable, __file__, "--worker", model, threads, "--prefill", arguments.prefill,
@@ -135,7 +139,7 @@ def main():
             rounds[name].append({**times, "peak_bytes": peak})
 
     result = {"prefill_tokens": arguments.prefill, "context": arguments.prefill, "rounds": arguments.rounds,
-              "compile_s": {f"tp{tp}": s for tp, s in compile_s.items()},
+              "compile_s": compile_s,
               "medians": {name: medians(r) for name, r in rounds.items()},
               "caat": {name: r[-1]["bench"] for name, r in rounds.items() if name != rival},
               "every_round": {name: [{k: v for k, v in x.items() if k != "bench"} for x in r]
@@ -147,7 +151,7 @@ def main():
         print(f"{name:28} {m['prefill_s']:10.3f} s {m['prefill_ratio']:6.2f} {m['decode_s'] * 1e3:7.1f} ms"
               f" {m['decode_ratio']:6.2f} {m['peak_bytes'] / 1e6:9.0f} MB")
     print(f"x: speed relative to {rival}; medians of {arguments.rounds} alternating rounds")
-    print("compile: " + ", ".join(f"TP={tp} {s:.1f} s" for tp, s in compile_s.items()))
+    print("compile: " + "; ".join(f"{name} {s:.1f} s" for name, s in compile_s.items()))
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=1) + "\n")
 
