@@ -219,6 +219,7 @@ private:
     sync.size = options.tp;
     sync.switchable = options.switchable;
     sync.splitProducts = overlaps();
+    sync.messageType = options.messages;
     buildSyncPipeline(pm, sync);
   }
 

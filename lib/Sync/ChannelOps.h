@@ -47,11 +47,11 @@ public:
   mlir::Value multiply(mlir::Value value, mlir::DenseElementsAttr matrices, int64_t first = 0);
   /// This rank's row of a matrix [ranks, channels], as [channels] of the given element type.
   mlir::Value takeRow(mlir::DenseElementsAttr matrix, mlir::Type elementType);
+  mlir::Value castTo(mlir::Value value, mlir::Type elementType);
 
 private:
   /// This rank's part of the constant `value`, whose first dimension counts ranks.
   mlir::Value takeRank(mlir::DenseElementsAttr value);
-  mlir::Value castTo(mlir::Value value, mlir::Type elementType);
   mlir::Value take(mlir::Value value, const ChannelSplit &split, int64_t first, int64_t count);
 
   mlir::OpBuilder &builder;

@@ -7,6 +7,7 @@
 #include "caat/Sync/Passes.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/Remarks.h"
+#include "llvm/ADT/StringSwitch.h"
 #include "llvm/Support/FormatVariadic.h"
 
 namespace caat {
@@ -38,7 +39,9 @@ struct Reduced {
 
 class Expander {
 public:
-  Expander(func::FuncOp function, bool splitProducts) : function(function), splitProducts(splitProducts) {}
+  /// Sums of f32 travel as `message`, or as they are where that is null.
+  Expander(func::FuncOp function, bool splitProducts, FloatType message)
+      : function(function), splitProducts(splitProducts), message(message) {}
 
   /// Rewrites the function and appends what each site sends to `report`.
   void run(SmallVectorImpl<Attribute> &report);
@@ -48,6 +51,7 @@ private:
   Stream send(tp::SyncPointOp op, const Stream &before, tp::RoundingAttr rounding);
   Value expandRead(tp::ReadStreamOp op);
   Value estimate(ChannelBuilder &channel, const Stream &stream);
+  Type messageType(Type elementType) const;
   Value allReduce(tp::SyncPointOp op, OpBuilder &builder, Value value, const Twine &name);
   Reduced reduce(tp::SyncPointOp op, OpBuilder &builder, Value value, const ChannelSplit &split,
                  tp::RoundingAttr rounding, const Twine &name);
@@ -58,6 +62,7 @@ private:
 
   func::FuncOp function;
   bool splitProducts;
+  FloatType message;
   /// By the first result of the sync point.
   llvm::DenseMap<Value, Stream> streams;
   SmallVector<Attribute> entries;
@@ -92,7 +97,7 @@ static ChannelSplit getSplit(tp::SyncPointOp op) {
 void Expander::record(StringRef site, StringRef policy, int64_t elements, int64_t channels, Type elementType,
                       tp::RoundingAttr rounding) {
   Builder builder(function.getContext());
-  int64_t width = elementType.getIntOrFloatBitWidth() / 8;
+  int64_t width = messageType(elementType).getIntOrFloatBitWidth() / 8;
   int64_t bytes = rounding ? getRoundedBytes(rounding, elements) : elements * width;
   entries.push_back(builder.getDictionaryAttr({
       builder.getNamedAttr("site", builder.getStringAttr(site)),
@@ -104,10 +109,17 @@ void Expander::record(StringRef site, StringRef policy, int64_t elements, int64_
   }));
 }
 
+Type Expander::messageType(Type elementType) const {
+  return message && elementType.isF32() ? Type(message) : elementType;
+}
+
 Value Expander::allReduce(tp::SyncPointOp op, OpBuilder &builder, Value value, const Twine &name) {
-  return tp::AllReduceOp::create(builder, op.getLoc(), TypeRange{value.getType()}, value, op.getMeshAttr(),
-                                 op.getAxesAttr(), builder.getStringAttr(name))
-      .getResult();
+  ChannelBuilder channel(builder, op.getLoc());
+  Type elementType = getElementTypeOrSelf(value.getType());
+  Value sent = channel.castTo(value, messageType(elementType));
+  auto reduce = tp::AllReduceOp::create(builder, op.getLoc(), TypeRange{sent.getType()}, sent, op.getMeshAttr(),
+                                        op.getAxesAttr(), builder.getStringAttr(name));
+  return channel.castTo(reduce.getResult(), elementType);
 }
 
 /// The sum of the split's shared channels of `value`, which has these alone.
@@ -325,9 +337,17 @@ namespace {
 struct ExpandSyncPoints : caat::impl::TPExpandSyncPointsBase<ExpandSyncPoints> {
   using Base::Base;
   void runOnOperation() override {
+    FloatType message = llvm::StringSwitch<FloatType>(messageType)
+                            .Case("bf16", BFloat16Type::get(&getContext()))
+                            .Case("f16", Float16Type::get(&getContext()))
+                            .Default({});
+    if (!message && messageType != "f32") {
+      emitError(getOperation().getLoc()) << "message-type: " << messageType << " is not f32, bf16 or f16";
+      return signalPassFailure();
+    }
     SmallVector<Attribute> report;
     for (auto function : getOperation().getOps<func::FuncOp>())
-      Expander(function, splitProducts).run(report);
+      Expander(function, splitProducts, message).run(report);
     if (!report.empty())
       getOperation()->setAttr(tp::kSyncAttrName, ArrayAttr::get(&getContext(), report));
   }

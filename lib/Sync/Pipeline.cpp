@@ -19,6 +19,7 @@ void caat::buildSyncPipeline(OpPassManager &pm, const SyncOptions &options) {
   pm.addPass(createTPApplyPlan(plan));
   TPExpandSyncPointsOptions expand;
   expand.splitProducts = options.splitProducts;
+  expand.messageType = options.messageType;
   pm.addPass(createTPExpandSyncPoints(expand));
   pm.addPass(createCSEPass()); // expansion writes channel lists again for each use
   pm.addNestedPass<func::FuncOp>(createTPVerifyReplication());

@@ -81,6 +81,23 @@ def check_model(check: Check, model: Path, tp: int, folder: Path, tolerance: flo
             check.report(title, str(failure))
 
 
+def check_messages(check: Check, model: Path, tp: int, folder: Path):
+    """Sums that travel in 16 bits: half the bytes, and results that are off by what rounding to bf16 may do."""
+    title = f"{model.name} N={tp} messages in bf16"
+    inputs, outputs = programs.cases(model)[0]
+    try:
+        wide, half = (programs.compile_model(model, folder / f"messages-{kind}", tp, None, [f"--messages={kind}"])
+                      for kind in ("f32", "bf16"))
+        bytes_of = [[c for c in json.loads((program / "manifest.json").read_text())["collectives"] if ".attn" in c["name"]]
+                    for program in (wide, half)]
+        check.report(f"{title} are", "" if {c["dtype"] for c in bytes_of[1]} == {"bf16"} and len(bytes_of[0]) == len(bytes_of[1])
+                     else str(bytes_of))
+        difference, where = programs.worst_difference(programs.load(inputs), programs.load(outputs), programs.infer(half, inputs))
+        check.report(title, f"off by {difference:.2g}: {where}" if not 1e-6 < difference <= 0.02 else "")
+    except programs.Failed as failure:
+        check.report(title, str(failure))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="*", default=MODELS)
@@ -92,6 +109,7 @@ def main():
         for tp in map(int, arguments.tp.split(",")):
             with tempfile.TemporaryDirectory() as folder:
                 check_model(check, programs.MODELS / name, tp, Path(folder), arguments.tolerance)
+                check_messages(check, programs.MODELS / name, tp, Path(folder))
         print(f"{name}: done", flush=True)
     print(f"{check.total - check.failed} of {check.total} agree")
     sys.exit(check.failed != 0)

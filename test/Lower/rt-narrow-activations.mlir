@@ -68,6 +68,27 @@ func.func @sums(%x: tensor<2x4xf32>) -> tensor<2x4xf32> {
 
 // -----
 
+// A sum that travels in 16 bits is rounded by the product before it.
+// CHECK-LABEL: func.func @messages
+// CHECK:   %[[Y:.*]] = rt.linear @w ins(%{{.*}} : tensor<2x4xbf16>) outs({{.*}} : tensor<2x4xbf16>) -> tensor<2x4xbf16>
+// CHECK:   tp.all_reduce %[[Y]] on @mesh ["tp"] : tensor<2x4xbf16>
+tp.mesh @mesh <["tp" = 2]>
+onnx.initializer @i : tensor<4x4xbf16> {file = "w", offset = 0 : i64, length = 32 : i64}
+rt.weight @w linear : tensor<4x4xbf16> {
+  %0 = onnx.get_initializer @i : tensor<4x4xbf16>
+  rt.yield %0 : tensor<4x4xbf16>
+}
+func.func @messages(%x: tensor<2x4xf32>) -> tensor<2x4xf32> {
+  %e = tensor.empty() : tensor<2x4xf32>
+  %y = rt.linear @w ins(%x : tensor<2x4xf32>) outs(%e : tensor<2x4xf32>) -> tensor<2x4xf32>
+  %n = onnx.Cast %y to bf16 : (tensor<2x4xf32>) -> tensor<2x4xbf16>
+  %s = tp.all_reduce %n on @mesh ["tp"] : tensor<2x4xbf16>
+  %z = onnx.Cast %s to f32 : (tensor<2x4xbf16>) -> tensor<2x4xf32>
+  return %z : tensor<2x4xf32>
+}
+
+// -----
+
 // Attention with caches: all of it in 16 bits, but what is declared at the interface.
 // REMARK: 1 attentions and 2 caches in 16 bits
 // CHECK-LABEL: func.func @attention

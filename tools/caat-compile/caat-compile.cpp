@@ -57,6 +57,11 @@ static cl::opt<std::string>
           cl::desc("What matrices of f32 are stored and multiplied as: f32 (default), bf16, f16; sums "
                    "are f32"),
           cl::init("f32"), cl::cat(category));
+static cl::opt<std::string>
+    messages("messages",
+             cl::desc("What sums of f32 at sync points travel as, where the plan does not round them: f32 (default), "
+                      "bf16, f16"),
+             cl::init("f32"), cl::cat(category));
 static cl::opt<bool> wideActivations("wide-activations",
                                      cl::desc("cuda: keep activations and caches in f32 where weights have 16 bits"),
                                      cl::cat(category));
@@ -117,6 +122,10 @@ int main(int argc, char **argv) {
       return usage("--gpu-arch=" + arch + ": expected chips from sm_80 on, e.g. sm_80,sm_90");
   if (dtype != "f32" && dtype != "bf16" && dtype != "f16")
     return usage("--dtype=" + dtype + ": expected f32, bf16 or f16");
+  if (messages != "f32" && messages != "bf16" && messages != "f16")
+    return usage("--messages=" + messages + ": expected f32, bf16 or f16");
+  if (messages != "f32" && (switchable || strategy != "tp"))
+    return usage("--messages goes without --switchable and --strategy: it is of sync points that are compiled");
   if (maxLength < 1)
     return usage("--max-length=" + llvm::Twine(maxLength.getValue()) + " is less than 1");
 
@@ -157,6 +166,7 @@ int main(int argc, char **argv) {
   options.overlap = overlap == "on";
   options.rotateInPlace = rotate == "in-place";
   options.dtype = dtype;
+  options.messages = messages;
   options.wideActivations = wideActivations;
   options.target = target;
   options.weights = !noWeights;

@@ -17,6 +17,8 @@ namespace {
 struct TPOptions : PassPipelineOptions<TPOptions> {
   Option<int64_t> size{*this, "size", llvm::cl::desc("Number of ranks"), llvm::cl::init(1)};
   Option<std::string> plan{*this, "plan", llvm::cl::desc("File of the plan; none synchronises everything")};
+  Option<std::string> messages{*this, "messages", llvm::cl::desc("What sums at sync points travel as: f32, bf16, f16"),
+                               llvm::cl::init("f32")};
   Option<bool> raise{*this, "raise", llvm::cl::desc("Raise decomposed patterns"), llvm::cl::init(true)};
 };
 } // namespace
@@ -33,6 +35,7 @@ static void buildTPPipeline(OpPassManager &pm, const TPOptions &options) {
   caat::SyncOptions sync;
   sync.plan = options.plan;
   sync.size = options.size;
+  sync.messageType = options.messages;
   caat::buildSyncPipeline(pm, sync);
 }
 

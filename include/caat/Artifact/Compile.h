@@ -23,6 +23,7 @@ struct CompileOptions {
   std::string strategy = "tp";           // tp, rtp, auto
   int64_t tokens = 1;                    // of a step, all rows together: what auto decides by
   cost::Link link{5e-6, 10e9};           // the same
+  std::string messages = "f32";          // what sums of sync points travel as: f32, bf16 or f16
   bool overlap = true;                   // sums go on beside what does not need them
   bool rotateInPlace = false;            // rtp: no spare buffer, no transfer beside products
   std::string dtype = "f32";             // of weights and products

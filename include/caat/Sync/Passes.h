@@ -24,6 +24,8 @@ struct SyncOptions {
   bool switchable = false;
   /// The product that is summed in part becomes two: the reduced channels first, the others beside their sum.
   bool splitProducts = false;
+  /// What sums of f32 travel as at sync points whose policy does not round them: f32, bf16 or f16.
+  std::string messageType = "f32";
 };
 
 /// onnx + tp after partitioning -> onnx + tp with the plan applied and replication verified. On modules.

@@ -79,8 +79,13 @@ def TPExpandSyncPoints : Pass<"tp-expand-sync-points", "::mlir::ModuleOp"> {
     With `split-products`, where a site sends a part of the channels of one product with a weight, that becomes two: one with
     the columns of the reduced channels, before the all-reduce, and one with the others, behind it, which can be computed
     while the first is summed.
+
+    With a `message-type` of 16 bits, sums of f32 that no policy rounds travel in it: each rank casts what it sends, and what
+    arrives is cast back. Base and pending stay f32.
   }];
-  let options = [Option<"splitProducts", "split-products", "bool", "false",
+  let options = [Option<"messageType", "message-type", "std::string", "\"f32\"",
+                        "what sums of f32 travel as: f32, bf16 or f16">,
+                 Option<"splitProducts", "split-products", "bool", "false",
                         "compute the reduced channels of a product first, the others behind the all-reduce">];
   let dependentDialects = ["::caat::onnx::ONNXDialect", "::caat::tp::TPDialect"];
 }
