@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Ops that move or make elements without arithmetic on them: Transpose, Concat, Split, Slice, Expand, Tile, Pad, Trilu,
-// Range, ConstantOfShape, Shape, Size, Identity, DepthToSpace and SpaceToDepth.
+// Ops that move or repeat elements: Identity, Transpose, Concat, Split, Slice, Expand, Tile, Pad and Trilu.
 #include "lib/Lower/OnnxLowering.h"
 #include "lib/Lower/ShapeFacts.h"
 
@@ -9,35 +8,6 @@ using namespace mlir;
 using namespace caat::lower;
 
 namespace caat {
-
-/// The sizes of `op`'s result: what the analysis says, or `computed` where it does not. What the analysis has from
-/// other ops than this one is checked.
-static Dims resultSizes(const ShapeFacts *facts, Operation *op, RankedTensorType type, OpBuilder &b,
-                        function_ref<Dims()> computed) {
-  auto sizes = facts ? facts->sizes(op) : std::nullopt;
-  bool isProved = op->hasAttr(onnx::kProvedSizeAttr);
-  if (!isProved && type.hasStaticShape())
-    return refine(type, Dims(type.getRank(), b.getIndexAttr(0)), b);
-  if (!isProved && sizes)
-    return refine(type, *sizes, b);
-  Dims own = computed();
-  if (!sizes && !type.hasStaticShape())
-    return refine(type, own, b);
-  ScalarBuilder s{b, op->getLoc()};
-  Dims known = refine(type, sizes ? Dims(*sizes) : own, b);
-  for (auto [size, expected] : llvm::zip_equal(own, known))
-    if (!isEqualConstantIntOrValue(size, expected))
-      checkAtRunTime(s, op, s.equal(s.value(size), s.value(expected)),
-                     "the result's size is not what the nodes that read it need");
-  return known;
-}
-
-static Value scalarOf(ScalarBuilder &s, Value tensor) {
-  SmallVector<Value> zero(tensorType(tensor).getRank(), Value());
-  for (Value &index : zero)
-    index = s.index(0);
-  return tensor::ExtractOp::create(s.b, s.loc, tensor, zero);
-}
 
 namespace {
 
@@ -407,141 +377,12 @@ struct TriluPattern : OpRewritePattern<onnx::TriluOp> {
   }
 };
 
-struct RangePattern : OpRewritePattern<onnx::RangeOp> {
-  RangePattern(MLIRContext *context, const ShapeFacts *facts) : OpRewritePattern(context), facts(facts) {}
-
-  LogicalResult matchAndRewrite(onnx::RangeOp op, PatternRewriter &rewriter) const override {
-    ScalarBuilder s{rewriter, op.getLoc()};
-    auto type = tensorType(op.getOutput());
-    Type element = type.getElementType(), compute = computeType(element);
-    auto bound = [&](Value tensor) {
-      Value known = splatScalar(s, tensor, compute);
-      if (!known)
-        if (auto elements = tensor.getDefiningOp<tensor::FromElementsOp>())
-          known = s.cast(elements.getElements()[0], compute);
-      return known ? known : s.cast(scalarOf(s, tensor), compute);
-    };
-    Value start = bound(op.getStart()), delta = bound(op.getDelta());
-    Dims dims = resultSizes(facts, op, type, rewriter, [&]() -> Dims {
-      Value span = s.sub(bound(op.getLimit()), start), count;
-      if (isa<FloatType>(compute))
-        count = s.cast(
-            math::CeilOp::create(rewriter, op.getLoc(), arith::DivFOp::create(rewriter, op.getLoc(), span, delta)),
-            rewriter.getI64Type());
-      else
-        count = arith::CeilDivSIOp::create(rewriter, op.getLoc(), span, delta);
-      count = s.cast(count, rewriter.getIndexType());
-      return {arith::MaxSIOp::create(rewriter, op.getLoc(), count, s.index(0)).getResult()};
-    });
-    rewriter.replaceOp(op, indexed(s, type, dims, [&](ScalarBuilder &in, Scalars at) {
-                         return in.cast(in.add(start, in.mul(in.cast(at[0], compute), delta)), element);
-                       }));
-    return success();
-  }
-
-  const ShapeFacts *facts;
-};
-
-struct ConstantOfShapePattern : OpRewritePattern<onnx::ConstantOfShapeOp> {
-  ConstantOfShapePattern(MLIRContext *context, const ShapeFacts *facts) : OpRewritePattern(context), facts(facts) {}
-
-  LogicalResult matchAndRewrite(onnx::ConstantOfShapeOp op, PatternRewriter &rewriter) const override {
-    ScalarBuilder s{rewriter, op.getLoc()};
-    auto type = tensorType(op.getOutput());
-    Dims dims = resultSizes(facts, op, type, rewriter, [&] { return indexElements(s, op.getInput()); });
-    Value element = s.constant(type.getElementType(), 0);
-    if (auto value = op.getValueAttr()) {
-      auto scalar = dyn_cast<TypedAttr>(*value.value_begin<Attribute>());
-      if (!scalar)
-        return rewriter.notifyMatchFailure(op, "value is no number");
-      if (auto integer = dyn_cast<IntegerAttr>(scalar))
-        element = s.integer(type.getElementType(), integer.getValue());
-      else
-        element = arith::ConstantOp::create(rewriter, op.getLoc(), scalar);
-    }
-    rewriter.replaceOp(op, castTo(s, filled(s, dims, element), type));
-    return success();
-  }
-
-  const ShapeFacts *facts;
-};
-
-struct ShapePattern : OpRewritePattern<onnx::ShapeOp> {
-  using OpRewritePattern::OpRewritePattern;
-
-  LogicalResult matchAndRewrite(onnx::ShapeOp op, PatternRewriter &rewriter) const override {
-    ScalarBuilder s{rewriter, op.getLoc()};
-    int64_t rank = tensorType(op.getData()).getRank();
-    int64_t start = std::clamp<int64_t>(normalizeAxis(op.getStart(), rank), 0, rank);
-    int64_t end = op.getEnd() ? std::clamp<int64_t>(normalizeAxis(*op.getEnd(), rank), 0, rank) : rank;
-    SmallVector<Value> elements;
-    for (int64_t i = start; i < end; ++i)
-      elements.push_back(s.cast(s.value(dimOf(s, op.getData(), i)), rewriter.getI64Type()));
-    rewriter.replaceOpWithNewOp<tensor::FromElementsOp>(op, op.getShape().getType(), elements);
-    return success();
-  }
-};
-
-struct SizePattern : OpRewritePattern<onnx::SizeOp> {
-  using OpRewritePattern::OpRewritePattern;
-
-  LogicalResult matchAndRewrite(onnx::SizeOp op, PatternRewriter &rewriter) const override {
-    ScalarBuilder s{rewriter, op.getLoc()};
-    Value size = s.cast(s.value(s.product(dimsOf(s, op.getData()))), rewriter.getI64Type());
-    rewriter.replaceOpWithNewOp<tensor::FromElementsOp>(op, op.getSize().getType(), size);
-    return success();
-  }
-};
-
-struct DepthToSpacePattern : OpRewritePattern<onnx::DepthToSpaceOp> {
-  using OpRewritePattern::OpRewritePattern;
-
-  LogicalResult matchAndRewrite(onnx::DepthToSpaceOp op, PatternRewriter &rewriter) const override {
-    auto type = tensorType(op.getInput());
-    int64_t b = op.getBlocksize();
-    if (type.isDynamicDim(1))
-      return rewriter.notifyMatchFailure(op, "the number of channels is not static");
-    ScalarBuilder s{rewriter, op.getLoc()};
-    OpFoldResult block = rewriter.getIndexAttr(b), depth = rewriter.getIndexAttr(type.getDimSize(1) / (b * b));
-    bool depthFirst = op.getMode() == "DCR"; // block row, block column, depth
-    Value x = expanded(s, op.getInput(), 1, depthFirst ? Dims{block, block, depth} : Dims{depth, block, block});
-    x = transposed(s, x, depthFirst ? ArrayRef<int64_t>{0, 3, 4, 1, 5, 2} : ArrayRef<int64_t>{0, 1, 4, 2, 5, 3});
-    x = collapsed(s, collapsed(s, x, 4, 6), 2, 4);
-    rewriter.replaceOp(op, castTo(s, x, op.getOutput().getType()));
-    return success();
-  }
-};
-
-struct SpaceToDepthPattern : OpRewritePattern<onnx::SpaceToDepthOp> {
-  using OpRewritePattern::OpRewritePattern;
-
-  LogicalResult matchAndRewrite(onnx::SpaceToDepthOp op, PatternRewriter &rewriter) const override {
-    ScalarBuilder s{rewriter, op.getLoc()};
-    OpFoldResult block = rewriter.getIndexAttr(op.getBlocksize());
-    Value x = op.getInput();
-    for (int64_t dim : {3, 2}) { // later ones first
-      OpFoldResult size = dimOf(s, x, dim);
-      auto constant = getConstantIntValue(size);
-      OpFoldResult blocks =
-          constant ? OpFoldResult(rewriter.getIndexAttr(*constant / static_cast<int64_t>(op.getBlocksize())))
-                   : arith::DivUIOp::create(rewriter, op.getLoc(), s.value(size), s.value(block)).getResult();
-      x = expanded(s, x, dim, {blocks, block});
-    }
-    bool depthFirst = op.getMode() == "DCR"; // block row, block column, channel
-    x = transposed(s, x, depthFirst ? ArrayRef<int64_t>{0, 3, 5, 1, 2, 4} : ArrayRef<int64_t>{0, 1, 3, 5, 2, 4});
-    rewriter.replaceOp(op, castTo(s, collapsed(s, x, 1, 4), op.getOutput().getType()));
-    return success();
-  }
-};
-
 } // namespace
 
 void populateOnnxDataMovementToLinalgPatterns(RewritePatternSet &patterns, const ShapeFacts *facts) {
   MLIRContext *context = patterns.getContext();
-  patterns.add<SlicePattern, ExpandPattern, TilePattern, PadPattern, RangePattern, ConstantOfShapePattern>(context,
-                                                                                                           facts);
-  patterns.add<IdentityPattern, TransposePattern, ConcatPattern, SplitPattern, TriluPattern, ShapePattern, SizePattern,
-               DepthToSpacePattern, SpaceToDepthPattern>(context);
+  patterns.add<SlicePattern, ExpandPattern, TilePattern, PadPattern>(context, facts);
+  patterns.add<IdentityPattern, TransposePattern, ConcatPattern, SplitPattern, TriluPattern>(context);
 }
 
 } // namespace caat

@@ -3,6 +3,7 @@
 // Dimensions, constants and common linalg forms for the lowering of onnx ops.
 #include "lib/Lower/OnnxLowering.h"
 #include "dialects/rt/RT.h"
+#include "lib/Lower/ShapeFacts.h"
 #include "mlir/Dialect/Utils/StructuredOpsUtils.h"
 
 using namespace mlir;
@@ -67,6 +68,11 @@ Dims indexElements(ScalarBuilder s, Value value) {
     result.push_back(toIndex(tensor::ExtractOp::create(s.b, s.loc, value, indices)));
   }
   return result;
+}
+
+Value scalarOf(ScalarBuilder &s, Value tensor) {
+  SmallVector<Value> zero(tensorType(tensor).getRank(), s.index(0));
+  return tensor::ExtractOp::create(s.b, s.loc, tensor, zero);
 }
 
 // Dimensions.
@@ -147,6 +153,26 @@ Dims refine(RankedTensorType type, ArrayRef<OpFoldResult> dims, Builder &b) {
   for (auto [size, dim] : llvm::zip_equal(type.getShape(), dims))
     result.push_back(ShapedType::isDynamic(size) ? dim : OpFoldResult(b.getIndexAttr(size)));
   return result;
+}
+
+Dims resultSizes(const ShapeFacts *facts, Operation *op, RankedTensorType type, OpBuilder &b,
+                 function_ref<Dims()> computed) {
+  auto sizes = facts ? facts->sizes(op) : std::nullopt;
+  bool isProved = op->hasAttr(onnx::kProvedSizeAttr);
+  if (!isProved && type.hasStaticShape())
+    return refine(type, Dims(type.getRank(), b.getIndexAttr(0)), b);
+  if (!isProved && sizes)
+    return refine(type, *sizes, b);
+  Dims own = computed();
+  if (!sizes && !type.hasStaticShape())
+    return refine(type, own, b);
+  ScalarBuilder s{b, op->getLoc()};
+  Dims known = refine(type, sizes ? Dims(*sizes) : own, b);
+  for (auto [size, expected] : llvm::zip_equal(own, known))
+    if (!isEqualConstantIntOrValue(size, expected))
+      checkAtRunTime(s, op, s.equal(s.value(size), s.value(expected)),
+                     "the result's size is not what the nodes that read it need");
+  return known;
 }
 
 Dims broadcastDims(ScalarBuilder s, ValueRange operands, RankedTensorType type) {

@@ -105,6 +105,8 @@ mlir::Value splatScalar(ScalarBuilder s, mlir::Value value, mlir::Type type);
 /// The elements of an integer tensor of static size as indices: constants, operands of tensor.from_elements, or
 /// extracted.
 Dims indexElements(ScalarBuilder s, mlir::Value value);
+/// The element of a tensor that has one.
+mlir::Value scalarOf(ScalarBuilder &s, mlir::Value tensor);
 
 // Dimensions.
 
@@ -114,6 +116,10 @@ mlir::OpFoldResult dimOf(ScalarBuilder s, mlir::Value value, int64_t dim);
 Dims dimsOf(ScalarBuilder s, mlir::Value value);
 /// The sizes of a result of type `type`: its static ones, and `dims` for the others.
 Dims refine(mlir::RankedTensorType type, llvm::ArrayRef<mlir::OpFoldResult> dims, mlir::Builder &b);
+/// The sizes of `op`'s result: what the analysis says, or `computed` where it does not. What the analysis has from
+/// other ops than this one is checked.
+Dims resultSizes(const ShapeFacts *facts, mlir::Operation *op, mlir::RankedTensorType type, mlir::OpBuilder &b,
+                 llvm::function_ref<Dims()> computed);
 /// The sizes of the broadcast of `operands` to `type`.
 Dims broadcastDims(ScalarBuilder s, mlir::ValueRange operands, mlir::RankedTensorType type);
 /// Map from the loops of a result of `resultRank` to an operand: leading dimensions dropped, static 1 read at 0.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Ops that keep the elements' order: Reshape, Flatten, Squeeze, Unsqueeze. A reshape is a collapse and an expansion
-// over the finest groups of dimensions whose products are equal on both sides.
+// over the finest groups of dimensions whose products are equal on both sides. DepthToSpace and SpaceToDepth, which
+// transpose between the two.
 #include "caat/Raise/DimExpr.h"
 #include "lib/Lower/OnnxLowering.h"
 #include "lib/Lower/ShapeFacts.h"
@@ -266,11 +267,53 @@ struct UnsqueezePattern : OpRewritePattern<onnx::UnsqueezeOp> {
   }
 };
 
+struct DepthToSpacePattern : OpRewritePattern<onnx::DepthToSpaceOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(onnx::DepthToSpaceOp op, PatternRewriter &rewriter) const override {
+    auto type = tensorType(op.getInput());
+    int64_t b = op.getBlocksize();
+    if (type.isDynamicDim(1))
+      return rewriter.notifyMatchFailure(op, "the number of channels is not static");
+    ScalarBuilder s{rewriter, op.getLoc()};
+    OpFoldResult block = rewriter.getIndexAttr(b), depth = rewriter.getIndexAttr(type.getDimSize(1) / (b * b));
+    bool depthFirst = op.getMode() == "DCR"; // block row, block column, depth
+    Value x = expanded(s, op.getInput(), 1, depthFirst ? Dims{block, block, depth} : Dims{depth, block, block});
+    x = transposed(s, x, depthFirst ? ArrayRef<int64_t>{0, 3, 4, 1, 5, 2} : ArrayRef<int64_t>{0, 1, 4, 2, 5, 3});
+    x = collapsed(s, collapsed(s, x, 4, 6), 2, 4);
+    rewriter.replaceOp(op, castTo(s, x, op.getOutput().getType()));
+    return success();
+  }
+};
+
+struct SpaceToDepthPattern : OpRewritePattern<onnx::SpaceToDepthOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(onnx::SpaceToDepthOp op, PatternRewriter &rewriter) const override {
+    ScalarBuilder s{rewriter, op.getLoc()};
+    OpFoldResult block = rewriter.getIndexAttr(op.getBlocksize());
+    Value x = op.getInput();
+    for (int64_t dim : {3, 2}) { // later ones first
+      OpFoldResult size = dimOf(s, x, dim);
+      auto constant = getConstantIntValue(size);
+      OpFoldResult blocks =
+          constant ? OpFoldResult(rewriter.getIndexAttr(*constant / static_cast<int64_t>(op.getBlocksize())))
+                   : arith::DivUIOp::create(rewriter, op.getLoc(), s.value(size), s.value(block)).getResult();
+      x = expanded(s, x, dim, {blocks, block});
+    }
+    bool depthFirst = op.getMode() == "DCR"; // block row, block column, channel
+    x = transposed(s, x, depthFirst ? ArrayRef<int64_t>{0, 3, 5, 1, 2, 4} : ArrayRef<int64_t>{0, 1, 3, 5, 2, 4});
+    rewriter.replaceOp(op, castTo(s, collapsed(s, x, 1, 4), op.getOutput().getType()));
+    return success();
+  }
+};
+
 } // namespace
 
 void populateOnnxReshapeToLinalgPatterns(RewritePatternSet &patterns, const ShapeFacts *facts) {
   patterns.add<ReshapePattern>(patterns.getContext(), facts);
-  patterns.add<FlattenPattern, SqueezePattern, UnsqueezePattern>(patterns.getContext());
+  patterns.add<FlattenPattern, SqueezePattern, UnsqueezePattern, DepthToSpacePattern, SpaceToDepthPattern>(
+      patterns.getContext());
 }
 
 } // namespace caat

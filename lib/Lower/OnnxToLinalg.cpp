@@ -65,6 +65,7 @@ void populateOnnxToLinalgPatterns(RewritePatternSet &patterns, const ShapeFacts 
   populateOnnxNormalizationToLinalgPatterns(patterns);
   populateOnnxReshapeToLinalgPatterns(patterns, facts);
   populateOnnxDataMovementToLinalgPatterns(patterns, facts);
+  populateOnnxShapesToLinalgPatterns(patterns, facts);
   populateOnnxGatherToLinalgPatterns(patterns);
   populateOnnxMatMulToLinalgPatterns(patterns);
   populateOnnxConvolutionToLinalgPatterns(patterns);

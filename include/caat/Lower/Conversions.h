@@ -56,6 +56,7 @@ void populateOnnxReductionToLinalgPatterns(mlir::RewritePatternSet &patterns);
 void populateOnnxNormalizationToLinalgPatterns(mlir::RewritePatternSet &patterns);
 void populateOnnxReshapeToLinalgPatterns(mlir::RewritePatternSet &patterns, const ShapeFacts *facts = nullptr);
 void populateOnnxDataMovementToLinalgPatterns(mlir::RewritePatternSet &patterns, const ShapeFacts *facts = nullptr);
+void populateOnnxShapesToLinalgPatterns(mlir::RewritePatternSet &patterns, const ShapeFacts *facts = nullptr);
 void populateOnnxGatherToLinalgPatterns(mlir::RewritePatternSet &patterns);
 void populateOnnxMatMulToLinalgPatterns(mlir::RewritePatternSet &patterns);
 void populateOnnxPoolingToLinalgPatterns(mlir::RewritePatternSet &patterns);
