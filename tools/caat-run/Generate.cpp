@@ -64,15 +64,19 @@ void addGenerate(CLI::App &app, Action &run) {
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
       ->capture_default_str();
   command->add_option("--stop-token", options->stopToken, "Token that ends a row");
-  CLI::Option *temperature = command->add_option("--temperature", options->sampling.temperature,
-                                                 "Draw tokens; without, the most likely each time");
+  CLI::Option *temperature =
+      command->add_option("--temperature", options->sampling.temperature,
+                          "Draw tokens, by logits divided by this; without, take the most likely each time");
   command->add_option("--top-k", options->sampling.topK, "Draw from so many of the most likely")
       ->needs(temperature)
       ->capture_default_str();
-  command->add_option("--top-p", options->sampling.topP, "and of those from the fewest that together are so likely")
+  command
+      ->add_option("--top-p", options->sampling.topP, "And of those from the fewest whose probabilities add up to this")
       ->needs(temperature)
       ->capture_default_str();
-  command->add_option("--seed", options->sampling.seed, "Of the drawing")->needs(temperature)->capture_default_str();
+  command->add_option("--seed", options->sampling.seed, "Of the random numbers that tokens are drawn by")
+      ->needs(temperature)
+      ->capture_default_str();
   command->add_option("-o,--output", options->output, "Where to write prompt and new tokens: int64 .npy");
   command->footer(
       "Prints the new tokens, one row a line. The same seed, program and prompt give the same tokens.\nExamples:\n"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// The connections of a process, and what it does over them: Rendezvous.cpp makes them, PeerMessages.cpp listens to them,
-// PeerClock.cpp compares clocks.
+// The connections of a process, and what it does over them: Rendezvous.cpp makes them, PeerMessages.cpp listens to
+// them, PeerClock.cpp compares clocks.
 #ifndef CAAT_RUNTIME_COMM_PROCESSES_PEERSSTATE_H
 #define CAAT_RUNTIME_COMM_PROCESSES_PEERSSTATE_H
 
@@ -65,7 +65,8 @@ struct Peers::State {
   void reachRoot();
   std::optional<Socket> greet(int port, Deadline deadline, std::string &reason);
   void agreeOnClock();
-  bool send(wire::Peer &peer, wire::Kind kind, uint64_t number, std::initializer_list<std::pair<const void *, size_t>> parts);
+  bool send(wire::Peer &peer, wire::Kind kind, uint64_t number,
+            std::initializer_list<std::pair<const void *, size_t>> parts);
   void listen();
   void read(size_t index);
   void take(size_t index, wire::Message message);
