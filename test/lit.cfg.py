@@ -19,6 +19,7 @@ config.substitutions.append(("%reference", os.path.join(config.test_source_root,
 # The stand-in for the CUDA driver and its libraries.
 double = os.path.join(config.caat_build, "lib", "libcaat-cuda-double.so")
 config.substitutions.append(("%cuda-double", f"env CAAT_CUDA_DRIVER={double} CAAT_CUBLASLT={double} CAAT_NCCL={double}"))
+config.substitutions.append(("%double", double))
 if not os.path.exists(double):
     config.excludes.append("Cuda")
 

@@ -136,6 +136,8 @@ bool Engine::isHost() const { return workers->devices[0]->isHost(); }
 
 int64_t Engine::graphs() const { return workers->devices[0]->graphs(); }
 
+std::string Engine::attentionInfo() const { return workers->devices[0]->attentionInfo(); }
+
 void Engine::writeTrace() {
   if (workers->trace)
     workers->trace->write();

@@ -55,7 +55,14 @@ void CudaDevice::attention(const Attention &a) {
   for (DType type : {a.queryType, a.keyType, a.outType})
     if (type != a.via && type != DType::F32)
       failRun("attention in ", nameOf(a.via), " with elements of ", nameOf(type));
+  bool few = attendsFew && FewTokensShape::suits(a.tokens * (a.heads / a.kvHeads), a.batch * a.kvHeads, *size);
+  if (!few)
+    if (FusedAttention::Choice choice = fused.choose(a, stream_); choice.plan && attendFused(a, choice, *size))
+      return;
+  attendOwn(a, *size, few);
+}
 
+void CudaDevice::attendOwn(const Attention &a, int size, bool few) {
   HeadRows keys{a.keys, a.keyBatch, a.keyHead, a.keyToken, a.size};
   HeadRows values{a.values, a.valueBatch, a.valueHead, a.valueToken, a.valueSize};
   auto needs = [&](const HeadRows &rows) -> int64_t {
@@ -115,21 +122,74 @@ void CudaDevice::attention(const Attention &a) {
       a.scale,
       a.softcap,
   };
-  int64_t rows = a.tokens * (a.heads / a.kvHeads), pairs = a.batch * a.kvHeads;
-  if (attendsFew && FewTokensShape::suits(rows, pairs, *size))
-    return attendFew(arguments, a.via, *size);
-  AttentionShape shape(*size);
-  int64_t blocks = (rows + shape.rows() - 1) / shape.rows() * pairs;
+  if (few)
+    return attendFew(arguments, a.via, size);
+  AttentionShape shape(size);
+  int64_t rows = a.tokens * (a.heads / a.kvHeads);
+  int64_t blocks = (rows + shape.rows() - 1) / shape.rows() * a.batch * a.kvHeads;
   if (blocks > INT32_MAX)
     failRun("attention of ", a.batch, " times ", a.tokens, " tokens: too many");
   Step step;
   step.name = "attention";
-  step.function = context->attention(false, a.via == DType::BF16, *size);
+  step.function = context->attention(false, a.via == DType::BF16, size);
   step.blocks = static_cast<unsigned>(blocks);
   step.threads = attentionThreads;
-  step.shared = static_cast<unsigned>(shape.sharedBytes(*size));
+  step.shared = static_cast<unsigned>(shape.sharedBytes(size));
   step.addParameter(&arguments, sizeof arguments);
   queue.add(std::move(step));
+}
+
+/// False where the library is not to be used.
+bool CudaDevice::attendFused(const Attention &a, const FusedAttention::Choice &choice, int size) {
+  std::byte *workspace = nullptr;
+  if (size_t bytes = choice.plan->workspaceBytes())
+    workspace = fusedWorkspace.reserve(*this, bytes, "the workspace of cuDNN");
+  FusedCall call{choice.plan, a.query, a.keys, a.values, a.out, workspace, a.scale};
+  if (choice.isNew) {
+    std::string problem = compareFused(a, call, size);
+    fused.compared(a, problem);
+    if (progress && !problem.empty())
+      progress("attention of " + std::to_string(a.tokens) + " tokens goes on without cuDNN: " + problem);
+    return problem.empty();
+  }
+  Step step;
+  step.kind = Step::Kind::Fused;
+  step.name = "attention";
+  step.fused = std::move(call);
+  queue.add(std::move(step));
+  return true;
+}
+
+/// Calls it, and compares the result with that of the own kernel. What is wrong, if anything. None of it becomes part
+/// of a graph, so that ranks of which one finds something wrong have the same graphs.
+std::string CudaDevice::compareFused(const Attention &a, const FusedCall &call, int size) {
+  constexpr double tolerance = 0.02; // of the largest value; both round weights and results to 16 bits
+  CUstream work = stream();
+  try {
+    constexpr size_t line = 256;
+    int64_t extent = (a.batch - 1) * a.outBatch + (a.tokens - 1) * a.outToken + (a.heads - 1) * a.outHead + a.valueSize;
+    std::shared_ptr<std::byte> memory =
+        context->allocate(line + static_cast<size_t>(extent) * 2, "attention to be compared");
+    driver().check(driver().cuMemsetD8Async(addressOf(memory.get()), 0, line, work), "a comparison");
+    Attention own = a;
+    own.out = memory.get() + line;
+    attendOwn(own, size, false);
+    stream();
+    call.run();
+    float found[2] = {};
+    launchOwn(a.outType == DType::BF16 ? "caat_compare_bf16" : "caat_compare_f16",
+              blocksFor(a.batch * a.tokens * a.heads * a.valueSize),
+              CompareArguments{static_cast<const unsigned short *>(own.out), static_cast<const unsigned short *>(a.out),
+                               reinterpret_cast<unsigned *>(memory.get()), a.batch, a.tokens, a.heads, a.valueSize,
+                               a.outBatch, a.outToken, a.outHead});
+    download(found, memory.get(), sizeof found);
+    if (found[0] <= tolerance * found[1])
+      return "";
+    return detail::concat("it differs by ", found[0], " from the runtime's own kernel, whose largest value is ",
+                          found[1]);
+  } catch (const Error &error) {
+    return error.what();
+  }
 }
 
 void CudaDevice::attendFew(const AttentionArguments &a, DType via, int size) {

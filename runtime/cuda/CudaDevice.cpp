@@ -40,6 +40,8 @@ CudaDevice::~CudaDevice() {
     driver().cuEventDestroy_v2(event);
   if (base)
     driver().cuEventDestroy_v2(base);
+  queue.clear(); // what libraries have on the stream
+  fused = {};
   driver().cuStreamDestroy_v2(stream_);
 }
 

@@ -4,6 +4,7 @@
 #define CAAT_RUNTIME_CUDA_CUDADEVICE_H
 
 #include "Context.h"
+#include "FusedAttention.h"
 #include "Kernels.h"
 #include "Queue.h"
 #include "Staging.h"
@@ -40,6 +41,7 @@ public:
   }
   void matmul(const MatMul &matmul) override;
   void attention(const Attention &attention) override;
+  std::string attentionInfo() const override { return fused.info(); }
   std::vector<Candidate> best(const float *first, int64_t rows, int64_t pitch, std::span<const ShardRun> runs) override;
   std::vector<Candidate> top(const float *first, int64_t rows, int64_t pitch, std::span<const ShardRun> runs,
                              int64_t count) override;
@@ -107,7 +109,10 @@ private:
   std::vector<Candidate> candidatesOf(const float *first, int64_t rows, int64_t pitch, std::span<const ShardRun> runs,
                                       int64_t count, const std::function<void(const BestArguments &)> &find);
   struct HeadRows;
+  void attendOwn(const Attention &attention, int size, bool few);
   void attendFew(const AttentionArguments &arguments, DType via, int size);
+  bool attendFused(const Attention &attention, const FusedAttention::Choice &choice, int size);
+  std::string compareFused(const Attention &attention, const FusedCall &call, int size);
   HeadRows narrow(const HeadRows &rows, DType type, DType via, const Attention &attention, std::byte *to);
   void makeUp(const ParameterSpec &spec, std::byte *to, size_t bytes, uint32_t seed);
 
@@ -123,7 +128,7 @@ private:
   std::vector<HostParameter> travelling;          // by parameter, where it is one
   size_t linearBytes = 0;
   bool isNarrow = false; // a model of at most 10 bits of mantissa: its other products need no more than TF32's
-  DeviceBuffer rounded, scratch, candidates, narrowed, attentionParts, attentionArrivals;
+  DeviceBuffer rounded, scratch, candidates, narrowed, attentionParts, attentionArrivals, fusedWorkspace;
   bool attendsFew = true; // attention of few tokens has a kernel of its own
   /// What `rounded` holds: rows of x, as long as nothing was asked for since.
   struct RoundedRows {
@@ -133,6 +138,7 @@ private:
     uint64_t until = 0;
     bool operator==(const RoundedRows &) const = default;
   } roundedRows;
+  FusedAttention fused;
   Queue queue;
 
   // Moments.

@@ -216,6 +216,28 @@ KERNEL void caat_random_f32(RandomArguments a) { random<Native<float>>(a); }
 KERNEL void caat_random_bf16(RandomArguments a) { random<BFloat16>(a); }
 KERNEL void caat_random_f16(RandomArguments a) { random<Half>(a); }
 
+template <typename Type> DEVICE void compare(const CompareArguments &a) {
+  using Stored = typename Type::Stored;
+  constexpr UInt noNumber = 0x7f800000u; // infinity
+  UInt difference = 0, largest = 0;
+  GRID(i, a.batch * a.tokens * a.heads * a.size) {
+    long long head = i / a.size, token = head / a.heads, batch = token / a.tokens;
+    long long at = batch * a.batchStride + token % a.tokens * a.tokenStride + head % a.heads * a.headStride + i % a.size;
+    float x = Type::load(reinterpret_cast<const Stored *>(a.x)[at]);
+    float y = Type::load(reinterpret_cast<const Stored *>(a.y)[at]);
+    bool isX = (bitsOf(x) & noNumber) != noNumber, isY = (bitsOf(y) & noNumber) != noNumber;
+    UInt off = isX && isY ? bitsOf(x - y) & 0x7fffffffu : isX == isY ? 0 : noNumber;
+    UInt size = isX ? bitsOf(x) & 0x7fffffffu : 0;
+    difference = off > difference ? off : difference;
+    largest = size > largest ? size : largest;
+  }
+  ATOMIC_MAX(&a.found[0], difference);
+  ATOMIC_MAX(&a.found[1], largest);
+}
+
+KERNEL void caat_compare_bf16(CompareArguments a) { compare<BFloat16>(a); }
+KERNEL void caat_compare_f16(CompareArguments a) { compare<Half>(a); }
+
 // The best logit.
 
 struct BestPlace {

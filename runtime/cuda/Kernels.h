@@ -99,6 +99,16 @@ struct NarrowArguments {
   long long batchStride, headStride, tokenStride;
 };
 
+/// found[0] becomes the largest difference of two arrays [batch, tokens, heads, size] of a 16-bit type that lie alike,
+/// infinite where one has a number and the other none, and found[1] the largest size of x: as bits of floats, which are
+/// zeros before. Strides in elements.
+struct CompareArguments {
+  const unsigned short *x, *y;
+  unsigned *found;
+  long long batch, tokens, heads, size;
+  long long batchStride, tokenStride, headStride;
+};
+
 /// The lowest bytes of a number.
 struct StoreArguments {
   void *to;

@@ -43,6 +43,8 @@ bool Step::operator==(const Step &other) const {
            offsets == other.offsets && parameters == other.parameters;
   case Kind::Product:
     return gemm == other.gemm;
+  case Kind::Fused:
+    return fused == other.fused;
   case Kind::Copy:
     return to == other.to && from == other.from && bytes == other.bytes;
   case Kind::Exchange:
@@ -58,9 +60,11 @@ static std::vector<void *> pointersTo(const Step &step) {
   return result;
 }
 
-Queue::~Queue() {
-  for (Segment &segment : segments)
-    forget(segment);
+void Queue::clear() {
+  for (Segment &old : segments)
+    forget(old);
+  segments.clear();
+  recorded.clear();
 }
 
 void Queue::start(CUstream newStream, bool withGraphs, bool checking) {
@@ -111,6 +115,9 @@ void Queue::execute(const Step &step) {
     break;
   case Step::Kind::Product:
     products.run(step.gemm, stream);
+    break;
+  case Step::Kind::Fused: // on the handle's stream, which is this one
+    step.fused.run();
     break;
   case Step::Kind::Copy:
     driver.check(driver.cuMemcpyDtoDAsync_v2(step.to, step.from, step.bytes, stream), "copy of ", step.bytes, " bytes");

@@ -12,6 +12,7 @@
 #ifndef CAAT_RUNTIME_CUDA_QUEUE_H
 #define CAAT_RUNTIME_CUDA_QUEUE_H
 
+#include "CudnnAttention.h"
 #include "Products.h"
 #include "caat/runtime/Communicator.h"
 #include <string_view>
@@ -52,9 +53,9 @@ public:
   virtual void endGraph(CUstream stream) = 0;
 };
 
-/// A kernel, a product, a copy, or an exchange with other ranks.
+/// A kernel, a product, a call of cuDNN, a copy, or an exchange with other ranks.
 struct Step {
-  enum class Kind { Kernel, Product, Copy, Exchange };
+  enum class Kind { Kernel, Product, Fused, Copy, Exchange };
   Kind kind = Kind::Kernel;
   std::string_view name; // lives as long as the program
   // Kernel: its parameters one behind the other, and where each begins.
@@ -65,6 +66,8 @@ struct Step {
   std::vector<size_t> offsets;
   // Product.
   Gemm gemm = {};
+  // Fused.
+  FusedCall fused = {};
   // Copy.
   CUdeviceptr to = 0, from = 0;
   size_t bytes = 0;
@@ -80,7 +83,9 @@ struct Step {
 class Queue {
 public:
   Queue(const Context &context, Products &products) : context(context), products(products) {}
-  ~Queue();
+  ~Queue() { clear(); }
+  /// Forgets all steps and graphs.
+  void clear();
   /// Without graphs each step is started at once. `checks`: and waited for.
   void start(CUstream stream, bool graphs, bool checks);
   /// Who carries out exchanges from now on. Graphs with some of before are thrown away.

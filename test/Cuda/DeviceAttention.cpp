@@ -2,6 +2,7 @@
 // Attention on a GPU against the CPU's plain loops, and how long it takes.
 #include "DeviceChecks.h"
 #include <array>
+#include <deque>
 
 namespace caat::test {
 
@@ -24,8 +25,18 @@ struct Case {
     int lengths = 0; // 1: i64, of a cache that others fill; 2: i32, appended by row
     DType via = DType::BF16, query = DType::F32, keys = DType::BF16, out = DType::F32;
     int64_t room = 0, gap = 0; // behind the keys, between rows
+    bool fused = false;        // what cuDNN takes
   } with = {};
 };
+
+/// With everything in one type, as cuDNN takes it unless `change` does something else.
+template <typename F> Case::Options inOneType(DType type, bool fused, F &&change) {
+  Case::Options options;
+  options.via = options.query = options.keys = options.out = type;
+  options.fused = fused;
+  change(options);
+  return options;
+}
 
 const Case cases[] = {
     Case{"one tile", 1, 20, 0, 1, 1, 64, 64},
@@ -71,78 +82,121 @@ const Case cases[] = {
     Case{"a token of f32 keys", 1, 1, 130, 2, 3, 30, 30, {.keys = DType::F32}},
 };
 
+using Options = Case::Options;
+constexpr DType bf16 = DType::BF16, f16 = DType::F16;
+/// For the choice between cuDNN and the own kernel.
+const Case choices[] = {
+    Case{"a prompt", 1, 70, 0, 2, 3, 64, 64, inOneType(bf16, true, [](Options &) {})},
+    Case{"a cache with room", 1, 40, 45, 2, 2, 128, 128, inOneType(bf16, true, [](Options &o) { o.room = 11; })},
+    Case{"a batch in f16", 3, 40, 0, 2, 1, 80, 80, inOneType(f16, true, [](Options &) {})},
+    Case{"all keys", 2, 40, 30, 1, 2, 64, 64, inOneType(bf16, true, [](Options &o) { o.causal = false; })},
+    Case{"heads of two sizes", 1, 40, 8, 1, 2, 192, 128, inOneType(bf16, true, [](Options &) {})},
+    Case{"a window that holds all", 1, 40, 8, 1, 2, 64, 64, inOneType(bf16, true, [](Options &o) { o.left = 47; })},
+    Case{"rows with gaps", 1, 40, 8, 2, 2, 64, 64, inOneType(bf16, true, [](Options &o) { o.gap = 8; })},
+    Case{"one token", 1, 1, 60, 1, 2, 64, 64, inOneType(bf16, true, [](Options &) {})},
+    Case{"a window", 1, 40, 8, 1, 2, 64, 64, inOneType(bf16, false, [](Options &o) { o.left = 20; })},
+    Case{"right", 1, 40, 0, 1, 2, 64, 64, inOneType(bf16, false, [](Options &o) { o.causal = false, o.right = 3; })},
+    Case{"a soft cap", 1, 40, 8, 1, 2, 64, 64, inOneType(bf16, false, [](Options &o) { o.softcap = 2; })},
+    Case{"a mask", 1, 40, 8, 1, 2, 64, 64, inOneType(bf16, false, [](Options &o) { o.mask = 4; })},
+    Case{"lengths", 3, 40, 8, 1, 2, 64, 64, inOneType(bf16, false, [](Options &o) { o.lengths = 1; })},
+    Case{"no scale", 1, 40, 8, 1, 2, 64, 64, inOneType(bf16, false, [](Options &o) { o.scale = -0.1f; })},
+    Case{"an f32 query", 1, 40, 8, 1, 2, 64, 64, inOneType(bf16, false, [](Options &o) { o.query = DType::F32; })},
+    Case{"an f32 result", 1, 40, 8, 1, 2, 64, 64, inOneType(bf16, false, [](Options &o) { o.out = DType::F32; })},
+    Case{"f32 keys", 1, 40, 8, 1, 2, 64, 64, inOneType(bf16, false, [](Options &o) { o.keys = DType::F32; })},
+    Case{"odd heads", 1, 40, 8, 1, 2, 60, 60, inOneType(bf16, false, [](Options &) {})},
+    Case{"odd rows", 1, 40, 8, 1, 2, 64, 64, inOneType(bf16, false, [](Options &o) { o.gap = 4; })},
+};
+
+/// What a case computes with.
+class Call {
+public:
+  Call(const Case &p, Device &d) : p(p), d(d) {
+    int64_t heads = p.kvHeads * p.group, total = p.tokens + p.past, room = total + p.with.room;
+    int64_t pitch = p.size + p.with.gap, valuePitch = p.valueSize + p.with.gap;
+    a.via = p.with.via;
+    a.queryType = p.with.query;
+    a.keyType = p.with.keys;
+    a.outType = p.with.out;
+    a.batch = p.batch;
+    a.tokens = p.tokens;
+    a.total = total;
+    a.past = p.past;
+    a.heads = heads;
+    a.kvHeads = p.kvHeads;
+    a.size = p.size;
+    a.valueSize = p.valueSize;
+    a.left = p.with.left;
+    a.right = p.with.right;
+    a.causal = p.with.causal;
+    a.appendsByRow = p.with.lengths == 2;
+    a.query = array(p.with.query, p.batch * p.tokens * heads * pitch, 1).get();
+    a.keys = array(p.with.keys, p.batch * p.kvHeads * room * pitch, 2).get();
+    a.values = array(p.with.keys, p.batch * p.kvHeads * room * valuePitch, 3).get();
+    a.queryBatch = p.tokens * heads * pitch;
+    a.queryToken = heads * pitch;
+    a.queryHead = pitch;
+    a.keyBatch = p.kvHeads * room * pitch;
+    a.keyHead = room * pitch;
+    a.keyToken = pitch;
+    a.valueBatch = p.kvHeads * room * valuePitch;
+    a.valueHead = room * valuePitch;
+    a.valueToken = valuePitch;
+    a.outBatch = p.tokens * heads * valuePitch;
+    a.outToken = heads * valuePitch;
+    a.outHead = valuePitch;
+    a.scale = p.with.scale;
+    a.softcap = p.with.softcap;
+
+    // A row of the mask is all -inf, and one all very small numbers.
+    std::vector<float> numbers(static_cast<size_t>(p.batch * heads * p.tokens * total));
+    std::mt19937 random(5);
+    for (float &x : numbers)
+      x = random() % 3 ? static_cast<float>(random() % 100) / 50 - 1 : -INFINITY;
+    std::fill_n(numbers.begin() + 5 * total, p.with.mask > 1 ? total : 0, -INFINITY);
+    std::fill_n(numbers.begin() + 7 * total, p.with.mask > 1 ? total : 0, -3.4e38f);
+    if (p.with.mask)
+      a.mask = static_cast<const float *>(arrays.emplace_back(d, numbers).get());
+    a.maskKey = p.with.mask > 0 ? 1 : 0;
+    a.maskToken = p.with.mask > 1 ? total : 0;
+    a.maskHead = p.with.mask > 2 ? total * p.tokens : 0;
+    a.maskBatch = p.with.mask > 3 ? total * p.tokens * heads : 0;
+
+    std::vector<int64_t> lengths = {total, p.tokens + 3, p.tokens / 2};
+    std::vector<int32_t> narrow(lengths.begin(), lengths.end());
+    if (p.with.lengths)
+      a.lengths = (p.with.lengths == 1 ? arrays.emplace_back(d, lengths) : arrays.emplace_back(d, narrow)).get();
+    a.lengthType = p.with.lengths == 1 ? DType::I64 : DType::I32;
+  }
+
+  /// For results, which are asked for by attention().
+  Array &makeOut() {
+    Array &out = array(p.with.out, p.batch * a.outBatch, 4);
+    a.out = out.get();
+    return out;
+  }
+  void attention() { d.attention(a); }
+  /// As f32.
+  Bytes read(const Array &out) const { return asFloats(out.read(), p.with.out); }
+
+private:
+  Array &array(DType type, int64_t count, unsigned seed) { return arrays.emplace_back(d, someData(type, count, seed)); }
+
+  const Case &p;
+  Device &d;
+  std::deque<Array> arrays;
+  Attention a{};
+};
+
 /// The result, as f32. It must be the same bits every time.
 Bytes attend(const Case &p, Device &d) {
-
-  int64_t heads = p.kvHeads * p.group, total = p.tokens + p.past, room = total + p.with.room;
-  int64_t pitch = p.size + p.with.gap, valuePitch = p.valueSize + p.with.gap;
-  auto array = [&](DType type, int64_t count, unsigned seed) { return Array(d, someData(type, count, seed)); };
-  Array query = array(p.with.query, p.batch * p.tokens * heads * pitch, 1);
-  Array keys = array(p.with.keys, p.batch * p.kvHeads * room * pitch, 2);
-  Array values = array(p.with.keys, p.batch * p.kvHeads * room * valuePitch, 3);
-  Array out = array(p.with.out, p.batch * p.tokens * heads * valuePitch, 4);
-  Attention a{};
-  a.via = p.with.via;
-  a.queryType = p.with.query;
-  a.keyType = p.with.keys;
-  a.outType = p.with.out;
-  a.batch = p.batch;
-  a.tokens = p.tokens;
-  a.total = total;
-  a.past = p.past;
-  a.heads = heads;
-  a.kvHeads = p.kvHeads;
-  a.size = p.size;
-  a.valueSize = p.valueSize;
-  a.left = p.with.left;
-  a.right = p.with.right;
-  a.causal = p.with.causal;
-  a.appendsByRow = p.with.lengths == 2;
-  a.query = query.get();
-  a.keys = keys.get();
-  a.values = values.get();
-  a.out = out.get();
-  a.queryBatch = p.tokens * heads * pitch;
-  a.queryToken = heads * pitch;
-  a.queryHead = pitch;
-  a.keyBatch = p.kvHeads * room * pitch;
-  a.keyHead = room * pitch;
-  a.keyToken = pitch;
-  a.valueBatch = p.kvHeads * room * valuePitch;
-  a.valueHead = room * valuePitch;
-  a.valueToken = valuePitch;
-  a.outBatch = p.tokens * heads * valuePitch;
-  a.outToken = heads * valuePitch;
-  a.outHead = valuePitch;
-  a.scale = p.with.scale;
-  a.softcap = p.with.softcap;
-
-  // A row of the mask is all -inf, and one all very small numbers.
-  std::vector<float> numbers(static_cast<size_t>(p.batch * heads * p.tokens * total));
-  std::mt19937 random(5);
-  for (float &x : numbers)
-    x = random() % 3 ? static_cast<float>(random() % 100) / 50 - 1 : -INFINITY;
-  std::fill_n(numbers.begin() + 5 * total, p.with.mask > 1 ? total : 0, -INFINITY);
-  std::fill_n(numbers.begin() + 7 * total, p.with.mask > 1 ? total : 0, -3.4e38f);
-  Array mask(d, numbers);
-  a.mask = p.with.mask ? static_cast<const float *>(mask.get()) : nullptr;
-  a.maskKey = p.with.mask > 0 ? 1 : 0;
-  a.maskToken = p.with.mask > 1 ? total : 0;
-  a.maskHead = p.with.mask > 2 ? total * p.tokens : 0;
-  a.maskBatch = p.with.mask > 3 ? total * p.tokens * heads : 0;
-
-  std::vector<int64_t> lengths = {total, p.tokens + 3, p.tokens / 2};
-  std::vector<int32_t> narrow(lengths.begin(), lengths.end());
-  Array wideLengths(d, lengths), narrowLengths(d, narrow);
-  a.lengths = p.with.lengths == 0 ? nullptr : p.with.lengths == 1 ? wideLengths.get() : narrowLengths.get();
-  a.lengthType = p.with.lengths == 1 ? DType::I64 : DType::I32;
-  d.attention(a);
-  Array again = array(p.with.out, p.batch * p.tokens * heads * valuePitch, 4);
-  a.out = again.get();
-  d.attention(a);
+  Call call(p, d);
+  Array &out = call.makeOut();
+  call.attention();
+  Array &again = call.makeOut();
+  call.attention();
   if (out.read() != again.read())
     failRun("other bits the second time");
-  return asFloats(out.read(), p.with.out);
+  return call.read(out);
 }
 
 /// Of a model with 32 heads of 128 and 8 of keys, in bf16. Its caches are `layers` times as large as one call reads, so
@@ -185,15 +239,21 @@ double secondsOfAttention(Device &d, int64_t batch, int64_t tokens, int64_t tota
          static_cast<double>(layers);
 }
 
+const std::string model = ", 32 heads of 128, causal, bf16";
+
 } // namespace
 
-void measureAttention(Device &d) {
-  const std::string model = ", 32 heads of 128, causal, bf16";
-  for (int64_t tokens : {512, 2048, 8192}) {
-    double seconds = secondsOfAttention(d, 1, tokens, tokens, 1);
-    say(detail::concat("attention of ", tokens, " tokens", model), 1e6 * seconds, "us");
-    say("  that is", 2e-12 * static_cast<double>(tokens) * static_cast<double>(tokens) * 32 * 128 / seconds, "TFLOP/s");
+static void measureMany(Device &d) {
+  for (auto [batch, tokens] : {std::pair<int64_t, int64_t>{1, 512}, {1, 2048}, {1, 8192}, {16, 512}}) {
+    double seconds = secondsOfAttention(d, batch, tokens, tokens, 1);
+    double operations = 2.0 * static_cast<double>(batch * tokens * tokens) * 32 * 128;
+    say(detail::concat("attention of ", batch, " x ", tokens, " tokens", model), 1e6 * seconds, "us");
+    say("  that is", 1e-12 * operations / seconds, "TFLOP/s");
   }
+  std::cout << "        by " << d.attentionInfo() << std::endl;
+}
+
+static void measureFew(Device &d) {
   for (auto [batch, tokens, total] : {std::array<int64_t, 3>{1, 1, 512},
                                       {1, 1, 2048},
                                       {1, 1, 8192},
@@ -209,6 +269,66 @@ void measureAttention(Device &d) {
   }
 }
 
+void measureAttention(const Program &program) {
+  auto own = [&](Device &d, Communicator &) {
+    measureMany(d);
+    measureFew(d);
+    return Bytes();
+  };
+  auto fused = [&](Device &d, Communicator &) {
+    measureMany(d);
+    return Bytes();
+  };
+  const char *library = std::getenv("CAAT_CUDNN");
+  std::string name = library ? library : "";
+  setenv("CAAT_CUDNN", "off", 1);
+  gpuSide(program, 1).run(own);
+  library ? setenv("CAAT_CUDNN", name.c_str(), 1) : unsetenv("CAAT_CUDNN");
+  setenv("CAAT_CUDNN_AFTER", "1", 1);
+  gpuSide(program, 1).run(fused);
+  unsetenv("CAAT_CUDNN_AFTER");
+}
+
+/// By cuDNN where it takes it, from the first call of a shape on: then the result is compared, and later ones may be
+/// part of graphs.
+static void checkFused(Checks &checks) {
+  if (!std::getenv("CAAT_CUDNN"))
+    return;
+  setenv("CAAT_CUDNN_AFTER", "1", 1);
+  for (const Case &p : choices)
+    checks.compare(
+        detail::concat("attention and cuDNN, ", p.name), 1,
+        [&](Device &d, Communicator &) {
+          Bytes result = attend(p, d);
+          if (std::string info = d.attentionInfo(); !d.isHost() && info.starts_with("cuDNN") != p.with.fused)
+            failRun("computed by ", info);
+          return result;
+        },
+        2e-2);
+  checks.compare(
+      "attention and cuDNN, in graphs", 1,
+      [&](Device &d, Communicator &) {
+        std::deque<Call> calls;
+        std::vector<Array *> outs;
+        for (const Case &p : std::span(choices).first(5))
+          outs.push_back(&calls.emplace_back(p, d).makeOut());
+        for (int run = 0; run < 5; ++run) {
+          d.beginRun();
+          for (Call &call : calls)
+            call.attention();
+          d.synchronize();
+        }
+        if (!d.isHost() && d.graphs() == 0)
+          failRun("no graph was made");
+        Bytes results;
+        for (size_t i = 0; i < calls.size(); ++i)
+          results = results + calls[i].read(*outs[i]);
+        return results;
+      },
+      2e-2);
+  unsetenv("CAAT_CUDNN_AFTER");
+}
+
 /// With the kernel's rounding to 16 bits as tolerance. Each by the kernel that suits it, and by the one for many
 /// tokens.
 void checkAttention(Checks &checks) {
@@ -219,6 +339,7 @@ void checkAttention(Checks &checks) {
           detail::concat("attention, ", p.name, few ? "" : ", as of many tokens"), 1,
           [&](Device &d, Communicator &) { return attend(p, d); }, 2e-2);
   }
+  checkFused(checks);
   unsetenv("CAAT_CUDA_FEW_TOKENS");
 }
 

@@ -226,7 +226,7 @@ inline void say(const std::string &name, double value, const char *unit) {
 }
 
 void checkAttention(Checks &checks);
-void measureAttention(Device &device);
+void measureAttention(const Program &program);
 
 } // namespace caat::test
 

@@ -85,6 +85,17 @@ template <int64_t Size> void of(const NarrowArguments &a, Accesses &all) {
   add(all, a.to, 0, a.batch * a.heads * a.tokens * a.padded, 2, true);
 }
 
+void ofCompare(const CompareArguments &a, Accesses &all) {
+  for (int64_t b = 0; b < a.batch; ++b)
+    for (int64_t t = 0; t < a.tokens; ++t)
+      for (int64_t h = 0; h < a.heads; ++h)
+        for (const unsigned short *array : {a.x, a.y}) {
+          int64_t at = b * a.batchStride + t * a.tokenStride + h * a.headStride;
+          add(all, array, at, at + a.size, 2, false);
+        }
+  add(all, a.found, 0, 2, 4, true);
+}
+
 template <int64_t Size> void of(const RandomArguments &a, Accesses &all) { add(all, a.to, 0, a.count, Size, true); }
 
 void ofFewRows(const FewRowsArguments &a, Accesses &all) {
@@ -168,6 +179,8 @@ bool runOwnKernel(const std::string &name, unsigned blocks, void **arguments, Ac
   CAAT_OWN(caat_narrow_bf16, NarrowArguments, of<4>(a, accesses))
   CAAT_OWN(caat_narrow_f16, NarrowArguments, of<4>(a, accesses))
   CAAT_OWN(caat_narrow_copy, NarrowArguments, of<2>(a, accesses))
+  CAAT_OWN(caat_compare_bf16, CompareArguments, ofCompare(a, accesses))
+  CAAT_OWN(caat_compare_f16, CompareArguments, ofCompare(a, accesses))
   CAAT_OWN(caat_store, StoreArguments, add(accesses, a.to, 0, a.bytes, 1, true))
   CAAT_OWN(caat_random_f32, RandomArguments, of<4>(a, accesses))
   CAAT_OWN(caat_random_bf16, RandomArguments, of<2>(a, accesses))

@@ -273,9 +273,9 @@ void measure(const Program &program) {
       say(detail::concat("product ", m, "x4096x4096 f32"), 1e6 * seconds, "us");
       say("  that is", 2e-12 * static_cast<double>(m) * size * size / seconds, "TFLOP/s");
     }
-    measureAttention(d);
     return Bytes();
   });
+  measureAttention(program);
   for (int ranks : {2, 4})
     gpuSide(program, ranks).run([&](Device &d, Communicator &c) {
       for (int64_t count : {int64_t{4096}, int64_t{1} << 22}) {

@@ -6,6 +6,7 @@ streams, graphs, collectives and products of every model and every kind of plan,
     zoo.py [--tp 1,2,4] [--only a,b] [--plan-models a,b] [--flags=--dtype=bf16] [--tolerance 1e-4]
 """
 import argparse
+import json
 import os
 import sys
 import tempfile
@@ -20,14 +21,25 @@ DOUBLE = programs.BIN.parent / "lib" / "libcaat-cuda-double.so"
 FLAGS = ["--target=cuda", "--host-kernels"]
 
 
+def environment(program: Path) -> dict:
+    return {"CAAT_CUDA_DRIVER": str(DOUBLE), "CAAT_CUBLASLT": str(DOUBLE), "CAAT_DOUBLE_CODE": str(program / "code.so")}
+
+
 def infer(program: Path, inputs: Path, flags=()) -> dict:
     outputs = program.with_name(f"{program.name}-{inputs.stem}.npz")
     done = programs.run("caat-run", "infer", program, f"--inputs={inputs}", f"--outputs={outputs}", "--runs=3", "--quiet", *flags,
-                        environment={"CAAT_CUDA_DRIVER": str(DOUBLE), "CAAT_CUBLASLT": str(DOUBLE),
-                                     "CAAT_DOUBLE_CODE": str(program / "code.so")})
+                        environment=environment(program))
     if done.returncode != 0:
         raise programs.Failed(done.stderr.strip()[:500] or f"exit {done.returncode}")
     return programs.load(outputs)
+
+
+def attention_by(program: Path) -> str:
+    done = programs.run("caat-run", "bench", program, "--prefill=7", "--decode=0", "--repeats=2", "--json", "--quiet",
+                        environment=environment(program))
+    if done.returncode != 0:
+        raise programs.Failed(done.stderr.strip()[:500] or f"exit {done.returncode}")
+    return json.loads(done.stdout).get("attention", "nobody")
 
 
 class Zoo:
@@ -50,6 +62,8 @@ class Zoo:
         program = programs.compile_model(model, folder / "plain", tp, flags=self.flags)
         for inputs, outputs in programs.cases(model):
             self.check(f"{model.name} N={tp}", inputs, programs.load(outputs), program)
+        if os.environ.get("CAAT_CUDNN") and not (who := attention_by(program)).startswith("cuDNN"):
+            raise programs.Failed(f"attention by {who}")
 
     def plans(self, model: Path, tp: int, folder: Path):
         loaded = reference.load(model / "model.onnx")
@@ -73,8 +87,11 @@ def main():
     parser.add_argument("--only")
     parser.add_argument("--plan-models", default="llama-gqa-genai")
     parser.add_argument("--flags", default="", help="more flags for caat-compile")
+    parser.add_argument("--cudnn", action="store_true", help="attention must be cuDNN's: of every shape, from its first call on")
     parser.add_argument("--tolerance", type=float, default=1e-4)
     arguments = parser.parse_args()
+    if arguments.cudnn:
+        os.environ.update({"CAAT_CUDNN": str(DOUBLE), "CAAT_CUDNN_AFTER": "1", "CAAT_CUDA_FEW_TOKENS": "0"})
     zoo = Zoo(arguments.flags.split(), arguments.tolerance)
     for model in sorted(p.parent for p in programs.MODELS.glob("*/model.onnx")):
         if arguments.only and model.name not in arguments.only.split(","):

@@ -171,6 +171,8 @@ Json measure(runtime::Engine &engine, const BenchOptions &options, Progress &pro
     if (options.sites)
       result["decode"]["sites"] = sitesOf(engine, profile);
   }
+  if (std::string who = engine.attentionInfo(); !who.empty())
+    result["attention"] = who;
   return result;
 }
 
@@ -228,6 +230,8 @@ void print(const Json &json) {
       std::cout << "; " << graphs << " graphs a step";
     std::cout << '\n';
   }
+  if (json.contains("attention"))
+    std::cout << "attention of many tokens by " << json["attention"].get<std::string>() << '\n';
   if (json.contains("limits"))
     printLimits(json["limits"]);
   for (const char *part : {"prefill", "decode"})

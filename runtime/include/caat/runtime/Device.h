@@ -108,6 +108,8 @@ public:
   virtual bool useTimedAlgorithms(bool timed) { return false; }
   virtual void matmul(const MatMul &matmul) = 0;
   virtual void attention(const Attention &attention) = 0;
+  /// Who has computed attention so far, where there is a choice, for people.
+  virtual std::string attentionInfo() const { return {}; }
 
   /// The best of each row: `rows` rows that begin `pitch` elements apart, whose elements are the runs' tokens. In the
   /// host's memory, after all work so far.

@@ -73,6 +73,8 @@ public:
   bool isHost() const;
   /// Graphs that rank 0's device has started instead of steps one by one.
   int64_t graphs() const;
+  /// Who has computed attention on rank 0's device, where there is a choice, for people.
+  std::string attentionInfo() const;
   /// Writes the trace that the options ask for, once, after all runs. Throws Error (Input).
   void writeTrace();
   /// Bytes of the weights that rank 0's products read in one step.
