@@ -22,6 +22,20 @@ constexpr int sizes[] = {
 
 int64_t padded(int64_t size) { return (size + 7) / 8 * 8; }
 
+/// Tokens [first, first + count). Not all of them: of causal attention, of which the tokens are the last keys.
+Attention partOf(const Attention &a, int64_t first, int64_t count) {
+  if (count == a.tokens)
+    return a;
+  Attention part = a;
+  part.query =
+      static_cast<const std::byte *>(a.query) + static_cast<size_t>(first * a.queryToken) * sizeOf(a.queryType);
+  part.out = static_cast<std::byte *>(a.out) + static_cast<size_t>(first * a.outToken) * sizeOf(a.outType);
+  part.tokens = count;
+  part.past = a.past + first;
+  part.total = part.past + count;
+  return part;
+}
+
 /// Whether all rows begin at a multiple of `bytes`.
 bool isAligned(const void *data, size_t elementSize, std::initializer_list<int64_t> strides, uint64_t bytes) {
   uint64_t all = addressOf(data);
@@ -56,10 +70,22 @@ void CudaDevice::attention(const Attention &a) {
     if (type != a.via && type != DType::F32)
       failRun("attention in ", nameOf(a.via), " with elements of ", nameOf(type));
   bool few = attendsFew && FewTokensShape::suits(a.tokens * (a.heads / a.kvHeads), a.batch * a.kvHeads, *size);
-  if (!few)
-    if (FusedAttention::Choice choice = fused.choose(a, stream_); choice.plan && attendFused(a, choice, *size))
-      return;
-  attendOwn(a, *size, few);
+  if (few)
+    return attendOwn(a, *size, true);
+  int64_t step = fused.tokensOfPiece(a), done = 0; // done: tokens
+  for (int64_t first = 0, count = step; first < a.tokens; first += count) {
+    if (a.tokens - first < step + step / 4) // a small rest has too few blocks to be computed alone
+      count = a.tokens - first;
+    Attention piece = partOf(a, first, count);
+    FusedAttention::Choice choice = fused.choose(piece, stream_);
+    if (!choice.plan || !attendFused(piece, choice, *size))
+      continue;
+    if (first > done)
+      attendOwn(partOf(a, done, first - done), *size, false);
+    done = first + count;
+  }
+  if (done < a.tokens)
+    attendOwn(partOf(a, done, a.tokens - done), *size, false);
 }
 
 void CudaDevice::attendOwn(const Attention &a, int size, bool few) {

@@ -11,6 +11,8 @@ constexpr double fewestOperations = 2e9;
 /// Operations of one shape that win a plan's time back. It takes 0.3 to 1.5 s, by the library's version; per operation,
 /// 1 / 305 - 1 / 416 ps are won of 2048 tokens on an H100, 1 / 387 - 1 / 613 of 8192.
 constexpr double worthOfPlan = 5e14;
+/// Of so many the library has most of its speed on an H100: 416 TFLOP/s of 2048, 613 of 8192.
+constexpr int64_t pieceTokens = 2048;
 /// Shapes that are remembered, with their plans.
 constexpr size_t mostShapes = 256;
 
@@ -18,7 +20,14 @@ FusedAttention::FusedAttention() {
   const char *library = std::getenv("CAAT_CUDNN"), *calls = std::getenv("CAAT_CUDNN_AFTER");
   isOff = library && (std::string_view(library) == "off" || std::string_view(library) == "0");
   after = calls ? std::max<int64_t>(std::atoll(calls), 1) : 0;
+  const char *tokens = std::getenv("CAAT_CUDNN_TOKENS");
+  piece = tokens ? std::max<int64_t>(std::atoll(tokens), 1) : pieceTokens;
   reason = isOff ? "CAAT_CUDNN=off" : "";
+}
+
+int64_t FusedAttention::tokensOfPiece(const Attention &a) const {
+  bool hasPieces = !isOff && a.causal && !a.mask && !a.lengths && a.past + a.tokens == a.total;
+  return hasPieces ? std::min(piece, a.tokens) : a.tokens;
 }
 
 /// In place of the one that was not used for longest, where there are many.

@@ -14,9 +14,12 @@ namespace caat::runtime::cuda {
 class FusedAttention {
 public:
   /// CAAT_CUDNN=off does without it, FILE names the library; CAAT_CUDNN_AFTER=N takes it from the N-th call of a shape
-  /// on, whatever its size.
+  /// on, whatever its size; CAAT_CUDNN_TOKENS is another number of tokens of a piece.
   FusedAttention();
 
+  /// Of how many tokens at once it is to be chosen: causal attention of many goes in pieces, which prompts of other
+  /// lengths have in common.
+  int64_t tokensOfPiece(const Attention &attention) const;
   struct Choice {
     std::shared_ptr<const FusedPlan> plan; // null: the runtime's own kernel
     bool isNew = false;                    // to be compared, once
@@ -41,6 +44,7 @@ private:
 
   bool isOff = false;
   int64_t after = 0; // 0: by what is won
+  int64_t piece;     // tokens
   std::shared_ptr<const CudnnTarget> target;
   std::map<FusedShape, Entry> entries;
   uint64_t time = 0;

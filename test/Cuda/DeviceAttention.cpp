@@ -285,7 +285,10 @@ void measureAttention(const Program &program) {
   gpuSide(program, 1).run(own);
   library ? setenv("CAAT_CUDNN", name.c_str(), 1) : unsetenv("CAAT_CUDNN");
   setenv("CAAT_CUDNN_AFTER", "1", 1);
+  gpuSide(program, 1).run(fused); // in pieces
+  setenv("CAAT_CUDNN_TOKENS", "8192", 1);
   gpuSide(program, 1).run(fused);
+  unsetenv("CAAT_CUDNN_TOKENS");
   unsetenv("CAAT_CUDNN_AFTER");
 }
 
@@ -305,6 +308,36 @@ static void checkFused(Checks &checks) {
           return result;
         },
         2e-2);
+  // A prompt in pieces, of which those have plans that another one had before; what is left is the own kernel's.
+  setenv("CAAT_CUDNN_AFTER", "2", 1);
+  setenv("CAAT_CUDNN_TOKENS", "24", 1);
+  checks.compare(
+      "attention and cuDNN, in pieces", 1,
+      [&](Device &d, Communicator &) {
+        auto prompt = [&](int64_t tokens, int64_t past, int64_t left) { // caches of one size
+          return Case{"", 1, tokens, past, 2, 2, 64, 64, inOneType(bf16, true, [&](Options &o) {
+                        o.room = 100 - past - tokens;
+                        o.left = left;
+                      })};
+        };
+        Bytes results;
+        for (const Case &p :
+             {prompt(48, 0, -1), prompt(48, 0, -1), prompt(80, 0, -1), prompt(50, 0, -1), prompt(80, 0, 40)}) {
+          Call call(p, d);
+          Array &out = call.makeOut();
+          call.attention();
+          results = results + call.read(out);
+        }
+        // Tokens of pieces: 24 and 24, which get their plans; of 80 these and 24 and 8, which have none; 24 and 26,
+        // where 2 alone would be few; and with the window the first 24 alone.
+        if (std::string info = d.attentionInfo();
+            !d.isHost() && !info.starts_with("cuDNN 9.10.2 (6 calls), own kernels (8 calls)"))
+          failRun("computed by ", info);
+        return results;
+      },
+      2e-2);
+  unsetenv("CAAT_CUDNN_TOKENS");
+  setenv("CAAT_CUDNN_AFTER", "1", 1);
   checks.compare(
       "attention and cuDNN, in graphs", 1,
       [&](Device &d, Communicator &) {
