@@ -256,19 +256,25 @@ def RT_AttentionOp : RT_Product<"attention", [AttrSizedOperandSegments]> {
 def RT_LaunchOp : RT_Op<"launch", [AttrSizedOperandSegments, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "runs the rows [0, grid) of a generated kernel";
   let description = [{
-    The runtime may divide the rows among threads.
+    The runtime may divide the rows among threads. With `sums`, which began before, it waits for them; then `summing` is
+    a kernel that takes the same and begins with the sum itself, row by row, which the runtime may run instead where
+    nobody has begun it.
 
     ```mlir
     rt.launch @k grid(%rows) buffers(%x, %y : memref<?x8xf32>, memref<?x8xf32>) dims(%rows)
+    rt.launch @k grid(%rows) buffers(%x, %y : memref<?x8xf32>, memref<?x8xf32>) dims(%rows) sums(%sum) by @k_sum
     ```
 
     **Constraints:**
     - (C1) every buffer has the identity layout (it is passed as a pointer).
-    - (C2) the symbol is a function.
+    - (C2) the symbols are functions.
+    - (C3) `sums` are tokens of `rt.all_reduce_start`; they and `summing` are there both or not at all.
   }];
-  let arguments = (ins FlatSymbolRefAttr:$kernel, Index:$grid, Variadic<AnyMemRef>:$buffers, Variadic<Index>:$dims);
+  let arguments = (ins FlatSymbolRefAttr:$kernel, Index:$grid, Variadic<AnyMemRef>:$buffers, Variadic<Index>:$dims,
+                       Variadic<RT_TokenType>:$sums, OptionalAttr<FlatSymbolRefAttr>:$summing);
   let assemblyFormat = [{
-    $kernel `grid` `(` $grid `)` `buffers` `(` ($buffers^ `:` type($buffers))? `)` `dims` `(` ($dims^)? `)` attr-dict
+    $kernel `grid` `(` $grid `)` `buffers` `(` ($buffers^ `:` type($buffers))? `)` `dims` `(` ($dims^)? `)`
+    (`sums` `(` $sums^ `)` `by` $summing)? attr-dict
   }];
   let hasVerifier = 1;
 }
@@ -326,9 +332,11 @@ def RT_AllReduceStartOp : RT_Op<"all_reduce_start", [DeclareOpInterfaceMethods<M
                                                      TP_CollectiveOpInterface]> {
   let summary = "begins to sum a buffer over the ranks, beside what follows";
   let description = [{
-    What `tp.all_reduce` does, up to the `rt.all_reduce_wait` of the token: until then nothing touches the buffer. Sums that
+    What `tp.all_reduce` does, up to the `rt.all_reduce_wait` of the token, or the `rt.launch` that waits for it: until
+    then nothing touches the buffer. Sums that
     were started go one after the other, and are waited for in that order. A buffer may be summed in `parts`, each a view
-    of some of its rows: they are one collective of the manifest, for which part 0 stands.
+    of some of its rows: they are one collective of the manifest, for which part 0 stands. Where nothing could go on beside
+    it, a sum is `left` to the launch that waits for it.
 
     ```mlir
     %sum = rt.all_reduce_start %m on @mesh ["tp"] {site = "layers.0.attn"} : memref<?x?x144xf32>
@@ -336,21 +344,22 @@ def RT_AllReduceStartOp : RT_Op<"all_reduce_start", [DeclareOpInterfaceMethods<M
 
     **Constraints:** those of all collectives, and
     - (C1) the buffer is dense.
-    - (C2) one `rt.all_reduce_wait`, behind it in its block, uses the token, and has the same buffer.
+    - (C2) one `rt.all_reduce_wait`, which has the same buffer, or one `rt.launch` uses the token, behind it in its block.
     - (C3) between the two nothing uses the buffer or a view of it.
     - (C4) `part` is at least 0 and below `parts`.
   }];
   let arguments = (ins AnyMemRef:$input, FlatSymbolRefAttr:$mesh,
                        TypedArrayAttrBase<StrAttr, "names of mesh axes">:$axes, OptionalAttr<StrAttr>:$site,
-                       DefaultValuedAttr<I64Attr, "0">:$part, DefaultValuedAttr<I64Attr, "1">:$parts);
+                       DefaultValuedAttr<I64Attr, "0">:$part, DefaultValuedAttr<I64Attr, "1">:$parts,
+                       UnitAttr:$left);
   let results = (outs RT_TokenType:$token);
   let assemblyFormat = "$input `on` $mesh $axes attr-dict `:` type($input)";
   let hasVerifier = 1;
   let extraClassDeclaration = [{
     bool worksInPlace() { return true; }
     ::mlir::Value getDestination() { return {}; }
-    /// The op that ends it.
-    AllReduceWaitOp getWait();
+    /// The op that ends it: an rt.all_reduce_wait or an rt.launch. Null where the token has no or several uses.
+    ::mlir::Operation *getEnd();
   }];
 }
 

@@ -111,9 +111,7 @@ static void addSumEffects(Effects &effects, OpOperand &buffer) {
 void AllReduceStartOp::getEffects(Effects &effects) { addSumEffects(effects, getInputMutable()); }
 void AllReduceWaitOp::getEffects(Effects &effects) { addSumEffects(effects, getBufferMutable()); }
 
-AllReduceWaitOp AllReduceStartOp::getWait() {
-  return getToken().hasOneUse() ? dyn_cast<AllReduceWaitOp>(*getToken().user_begin()) : AllReduceWaitOp();
-}
+Operation *AllReduceStartOp::getEnd() { return getToken().hasOneUse() ? *getToken().user_begin() : nullptr; }
 AllReduceStartOp AllReduceWaitOp::getStart() { return getToken().getDefiningOp<AllReduceStartOp>(); }
 
 void SyncPointOp::getEffects(Effects &effects) {

@@ -182,12 +182,19 @@ LogicalResult LaunchOp::verify() {
   for (Value buffer : getBuffers())
     if (!cast<MemRefType>(buffer.getType()).getLayout().isIdentity())
       return emitOpError("buffers need the identity layout, but one is ") << buffer.getType();
+  if (getSums().empty() != !getSumming())
+    return emitOpError("waits for sums by a kernel that makes them, or for none");
+  for (Value sum : getSums())
+    if (!sum.getDefiningOp<AllReduceStartOp>())
+      return emitOpError("waits for what is no rt.all_reduce_start");
   return success();
 }
 
 LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &tables) {
   if (!tables.lookupNearestSymbolFrom<FunctionOpInterface>(*this, getKernelAttr()))
     return emitOpError("no kernel function named ") << getKernelAttr();
+  if (getSumming() && !tables.lookupNearestSymbolFrom<FunctionOpInterface>(*this, getSummingAttr()))
+    return emitOpError("no kernel function named ") << getSummingAttr();
   return success();
 }
 
@@ -238,10 +245,11 @@ LogicalResult AllReduceStartOp::verify() {
   int64_t part = getPart(), parts = getParts();
   if (part < 0 || part >= parts)
     return emitOpError("is part ") << part << " of " << parts;
-  AllReduceWaitOp wait = getWait();
-  if (!wait || wait->getBlock() != (*this)->getBlock() || wait.getBuffer() != getInput() ||
-      wait->isBeforeInBlock(*this))
-    return emitOpError("needs one rt.all_reduce_wait for the same buffer, behind it in its block");
+  Operation *end = getEnd();
+  auto wait = dyn_cast_or_null<AllReduceWaitOp>(end);
+  if (!end || end->getBlock() != (*this)->getBlock() || (wait && wait.getBuffer() != getInput()) ||
+      end->isBeforeInBlock(*this))
+    return emitOpError("needs one rt.all_reduce_wait for the same buffer, or one rt.launch, behind it in its block");
   // Also through views.
   SmallVector<Value> names{getInput()};
   while (!names.empty())
@@ -249,7 +257,7 @@ LogicalResult AllReduceStartOp::verify() {
       if (isa<ViewLikeOpInterface>(user))
         llvm::append_range(names, user->getResults());
       Operation *at = (*this)->getBlock()->findAncestorOpInBlock(*user);
-      bool isBetween = at && (*this)->isBeforeInBlock(at) && at->isBeforeInBlock(wait);
+      bool isBetween = at && (*this)->isBeforeInBlock(at) && at->isBeforeInBlock(end);
       if (!isBetween || isMemoryEffectFree(user))
         continue;
       InFlightDiagnostic diagnostic = user->emitOpError("uses a buffer that is being summed");

@@ -30,6 +30,9 @@ llvm::Expected<int64_t> writeCode(mlir::ModuleOp module, const Target &target, l
 llvm::Expected<int64_t> writeGPUCode(mlir::gpu::GPUModuleOp module, llvm::ArrayRef<std::string> archs,
                                      llvm::StringRef directory);
 
+/// Whether the compiler was built with what kernels that sum over ranks call (rt-sum-in-kernels).
+bool haveSumRows();
+
 /// What every kind of machine has in common: all passes of -O3.
 void optimizeModule(llvm::Module &module, llvm::TargetMachine &machine);
 

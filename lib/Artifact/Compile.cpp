@@ -16,6 +16,7 @@
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/Verifier.h"
 #include "mlir/Pass/PassManager.h"
+#include "runtime/cuda/Kernels.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/SourceMgr.h"
 #include <chrono>
@@ -64,7 +65,7 @@ public:
                                     batch ? batch.str() : "",
                                     vocabulary,
                                     options.gpuArchs};
-    manifestOptions.target.device = options.emulate ? "cpu" : options.target;
+    manifestOptions.target.device = options.emulate && !options.hostKernels ? "cpu" : options.target;
     FailureOr<std::string> manifest = writeManifest(*program, manifestOptions);
     if (failed(manifest))
       return failure();
@@ -224,13 +225,20 @@ private:
   }
 
   void buildBuffers(OpPassManager &pm) {
-    buildBufferPipeline(pm, device(), overlaps());
+    buildBufferPipeline(pm, device(), overlaps(), sumsInKernels());
     if (isRotated())
       pm.addNestedPass<func::FuncOp>(createRTScheduleRotations({options.rotateInPlace}));
   }
 
   /// A switchable program does not know before it runs what a site sends.
   bool overlaps() const { return options.overlap && options.tp > 1 && !options.switchable && !isRotated(); }
+
+  /// Programs that only the CPU runs have no memory that GPUs share.
+  bool sumsInKernels() const {
+    bool isForGPU = device() == Device::CUDA && (!options.emulate || options.hostKernels);
+    return isForGPU && haveSumRows() && options.tp > 1 && options.tp <= runtime::cuda::maxPeers &&
+           !options.switchable && !isRotated();
+  }
 
   bool isRotated() const { return summary.strategy == "rtp"; }
 

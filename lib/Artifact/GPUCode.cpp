@@ -2,18 +2,22 @@
 #include "CodeGen.h"
 #include "caat/Artifact/Compile.h"
 #include "caat/Artifact/OutputFile.h"
+#include "caat/Lower/Program.h"
 #include "mlir/Target/LLVMIR/Export.h"
+#include "llvm/AsmParser/Parser.h"
 #include "llvm/IR/IRBuilder.h"
 #include "llvm/IR/InlineAsm.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/IR/Verifier.h"
+#include "llvm/Linker/Linker.h"
 #include "llvm/MC/TargetRegistry.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Process.h"
 #include "llvm/Support/Program.h"
+#include "llvm/Support/SourceMgr.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
 #include "llvm/Transforms/Utils/Cloning.h"
@@ -90,6 +94,45 @@ static llvm::Error checkSymbols(const llvm::Module &module) {
   return llvm::Error::success();
 }
 
+#ifdef CAAT_SUM_ROWS
+#include "SumRowsText.h"
+#else
+static constexpr llvm::StringRef kSumRowsText; // no clang was there that compiles it
+#endif
+
+bool caat::haveSumRows() { return !kSumRowsText.empty(); }
+
+/// Gives `module` the functions that sum rows over the ranks, where its kernels call any.
+static llvm::Error linkSumRows(llvm::Module &module) {
+  auto calls = [](const llvm::Function &function) {
+    return function.isDeclaration() && function.getName().starts_with(kSumFunction);
+  };
+  if (llvm::none_of(module, calls))
+    return llvm::Error::success();
+  llvm::SMDiagnostic problem;
+  std::unique_ptr<llvm::Module> library = llvm::parseAssemblyString(kSumRowsText, problem, module.getContext());
+  if (!library)
+    return llvm::createStringError("the functions that sum rows cannot be read: " + problem.getMessage());
+  library->setTargetTriple(module.getTargetTriple());
+  library->setDataLayout(module.getDataLayout());
+  llvm::SmallVector<std::string> names;
+  for (llvm::Function &function : *library)
+    if (!function.isDeclaration()) {
+      function.removeFnAttr("target-cpu"); // that of the kernels
+      function.removeFnAttr("target-features");
+      names.push_back(function.getName().str());
+    }
+  if (llvm::Linker::linkModules(module, std::move(library), llvm::Linker::LinkOnlyNeeded))
+    return llvm::createStringError("the functions that sum rows cannot be linked to the kernels");
+  for (const std::string &name : names)
+    if (llvm::Function *function = module.getFunction(name)) {
+      function->setDSOLocal(true);
+      function->setLinkage(llvm::GlobalValue::InternalLinkage);
+      function->addFnAttr(llvm::Attribute::AlwaysInline);
+    }
+  return llvm::Error::success();
+}
+
 /// Makes each kernel begin with letting the next one start, and with waiting for those before it, which may still run.
 ///
 /// What it was becomes a function that is called behind that. Its arguments' `noalias` turns into the scopes of what is
@@ -159,6 +202,8 @@ llvm::Expected<int64_t> caat::writeGPUCode(mlir::gpu::GPUModuleOp source, llvm::
   std::unique_ptr<llvm::Module> module = mlir::translateModuleToLLVMIR(source, context, "kernels");
   if (!module)
     return llvm::createStringError("translation of the GPU kernels to LLVM IR failed");
+  if (llvm::Error error = linkSumRows(*module))
+    return std::move(error);
 
   int64_t bytes = 0;
   for (bool dependent : {true, false}) {

@@ -3,6 +3,7 @@
 #include "caat/Raise/DimExpr.h"
 #include "caat/Shard/Passes.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "runtime/cuda/Kernels.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/SHA256.h"
 
@@ -12,7 +13,8 @@ using llvm::json::OStream;
 
 /// Programs with rotated weights need a runtime of format 2, those with switchable sites one of format 3, those that
 /// start sums and wait for them later one of format 4.
-static constexpr int64_t kFormat = 1, kRotatedFormat = 2, kSwitchableFormat = 3, kOverlappedFormat = 4;
+static constexpr int64_t kFormat = 1, kRotatedFormat = 2, kSwitchableFormat = 3, kOverlappedFormat = 4,
+                         kSummingFormat = 5;
 
 namespace {
 
@@ -25,7 +27,9 @@ public:
     bool good = true;
     json.object([&] {
       bool overlaps = llvm::any_of(program.collectives, [](Operation *op) { return isa<rt::AllReduceStartOp>(op); });
-      json.attribute("format", overlaps                 ? kOverlappedFormat
+      bool sums = llvm::any_of(program.kernels, [](Operation *kernel) { return kernelSums(kernel); });
+      json.attribute("format", sums                     ? kSummingFormat
+                               : overlaps               ? kOverlappedFormat
                                : !program.sites.empty() ? kSwitchableFormat
                                : options.isRotated()    ? kRotatedFormat
                                                         : kFormat);
@@ -81,6 +85,11 @@ public:
   }
 
 private:
+  static bool kernelSums(Operation *kernel) {
+    auto launch = kernel->getAttrOfType<DictionaryAttr>(kLaunchAttr);
+    return launch && launch.contains("sum_buffer");
+  }
+
   /// The kernels' files, and how each kernel is launched.
   void writeLaunches() {
     json.attributeObject("gpu", [&] {
@@ -90,6 +99,8 @@ private:
         for (const std::string &arch : options.gpuArchs)
           json.attribute(arch, cubinFile(arch));
       });
+      if (llvm::any_of(program.kernels, [](Operation *kernel) { return kernelSums(kernel); }))
+        json.attribute("sums", runtime::cuda::rowsVersion);
     });
     json.attributeArray("launches", [&] {
       for (func::FuncOp kernel : program.kernels)
@@ -298,7 +309,7 @@ private:
         json.object([&] {
           json.attribute("name", op.getSiteName());
           json.attribute("kind", kind);
-          if (start)
+          if (start && !start.getLeft())
             json.attribute("parts", int64_t(start.getParts()));
           json.attribute("dtype", *dtype);
           json.attributeBegin("count");
@@ -308,7 +319,7 @@ private:
             schedule += writeWire(reduce);
         });
         schedule += llvm::formatv("{0} {1} {2} {3}", op.getSiteName(), kind, *dtype, count).str();
-        if (start)
+        if (start && !start.getLeft())
           schedule += llvm::formatv(" started in {0}", start.getParts()).str();
         schedule += "\n";
       }

@@ -37,11 +37,28 @@ struct Library {
     shuffle = declare("caat_emulate_shuffle", {i32, i32}, i32);
   }
 
+  /// What stands for a function that kernels call, caat_NAME: caat_emulate_NAME.
+  static func::FuncOp function(LLVM::CallOp call) {
+    StringRef name = *call.getCallee();
+    name.consume_front("caat_");
+    auto module = call->getParentOfType<ModuleOp>();
+    std::string emulated = ("caat_emulate_" + name).str();
+    if (auto known = module.lookupSymbol<func::FuncOp>(emulated))
+      return known;
+    OpBuilder b = OpBuilder::atBlockBegin(module.getBody());
+    auto func = func::FuncOp::create(b, module.getLoc(), emulated,
+                                     b.getFunctionType(call.getArgOperands().getTypes(), call.getResultTypes()));
+    func.setPrivate();
+    return func;
+  }
+
   FunctionType threadType; // (slots, thread, block, shared)
   func::FuncOp launch, barrier, warpBarrier, shuffle;
 };
 
 struct EmulateGPUPass : caat::impl::RTEmulateGPUPassBase<EmulateGPUPass> {
+  using Base::Base;
+
   /// A buffer without sizes at an address.
   static Value pointTo(OpBuilder &b, Location loc, Value address, MemRefType type) {
     LLVMTypeConverter converter(b.getContext());
@@ -132,6 +149,10 @@ struct EmulateGPUPass : caat::impl::RTEmulateGPUPassBase<EmulateGPUPass> {
         result = arith::BitcastOp::create(b, loc, type, result);
       return replaceBy(result);
     }
+    if (auto call = dyn_cast<LLVM::CallOp>(op)) {
+      func::CallOp::create(b, loc, Library::function(call), call.getArgOperands());
+      return op->erase();
+    }
     if (auto cast = dyn_cast<memref::MemorySpaceCastOp>(op))
       return replaceBy(cast.getSource());
     // A weight mapped from its file is aligned to its elements only.
@@ -190,7 +211,8 @@ struct EmulateGPUPass : caat::impl::RTEmulateGPUPassBase<EmulateGPUPass> {
       for (auto global : kernels.getOps<memref::GlobalOp>())
         if (!module.lookupSymbol(global.getSymName()))
           OpBuilder::atBlockBegin(module.getBody()).clone(*global);
-      kernels.erase();
+      if (!keep)
+        kernels.erase();
     }
   }
 };

@@ -71,7 +71,9 @@ public:
     if (failed(checkMath()))
       return failure();
     int64_t width = widthOf(*rows.getBody());
-    FailureOr<bool> spread = width > kLargestTeam * kElementsOfThread ? buildSpread(width) : FailureOr<bool>(false);
+    // A block that makes a sum has whole rows.
+    bool mayBeSpread = width > kLargestTeam * kElementsOfThread && !kernel->hasAttr(kSumAttr);
+    FailureOr<bool> spread = mayBeSpread ? buildSpread(width) : FailureOr<bool>(false);
     if (failed(spread) || (!*spread && failed(buildTeams(width))))
       return failure();
     remark::passed(kernel.getLoc(), remark::RemarkOpts::name("kernels-to-gpu").category("caat"))
@@ -235,6 +237,8 @@ private:
 
     gpu::ReturnOp::create(b, loc);
     b.setInsertionPoint(entry.getTerminator());
+    if (auto sum = kernel->getAttrOfType<DictionaryAttr>(kSumAttr))
+      sumRows(b, count, sum);
     if (teams() > 1) {
       Value isRow = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult, row, count);
       b.setInsertionPointToStart(scf::IfOp::create(b, loc, isRow, /*withElseRegion=*/false).thenBlock());
@@ -246,14 +250,46 @@ private:
     return success();
   }
 
+  /// The sum over the ranks of the block's rows of a buffer: a function that is linked to the kernels (SumRows.cu).
+  void sumRows(OpBuilder &b, Value count, DictionaryAttr sum) {
+    Location loc = kernel.getLoc();
+    auto number = [&](StringRef name) { return sum.getAs<IntegerAttr>(name).getInt(); };
+    auto constant = [&](int64_t value) -> Value { return arith::ConstantIndexOp::create(b, loc, value); };
+    unsigned position = number("buffer"), arguments = func.getFunctionType().getNumInputs();
+    BlockArgument buffer = func.getArgument(position);
+    Type element = cast<MemRefType>(buffer.getType()).getElementType(), i64 = b.getI64Type();
+    Value first = arith::MulIOp::create(b, loc, gpu::BlockIdOp::create(b, loc, gpu::Dimension::x), constant(teams()));
+    Value rest = arith::SubIOp::create(b, loc, count, first);
+    Value here = arith::MinUIOp::create(b, loc, rest, constant(teams()));
+    int64_t rowBytes = number("elements") * element.getIntOrFloatBitWidth() / 8;
+    Value address = memref::ExtractAlignedPointerAsIndexOp::create(b, loc, buffer);
+    address = arith::AddIOp::create(b, loc, address, arith::MulIOp::create(b, loc, first, constant(rowBytes)));
+    Value elements = arith::MulIOp::create(b, loc, here, constant(number("elements")));
+    SmallVector<Value> operands;
+    // The kernel's last arguments are the call, the rank's place, and the rows.
+    for (Value value :
+         {Value(func.getArgument(arguments - 3)), Value(func.getArgument(arguments - 2)), address, elements})
+      operands.push_back(arith::IndexCastOp::create(b, loc, i64, value));
+    std::string name = (kSumFunction + (element.isF32() ? "f32" : element.isBF16() ? "bf16" : "f16")).str();
+    if (!module.lookupSymbol(name)) {
+      OpBuilder::InsertionGuard guard(b);
+      b.setInsertionPointToStart(module.getBody());
+      auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(b.getContext()), SmallVector<Type>(4, i64));
+      LLVM::LLVMFuncOp::create(b, loc, name, type).setConvergent(true);
+    }
+    LLVM::CallOp::create(b, loc, TypeRange(), name, operands);
+    // What other threads have written is no argument that nobody else writes.
+    func.removeArgAttr(position, LLVM::LLVMDialect::getNoAliasAttrName());
+  }
+
   /// `noalias` says that nobody else writes a buffer while the function runs, so LLVM moves loads from it across
   /// barriers. Of what the threads hand each other through memory it would be a lie.
   void shareWritten() {
-    bool meets =
-        func.walk([](Operation *op) {
-              return isa<gpu::BarrierOp, NVVM::SyncWarpOp>(op) ? WalkResult::interrupt() : WalkResult::advance();
-            })
-            .wasInterrupted();
+    bool meets = func.walk([](Operation *op) {
+                       return isa<gpu::BarrierOp, NVVM::SyncWarpOp, LLVM::CallOp>(op) ? WalkResult::interrupt()
+                                                                                      : WalkResult::advance();
+                     })
+                     .wasInterrupted();
     if (!meets)
       return;
     auto share = [&](Value written) {
@@ -303,6 +339,10 @@ private:
                                           number("shared", 0)};
     if (blocks > 1)
       launch.push_back(number("blocks_per_row", blocks));
+    if (auto sum = kernel->getAttrOfType<DictionaryAttr>(kSumAttr)) {
+      launch.emplace_back(b.getStringAttr("sum_buffer"), sum.get("buffer"));
+      launch.emplace_back(b.getStringAttr("sum_elements"), sum.get("elements"));
+    }
     if (keep) {
       kernel->setAttr(kLaunchAttr, b.getDictionaryAttr(launch));
       return;
@@ -334,7 +374,11 @@ struct KernelsToGPUPass : caat::impl::RTKernelsToGPUPassBase<KernelsToGPUPass> {
     if (!host)
       return;
     llvm::SetVector<Operation *> kernels;
-    host.walk([&](rt::LaunchOp launch) { kernels.insert(symbols.lookup(launch.getKernel())); });
+    host.walk([&](rt::LaunchOp launch) {
+      kernels.insert(symbols.lookup(launch.getKernel()));
+      if (launch.getSumming())
+        kernels.insert(symbols.lookup(*launch.getSumming()));
+    });
     module->setAttr(kDeviceAttr, StringAttr::get(&getContext(), "cuda"));
     OpBuilder b = OpBuilder::atBlockEnd(module.getBody());
     auto gpuModule = gpu::GPUModuleOp::create(b, module.getLoc(), "kernels");

@@ -233,7 +233,7 @@ struct OutlineKernelsPass : caat::impl::RTOutlineKernelsPassBase<OutlineKernelsP
       for (Value scalar : captures.scalars)
         dims.push_back(pack(b, kernel.getLoc(), scalar));
       rt::LaunchOp::create(b, kernel.getLoc(), FlatSymbolRefAttr::get(entry->second), grid,
-                           captures.buffers.getArrayRef(), dims);
+                           captures.buffers.getArrayRef(), dims, ValueRange(), FlatSymbolRefAttr());
       kernel.erase();
     }
   }

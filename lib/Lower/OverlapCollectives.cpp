@@ -128,7 +128,7 @@ private:
     Location loc = sum.getLoc();
     auto start = rt::AllReduceStartOp::create(b, loc, rt::TokenType::get(b.getContext()), buffer, sum.getMeshAttr(),
                                               sum.getAxesAttr(), sum.getSiteAttr(), b.getI64IntegerAttr(part),
-                                              b.getI64IntegerAttr(of));
+                                              b.getI64IntegerAttr(of), UnitAttr());
     waits.push_back(rt::AllReduceWaitOp::create(b, loc, start.getToken(), buffer));
     waits.back()->moveBefore(reader);
   }

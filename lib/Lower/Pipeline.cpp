@@ -64,7 +64,7 @@ void caat::buildTensorPipeline(OpPassManager &pm, Device device, StringRef dtype
   pm.addPass(createCSEPass());
 }
 
-void caat::buildBufferPipeline(OpPassManager &pm, Device device, bool overlap) {
+void caat::buildBufferPipeline(OpPassManager &pm, Device device, bool overlap, bool sumInKernels) {
   pm.addNestedPass<func::FuncOp>(createRTBufferizePass());
   addCanonicalizer(pm);
   pm.addPass(createCSEPass());
@@ -90,6 +90,8 @@ void caat::buildBufferPipeline(OpPassManager &pm, Device device, bool overlap) {
     }
     pm.addNestedPass<func::FuncOp>(createRTOverlapCollectivesPass(parts));
   }
+  if (sumInKernels)
+    pm.addPass(createRTSumInKernelsPass());
   pm.addPass(createRTPlanMemoryPass());
   pm.addPass(createCSEPass());
 }
@@ -99,11 +101,11 @@ void caat::buildGPUPipeline(OpPassManager &pm, const GPUOptions &options) {
   RTApproximateMathPassOptions math;
   math.trigonometric = true;
   pm.addNestedPass<func::FuncOp>(createRTApproximateMathPass(math));
-  pm.addPass(createRTKernelsToGPUPass({options.keepKernels}));
-  if (options.emulate) {
-    pm.addPass(createRTEmulateGPUPass());
+  pm.addPass(createRTKernelsToGPUPass({options.keepKernels && !options.emulate}));
+  if (options.emulate)
+    pm.addPass(createRTEmulateGPUPass({options.keepKernels}));
+  if (options.emulate && !options.keepKernels)
     return;
-  }
   OpPassManager &kernels = pm.nest<gpu::GPUModuleOp>();
   kernels.addPass(memref::createExpandStridedMetadataPass());
   addCanonicalizer(kernels);

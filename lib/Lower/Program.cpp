@@ -58,18 +58,21 @@ FailureOr<Program> Program::get(ModuleOp module) {
   llvm::append_range(program.weights, module.getOps<rt::WeightOp>());
   llvm::SmallSetVector<Operation *, 32> kernels;
   program.host.walk([&](Operation *op) {
-    if (auto launch = dyn_cast<rt::LaunchOp>(op))
+    if (auto launch = dyn_cast<rt::LaunchOp>(op)) {
       kernels.insert(module.lookupSymbol(launch.getKernel()));
-    else if (auto collective = dyn_cast<tp::CollectiveOpInterface>(op))
+      if (launch.getSumming())
+        kernels.insert(module.lookupSymbol(*launch.getSumming()));
+    } else if (auto collective = dyn_cast<tp::CollectiveOpInterface>(op)) {
       program.add(collective);
-    else if (auto site = dyn_cast<rt::SyncPointOp>(op))
+    } else if (auto site = dyn_cast<rt::SyncPointOp>(op)) {
       program.sites.push_back(site);
-    else if (auto check = dyn_cast<rt::CheckOp>(op))
+    } else if (auto check = dyn_cast<rt::CheckOp>(op)) {
       program.messages.insert(check.getMessageAttr());
-    else if (auto start = dyn_cast<rt::RotateStartOp>(op))
+    } else if (auto start = dyn_cast<rt::RotateStartOp>(op)) {
       program.rotations.insert({start.getGroupAttr(), static_cast<int64_t>(start.getSpare())});
-    else if (auto rotate = dyn_cast<rt::RotateOp>(op))
+    } else if (auto rotate = dyn_cast<rt::RotateOp>(op)) {
       program.rotations.insert({rotate.getGroupAttr(), -1});
+    }
   });
   for (Operation *kernel : kernels)
     program.kernels.push_back(cast<func::FuncOp>(kernel));
@@ -84,8 +87,8 @@ void Program::add(tp::CollectiveOpInterface op) {
     collectives.push_back(op);
   }
   numbers[op] = part0;
-  if (start)
-    numbers[start.getWait()] = part0;
+  if (start && isa<rt::AllReduceWaitOp>(start.getEnd()))
+    numbers[start.getEnd()] = part0;
 }
 
 bool Program::isOnDevice() const { return func::FuncOp(host)->getParentOfType<ModuleOp>()->hasAttr(kDeviceAttr); }

@@ -249,7 +249,8 @@ private:
     if (auto attention = dyn_cast<rt::AttentionOp>(op))
       return lowerAttention(attention);
     if (auto start = dyn_cast<rt::AllReduceStartOp>(op))
-      return lowerSum(CAAT_API_all_reduce_start, start, start.getInput()), success();
+      return lowerSum(start.getLeft() ? CAAT_API_all_reduce_leave : CAAT_API_all_reduce_start, start, start.getInput()),
+             success();
     if (auto wait = dyn_cast<rt::AllReduceWaitOp>(op))
       return lowerSum(CAAT_API_all_reduce_wait, wait, wait.getBuffer()), success();
     if (auto collective = dyn_cast<tp::CollectiveOpInterface>(op))
@@ -381,8 +382,17 @@ private:
       store(fromMemRef(buffer).pointer, launchBuffers, i);
     for (auto [i, dim] : llvm::enumerate(launch.getDims()))
       store(toI64(dim), launchDims, i);
-    call(CAAT_API_launch, {constant(kernelIndex.at(launch.getKernel())), toI64(launch.getGrid()), launchBuffers,
-                           constant(launch.getBuffers().size()), launchDims, constant(launch.getDims().size())});
+    Value kernel = constant(kernelIndex.at(launch.getKernel()));
+    SmallVector<Value> how{toI64(launch.getGrid()), launchBuffers, constant(launch.getBuffers().size()), launchDims,
+                           constant(launch.getDims().size())};
+    if (launch.getSums().empty()) {
+      how.insert(how.begin(), kernel);
+      call(CAAT_API_launch, how);
+      return;
+    }
+    how.insert(how.begin(),
+               {constant(launch.getSums().size()), kernel, constant(kernelIndex.at(*launch.getSumming()))});
+    call(CAAT_API_launch_behind_sums, how);
   }
 
   /// Batch dimensions before the last become loops.

@@ -12,7 +12,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr int64_t maxFormat = 4;
+constexpr int64_t maxFormat = 5;
 constexpr int64_t maxRanks = 1024;
 constexpr size_t maxTensorRank = 8;
 constexpr size_t maxEntries = 1 << 20;
@@ -293,6 +293,8 @@ GpuSpec readGpu(const Reader &reader) {
   if (reader.has("cubins"))
     for (const auto &[architecture, file] : reader.at("cubins").members())
       gpu.cubins[architecture] = readFileName(file);
+  if (reader.has("sums"))
+    gpu.sums = reader.at("sums").integer(1, INT32_MAX);
   return gpu;
 }
 
@@ -307,6 +309,10 @@ LaunchSpec readLaunch(const Reader &reader) {
     launch.shared = reader.at("shared").integer(0, 1 << 20);
   if (reader.has("dependent"))
     launch.dependent = reader.at("dependent").boolean();
+  if (reader.has("sum_buffer"))
+    launch.sum = {reader.at("sum_buffer").integer(0, INT32_MAX), reader.at("sum_elements").integer(1, INT32_MAX)};
+  if (launch.sum && launch.blocksPerRow > 1)
+    reader.at("sum_buffer").error("rows of several blocks are not summed in a kernel");
   return launch;
 }
 

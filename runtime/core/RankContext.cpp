@@ -17,7 +17,11 @@ public:
   Timer(RankContext &context, double &sum, Trace::Event event, double *also = nullptr)
       : context(context), range(event.row, event.kind, event.name),
         stretch{event, context.device.now(), {}, {&sum, also, nullptr}} {}
+  /// It was something else.
+  void cancel() { isCancelled = true; }
   ~Timer() {
+    if (isCancelled)
+      return;
     stretch.end = context.device.now();
     if (stretch.event.kind == "product")
       context.lastProduct = {stretch.isKnown() ? seconds(stretch.begin.time, stretch.end.time) : 0,
@@ -32,6 +36,7 @@ private:
   RankContext &context;
   ProfilerRange range;
   Stretch stretch;
+  bool isCancelled = false;
 };
 
 void RankContext::add(Stretch &stretch) {
@@ -214,40 +219,97 @@ CollectiveStats &RankContext::beginExchange(const CollectiveSpec &spec, int64_t 
 }
 
 /// Of a sum that was started, the start and the wait are the rank's work, and the sum itself is what goes on beside it.
-void RankContext::startSum(int64_t index, void *data, int64_t count) {
+void RankContext::startSum(int64_t index, void *data, int64_t count, bool leaves) {
   const CollectiveSpec &spec = collective(index, CollectiveKind::AllReduce);
-  if (count == 0)
+  StartedSum sum{{index, spec.name.c_str(), spec.kind, spec.dtype, count, 0}, data};
+  if (count == 0) { // a part without rows
+    started.push_back(sum);
     return;
-  CollectiveStats &stats = beginExchange(spec, index, count);
-  {
-    Timer timer(*this, stats.seconds, {Trace::Row::Compute, "start", spec.name, {}, {}}, &profile.communication);
-    communicator.startAllReduce({index, spec.name.c_str(), spec.kind, spec.dtype, count, 0}, data);
   }
-  started.push_back(device.now());
+  CollectiveStats &stats = beginExchange(spec, index, count);
+  sum.isLeft = leaves || communicator.leavesToKernel(sum.call, data);
+  if (!sum.isLeft) {
+    Timer timer(*this, stats.seconds, {Trace::Row::Compute, "start", spec.name, {}, {}}, &profile.communication);
+    communicator.startAllReduce(sum.call, data);
+  }
+  sum.work = device.now();
+  started.push_back(sum);
   ++stats.calls;
-  stats.bytes += count * static_cast<int64_t>(sizeOf(spec.dtype));
+  stats.bytes += sum.bytes();
 }
 
-void RankContext::finishSum(int64_t index, void *data, int64_t count) {
-  const CollectiveSpec &spec = collective(index, CollectiveKind::AllReduce);
-  if (count == 0)
-    return;
-  CollectiveStats &stats = profile.collectives[static_cast<size_t>(index)];
-  int64_t bytes = count * static_cast<int64_t>(sizeOf(spec.dtype));
+/// Waits for the sum that was started first.
+void RankContext::finishSum() {
   if (started.empty())
-    failRun("all_reduce '", spec.name, "' is waited for, but was not started");
-  Stretch sum{{Trace::Row::Communication, nameOf(spec.kind), spec.name, {}, {}, bytes}, {}, {}, {}};
-  sum.workBegin = started.front();
-  sum.workEnd = device.now();
-  sum.hidden = &stats.hidden;
+    failRun("the code waits for a sum that was not started");
+  StartedSum sum = started.front();
   started.pop_front();
-  {
-    Timer timer(*this, stats.seconds, {Trace::Row::Compute, "wait", spec.name, {}, {}}, &profile.communication);
-    auto [begin, end] = communicator.finishAllReduce({index, spec.name.c_str(), spec.kind, spec.dtype, count, 0}, data);
-    sum.begin = begin;
-    sum.end = end;
+  if (sum.call.count == 0)
+    return;
+  CollectiveStats &stats = profile.collectives[static_cast<size_t>(sum.call.index)];
+  Trace::Event event{Trace::Row::Communication, nameOf(sum.call.kind), sum.call.name, {}, {}, sum.bytes()};
+  if (sum.isLeft) {
+    Timer timer(*this, stats.seconds, event, &profile.communication);
+    communicator.allReduce(sum.call, sum.data);
+    return;
   }
-  add(sum);
+  Stretch stretch{event, {}, {}, {}};
+  stretch.workBegin = sum.work;
+  stretch.workEnd = device.now();
+  stretch.hidden = &stats.hidden;
+  {
+    Timer timer(*this, stats.seconds, {Trace::Row::Compute, "wait", sum.call.name, {}, {}}, &profile.communication);
+    auto [begin, end] = communicator.finishAllReduce(sum.call, sum.data);
+    stretch.begin = begin;
+    stretch.end = end;
+  }
+  add(stretch);
+}
+
+KernelLaunch RankContext::kernelLaunch(int64_t kernel, int64_t grid, void *buffers, int64_t numBuffers, void *dims,
+                                       int64_t numDims) const {
+  const auto &kernels = program.manifest().kernels;
+  if (kernel < 0 || static_cast<size_t>(kernel) >= kernels.size())
+    failRun("the code launches kernel ", kernel, ", the manifest has ", kernels.size());
+  return {static_cast<size_t>(kernel),
+          grid,
+          {static_cast<void *const *>(buffers), static_cast<size_t>(numBuffers)},
+          {static_cast<const int64_t *>(dims), static_cast<size_t>(numDims)}};
+}
+
+void RankContext::launch(const KernelLaunch &launch) {
+  if (launch.rows <= 0)
+    return;
+  Timer timer(*this, profile.kernels,
+              {Trace::Row::Compute, "kernel", program.manifest().kernels[launch.kernel], {}, {}});
+  device.launch(launch);
+}
+
+/// The time of a kernel that begins with a sum is the sum's: it is mostly waiting for the other ranks.
+void RankContext::launchBehindSums(int64_t sums, const KernelLaunch &kernel, size_t summing) {
+  auto isEmpty = [](const StartedSum &sum) { return sum.call.count == 0; };
+  auto last = started.begin() + std::min<std::ptrdiff_t>(sums, std::ssize(started));
+  auto first = std::find_if_not(started.begin(), last, isEmpty);
+  if (first != last && first->isLeft && kernel.rows > 0 && std::all_of(first + 1, last, isEmpty)) {
+    KernelLaunch both = kernel;
+    both.kernel = summing;
+    Timer timer(*this, profile.collectives[static_cast<size_t>(first->call.index)].seconds,
+                {Trace::Row::Communication,
+                 nameOf(first->call.kind),
+                 first->call.name,
+                 program.manifest().kernels[summing],
+                 {},
+                 first->bytes()},
+                &profile.communication);
+    if (communicator.sumInKernel(first->call, first->data, both)) {
+      started.erase(started.begin(), last);
+      return;
+    }
+    timer.cancel();
+  }
+  for (int64_t i = 0; i < sums; ++i)
+    finishSum();
+  launch(kernel);
 }
 
 template <typename F>
@@ -285,16 +347,14 @@ struct Api {
 
   static void launch(void *ctx, int64_t kernel, int64_t grid, void *buffers, int64_t numBuffers, void *dims,
                      int64_t numDims) {
+    step(ctx, [&](RankContext &c) { c.launch(c.kernelLaunch(kernel, grid, buffers, numBuffers, dims, numDims)); });
+  }
+
+  static void launch_behind_sums(void *ctx, int64_t sums, int64_t kernel, int64_t summing, int64_t grid, void *buffers,
+                                 int64_t numBuffers, void *dims, int64_t numDims) {
     step(ctx, [&](RankContext &c) {
-      const auto &kernels = c.program.manifest().kernels;
-      if (kernel < 0 || static_cast<size_t>(kernel) >= kernels.size())
-        failRun("the code launches kernel ", kernel, ", the manifest has ", kernels.size());
-      if (grid <= 0)
-        return;
-      auto index = static_cast<size_t>(kernel);
-      RankContext::Timer timer(c, c.profile.kernels, {Trace::Row::Compute, "kernel", kernels[index], {}, {}});
-      c.device.launch(index, grid, {static_cast<void *const *>(buffers), static_cast<size_t>(numBuffers)},
-                      {static_cast<const int64_t *>(dims), static_cast<size_t>(numDims)});
+      size_t both = c.kernelLaunch(summing, grid, buffers, numBuffers, dims, numDims).kernel;
+      c.launchBehindSums(sums, c.kernelLaunch(kernel, grid, buffers, numBuffers, dims, numDims), both);
     });
   }
 
@@ -362,11 +422,20 @@ struct Api {
   }
 
   static void all_reduce_start(void *ctx, int64_t collective, void *data, int64_t count) {
-    step(ctx, [&](RankContext &c) { c.startSum(collective, data, count); });
+    step(ctx, [&](RankContext &c) { c.startSum(collective, data, count, false); });
+  }
+
+  static void all_reduce_leave(void *ctx, int64_t collective, void *data, int64_t count) {
+    step(ctx, [&](RankContext &c) { c.startSum(collective, data, count, true); });
   }
 
   static void all_reduce_wait(void *ctx, int64_t collective, void *data, int64_t count) {
-    step(ctx, [&](RankContext &c) { c.finishSum(collective, data, count); });
+    step(ctx, [&](RankContext &c) {
+      const CollectiveSpec &spec = c.collective(collective, CollectiveKind::AllReduce);
+      if (c.started.empty() || c.started.front().call.index != collective || c.started.front().call.count != count)
+        failRun("all_reduce '", spec.name, "' is waited for, but was not started");
+      c.finishSum();
+    });
   }
 
   static void all_gather(void *ctx, int64_t collective, void *in, void *out, int64_t outer, int64_t inner) {

@@ -58,8 +58,12 @@ private:
   void stopWhereAsked(const std::string &name);
   /// The statistics of a collective that begins, with the product before it.
   CollectiveStats &beginExchange(const CollectiveSpec &spec, int64_t index, int64_t count);
-  void startSum(int64_t index, void *data, int64_t count);
-  void finishSum(int64_t index, void *data, int64_t count);
+  void startSum(int64_t index, void *data, int64_t count, bool leaves);
+  void finishSum();
+  KernelLaunch kernelLaunch(int64_t kernel, int64_t grid, void *buffers, int64_t numBuffers, void *dims,
+                            int64_t numDims) const;
+  void launch(const KernelLaunch &launch);
+  void launchBehindSums(int64_t sums, const KernelLaunch &launch, size_t summing);
   template <typename F> void exchange(int64_t index, CollectiveKind kind, int64_t count, int64_t extra, F &&run);
   template <typename F>
   void exchange(const CollectiveSpec &spec, int64_t index, int64_t count, int64_t bytes, int64_t extra, F &&run);
@@ -79,8 +83,16 @@ private:
     double seconds = 0;
     std::optional<size_t> open = {};
   } lastProduct;
-  std::deque<Moment> turned;  // when the rank went on with its work, for each rotation that it has not waited for
-  std::deque<Moment> started; // when the rank went on with its work, for each sum that it has not waited for
+  std::deque<Moment> turned; // when the rank went on with its work, for each rotation that it has not waited for
+  /// A sum that the rank has not waited for.
+  struct StartedSum {
+    CollectiveCall call;
+    void *data;
+    bool isLeft = false; // to what waits for it: nobody has begun it
+    Moment work = {};    // when the rank went on with its work
+    int64_t bytes() const { return call.count * static_cast<int64_t>(sizeOf(call.dtype)); }
+  };
+  std::deque<StartedSum> started;
   void add(Stretch &stretch);
   void count(Stretch &stretch);
 

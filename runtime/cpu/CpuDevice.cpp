@@ -60,8 +60,8 @@ void CpuDevice::moveTravelling(size_t parameter, const std::byte *to) {
     weights.moveTo(products[parameter].weight, to);
 }
 
-void CpuDevice::launch(size_t kernel, int64_t rows, std::span<void *const> buffers, std::span<const int64_t> dims) {
-  runKernel(program.kernels[kernel], rows, buffers.data(), dims.data(), threads);
+void CpuDevice::launch(const KernelLaunch &launch) {
+  runKernel(program.kernels[launch.kernel], launch.rows, launch.buffers.data(), launch.dims.data(), threads);
 }
 
 /// A row is 32 KiB.

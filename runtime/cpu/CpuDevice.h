@@ -26,7 +26,7 @@ public:
   void fillTravelling(size_t parameter, std::byte *to) override;
   void moveTravelling(size_t parameter, const std::byte *to) override;
   size_t productBytes() const override { return weights.bytes(); }
-  void launch(size_t kernel, int64_t rows, std::span<void *const> buffers, std::span<const int64_t> dims) override;
+  void launch(const KernelLaunch &launch) override;
   void linear(size_t parameter, const void *x, DType xType, int64_t m, void *y, DType yType, bool accumulate) override;
   void matmul(const MatMul &matmul) override { runMatMul(matmul); }
   void attention(const Attention &attention) override { runAttention(attention); }

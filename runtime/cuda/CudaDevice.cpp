@@ -179,24 +179,43 @@ void CudaDevice::makeUp(const ParameterSpec &spec, std::byte *to, size_t bytes, 
     driver().check(driver().cuMemsetD8Async(addressOf(to), 0, bytes, stream_), "'", spec.name, "'");
 }
 
-void CudaDevice::launch(size_t kernel, int64_t rows, std::span<void *const> buffers, std::span<const int64_t> dims) {
-  const LaunchSpec &spec = program.manifest().launches[kernel];
-  const std::string &name = program.manifest().kernels[kernel];
-  int64_t blocks = (rows + spec.rowsPerBlock - 1) / spec.rowsPerBlock * spec.blocksPerRow;
+int64_t CudaDevice::blocksOf(const KernelLaunch &launch) const {
+  const LaunchSpec &spec = specOf(launch.kernel);
+  return (launch.rows + spec.rowsPerBlock - 1) / spec.rowsPerBlock * spec.blocksPerRow;
+}
+
+Step CudaDevice::kernelStep(const KernelLaunch &launch, std::span<const int64_t> more) const {
+  const LaunchSpec &spec = specOf(launch.kernel);
+  const std::string &name = program.manifest().kernels[launch.kernel];
+  int64_t blocks = blocksOf(launch);
   if (blocks > INT32_MAX)
-    failRun("kernel '", name, "': ", rows, " rows are too many");
+    failRun("kernel '", name, "': ", launch.rows, " rows are too many");
   Step step;
   step.name = name;
-  step.function = context->kernel(kernel);
+  step.function = context->kernel(launch.kernel);
   step.blocks = static_cast<unsigned>(blocks);
   step.threads = static_cast<unsigned>(spec.threads);
   step.shared = static_cast<unsigned>(spec.shared);
   step.isDependent = spec.dependent && context->haveKernelsThatWait();
-  for (void *const &buffer : buffers)
+  for (void *const &buffer : launch.buffers)
     step.addParameter(&buffer, sizeof buffer);
-  for (const int64_t &dim : dims)
-    step.addParameter(&dim, sizeof dim);
-  step.addParameter(&rows, sizeof rows);
+  for (std::span<const int64_t> numbers : {launch.dims, more})
+    for (const int64_t &number : numbers)
+      step.addParameter(&number, sizeof number);
+  step.addParameter(&launch.rows, sizeof launch.rows);
+  return step;
+}
+
+void CudaDevice::launch(const KernelLaunch &launch) { queue.add(kernelStep(launch, {})); }
+
+const std::optional<RowSum> &CudaDevice::sumOf(size_t kernel) const {
+  static const std::optional<RowSum> none;
+  return program.manifest().gpu->sums == rowsVersion ? specOf(kernel).sum : none;
+}
+
+void CudaDevice::launchSumming(const KernelLaunch &launch, Exchange sum, std::span<const int64_t> more) {
+  Step step = kernelStep(launch, more);
+  step.exchange = std::move(sum);
   queue.add(std::move(step));
 }
 

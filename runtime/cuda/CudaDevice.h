@@ -33,7 +33,7 @@ public:
   void fillTravelling(size_t parameter, std::byte *to) override;
   void moveTravelling(size_t parameter, const std::byte *to) override { weights[parameter].data = to; }
   size_t productBytes() const override { return linearBytes; }
-  void launch(size_t kernel, int64_t rows, std::span<void *const> buffers, std::span<const int64_t> dims) override;
+  void launch(const KernelLaunch &launch) override;
   void linear(size_t parameter, const void *x, DType xType, int64_t m, void *y, DType yType, bool accumulate) override;
   bool useTimedAlgorithms(bool timed) override {
     products.takesFastest = timed;
@@ -56,6 +56,12 @@ public:
   void setTiming(bool enabled) override;
 
   // For communicators.
+  const LaunchSpec &specOf(size_t kernel) const { return program.manifest().launches[kernel]; }
+  /// What sum a kernel of the program begins with, if it does so in this runtime's way.
+  const std::optional<RowSum> &sumOf(size_t kernel) const;
+  /// launch() of such a kernel: its blocks meet those of other ranks. `more` are its last parameters.
+  void launchSumming(const KernelLaunch &launch, Exchange sum, std::span<const int64_t> more);
+  int64_t blocksOf(const KernelLaunch &launch) const;
   /// Waits for all work so far, whatever has become of it.
   void settle() {
     context->enter();
@@ -97,6 +103,7 @@ private:
     DType dtype = DType::F32;
   };
 
+  Step kernelStep(const KernelLaunch &launch, std::span<const int64_t> more) const;
   Step ownStep(const char *name, int64_t blocks) const;
   void multiply(const Gemm &gemm, std::string_view name);
   bool multiplyFewRows(const Weight &weight, const void *x, int64_t m, void *y, DType yType, bool accumulate,

@@ -50,6 +50,18 @@ struct PeerSumArguments {
       *differs; // in the host's memory: waiting ends where not 0; becomes 1 where a rank sums something else
 };
 
+/// The same for a kernel of a program that begins with a sum of the rows that it reads (SumRows.cuh). Programs are
+/// compiled for this form of it; behind it are two places of rowBytes for each block.
+constexpr int rowsVersion = 1, rowBlocks = 64;
+constexpr long long rowBytes = 64 << 10;
+struct alignas(16) PeerRows {
+  unsigned long long flags[rowBlocks][maxPeers]; // of each rank's block: how far it is, and in what call
+  unsigned turns[rowBlocks];                     // sums that this rank's block has made
+  PeerRows *members[maxPeers];                   // of the ranks, as this one reaches them
+  int rank, ranks;
+  unsigned *stop, *differs; // as above
+};
+
 /// As MatMul says; strides in elements.
 struct MatMulArguments {
   const void *a, *b;

@@ -3,6 +3,8 @@
 #include "../comm/processes/ProcessHosts.h"
 #include "RankCommunicator.h"
 #include <algorithm>
+#include <array>
+#include <cstdlib>
 #include <utility>
 
 namespace caat::runtime::cuda {
@@ -63,21 +65,38 @@ public:
   Rank(NcclGroup &group, size_t index, Communicator &host)
       : RankCommunicator(host, *group.devices[index]), group(group), index(index) {
     device.setExchanges(this);
+    if (const char *fuse = std::getenv("CAAT_CUDA_FUSE_SUMS"))
+      leavesSums = std::string_view(fuse) != "0";
   }
   ~Rank() override { forgetGraphs(nullptr); }
 
   /// Small messages over memory that the ranks share, where they do.
   void allReduce(const CollectiveCall &call, void *data) override {
-    size_t bytes = static_cast<size_t>(call.count) * sizeOf(call.dtype);
-    auto way = PeerMemory::Way::Library;
-    if (PeerMemory *memory = group.connections->memory.get())
-      way = wanted < 0                               ? memory->wayFor(call.dtype, bytes, data)
-            : memory->takes(call.dtype, bytes, data) ? static_cast<PeerMemory::Way>(wanted)
-                                                     : way;
+    PeerMemory::Way way = wayOf(call, data);
     device.exchange(sumOf(call, data,
                           way == PeerMemory::Way::OneShot    ? Exchange::Kind::PeersOneShot
                           : way == PeerMemory::Way::TwoShots ? Exchange::Kind::PeersTwoShots
                                                              : Exchange::Kind::AllReduce));
+  }
+
+  bool leavesToKernel(const CollectiveCall &call, const void *data) const override {
+    return leavesSums && wayOf(call, data) == PeerMemory::Way::OneShot;
+  }
+
+  bool sumInKernel(const CollectiveCall &call, void *data, const KernelLaunch &launch) override {
+    const std::optional<RowSum> &sum = device.sumOf(launch.kernel);
+    if (!leavesToKernel(call, data) || !sum || static_cast<size_t>(sum->buffer) >= launch.buffers.size() ||
+        launch.buffers[static_cast<size_t>(sum->buffer)] != data || call.count != launch.rows * sum->elements)
+      return false;
+    const PeerMemory &memory = *group.connections->memory;
+    int64_t rows = std::min(launch.rows, device.specOf(launch.kernel).rowsPerBlock);
+    if (!memory.takesRows(device.blocksOf(launch), rows * sum->elements * static_cast<int64_t>(sizeOf(call.dtype))))
+      return false;
+    auto [number, mine] = memory.rowsArguments(call, index);
+    CollectiveCall whole = call;
+    whole.extra = 1; // who sums it otherwise does something else
+    device.launchSumming(launch, sumOf(whole, data, Exchange::Kind::InKernel), std::array{number, mine});
+    return true;
   }
 
   void startSum(const CollectiveCall &call, void *data) override {
@@ -230,6 +249,13 @@ private:
             .count = static_cast<size_t>(call.count),
             .type = typeOf(call.dtype)};
   }
+  PeerMemory::Way wayOf(const CollectiveCall &call, const void *data) const {
+    const PeerMemory *memory = group.connections->memory.get();
+    size_t bytes = static_cast<size_t>(call.count) * sizeOf(call.dtype);
+    if (!memory || (wanted >= 0 && !memory->takes(call.dtype, bytes, data)))
+      return PeerMemory::Way::Library;
+    return wanted < 0 ? memory->wayFor(call.dtype, bytes, data) : static_cast<PeerMemory::Way>(wanted);
+  }
   const Nccl &nccl() const { return *group.nccl; }
   ncclComm_t connection() const { return group.connection(index); }
 
@@ -243,25 +269,33 @@ private:
   }
 
   static bool isOfPeers(const Exchange &exchange) {
-    return exchange.kind == Exchange::Kind::PeersOneShot || exchange.kind == Exchange::Kind::PeersTwoShots;
+    return exchange.kind == Exchange::Kind::PeersOneShot || exchange.kind == Exchange::Kind::PeersTwoShots ||
+           exchange.kind == Exchange::Kind::InKernel;
   }
 
-  void run(const Exchange &exchange, CUstream stream) override {
+  /// At once, on a stream that is not the queue's.
+  void run(const Exchange &exchange, CUstream stream) {
+    begin(exchange, stream);
+    ask(exchange, stream);
+    end(stream);
+  }
+
+  void begin(const Exchange &exchange, CUstream stream) override {
     checkAborted();
     if (auto *hosts = group.processes())
       hosts->begin(exchange.call);
     else if (!isOfPeers(exchange))
       meet(exchange.call);
     ++group.begun[index];
-    Watch *watch = size() > 1 ? group.watches[index].get() : nullptr;
-    if (watch)
-      watch->begin(exchange.call, stream);
-    capture(exchange, stream);
-    if (watch)
-      watch->end(stream);
+    if (size() > 1)
+      group.watches[index]->begin(exchange.call, stream);
+  }
+  void end(CUstream stream) override {
+    if (size() > 1)
+      group.watches[index]->end(stream);
   }
 
-  void capture(const Exchange &x, CUstream stream) override {
+  void ask(const Exchange &x, CUstream stream) override {
     switch (x.kind) {
     case Exchange::Kind::AllReduce:
       return check(x.call, nccl().ncclAllReduce(x.in, x.out, x.count, x.type, ncclSum, connection(), stream));
@@ -276,6 +310,8 @@ private:
       return group.connections->memory->sum(x, index, x.kind == Exchange::Kind::PeersOneShot, stream);
     case Exchange::Kind::Points:
       break;
+    case Exchange::Kind::InKernel:
+      failRun("a sum in a kernel is no exchange of its own");
     }
     check(x.call, nccl().ncclGroupStart());
     for (const Exchange::Point &point : x.points)
@@ -313,10 +349,7 @@ private:
     if (size() > 1)
       group.watches[index]->begin(all.front()->call, stream, all.size());
   }
-  void endGraph(CUstream stream) override {
-    if (size() > 1)
-      group.watches[index]->end(stream);
-  }
+  void endGraph(CUstream stream) override { end(stream); }
 
   void check(const CollectiveCall &call, ncclResult_t status) const {
     if (status == ncclInProgress)
@@ -343,6 +376,7 @@ private:
   NcclGroup &group;
   size_t index;    // among the ranks of this process
   int wanted = -1; // the way of sums; below 0: by size
+  bool leavesSums = true;
   DeviceBuffer scratch, message, result;
   std::vector<uint64_t> met;
 };

@@ -10,13 +10,21 @@ namespace caat::runtime::cuda {
 
 namespace {
 
-constexpr size_t memoryBytes = sizeof(PeerControl) + 4 * peerBytes;
+// One allocation: control and places of sums, then those of kernels that begin with one.
+constexpr size_t sumBytes = (sizeof(PeerControl) + 4 * peerBytes + 255) / 256 * 256;
+constexpr size_t memoryBytes = sumBytes + sizeof(PeerRows) + 2 * rowBlocks * rowBytes;
 
 const char *kernelFor(DType dtype) {
   return dtype == DType::F32    ? "caat_peer_sum_f32"
          : dtype == DType::BF16 ? "caat_peer_sum_bf16"
          : dtype == DType::F16  ? "caat_peer_sum_f16"
                                 : nullptr;
+}
+
+/// Of what must be the same on all ranks, as many bits as a flag has room for.
+unsigned numberOf(const CollectiveCall &call, unsigned way) {
+  uint64_t all = static_cast<uint64_t>(call.index) * 0x9e3779b97f4a7c15 + static_cast<uint64_t>(call.count) * 3 + way;
+  return static_cast<unsigned>(all ^ all >> 32);
 }
 
 /// What a process tells the others of its GPU.
@@ -58,6 +66,14 @@ bool threadsReach(std::span<const Context *const> places) {
   return true;
 }
 
+int64_t multiprocessors(const Context &place) {
+  int count = 0;
+  const Driver &driver = place.driver();
+  driver.check(driver.cuDeviceGetAttribute(&count, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, place.device()),
+               place.name());
+  return count;
+}
+
 /// The processes are on one machine, and see each other's GPUs.
 bool processesReach(const Context &place, Peers &peers) {
   const Driver &driver = place.driver();
@@ -96,19 +112,28 @@ std::unique_ptr<PeerMemory> PeerMemory::make(std::span<const Context *const> pla
 
 PeerMemory::PeerMemory(std::span<const Context *const> given, Peers *peers)
     : places(given.begin(), given.end()), size(peers ? peers->size() : static_cast<int>(given.size())),
-      first(peers ? peers->rank() : 0) {
+      first(peers ? peers->rank() : 0), mostBlocks(rowBlocks) {
   const char *bytes = std::getenv("CAAT_CUDA_PEERS");
   most = bytes ? std::min<size_t>(static_cast<size_t>(std::atoll(bytes)), peerBytes) : peerBytes / 2;
   void *host = nullptr;
   const Driver &driver = places[0]->driver();
   places[0]->enter();
-  driver.check(driver.cuMemHostAlloc(&host, 2 * sizeof(unsigned), CU_MEMHOSTALLOC_PORTABLE), "pinned memory");
-  words = static_cast<unsigned *>(host);
+  driver.check(driver.cuMemHostAlloc(&host, sizeof(PeerRows) + 2 * sizeof(unsigned), CU_MEMHOSTALLOC_PORTABLE),
+               "pinned memory");
+  pinned = static_cast<PeerRows *>(host);
+  words = reinterpret_cast<unsigned *>(pinned + 1);
   for (size_t i = 0; i < places.size(); ++i) {
     memory.push_back(places[i]->allocate(memoryBytes, "the memory for sums of small messages"));
     all.at[static_cast<size_t>(first) + i] = memory[i].get();
+    mostBlocks = std::min(mostBlocks, multiprocessors(*places[i]));
   }
-  reset();
+  if (peers) { // the others' addresses are still missing
+    std::vector<int64_t> counts(static_cast<size_t>(size));
+    peers->allGather("the GPUs' sizes", &mostBlocks, counts.data(), sizeof mostBlocks);
+    mostBlocks = *std::min_element(counts.begin(), counts.end());
+  } else {
+    reset();
+  }
 }
 
 PeerMemory::~PeerMemory() {
@@ -116,7 +141,7 @@ PeerMemory::~PeerMemory() {
   places[0]->enter();
   for (CUdeviceptr address : opened)
     driver.cuIpcCloseMemHandle(address);
-  driver.cuMemFreeHost(words);
+  driver.cuMemFreeHost(pinned);
 }
 
 void PeerMemory::reset() {
@@ -127,6 +152,14 @@ void PeerMemory::reset() {
     CUstream stream = nullptr;
     driver.check(driver.cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING), "a stream");
     driver.check(driver.cuMemsetD8Async(addressOf(memory[i].get()), 0, sizeof(PeerControl), stream), "flags");
+    PeerRows &rows = *pinned = {};
+    for (int rank = 0; rank < size; ++rank)
+      rows.members[rank] = rowsOf(rank);
+    rows.rank = first + static_cast<int>(i);
+    rows.ranks = size;
+    rows.stop = words;
+    rows.differs = words + 1;
+    driver.check(driver.cuMemcpyHtoDAsync_v2(addressOf(rowsOf(rows.rank)), pinned, sizeof rows, stream), "flags");
     driver.check(driver.cuStreamSynchronize(stream), "flags");
     driver.cuStreamDestroy_v2(stream);
   }
@@ -155,6 +188,8 @@ bool PeerMemory::open(Peers &peers) {
       opened.push_back(address);
     all.at[rank] = reinterpret_cast<void *>(address);
   }
+  if (good)
+    reset(); // before anybody goes on
   return allAgree(peers, "whether the GPUs have opened each other's memory", good);
 }
 
@@ -170,14 +205,25 @@ PeerMemory::Way PeerMemory::wayFor(DType dtype, size_t bytes, const void *data) 
   return size == 2 || bytes * static_cast<size_t>(size - 1) <= mostRead ? Way::OneShot : Way::TwoShots;
 }
 
+PeerRows *PeerMemory::rowsOf(int rank) const {
+  return reinterpret_cast<PeerRows *>(static_cast<std::byte *>(all.at[rank]) + sumBytes);
+}
+
+bool PeerMemory::takesRows(int64_t blocks, int64_t bytes) const {
+  // A block reads slower than a whole kernel of sums does.
+  constexpr int64_t mostRead = 64 << 10;
+  return blocks <= mostBlocks && bytes <= rowBytes && bytes * (size - 1) <= mostRead;
+}
+
+PeerMemory::RowsArguments PeerMemory::rowsArguments(const CollectiveCall &call, size_t index) const {
+  return {numberOf(call, 2), reinterpret_cast<int64_t>(rowsOf(first + static_cast<int>(index)))};
+}
+
 void PeerMemory::sum(const Exchange &x, size_t index, bool oneShot, CUstream stream) const {
   const Context &place = *places[index];
-  // What must be the same: as many bits of it as a flag has room for.
-  uint64_t call = static_cast<uint64_t>(x.call.index) * 0x9e3779b97f4a7c15 + x.count * 2 + oneShot;
-  PeerSumArguments arguments{
-      all,      x.out,   static_cast<long long>(x.count),          first + static_cast<int>(index),
-      size,     oneShot, static_cast<unsigned>(call ^ call >> 32), words,
-      words + 1};
+  PeerSumArguments arguments{all,      x.out,   static_cast<long long>(x.count), first + static_cast<int>(index),
+                             size,     oneShot, numberOf(x.call, oneShot),       words,
+                             words + 1};
   void *parameters[] = {&arguments};
   LaunchConfig config{peerBlocks, 1, 1, kernelThreads, 1, 1, 0, stream, nullptr, 0};
   const Driver &driver = place.driver();

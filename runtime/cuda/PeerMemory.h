@@ -25,6 +25,14 @@ public:
   bool takes(DType dtype, size_t bytes, const void *data) const;
   /// Asks for the sum of an exchange on the stream of rank `index` of this process.
   void sum(const Exchange &exchange, size_t index, bool oneShot, CUstream stream) const;
+  /// Whether `blocks` blocks of a kernel, which add at most `bytes` each, may begin with the sum.
+  bool takesRows(int64_t blocks, int64_t bytes) const;
+  /// What such a kernel of rank `index` is given: a number that is the same where all ranks sum the same, and the
+  /// address of its PeerRows.
+  struct RowsArguments {
+    int64_t call, mine;
+  };
+  RowsArguments rowsArguments(const CollectiveCall &call, size_t index) const;
 
   /// Ends all waiting: what was being summed is void.
   void stop();
@@ -36,14 +44,17 @@ public:
 private:
   PeerMemory(std::span<const Context *const> places, Peers *peers);
   bool open(Peers &peers);
+  PeerRows *rowsOf(int rank) const;
 
   std::vector<const Context *> places;
-  int size, first;                                // ranks, and the number of the first one here
-  size_t most;                                    // bytes of a message
+  int size, first;    // ranks, and the number of the first one here
+  size_t most;        // bytes of a message
+  int64_t mostBlocks; // of a kernel that begins with a sum: no GPU has fewer multiprocessors
   std::vector<std::shared_ptr<std::byte>> memory; // of the ranks here
   std::vector<CUdeviceptr> opened;                // of other processes
   Pointers all = {};
-  unsigned *words = nullptr; // in the host's memory: stop, differs
+  PeerRows *pinned = nullptr; // in the host's memory, for uploads; behind it the words
+  unsigned *words = nullptr;  // stop, differs
 };
 
 } // namespace caat::runtime::cuda

@@ -6,31 +6,7 @@
 // The grid is the same for every sum, and block b works on what block b of the other ranks works on, so each block waits
 // for those alone. There are two places for what is written, which take turns: who begins a sum has seen the others'
 // flags of the one before, so nobody reads of the one before that any more.
-
-#ifdef __CUDA__
-DEVICE void tell(ULong *flag, ULong value) {
-  asm volatile("st.release.sys.u64 [%0], %1;" ::"l"(flag), "l"(value) : "memory");
-}
-DEVICE ULong hear(const ULong *flag) {
-  ULong value;
-  asm volatile("ld.acquire.sys.u64 %0, [%1];" : "=l"(value) : "l"(flag) : "memory");
-  return value;
-}
-DEVICE UInt look(const UInt *word) {
-  UInt value;
-  asm volatile("ld.relaxed.sys.u32 %0, [%1];" : "=r"(value) : "l"(word) : "memory");
-  return value;
-}
-#define PAUSE
-#else
-namespace caat::runtime::cuda {
-void hostPause(); // of who runs the kernels: lets others go on, or holds this rank up
-}
-DEVICE void tell(ULong *flag, ULong value) { __atomic_store_n(flag, value, __ATOMIC_RELEASE); }
-DEVICE ULong hear(const ULong *flag) { return __atomic_load_n(flag, __ATOMIC_ACQUIRE); }
-DEVICE UInt look(const UInt *word) { return __atomic_load_n(word, __ATOMIC_RELAXED); }
-#define PAUSE hostPause()
-#endif
+#include "PeerFlags.cuh"
 
 DEVICE PeerControl *controlOf(const PeerSumArguments &a, int rank) {
   return static_cast<PeerControl *>(a.memory.at[rank]);
@@ -53,42 +29,12 @@ DEVICE bool meetPeers(const PeerSumArguments &a, UInt turn, UInt phase, PeerPlac
   PARALLEL(r, a.ranks) tell(&controlOf(a, static_cast<int>(r))->flags[BLOCK][a.rank],
                             static_cast<ULong>(a.call) << 32 | number);
   PARALLEL(r, a.ranks) {
-    const ULong *flag = &controlOf(a, a.rank)->flags[BLOCK][r];
-    ULong value = hear(flag);
-    for (UInt tries = 1; static_cast<int>(static_cast<UInt>(value) - number) < 0; ++tries) {
-      constexpr UInt between = 64; // the host's memory is far away
-      if (tries % between == 0 && look(a.stop)) {
-        place.stopped = 1;
-        break;
-      }
-      PAUSE;
-      value = hear(flag);
-    }
-    if (static_cast<UInt>(value) == number && static_cast<UInt>(value >> 32) != a.call)
-      *a.differs = 1;
+    if (waitFor(&controlOf(a, a.rank)->flags[BLOCK][r], number, a.call, a.stop, a.differs))
+      place.stopped = 1;
   }
   SYNCHRONIZE;
   PAUSE;
   return !place.stopped;
-}
-
-/// Elements of 16 bytes.
-template <typename Type> struct Sixteen {
-  using Stored = typename Type::Stored;
-  static constexpr int size = 16 / sizeof(Stored);
-  Stored at[size];
-};
-
-template <typename Type> DEVICE Sixteen<Type> loadSixteen(const void *from, long long i) {
-  Words words = static_cast<const Words *>(from)[i];
-  Sixteen<Type> result;
-  __builtin_memcpy(&result, &words, 16);
-  return result;
-}
-template <typename Type> DEVICE void storeSixteen(void *to, long long i, const Sixteen<Type> &x) {
-  Words words;
-  __builtin_memcpy(&words, &x, 16);
-  static_cast<Words *>(to)[i] = words;
 }
 
 /// The part of a rank's data that its array has: the last sixteen bytes may not be whole.
@@ -110,16 +56,7 @@ template <typename Type> DEVICE void storeOwn(const PeerSumArguments &a, long lo
 }
 
 template <typename Type> DEVICE Sixteen<Type> sumOfPeers(const PeerSumArguments &a, UInt turn, long long i) {
-  Sixteen<Type> result;
-  typename Type::Sum total[Sixteen<Type>::size];
-  for (int r = 0; r < a.ranks; ++r) {
-    Sixteen<Type> one = loadSixteen<Type>(placeOf(a, r, false, turn), i);
-    for (int k = 0; k < Sixteen<Type>::size; ++k)
-      total[k] = r == 0 ? Type::load(one.at[k]) : total[k] + Type::load(one.at[k]);
-  }
-  for (int k = 0; k < Sixteen<Type>::size; ++k)
-    result.at[k] = Type::store(total[k]);
-  return result;
+  return sumOf<Type>(a.ranks, [&](int r) { return placeOf(a, r, false, turn); }, i);
 }
 
 /// Over this block's part of slice `s` of all.

@@ -30,7 +30,8 @@ bool Step::hasShapeOf(const Step &other) const {
   if (kind != other.kind)
     return false;
   if (kind == Kind::Kernel)
-    return function == other.function && threads == other.threads && shared == other.shared && offsets == other.offsets;
+    return function == other.function && threads == other.threads && shared == other.shared &&
+           offsets == other.offsets && exchange == other.exchange;
   return *this == other;
 }
 
@@ -40,7 +41,7 @@ bool Step::operator==(const Step &other) const {
   switch (kind) {
   case Kind::Kernel:
     return function == other.function && blocks == other.blocks && threads == other.threads && shared == other.shared &&
-           offsets == other.offsets && parameters == other.parameters;
+           offsets == other.offsets && parameters == other.parameters && exchange == other.exchange;
   case Kind::Product:
     return gemm == other.gemm;
   case Kind::Fused:
@@ -109,6 +110,9 @@ void Queue::startOn(CUstream other, const Step &kernel) {
 
 void Queue::execute(const Step &step) {
   const Driver &driver = context.driver();
+  bool isExchange = step.meetsOthers() && !isCapturing;
+  if (isExchange)
+    exchanges->begin(step.exchange, stream);
   switch (step.kind) {
   case Step::Kind::Kernel:
     launch(step, stream);
@@ -123,9 +127,11 @@ void Queue::execute(const Step &step) {
     driver.check(driver.cuMemcpyDtoDAsync_v2(step.to, step.from, step.bytes, stream), "copy of ", step.bytes, " bytes");
     break;
   case Step::Kind::Exchange:
-    isCapturing ? exchanges->capture(step.exchange, stream) : exchanges->run(step.exchange, stream);
+    exchanges->ask(step.exchange, stream);
     break;
   }
+  if (isExchange)
+    exchanges->end(stream);
   last_ = step.name;
   if (checks)
     driver.check(driver.cuStreamSynchronize(stream), context.name(), ", in '", step.name, "'");
@@ -226,7 +232,7 @@ bool Queue::wantsCapture(const Segment &now) const {
   for (size_t i = 0; i < recorded.size(); ++i) {
     if (!recorded[i].hasShapeOf(now.steps[i]))
       return false;
-    hasExchanges = hasExchanges || recorded[i].kind == Step::Kind::Exchange;
+    hasExchanges = hasExchanges || recorded[i].meetsOthers();
   }
   return !hasExchanges || now.generation == generation;
 }
@@ -235,7 +241,7 @@ bool Queue::wantsCapture(const Segment &now) const {
 void Queue::capture(Segment &now) {
   const Driver &driver = context.driver();
   for (const Step &step : now.steps)
-    if (step.kind == Step::Kind::Exchange)
+    if (step.meetsOthers())
       now.exchanges.push_back(&step.exchange);
   driver.check(driver.cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL), "a graph");
   std::string error;

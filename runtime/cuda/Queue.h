@@ -19,9 +19,10 @@
 
 namespace caat::runtime::cuda {
 
-/// What ranks do together: a call of NCCL, the sends and receives of a group, or a sum over memory that they share.
+/// What ranks do together: a call of NCCL, the sends and receives of a group, or a sum over memory that they share, by
+/// a kernel of its own or one of the program's.
 struct Exchange {
-  enum class Kind { AllReduce, AllGather, ReduceScatter, Broadcast, Points, PeersOneShot, PeersTwoShots };
+  enum class Kind { AllReduce, AllGather, ReduceScatter, Broadcast, Points, PeersOneShot, PeersTwoShots, InKernel };
   Kind kind = Kind::AllReduce;
   CollectiveCall call = {}; // that it belongs to
   const void *in = nullptr;
@@ -43,9 +44,11 @@ struct Exchange {
 class Exchanges {
 public:
   virtual ~Exchanges() = default;
-  virtual void run(const Exchange &exchange, CUstream stream) = 0;
-  /// Asks for it on a stream that is captured.
-  virtual void capture(const Exchange &exchange, CUstream stream) = 0;
+  /// Around each that is not part of a graph.
+  virtual void begin(const Exchange &exchange, CUstream stream) = 0;
+  virtual void end(CUstream stream) = 0;
+  /// Asks for it, maybe on a stream that is captured.
+  virtual void ask(const Exchange &exchange, CUstream stream) = 0;
   /// Whether something has gone well on all ranks.
   virtual bool agree(bool good) = 0;
   /// Around the start of a graph with these.
@@ -71,8 +74,9 @@ struct Step {
   // Copy.
   CUdeviceptr to = 0, from = 0;
   size_t bytes = 0;
-  // Exchange.
+  // Exchange, and a kernel that begins with one.
   struct Exchange exchange = {};
+  bool meetsOthers() const { return kind == Kind::Exchange || exchange.kind == Exchange::Kind::InKernel; }
 
   void addParameter(const void *value, size_t size);
   bool operator==(const Step &other) const;

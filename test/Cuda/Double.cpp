@@ -34,8 +34,8 @@ Double::Double()
     : memoryBytes(static_cast<size_t>(number("MEMORY", int64_t{8} << 30))), forgotten(number("FORGET_WAIT", 0)) {
   if (number("COUNT", 0))
     std::atexit([] {
-      std::cerr << "CUDA double: " << get().graphs << " graphs ran, " << get().sums << " sums over shared memory"
-                << std::endl;
+      std::cerr << "CUDA double: " << get().graphs << " graphs ran, " << get().sums << " sums over shared memory, "
+                << get().sumsInKernels << " in kernels" << std::endl;
     });
   logs = std::getenv("CAAT_DOUBLE_LOG");
   if (logs)

@@ -4,10 +4,11 @@
 // two accesses to the same bytes, one of them a write, are ordered by streams and events: what is done at once here may
 // be done at any time on a GPU. The first fault is printed, and every later call fails.
 //
-// The program's kernels are those of the same program compiled for the CPU, CAAT_DOUBLE_CODE, or do nothing. More
-// variables make it another machine: CAAT_DOUBLE_DRIVER_VERSION, _DEVICES, _LINKED (devices that reach each other),
-// _MEMORY, _SM, _LT_VERSION, _NCCL_VERSION;
-// and CAAT_DOUBLE_FORGET_WAIT=N leaves out the N-th wait for an event, to see that it is found.
+// The program's kernels are those of the same program compiled for the CPU, CAAT_DOUBLE_CODE, or do nothing; with
+// CAAT_DOUBLE_EMULATED=1 they are the GPU's, thread by thread. More variables make it another machine:
+// CAAT_DOUBLE_DRIVER_VERSION, _DEVICES, _LINKED (devices that reach each other), _PROCESSORS (of a device), _MEMORY,
+// _SM, _LT_VERSION, _NCCL_VERSION; and CAAT_DOUBLE_FORGET_WAIT=N leaves out the N-th wait for an event, and
+// CAAT_DOUBLE_FORGET_PEERS=1 all waiting for other ranks' kernels, to see that it is found.
 #ifndef CAAT_TEST_CUDA_DOUBLE_H
 #define CAAT_TEST_CUDA_DOUBLE_H
 
@@ -94,7 +95,8 @@ public:
   Stream *makeStream();
   bool fault(const std::string &text);
   bool failed = false;
-  int64_t graphs = 0, sums = 0; // that ran, of those over memory of several ranks; CAAT_DOUBLE_COUNT=1 prints both
+  /// That ran, of the sums those over memory of several ranks; CAAT_DOUBLE_COUNT=1 prints them.
+  int64_t graphs = 0, sums = 0, sumsInKernels = 0;
   /// CAAT_DOUBLE_LOG=FILE: every operation at the end, as "STREAM<tab>CLOCK<tab>NAME".
   void writeLog(const char *path) const;
 

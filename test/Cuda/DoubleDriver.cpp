@@ -20,6 +20,7 @@ struct Function {
   std::string name;
   std::vector<size_t> parameters; // their sizes
   std::set<size_t> written;       // of the parameters, those that it writes through
+  bool meetsOthers;               // it waits for kernels of other ranks
 };
 
 struct Module {
@@ -51,7 +52,8 @@ caat_kernel_fn hostKernel(const std::string &name) {
 }
 
 /// Kernels of a program take pointers, dimensions, and the number of rows.
-CUresult runProgramKernel(const Function &function, Stream &stream, void **parameters) {
+CUresult runProgramKernel(const Function &function, Stream &stream, void **parameters,
+                          std::unique_lock<std::recursive_mutex> &lock) {
   Double &d = Double::get();
   std::vector<void *> buffers;
   std::vector<int64_t> numbers;
@@ -74,6 +76,12 @@ CUresult runProgramKernel(const Function &function, Stream &stream, void **param
     caat_kernel_fn kernel = hostKernel(function.name);
     if (!kernel)
       return result(d.fault("CAAT_DOUBLE_CODE has no kernel '" + function.name + "'"));
+    if (function.meetsOthers) {
+      if (!Double::number("EMULATED", 0))
+        return result(d.fault("'" + function.name + "' sums over ranks, which code.so does with --emulate alone"));
+      ++d.sumsInKernels;
+      lock.unlock();
+    }
     kernel(0, numbers.back(), buffers.data(), numbers.data());
   }
   return CUDA_SUCCESS;
@@ -115,7 +123,9 @@ CAAT_EXPORT CUresult cuDeviceGetPCIBusId(char *text, int size, CUdevice device) 
 }
 CAAT_EXPORT CUresult cuDeviceGetAttribute(int *value, int attribute, CUdevice) {
   auto architecture = static_cast<int>(Double::number("SM", 120));
-  *value = attribute == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR ? architecture / 10 : architecture % 10;
+  *value = attribute == CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT ? static_cast<int>(Double::number("PROCESSORS", 132))
+           : attribute == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR ? architecture / 10
+                                                                       : architecture % 10;
   return CUDA_SUCCESS;
 }
 CAAT_EXPORT CUresult cuDeviceGetByPCIBusId(CUdevice *device, const char *text) {
@@ -300,7 +310,8 @@ CAAT_EXPORT CUresult cuModuleLoadDataEx(CUmodule *module, const void *image, uns
       parameters.push_back(array == std::string::npos ? 8 : std::stoul(one.substr(array + 1)));
     }
     std::string body = text.substr(close, text.find(word, close) - close);
-    made->functions[name] = {name, parameters, writtenParameters(name, body)};
+    bool meetsOthers = body.find("ld.acquire.sys") != std::string::npos;
+    made->functions[name] = {name, parameters, writtenParameters(name, body), meetsOthers};
   }
   *module = reinterpret_cast<CUmodule>(made);
   return CUDA_SUCCESS;
@@ -319,9 +330,6 @@ CAAT_EXPORT CUresult cuModuleGetFunction(CUfunction *function, CUmodule module, 
 }
 CAAT_EXPORT CUresult cuFuncSetAttribute(CUfunction, int, int) { return CUDA_SUCCESS; }
 
-/// Kernels that wait for those of other ranks.
-static bool meetsOthers(const Function &function) { return function.name.starts_with("caat_peer_"); }
-
 /// A kernel with its parameters, which are copied.
 static std::function<CUresult()> launchOf(const Function &function, unsigned blocks, Stream &stream,
                                           void **parameters) {
@@ -338,10 +346,10 @@ static std::function<CUresult()> launchOf(const Function &function, unsigned blo
       pointers.push_back(copy.data());
     std::vector<Access> accesses;
     if (!runOwnKernel(function.name, blocks, pointers.data(), accesses, false))
-      return runProgramKernel(function, stream, pointers.data());
+      return runProgramKernel(function, stream, pointers.data(), lock);
     if (!d.operate(stream, function.name, accesses))
       return result(false);
-    if (meetsOthers(function)) {
+    if (function.meetsOthers) {
       ++d.sums;
       lock.unlock();
     }
@@ -361,7 +369,7 @@ CAAT_EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned x, unsigned y,
   Stream &to = streamOf(stream);
   const Function &which = *reinterpret_cast<Function *>(function);
   lock.unlock();
-  return to.submit(launchOf(which, x, to, parameters), meetsOthers(which));
+  return to.submit(launchOf(which, x, to, parameters), which.meetsOthers);
 }
 
 CAAT_EXPORT CUresult cuLaunchKernelEx(const LaunchConfig *config, CUfunction function, void **parameters,

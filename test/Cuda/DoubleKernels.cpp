@@ -14,6 +14,11 @@ void hostPause() {
   static thread_local std::minstd_rand random(std::random_device{}());
   std::this_thread::sleep_for(std::chrono::microseconds(random() % 16 == 0 ? 300 : 1));
 }
+
+bool hostWaits() {
+  static const bool waits = caat::test::Double::number("FORGET_PEERS", 0) == 0;
+  return waits;
+}
 } // namespace caat::runtime::cuda
 
 namespace caat::test {

@@ -57,7 +57,9 @@ std::set<size_t> writtenParameters(const std::string &name, const std::string &b
       if (comma == std::string::npos)
         continue;
       std::string first = operands.substr(0, comma), rest = operands.substr(comma + 1);
-      bool isStore = operation.starts_with("st.global") || operation.starts_with("red.");
+      bool isElsewhere =
+          operation.starts_with("st.shared") || operation.starts_with("st.local") || operation.starts_with("st.param");
+      bool isStore = (operation.starts_with("st.") && !isElsewhere) || operation.starts_with("red.");
       if (isStore || operation.starts_with("atom.")) {
         for (const std::string &address : namesIn(isStore ? first : rest.substr(0, rest.find(']'))))
           join(written, from[address]);

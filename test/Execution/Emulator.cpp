@@ -3,6 +3,25 @@
 // Runs GPU kernels on the CPU, for artifacts of `caat-compile --target=cuda --emulate`: every thread of a block is a
 // fiber (Fibers.h).
 #include "Fibers.h"
+#include <random>
+#include <thread>
+#pragma clang fp contract(off)
+#include "cuda/SumRows.cu"
+
+namespace caat::runtime::cuda {
+thread_local long long hostBlock, hostBlocks;
+
+/// Holds a rank up now and then, so that others are ahead of it by as much as they may be.
+void hostPause() {
+  static thread_local std::minstd_rand random(std::random_device{}());
+  std::this_thread::sleep_for(std::chrono::microseconds(random() % 16 == 0 ? 300 : 1));
+}
+
+bool hostWaits() {
+  static const bool waits = !std::getenv("CAAT_DOUBLE_FORGET_PEERS");
+  return waits;
+}
+} // namespace caat::runtime::cuda
 
 using namespace caat::test;
 
@@ -56,4 +75,18 @@ int32_t caat_emulate_shuffle(int32_t bits, int32_t offset) {
   block.together(exchange, &part);
   return part.value;
 }
+
+// Sums over ranks at the beginning of a kernel, by the block's first thread.
+#define CAAT_EMULATE_SUM(TYPE)                                                                                         \
+  void caat_emulate_sum_rows_##TYPE(int64_t call, int64_t mine, int64_t data, int64_t count) {                         \
+    block.barrier();                                                                                                   \
+    if (block.thread() == 0) {                                                                                         \
+      caat::runtime::cuda::hostBlock = block.number();                                                                 \
+      caat_sum_rows_##TYPE(call, mine, data, count);                                                                   \
+    }                                                                                                                  \
+    block.barrier();                                                                                                   \
+  }
+CAAT_EMULATE_SUM(f32)
+CAAT_EMULATE_SUM(bf16)
+CAAT_EMULATE_SUM(f16)
 }

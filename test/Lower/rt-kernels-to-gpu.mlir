@@ -505,3 +505,59 @@ module {
     return
   }
 }
+
+// -----
+
+// A kernel that begins with a sum over the ranks: the block's rows, of which the last block has fewer, before anything else; what
+// other threads sum up is no argument that nobody else writes.
+// CHECK:       gpu.module @kernels
+// CHECK-NEXT:       llvm.func @caat_sum_rows_bf16(i64, i64, i64, i64) attributes {convergent
+// CHECK:         gpu.func @fill_sum(%[[X:.*]]: memref<bf16>, %[[N:.*]]: index, %[[CALL:.*]]: index, %[[MINE:.*]]: index, %[[ROWS:.*]]: index)
+// CHECK-DAG:       %[[BLOCK:.*]] = gpu.block_id x
+// CHECK-DAG:       %[[C4:.*]] = arith.constant 4 : index
+// CHECK-DAG:       %[[C768:.*]] = arith.constant 768 : index
+// CHECK-DAG:       %[[C96:.*]] = arith.constant 96 : index
+// CHECK:           %[[FIRST:.*]] = arith.muli %[[BLOCK]], %[[C4]]
+// CHECK:           %[[REST:.*]] = arith.subi %[[ROWS]], %[[FIRST]]
+// CHECK:           %[[HERE:.*]] = arith.minui %[[REST]], %[[C4]]
+// CHECK:           %[[BASE:.*]] = memref.extract_aligned_pointer_as_index %[[X]]
+// CHECK:           %[[OFFSET:.*]] = arith.muli %[[BLOCK]], %[[C768]]
+// CHECK:           %[[AT:.*]] = arith.addi %[[BASE]], %[[OFFSET]]
+// CHECK:           %[[COUNT:.*]] = arith.muli %[[HERE]], %[[C96]]
+// CHECK:           %[[A:.*]] = arith.index_cast %[[CALL]]
+// CHECK:           %[[B:.*]] = arith.index_cast %[[MINE]]
+// CHECK:           %[[C:.*]] = arith.index_cast %[[AT]]
+// CHECK:           %[[D:.*]] = arith.index_cast %[[COUNT]]
+// CHECK-NEXT:      llvm.call @caat_sum_rows_bf16(%[[A]], %[[B]], %[[C]], %[[D]])
+// CHECK:           scf.if
+module {
+  func.func @caat_forward() {
+    %n = rt.dim "n"
+    %x = rt.buffer 0[%n] : memref<?x96xbf16>
+    %sum = rt.all_reduce_start %x on @mesh ["tp"] : memref<?x96xbf16>
+    rt.launch @fill grid(%n) buffers(%x : memref<?x96xbf16>) dims(%n) sums(%sum) by @fill_sum
+    return
+  }
+  tp.mesh @mesh <["tp" = 2]>
+  func.func private @fill(%begin: index, %end: index, %xp: memref<bf16> {llvm.noalias}, %n: index) {
+    %c1 = arith.constant 1 : index
+    %zero = arith.constant 0.0 : bf16
+    %x = memref.reinterpret_cast %xp to offset: [0], sizes: [%n, 96], strides: [96, 1] : memref<bf16> to memref<?x96xbf16, strided<[96, 1]>>
+    scf.for %row = %begin to %end step %c1 {
+      %r = memref.subview %x[%row, 0] [1, 96] [1, 1] : memref<?x96xbf16, strided<[96, 1]>> to memref<96xbf16, strided<[1], offset: ?>>
+      linalg.fill ins(%zero : bf16) outs(%r : memref<96xbf16, strided<[1], offset: ?>>)
+    }
+    return
+  }
+  func.func private @fill_sum(%begin: index, %end: index, %xp: memref<bf16> {llvm.noalias}, %n: index, %call: index, %mine: index)
+      attributes {rt.sum = {buffer = 0 : i64, elements = 96 : i64}} {
+    %c1 = arith.constant 1 : index
+    %zero = arith.constant 0.0 : bf16
+    %x = memref.reinterpret_cast %xp to offset: [0], sizes: [%n, 96], strides: [96, 1] : memref<bf16> to memref<?x96xbf16, strided<[96, 1]>>
+    scf.for %row = %begin to %end step %c1 {
+      %r = memref.subview %x[%row, 0] [1, 96] [1, 1] : memref<?x96xbf16, strided<[96, 1]>> to memref<96xbf16, strided<[1], offset: ?>>
+      linalg.fill ins(%zero : bf16) outs(%r : memref<96xbf16, strided<[1], offset: ?>>)
+    }
+    return
+  }
+}

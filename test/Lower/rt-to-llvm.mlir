@@ -94,6 +94,13 @@ module attributes {rt.interface = {dims = ["n", "m"], inputs = [{}], caches = []
     // CHECK: %[[LAUNCH:.*]] = llvm.load %[[API]]
     // CHECK: llvm.call %[[LAUNCH]](%[[CTX]], %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}) : !llvm.ptr, (!llvm.ptr, i64, i64, !llvm.ptr, i64, !llvm.ptr, i64) -> ()
     rt.launch @k0 grid(%rank) buffers(%x, %p : memref<?x4xf32>, memref<8xf32>) dims(%n)
+
+    // launch_behind_sums(ctx, 1, 0, 1, n, buffers, 1, dims, 0)
+    // CHECK: llvm.getelementptr %[[API]][25]
+    // CHECK: llvm.getelementptr %[[API]][24]
+    // CHECK: llvm.call %{{.*}}(%[[CTX]], %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}) : !llvm.ptr, (!llvm.ptr, i64, i64, i64, i64, !llvm.ptr, i64, !llvm.ptr, i64) -> ()
+    %left = rt.all_reduce_start %y on @mesh ["tp"] {left, site = "t"} : memref<?x8xf32>
+    rt.launch @k0 grid(%n) buffers(%y, %p : memref<?x8xf32>, memref<8xf32>) dims(%n) sums(%left) by @k0
     return
   }
   // CHECK-LABEL: func.func @k0(

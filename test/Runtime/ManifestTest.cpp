@@ -97,7 +97,8 @@ TEST(Manifest, ReadsKernelsOfAGpu) {
   json["gpu"] = {
       {"ptx", "kernels.ptx"}, {"later_ptx", {{"sm_90", "later.ptx"}}}, {"cubins", {{"sm_90", "kernels-sm_90.cubin"}}}};
   expectError(".launches: has 0 entries for 3 kernels", [&] { parse(json); });
-  Json launch = {{"threads", 128}, {"rows_per_block", 4}, {"shared", 1024}};
+  json["gpu"]["sums"] = 3;
+  Json launch = {{"threads", 128}, {"rows_per_block", 4}, {"shared", 1024}, {"sum_buffer", 2}, {"sum_elements", 96}};
   json["launches"] = {launch, launch, {{"threads", 32}, {"blocks_per_row", 7}}};
   Manifest m = parse(json);
   EXPECT_EQ(m.gpu->ptx, "kernels.ptx");
@@ -110,6 +111,11 @@ TEST(Manifest, ReadsKernelsOfAGpu) {
   EXPECT_EQ(m.launches[0].blocksPerRow, 1);
   EXPECT_EQ(m.launches[2].rowsPerBlock, 1);
   EXPECT_EQ(m.launches[2].blocksPerRow, 7);
+  EXPECT_EQ(m.gpu->sums, 3);
+  ASSERT_TRUE(m.launches[0].sum);
+  EXPECT_EQ(m.launches[0].sum->buffer, 2);
+  EXPECT_EQ(m.launches[0].sum->elements, 96);
+  EXPECT_FALSE(m.launches[2].sum);
   auto refuses = [&](const char *pointer, const Json &value, const std::string &message) {
     Json damaged = json;
     damaged[Json::json_pointer(pointer)] = value;
@@ -118,6 +124,8 @@ TEST(Manifest, ReadsKernelsOfAGpu) {
   refuses("/launches/0/threads", 2048, "2048 is not in [1, 1024]");
   refuses("/launches/1/rows_per_block", 0, "launches[1].rows_per_block: 0 is not in [1");
   refuses("/launches/2/blocks_per_row", 0, "launches[2].blocks_per_row: 0 is not in [1");
+  refuses("/launches/0/sum_elements", 0, "launches[0].sum_elements: 0 is not in [1");
+  refuses("/launches/0/blocks_per_row", 2, "launches[0].sum_buffer: rows of several blocks are not summed in a kernel");
   refuses("/gpu/ptx", "../kernels.ptx", "gpu.ptx: '../kernels.ptx' is not the name of a file");
   refuses("/gpu/later_ptx/sm_90", "..", "gpu.later_ptx.sm_90: '..' is not the name of a file");
   refuses("/gpu/cubins/sm_90", "/x", "gpu.cubins.sm_90: '/x' is not the name of a file");
@@ -127,7 +135,7 @@ const Json removed = Json(Json::value_t::discarded);
 
 INSTANTIATE_TEST_SUITE_P(
     Entries, ManifestDamage,
-    testing::Values(Damage{"newer", "/format", 5, "format 5 is newer"},
+    testing::Values(Damage{"newer", "/format", 6, "format 6 is newer"},
                     Damage{"strategy", "/strategy", "pp", ".strategy: 'pp' is not known"},
                     Damage{"noBatch", "/strategy", "rtp", "'batch' is missing"},
                     Damage{"rotation", "/parameters/1/rotation", 0, "there are no rotations"},

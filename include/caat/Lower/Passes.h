@@ -24,13 +24,14 @@ void buildTensorPipeline(mlir::OpPassManager &pm, Device device = Device::CPU, l
                          bool wideActivations = false);
 
 /// Bufferization, outlining of kernels and the memory plan: tensors -> memrefs. `overlap`: sums over the ranks go on
-/// beside what does not need them.
-void buildBufferPipeline(mlir::OpPassManager &pm, Device device = Device::CPU, bool overlap = false);
+/// beside what does not need them. `sumInKernels`: kernels for a GPU may make small ones themselves.
+void buildBufferPipeline(mlir::OpPassManager &pm, Device device = Device::CPU, bool overlap = false,
+                         bool sumInKernels = false);
 
 /// What stays in the module for tests without a GPU.
 struct GPUOptions {
   bool keepKernels = false; // the kernels' functions, too
-  bool emulate = false;     // GPU kernels as functions that a library runs thread by thread, and no gpu.module
+  bool emulate = false;     // GPU kernels as functions that a library runs thread by thread; alone, without gpu.module
 };
 
 /// Moves the kernels into a gpu.module of the NVVM dialect. The host program is left as it is.

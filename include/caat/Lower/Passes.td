@@ -181,6 +181,25 @@ def RTOverlapCollectivesPass : Pass<"rt-overlap-collectives", "::mlir::func::Fun
   let dependentDialects = ["::caat::rt::RTDialect", "::mlir::memref::MemRefDialect", "::mlir::arith::ArithDialect"];
 }
 
+def RTSumInKernelsPass : Pass<"rt-sum-in-kernels", "::mlir::ModuleOp"> {
+  let summary = "Let kernels for a GPU make small sums over the ranks themselves";
+  let description = [{
+    Where a kernel is launched right behind an all-reduce, or behind the waits for all its parts, and touches row i of what was
+    summed in its own row i alone, the launch waits itself, and names a variant of the kernel that begins with the sum. The
+    variant has `rt.sum = {buffer, elements}` and two more arguments; rt-kernels-to-gpu gives it the sum. Which of the two
+    runs is the runtime's choice. Sums of allocated f32, bf16 and f16 buffers, in rows that are multiples of 16 bytes.
+
+    ```mlir
+    tp.all_reduce %m on @mesh ["tp"] : memref<?x144xf32>
+    rt.launch @k0 grid(%n) buffers(%m, %r : …) dims()
+    // becomes
+    %sum = rt.all_reduce_start %m on @mesh ["tp"] {left} : memref<?x144xf32>
+    rt.launch @k0 grid(%n) buffers(%m, %r : …) dims() sums(%sum) by @k0_sum
+    ```
+  }];
+  let dependentDialects = ["::caat::rt::RTDialect", "::mlir::func::FuncDialect"];
+}
+
 def RTPlanMemoryPass : Pass<"rt-plan-memory", "::mlir::ModuleOp"> {
   let summary = "Give every buffer a place in the workspace";
   let description = [{
@@ -236,6 +255,7 @@ def RTEmulateGPUPass : Pass<"rt-emulate-gpu", "::mlir::ModuleOp"> {
     Of each `gpu.func` becomes a function of one thread of one block, and its kernel calls `caat_emulate`, which runs all of
     them. Barriers and shuffles are calls too (test/Execution/Emulator.cpp). Buffers and arithmetic stay as they are.
   }];
+  let options = [Option<"keep", "keep", "bool", "false", "leave the gpu.func there, for a GPU to run">];
   let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::func::FuncDialect", "::mlir::memref::MemRefDialect",
                            "::mlir::arith::ArithDialect"];
 }

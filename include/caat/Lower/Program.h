@@ -23,8 +23,15 @@ std::optional<int64_t> dtypeCode(mlir::Type element);
 std::optional<llvm::StringRef> dtypeName(mlir::Type element);
 
 /// Of a kernel that runs on a GPU: how it is launched, {threads, rows_per_block, shared} and, where not 1,
-/// blocks_per_row. Its body is elsewhere.
+/// blocks_per_row; sum_buffer and sum_elements as kSumAttr has them. Its body is elsewhere.
 inline constexpr llvm::StringLiteral kLaunchAttr = "rt.launch";
+
+/// Of a kernel for a GPU that begins with the sum over the ranks of one of its buffers: {buffer, elements}, the number
+/// of the buffer and the elements of a row of it. Its last two arguments say how (PeerMemory::RowsArguments).
+inline constexpr llvm::StringLiteral kSumAttr = "rt.sum";
+
+/// The function of that type of elements, f32, bf16 or f16, that such a kernel calls.
+inline constexpr llvm::StringLiteral kSumFunction = "caat_sum_rows_";
 
 /// Of a module whose buffers and kernels are on a GPU: "cuda".
 inline constexpr llvm::StringLiteral kDeviceAttr = "rt.device";

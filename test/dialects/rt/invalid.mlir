@@ -373,7 +373,7 @@ func.func @no_axis(%m: memref<4xf32>) {
 
 tp.mesh @mesh <["tp" = 2]>
 func.func @never_waited(%m: memref<4xf32>) {
-  // expected-error@below {{needs one rt.all_reduce_wait for the same buffer, behind it in its block}}
+  // expected-error@below {{needs one rt.all_reduce_wait for the same buffer, or one rt.launch, behind it in its block}}
   %0 = rt.all_reduce_start %m on @mesh ["tp"] : memref<4xf32>
   return
 }
@@ -382,7 +382,7 @@ func.func @never_waited(%m: memref<4xf32>) {
 
 tp.mesh @mesh <["tp" = 2]>
 func.func @waited_twice(%m: memref<4xf32>) {
-  // expected-error@below {{needs one rt.all_reduce_wait for the same buffer, behind it in its block}}
+  // expected-error@below {{needs one rt.all_reduce_wait for the same buffer, or one rt.launch, behind it in its block}}
   %0 = rt.all_reduce_start %m on @mesh ["tp"] : memref<4xf32>
   rt.all_reduce_wait %0 for %m : memref<4xf32>
   rt.all_reduce_wait %0 for %m : memref<4xf32>
@@ -393,7 +393,7 @@ func.func @waited_twice(%m: memref<4xf32>) {
 
 tp.mesh @mesh <["tp" = 2]>
 func.func @other_buffer(%m: memref<4xf32>, %n: memref<4xf32>) {
-  // expected-error@below {{needs one rt.all_reduce_wait for the same buffer, behind it in its block}}
+  // expected-error@below {{needs one rt.all_reduce_wait for the same buffer, or one rt.launch, behind it in its block}}
   %0 = rt.all_reduce_start %m on @mesh ["tp"] : memref<4xf32>
   rt.all_reduce_wait %0 for %n : memref<4xf32>
   return
@@ -427,5 +427,34 @@ func.func @part(%m: memref<4xf32>) {
 func.func @no_start(%t: !rt.token, %m: memref<4xf32>) {
   // expected-error@below {{waits for what is no rt.all_reduce_start}}
   rt.all_reduce_wait %t for %m : memref<4xf32>
+  return
+}
+
+// -----
+
+func.func private @k(index, index, memref<f32>)
+func.func @sums_of_nobody(%t: !rt.token, %n: index, %m: memref<4xf32>) {
+  // expected-error@below {{waits for what is no rt.all_reduce_start}}
+  rt.launch @k grid(%n) buffers(%m : memref<4xf32>) dims() sums(%t) by @k
+  return
+}
+
+// -----
+
+func.func private @k(index, index, memref<f32>)
+tp.mesh @mesh <["tp" = 2]>
+func.func @no_summing_kernel(%n: index, %m: memref<4xf32>) {
+  %0 = rt.all_reduce_start %m on @mesh ["tp"] : memref<4xf32>
+  // expected-error@below {{no kernel function named @k_sum}}
+  rt.launch @k grid(%n) buffers(%m : memref<4xf32>) dims() sums(%0) by @k_sum
+  return
+}
+
+// -----
+
+func.func private @k(index, index, memref<f32>)
+func.func @no_sums(%n: index, %m: memref<4xf32>) {
+  // expected-error@below {{waits for sums by a kernel that makes them, or for none}}
+  "rt.launch"(%n, %m) {kernel = @k, summing = @k, operandSegmentSizes = array<i32: 1, 1, 0, 0>} : (index, memref<4xf32>) -> ()
   return
 }

@@ -96,3 +96,12 @@ func.func @sums(%m: memref<?x4xf32>, %n: memref<?x4xf32>) {
   rt.all_reduce_wait %b for %n : memref<?x4xf32>
   return
 }
+
+// CHECK-LABEL: func.func @launch_behind_sums(
+func.func @launch_behind_sums(%n: index, %m: memref<?x4xf32>) {
+  // CHECK: %[[A:.*]] = rt.all_reduce_start
+  %a = rt.all_reduce_start %m on @mesh ["tp"] : memref<?x4xf32>
+  // CHECK: rt.launch @k grid(%{{.*}}) buffers(%{{.*}} : memref<?x4xf32>) dims() sums(%[[A]]) by @k
+  rt.launch @k grid(%n) buffers(%m : memref<?x4xf32>) dims() sums(%a) by @k
+  return
+}

@@ -10,6 +10,7 @@
 #include "caat/runtime/Wire.h"
 #include <chrono>
 #include <memory>
+#include <span>
 
 namespace caat::runtime {
 
@@ -21,6 +22,14 @@ struct CollectiveCall {
   DType dtype = DType::F32;
   int64_t count = 0; // elements of this rank's input
   int64_t extra = 0; // root, shift, or inner size: must agree as well
+};
+
+/// Rows [0, rows) of a kernel of the program; more than none.
+struct KernelLaunch {
+  size_t kernel;
+  int64_t rows;
+  std::span<void *const> buffers;
+  std::span<const int64_t> dims;
 };
 
 /// What one rank did, summed over its calls.
@@ -50,6 +59,12 @@ public:
     Moment begin, end;
   };
   virtual Stretch finishAllReduce(const CollectiveCall &call, void *data) = 0;
+  /// Whether an all-reduce that was started had better be left to the kernel behind it, where there is one that can:
+  /// what all ranks find alike. Who is told so starts nothing, and calls sumInKernel() or allReduce() in its turn.
+  virtual bool leavesToKernel(const CollectiveCall &call, const void *data) const { return false; }
+  /// allReduce() and then the kernel, at once, where `launch` is a kernel that begins with the sum of its rows of the
+  /// data. False, and nothing is done, where that does not go.
+  virtual bool sumInKernel(const CollectiveCall &call, void *data, const KernelLaunch &launch) { return false; }
   /// data [rows, format.channels] becomes the sum over the ranks of what each has rounded, itself rounded, the same
   /// bits everywhere: all-to-all, sums in rank order in fp32, all-gather. `error`, where not null, becomes what this
   /// left out of this rank's data; to the error of the rank that summed a block belongs what rounding the sum left out.

@@ -98,8 +98,7 @@ public:
   /// Bytes of the weights that products read in one step.
   virtual size_t productBytes() const = 0;
 
-  /// Rows [0, rows) of a kernel of the program; more than none.
-  virtual void launch(size_t kernel, int64_t rows, std::span<void *const> buffers, std::span<const int64_t> dims) = 0;
+  virtual void launch(const KernelLaunch &launch) = 0;
   /// y[m, N] (+)= x[m, K] * W with linear parameter `parameter`; x and y are f32, bf16 or f16, sums f32.
   virtual void linear(size_t parameter, const void *x, DType xType, int64_t m, void *y, DType yType,
                       bool accumulate) = 0;

@@ -85,11 +85,18 @@ struct RotationSpec {
   std::optional<size_t> spare; // number of the buffer that receives them; groups may share one. Nothing: in place
 };
 
+/// A kernel begins with the sum over the ranks of a buffer of the launch, whose rows have so many elements. It takes
+/// two more parameters behind its dims (PeerMemory::rowsArguments).
+struct RowSum {
+  int64_t buffer, elements;
+};
+
 /// How a kernel of a GPU is started: blocks of `threads` threads, each for some rows of the grid.
 struct LaunchSpec {
   int64_t threads = 256, rowsPerBlock = 1, blocksPerRow = 1;
   int64_t shared = 0;     // bytes of shared memory beside what the kernel declares itself
   bool dependent = false; // for sm_90 and later it waits itself for the kernels before it, and may start earlier
+  std::optional<RowSum> sum = {};
 };
 
 /// Files with a GPU's kernels.
@@ -97,6 +104,7 @@ struct GpuSpec {
   std::string ptx;
   std::map<std::string, std::string> laterPtx; // for chips from sm_90 on, by architecture
   std::map<std::string, std::string> cubins;   // by architecture: sm_90
+  int64_t sums = 0;                            // in which way kernels sum rows, where any do (rowsVersion)
 };
 
 struct Manifest {
