@@ -191,7 +191,8 @@ private:
   }
 
   /// The variant of the launch's kernel that sums `buffer`.
-  FailureOr<FlatSymbolRefAttr> summingKernel(rt::LaunchOp launch, memref::AllocOp buffer, tp::CollectiveOpInterface sum) {
+  FailureOr<FlatSymbolRefAttr> summingKernel(rt::LaunchOp launch, memref::AllocOp buffer,
+                                             tp::CollectiveOpInterface sum) {
     auto miss = [&](const Twine &reason) {
       remarkOn(sum, sum.getSiteName(), false, "a launch of its own, since " + reason);
       return failure();

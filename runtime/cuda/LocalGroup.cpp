@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "LocalGroup.h"
+#include "PeerSums.h"
 #include "RankCommunicator.h"
+#include <cstdlib>
 #include <map>
 
 namespace caat::runtime::cuda {
@@ -34,14 +36,18 @@ const char *sumKernel(DType dtype) {
 } // namespace
 
 /// The host's communicator carries what the ranks offer each other; its calls are compared as they are on the CPU.
-class LocalGroup::Rank final : public RankCommunicator {
+class LocalGroup::Rank final : public RankCommunicator, private Exchanges {
 public:
-  Rank(Communicator &host, CudaDevice &device) : RankCommunicator(host, device) {
+  Rank(LocalGroup &group, size_t index, CudaDevice &device)
+      : RankCommunicator(group.host.at(static_cast<int>(index)), device), group(group), peerSums(device, index) {
+    peerSums.use(group.memory.get());
+    device.setExchanges(this);
     for (CUevent &event : ready)
       driver().check(driver().cuEventCreate(&event, CU_EVENT_DISABLE_TIMING), "an event");
   }
   ~Rank() override {
     device.place().enter();
+    device.setExchanges(nullptr);
     for (CUevent event : ready)
       driver().cuEventDestroy_v2(event);
   }
@@ -50,6 +56,8 @@ public:
     const char *kernel = sumKernel(call.dtype);
     if (size() == 1 && !aborted())
       return;
+    if (Exchange::Kind kind = peerSums.kindOf(call, data); kind != Exchange::Kind::AllReduce)
+      return device.exchange(PeerSums::exchange(call, data, kind));
     size_t bytes = static_cast<size_t>(call.count) * sizeOf(call.dtype);
     SumArguments arguments{{}, {}, size(), 1, 1, 0, call.count, 0, 0, 0};
     if (bytes <= stagingBytes) {
@@ -63,6 +71,20 @@ public:
     arguments = partForAll(call);
     device.launchOwn(kernel, CudaDevice::blocksFor(arguments.end - arguments.begin), arguments);
     leave(call);
+  }
+
+  bool leavesToKernel(const CollectiveCall &call, const void *data) const override {
+    return peerSums.leavesToKernel(call, data);
+  }
+  bool sumInKernel(const CollectiveCall &call, void *data, const KernelLaunch &launch) override {
+    return peerSums.sumInKernel(call, data, launch);
+  }
+  std::vector<std::string> sumWays(int64_t bytes) const override { return peerSums.ways("events", bytes); }
+  void setSumWay(int way) override { peerSums.setWay(way); }
+  void abort(const std::string &reason) override { group.abort(reason); }
+  void checkAborted() const override {
+    host.checkAborted();
+    peerSums.check();
   }
 
   /// Each sums a part for all, when the work of all has left the data.
@@ -222,6 +244,15 @@ private:
   };
   static_assert(sizeof(Offer) % 8 == 0);
 
+  // Sums over shared memory. Nobody's kernel waits before all ranks are about to start theirs: what a rank does until
+  // then may need the device to be idle.
+  void begin(const Exchange &exchange, CUstream) override { meet(exchange.call, {}); }
+  void end(CUstream) override {}
+  void ask(const Exchange &exchange, CUstream stream) override { peerSums.ask(exchange, stream); }
+  bool agree(bool good) override { return agreeOnHost(good); }
+  void beginGraph(const std::vector<const Exchange *> &all, CUstream) override { meet(wholeOf(all), {}); }
+  void endGraph(CUstream) override {}
+
   const Driver &driver() const { return device.driver(); }
   static int64_t bytesOf(size_t bytes) { return static_cast<int64_t>(bytes); }
 
@@ -307,6 +338,8 @@ private:
                      a);
   }
 
+  LocalGroup &group;
+  PeerSums peerSums;
   CUevent ready[2] = {};
   bool parity = false, isCopy = false;
   std::vector<Offer> offers;
@@ -323,14 +356,31 @@ LocalGroup::LocalGroup(std::span<CudaDevice *const> devices, const CommunicatorO
     : host(static_cast<int>(devices.size()), options) {
   if (devices.size() > maxLocalRanks)
     failRun(devices.size(), " ranks cannot share a device: at most ", maxLocalRanks, " do");
+  const char *asks = std::getenv("CAAT_CUDA_LOCAL_PEERS");
+  std::vector<const Context *> places;
+  for (CudaDevice *device : devices)
+    places.push_back(&device->place());
+  if (asks && std::string_view(asks) != "0")
+    memory = PeerMemory::make(places, nullptr);
   for (size_t r = 0; r < devices.size(); ++r)
-    ranks.push_back(std::make_unique<Rank>(host.at(static_cast<int>(r)), *devices[r]));
+    ranks.push_back(std::make_unique<Rank>(*this, r, *devices[r]));
 }
 
 LocalGroup::~LocalGroup() = default;
 
+void LocalGroup::abort(const std::string &reason) {
+  host.abort(reason);
+  if (memory)
+    memory->stop();
+}
+
 void LocalGroup::reset() {
   host.reset();
+  if (memory) {
+    for (auto &rank : ranks)
+      rank->settle();
+    memory->reset();
+  }
   for (auto &rank : ranks)
     rank->forgetTransfers();
 }

@@ -19,6 +19,16 @@ bool Exchange::operator==(const Exchange &other) const {
          points == other.points;
 }
 
+CollectiveCall wholeOf(const std::vector<const Exchange *> &all) {
+  CollectiveCall whole = all.front()->call;
+  whole.count = 0;
+  for (const Exchange *exchange : all)
+    whole.count = static_cast<int64_t>(
+        (static_cast<uint64_t>(whole.count) ^ static_cast<uint64_t>(exchange->call.index)) * 0x100000001b3 >> 8);
+  whole.extra = static_cast<int64_t>(all.size());
+  return whole;
+}
+
 void Step::addParameter(const void *value, size_t size) {
   size_t begin = (parameters.size() + 7) / 8 * 8;
   parameters.resize(begin + size);

@@ -40,6 +40,9 @@ struct Exchange {
   bool operator==(const Exchange &other) const;
 };
 
+/// A call that stands for those of a graph, and differs where they do.
+CollectiveCall wholeOf(const std::vector<const Exchange *> &all);
+
 /// Who carries exchanges out, and watches them.
 class Exchanges {
 public:

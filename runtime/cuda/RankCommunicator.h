@@ -38,6 +38,8 @@ public:
   void allGatherBytes(const char *name, const void *in, void *out, size_t bytes) override {
     host.allGatherBytes(name, in, out, bytes);
   }
+  /// Waits for the device, whatever has become of its work.
+  void settle() { device.settle(); }
   void forgetTransfers() {
     transfers.reset();
     sums.clear();
@@ -57,6 +59,13 @@ protected:
   virtual void startSum(const CollectiveCall &call, void *data) = 0;
   virtual Stretch finishSum(const CollectiveCall &call) = 0;
 
+  /// Whether all ranks have found the same good.
+  bool agreeOnHost(bool good) {
+    char mine = good;
+    std::vector<char> all(static_cast<size_t>(size()));
+    host.allGatherBytes("a graph", &mine, all.data(), 1);
+    return std::find(all.begin(), all.end(), 0) == all.end();
+  }
   void checkRoot(const CollectiveCall &call, int root) const {
     if (root < 0 || root >= size())
       failRun("broadcast '", call.name, "': root ", root, " is not one of ", size(), " ranks");

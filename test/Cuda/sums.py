@@ -71,6 +71,18 @@ class Sums(unittest.TestCase):
         wrong, _, _ = self.infer(program, "decode", CAAT_DOUBLE_FORGET_PEERS=1)
         self.assertFalse(np.array_equal(fused["logits"], wrong["logits"]))
 
+    def test_one_device(self):
+        """Ranks that share a device do the same where they are asked to, for checks on a machine with one."""
+        program = self.compile(2)
+        fused, own, in_kernels = self.infer(program, "decode", CAAT_CUDA_LOCAL_PEERS=1)
+        self.assertEqual(own, 0)
+        self.assertGreaterEqual(in_kernels, 24)
+        apart, own, in_kernels = self.infer(program, "decode", CAAT_CUDA_LOCAL_PEERS=1, CAAT_CUDA_FUSE_SUMS=0)
+        self.assertGreaterEqual(own, 24)
+        self.assertEqual(in_kernels, 0)
+        self.assert_same(fused, apart)
+        self.assert_same(fused, self.infer(program, "decode", CAAT_CUDA_LOCAL_PEERS=0)[0])
+
     def test_small_device(self):
         """A kernel with more blocks than the device has multiprocessors does not wait for other ranks."""
         program = self.compile(2)
