@@ -216,16 +216,5 @@ template <typename Pair, int Size> CAAT_DEVICE void attend(const AttentionArgume
 
 #define CAAT_ATTENTION_KERNEL(TYPE, PAIR, SIZE)                                                                        \
   CAAT_KERNEL(attentionThreads, 2) void caat_attention_##TYPE##_##SIZE(AttentionArguments a) { attend<PAIR, SIZE>(a); }
-#ifdef CAAT_ATTENTION_SIZE // one to a module, which is loaded when it is used
-#define CAAT_ATTENTION(TYPE, PAIR, SIZE) CAAT_ATTENTION_KERNEL(TYPE, PAIR, SIZE)
-#ifdef CAAT_ATTENTION_BF16
-CAAT_ATTENTION(bf16, BFloat16Pair, CAAT_ATTENTION_SIZE)
-#else
-CAAT_ATTENTION(f16, HalfPair, CAAT_ATTENTION_SIZE)
-#endif
-#else
-#define CAAT_ATTENTION(SIZE)                                                                                           \
-  CAAT_ATTENTION_KERNEL(bf16, BFloat16Pair, SIZE)                                                                      \
-  CAAT_ATTENTION_KERNEL(f16, HalfPair, SIZE)
-CAAT_ATTENTION_SIZES(CAAT_ATTENTION)
-#endif
+CAAT_ATTENTION_KERNELS
+#undef CAAT_ATTENTION_KERNEL

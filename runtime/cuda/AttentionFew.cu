@@ -305,20 +305,9 @@ template <typename Pair, int Size> CAAT_DEVICE void attendFew(const FewTokensArg
 
 } // namespace
 
-#define CAAT_FEW_TOKENS_KERNEL(TYPE, PAIR, SIZE)                                                                       \
+#define CAAT_ATTENTION_KERNEL(TYPE, PAIR, SIZE)                                                                        \
   CAAT_KERNEL(attentionThreads, 2) void caat_attention_few_##TYPE##_##SIZE(FewTokensArguments f) {                     \
     attendFew<PAIR, SIZE>(f);                                                                                          \
   }
-#ifdef CAAT_ATTENTION_SIZE // one to a module, which is loaded when it is used
-#define CAAT_FEW_TOKENS(TYPE, PAIR, SIZE) CAAT_FEW_TOKENS_KERNEL(TYPE, PAIR, SIZE)
-#ifdef CAAT_ATTENTION_BF16
-CAAT_FEW_TOKENS(bf16, BFloat16Pair, CAAT_ATTENTION_SIZE)
-#else
-CAAT_FEW_TOKENS(f16, HalfPair, CAAT_ATTENTION_SIZE)
-#endif
-#else
-#define CAAT_FEW_TOKENS(SIZE)                                                                                          \
-  CAAT_FEW_TOKENS_KERNEL(bf16, BFloat16Pair, SIZE)                                                                     \
-  CAAT_FEW_TOKENS_KERNEL(f16, HalfPair, SIZE)
-CAAT_ATTENTION_SIZES(CAAT_FEW_TOKENS)
-#endif
+CAAT_ATTENTION_KERNELS
+#undef CAAT_ATTENTION_KERNEL

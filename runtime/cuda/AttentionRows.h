@@ -151,4 +151,18 @@ CAAT_DEVICE float finishScore(const AttentionArguments &a, float x, const float 
 
 } // namespace caat::runtime::cuda
 
+/// Makes kernels by CAAT_ATTENTION_KERNEL(TYPE, PAIR, SIZE): the one of a module, which is loaded when it is used, or
+/// all of them on the host.
+#define CAAT_ATTENTION_MAKE(TYPE, PAIR, SIZE) CAAT_ATTENTION_KERNEL(TYPE, PAIR, SIZE) // with the number of SIZE
+#ifndef CAAT_ATTENTION_SIZE
+#define CAAT_ATTENTION_OF_SIZE(SIZE)                                                                                   \
+  CAAT_ATTENTION_MAKE(bf16, BFloat16Pair, SIZE)                                                                        \
+  CAAT_ATTENTION_MAKE(f16, HalfPair, SIZE)
+#define CAAT_ATTENTION_KERNELS CAAT_ATTENTION_SIZES(CAAT_ATTENTION_OF_SIZE)
+#elif defined(CAAT_ATTENTION_BF16)
+#define CAAT_ATTENTION_KERNELS CAAT_ATTENTION_MAKE(bf16, BFloat16Pair, CAAT_ATTENTION_SIZE)
+#else
+#define CAAT_ATTENTION_KERNELS CAAT_ATTENTION_MAKE(f16, HalfPair, CAAT_ATTENTION_SIZE)
+#endif
+
 #endif
