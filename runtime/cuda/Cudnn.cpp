@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Cudnn.h"
 #include "caat/runtime/Error.h"
+#include <dlfcn.h>
+#include <filesystem>
 #include <utility>
 
 namespace caat::runtime::cuda {
@@ -13,6 +15,18 @@ Cudnn::Cudnn() : Library("cuDNN", "CAAT_CUDNN", {"libcudnn.so.9"}) {
     failRun("cuDNN is too old: ", name, " has version ", version(), ", needed is ", oldest / 10000, ".",
             oldest / 100 % 100);
 #include "Cudnn.def"
+  loadCompiler();
+}
+
+/// It compiles with NVRTC, which Python's packages have in another folder than some versions look in: once it is
+/// loaded, it is found by its name. Where it lies elsewhere, that is left to the library.
+void Cudnn::loadCompiler() const {
+  Dl_info info{};
+  if (!dladdr(reinterpret_cast<const void *>(cudnnGetVersion), &info) || !info.dli_fname)
+    return;
+  std::filesystem::path packages = std::filesystem::path(info.dli_fname).parent_path() / "../..";
+  for (const char *file : {"cuda_nvrtc/lib/libnvrtc.so.12", "cu13/lib/libnvrtc.so.13"})
+    dlopen((packages / file).c_str(), RTLD_NOW | RTLD_LOCAL); // stays loaded
 }
 
 std::string Cudnn::version() const {

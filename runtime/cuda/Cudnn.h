@@ -68,6 +68,9 @@ struct Cudnn : Library {
   /// From this on a graph may be as AttentionGraph makes it; earlier ones want another number than -inf for what is
   /// masked, and take masks of fewer sizes.
   static constexpr size_t oldest = 91000;
+
+private:
+  void loadCompiler() const;
 };
 
 #undef CAAT_CUDNN_FUNCTION

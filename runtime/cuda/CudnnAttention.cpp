@@ -257,7 +257,7 @@ FusedPlan::FusedPlan(std::shared_ptr<const CudnnTarget> given, const FusedShape 
   library.check(library.cudnnBackendGetAttribute(choices.get(), CUDNN_ATTR_ENGINEHEUR_RESULTS,
                                                  CUDNN_TYPE_BACKEND_DESCRIPTOR, most, &count, engines.data()),
                 "attention");
-  std::string reason = "cuDNN has no engine for it";
+  std::string reason = "cuDNN has no engine for it, or does not find libnvrtc";
   for (size_t i = 0; i < std::min(static_cast<size_t>(count), most) && !plan; ++i)
     try {
       plan = &makePlan(*engineParts[i]);
