@@ -81,6 +81,13 @@ CUmodule Context::load(const std::string &image, const std::string &origin) cons
   return module;
 }
 
+/// The driver loads a kernel when something of it is needed, and may wait for the device then: not when kernels that
+/// wait for each other are under way.
+void Context::preload(CUfunction function, const std::string &name) const {
+  int registers = 0;
+  driver_->check(driver_->cuFuncGetAttribute(&registers, CU_FUNC_ATTRIBUTE_NUM_REGS, function), "kernel '", name, "'");
+}
+
 void Context::loadKernels(const Program &program) {
   enter();
   const Manifest &manifest = program.manifest();
@@ -117,14 +124,17 @@ void Context::loadKernels(const Program &program) {
     CUfunction &function = kernels.emplace_back();
     if (driver_->cuModuleGetFunction(&function, modules.back(), name.c_str()) != CUDA_SUCCESS)
       failArtifact(path, " has no kernel '", name, "'");
+    preload(function, name);
     if (int64_t shared = manifest.launches[i].shared; shared > 48 << 10)
       driver_->check(driver_->cuFuncSetAttribute(function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
                                                  static_cast<int>(shared)),
                      "kernel '", name, "': ", shared, " bytes of shared memory");
   }
   modules.push_back(load(hasDependentLaunch() ? kernelsPtx90 : kernelsPtx, "the runtime's own kernels"));
-  for (const char *name : kernelNames)
+  for (const char *name : kernelNames) {
     driver_->check(driver_->cuModuleGetFunction(&owns[name], modules.back(), name), name);
+    preload(owns[name], name);
+  }
 }
 
 CUfunction Context::own(const std::string &name) const { return owns.at(name); }

@@ -58,6 +58,7 @@ public:
 
 private:
   CUmodule load(const std::string &image, const std::string &origin) const;
+  void preload(CUfunction function, const std::string &name) const;
 
   std::shared_ptr<const Driver> driver_;
   int number_;

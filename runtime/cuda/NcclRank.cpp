@@ -57,7 +57,7 @@ std::vector<MessageRange> rangesOf(const WireFormat &format, int64_t rows, int o
 } // namespace
 
 NcclGroup::Rank::Rank(NcclGroup &group, size_t index, Communicator &host)
-      : RankCommunicator(host, *group.devices[index]), group(group), index(index), peerSums(device, index) {
+    : RankCommunicator(host, *group.devices[index]), group(group), index(index), peerSums(device, index) {
   device.setExchanges(this);
   peerSums.use(group.connections->memory.get());
 }
@@ -95,7 +95,8 @@ void NcclGroup::Rank::allGather(const CollectiveCall &call, const void *in, void
   device.launchOwn("caat_gather_1", CudaDevice::blocksFor(size() * outer * r), arguments);
 }
 
-void NcclGroup::Rank::reduceScatter(const CollectiveCall &call, const void *in, void *out, int64_t outer, int64_t inner) {
+void NcclGroup::Rank::reduceScatter(const CollectiveCall &call, const void *in, void *out, int64_t outer,
+                                    int64_t inner) {
   const void *from = in;
   if (outer > 1) { // the parts of each rank together
     auto row = inner * static_cast<int64_t>(sizeOf(call.dtype));
@@ -135,7 +136,8 @@ void NcclGroup::Rank::permuteInPlace(const CollectiveCall &call, void *data, int
   }
 }
 
-void NcclGroup::Rank::startPermute(const CollectiveCall &call, const void *in, void *out, int64_t count, int64_t shift) {
+void NcclGroup::Rank::startPermute(const CollectiveCall &call, const void *in, void *out, int64_t count,
+                                   int64_t shift) {
   transfers.start(call, shift);
   transfers.begin();
   run(turn(call, in, out, static_cast<size_t>(count) * sizeOf(call.dtype), shift), transfers.stream());
@@ -150,12 +152,12 @@ Communicator::Stretch NcclGroup::Rank::finishPermute(const CollectiveCall &call)
 
 void NcclGroup::Rank::broadcast(const CollectiveCall &call, void *data, int64_t count, int root) {
   checkRoot(call, root);
-  device.exchange({Exchange::Kind::Broadcast, call, data, data, static_cast<size_t>(count) * sizeOf(call.dtype),
-                   ncclUint8, root});
+  device.exchange(
+      {Exchange::Kind::Broadcast, call, data, data, static_cast<size_t>(count) * sizeOf(call.dtype), ncclUint8, root});
 }
 
-void NcclGroup::Rank::quantizedAllReduce(const CollectiveCall &call, const WireFormat &format, float *data, float *error,
-                          int64_t rows) {
+void NcclGroup::Rank::quantizedAllReduce(const CollectiveCall &call, const WireFormat &format, float *data,
+                                         float *error, int64_t rows) {
   if (rows == 0)
     return;
   auto bytes = static_cast<size_t>(rows * format.rowBytes());
@@ -288,7 +290,8 @@ void NcclGroup::Rank::receive(Exchange &exchange, void *to, size_t bytes, int fr
   exchange.points.push_back({false, to, bytes, from});
 }
 
-Exchange NcclGroup::Rank::turn(const CollectiveCall &call, const void *in, void *out, size_t bytes, int64_t shift) const {
+Exchange NcclGroup::Rank::turn(const CollectiveCall &call, const void *in, void *out, size_t bytes,
+                               int64_t shift) const {
   Exchange exchange{Exchange::Kind::Points, call};
   send(exchange, in, bytes, at(shift));
   receive(exchange, out, bytes, at(-shift));

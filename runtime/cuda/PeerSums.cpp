@@ -27,12 +27,7 @@ Exchange::Kind PeerSums::kindOf(const CollectiveCall &call, const void *data) co
 }
 
 Exchange PeerSums::exchange(const CollectiveCall &call, void *data, Exchange::Kind kind, int type) {
-  return {.kind = kind,
-          .call = call,
-          .in = data,
-          .out = data,
-          .count = static_cast<size_t>(call.count),
-          .type = type};
+  return {.kind = kind, .call = call, .in = data, .out = data, .count = static_cast<size_t>(call.count), .type = type};
 }
 
 void PeerSums::ask(const Exchange &exchange, CUstream stream) const {

@@ -328,6 +328,10 @@ CAAT_EXPORT CUresult cuModuleGetFunction(CUfunction *function, CUmodule module, 
   *function = reinterpret_cast<CUfunction>(&found->second);
   return CUDA_SUCCESS;
 }
+CAAT_EXPORT CUresult cuFuncGetAttribute(int *value, int, CUfunction) {
+  *value = 0;
+  return CUDA_SUCCESS;
+}
 CAAT_EXPORT CUresult cuFuncSetAttribute(CUfunction, int, int) { return CUDA_SUCCESS; }
 
 /// A kernel with its parameters, which are copied.
