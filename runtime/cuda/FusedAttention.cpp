@@ -23,6 +23,12 @@ FusedAttention::FusedAttention() {
   const char *tokens = std::getenv("CAAT_CUDNN_TOKENS");
   piece = tokens ? std::max<int64_t>(std::atoll(tokens), 1) : pieceTokens;
   reason = isOff ? "CAAT_CUDNN=off" : "";
+  // A plan's code is loaded in the middle of a run, for which the driver may wait for the device: for the kernels of
+  // other ranks there that wait for this one.
+  if (const char *peers = std::getenv("CAAT_CUDA_LOCAL_PEERS"); peers && std::string_view(peers) != "0") {
+    isOff = true;
+    reason = "CAAT_CUDA_LOCAL_PEERS=1";
+  }
 }
 
 int64_t FusedAttention::tokensOfPiece(const Attention &a) const {

@@ -202,6 +202,13 @@ void checkChoices(Checks &checks) {
     expect(ownCallsOf(fused, shaped(1), 10), 2);
     return "";
   });
+  setenv("CAAT_CUDA_LOCAL_PEERS", "1", 1);
+  checks.report("ranks that wait for each other on one device", [&] {
+    FusedAttention fused;
+    expect(ownCallsOf(fused, prompt, 10), 10);
+    return fused.info();
+  });
+  unsetenv("CAAT_CUDA_LOCAL_PEERS");
   setenv("CAAT_CUDNN", "/nonexistent.so", 1);
   checks.report("no library", [&] {
     FusedAttention fused;
