@@ -4,6 +4,7 @@
 
 #include "mlir/Bytecode/BytecodeOpInterface.h"
 #include "mlir/Dialect/SCF/IR/DeviceMappingInterface.h"
+#include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/Dialect.h"
 #include "mlir/IR/OpDefinition.h"
@@ -14,6 +15,7 @@
 #include "dialects/tp/TP.h"
 
 #include "dialects/rt/RTDialect.h.inc"
+#include "dialects/rt/RTEnums.h.inc"
 
 #define GET_TYPEDEF_CLASSES
 #include "dialects/rt/RTTypes.h.inc"

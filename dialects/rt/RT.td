@@ -2,6 +2,7 @@
 #ifndef CAAT_DIALECTS_RT_TD
 #define CAAT_DIALECTS_RT_TD
 
+include "dialects/rt/Enums.td"
 include "dialects/tp/Interfaces.td"
 include "mlir/Dialect/SCF/IR/DeviceMappingInterface.td"
 include "mlir/IR/AttrTypeBase.td"
@@ -155,15 +156,17 @@ def RT_WorkspaceOp : RT_Op<"workspace", [Pure]> {
   let assemblyFormat = "attr-dict `:` type($result)";
 }
 
-def RT_LinearOp : RT_Product<"linear", [DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
-  let summary = "product with a weight: y = x W, or y += x W with accumulate";
+def RT_LinearOp : RT_Product<"linear", [AttrSizedOperandSegments, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "product with a weight: y = f(x W + bias), or y = f(y + x W + bias) with accumulate";
   let description = [{
     x is [..., K], y is [..., N]; leading dimensions are equal. Sums are f32, whatever x and y are stored as. The old
-    value of y counts only with `accumulate`. Of a weight that travels, virtual rank `shard`'s slice is meant, while this
-    rank holds it.
+    value of y counts only with `accumulate`. Without `bias` nothing is added, without `then` f is nothing. `gelu` is
+    that of the error function, `swish` is x / (1 + exp(-alpha x)). Of a weight that travels, virtual rank `shard`'s
+    slice is meant, while this rank holds it.
 
     ```mlir
-    %y = rt.linear @w ins(%x : tensor<?x4xf32>) outs(%init : tensor<?x8xf32>) -> tensor<?x8xf32>
+    %y = rt.linear @w ins(%x : tensor<?x4xf32>) bias(%b : tensor<8xf32>) then gelu
+           outs(%init : tensor<?x8xf32>) -> tensor<?x8xf32>
     ```
 
     **Constraints:**
@@ -171,11 +174,17 @@ def RT_LinearOp : RT_Product<"linear", [DeclareOpInterfaceMethods<SymbolUserOpIn
     - (C2) x and y have the same leading dimensions, and element types f32, bf16 or f16.
     - (C3) the symbol is a linear `rt.weight`; its K and N are the last dimensions of x and y.
     - (C4) `shard` is given exactly where the weight has a group.
+    - (C5) the bias is [N], of f32 or of y's element type.
+    - (C6) alpha is 1, but for `swish`.
   }];
   let arguments = (ins FlatSymbolRefAttr:$weight, AnyTypeOf<[AnyRankedTensor, AnyMemRef]>:$x,
-                       AnyTypeOf<[AnyRankedTensor, AnyMemRef]>:$init, Optional<Index>:$shard, UnitAttr:$accumulate);
+                       AnyTypeOf<[AnyRankedTensor, AnyMemRef]>:$init, Optional<Index>:$shard,
+                       Optional<AnyTypeOf<[AnyRankedTensor, AnyMemRef]>>:$bias,
+                       OptionalAttr<RT_Activation>:$activation, DefaultValuedAttr<F32Attr, "1.0f">:$alpha,
+                       UnitAttr:$accumulate);
   let assemblyFormat = [{
-    $weight (`accumulate` $accumulate^)? (`at` $shard^)? `ins` `(` $x `:` type($x) `)` `outs` `(` $init `:` type($init) `)` attr-dict
+    $weight (`accumulate` $accumulate^)? (`at` $shard^)? `ins` `(` $x `:` type($x) `)`
+    (`bias` `(` $bias^ `:` type($bias) `)`)? (`then` $activation^)? `outs` `(` $init `:` type($init) `)` attr-dict
     (`->` type($results)^)?
   }];
   let builders = [OpBuilder<(ins "::llvm::StringRef":$weight, "::mlir::Value":$x, "::mlir::Value":$init,

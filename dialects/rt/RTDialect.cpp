@@ -10,6 +10,7 @@ using namespace mlir;
 using namespace caat::rt;
 
 #include "dialects/rt/RTDialect.cpp.inc"
+#include "dialects/rt/RTEnums.cpp.inc"
 
 #define GET_ATTRDEF_CLASSES
 #include "dialects/rt/RTAttributes.cpp.inc"
@@ -50,9 +51,12 @@ void LinearOp::build(OpBuilder &builder, OperationState &state, StringRef weight
   state.addOperands({x, init});
   if (shard)
     state.addOperands(shard);
+  Properties &properties = state.getOrAddProperties<Properties>();
+  properties.operandSegmentSizes = {1, 1, shard ? 1 : 0, 0};
   if (accumulate)
-    state.getOrAddProperties<Properties>().accumulate = builder.getUnitAttr();
-  state.getOrAddProperties<Properties>().weight = FlatSymbolRefAttr::get(builder.getContext(), weight);
+    properties.accumulate = builder.getUnitAttr();
+  properties.weight = FlatSymbolRefAttr::get(builder.getContext(), weight);
+  properties.alpha = builder.getF32FloatAttr(1.0f);
   addResults(state, init);
 }
 
@@ -86,6 +90,9 @@ static void addEffects(Effects &effects, MutableArrayRef<OpOperand> inputs, OpOp
 
 void LinearOp::getEffects(Effects &effects) {
   addEffects(effects, getOperation()->getOpOperands().take_front(1), getInitMutable(), getAccumulate());
+  for (OpOperand &bias : getBiasMutable())
+    if (isa<BaseMemRefType>(bias.get().getType()))
+      effects.emplace_back(MemoryEffects::Read::get(), &bias);
 }
 
 void MatmulOp::getEffects(Effects &effects) {

@@ -84,6 +84,15 @@ LogicalResult LinearOp::verify() {
   for (int64_t i = 0; i + 1 < x.getRank(); ++i)
     if (!sizesAgree(x.getDimSize(i), y.getDimSize(i)))
       return emitOpError("dimension ") << i << " is " << x.getDimSize(i) << " in x and " << y.getDimSize(i) << " in y";
+  if (getBias()) {
+    auto bias = cast<ShapedType>(getBias().getType());
+    if (bias.getRank() != 1 || !sizesAgree(bias.getDimSize(0), y.getShape().back()) ||
+        (!bias.getElementType().isF32() && bias.getElementType() != y.getElementType()))
+      return emitOpError("needs a bias of ")
+             << y.getShape().back() << " elements of f32 or " << y.getElementType() << ", not " << bias;
+  }
+  if (getActivation() != Activation::Swish && !getAlpha().isExactlyValue(1.0))
+    return emitOpError("has an alpha of ") << getAlphaAttr() << ", which only swish takes";
   return success();
 }
 

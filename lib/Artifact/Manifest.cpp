@@ -12,9 +12,10 @@ using namespace caat;
 using llvm::json::OStream;
 
 /// Programs with rotated weights need a runtime of format 2, those with switchable sites one of format 3, those that
-/// start sums and wait for them later one of format 4.
+/// start sums and wait for them later one of format 4, those whose kernels sum one of format 5, those whose products have
+/// a bias or an activation one of format 6.
 static constexpr int64_t kFormat = 1, kRotatedFormat = 2, kSwitchableFormat = 3, kOverlappedFormat = 4,
-                         kSummingFormat = 5;
+                         kSummingFormat = 5, kEpilogueFormat = 6;
 
 namespace {
 
@@ -28,7 +29,8 @@ public:
     json.object([&] {
       bool overlaps = llvm::any_of(program.collectives, [](Operation *op) { return isa<rt::AllReduceStartOp>(op); });
       bool sums = llvm::any_of(program.kernels, [](Operation *kernel) { return kernelSums(kernel); });
-      json.attribute("format", sums                     ? kSummingFormat
+      json.attribute("format", program.hasEpilogues     ? kEpilogueFormat
+                               : sums                   ? kSummingFormat
                                : overlaps               ? kOverlappedFormat
                                : !program.sites.empty() ? kSwitchableFormat
                                : options.isRotated()    ? kRotatedFormat

@@ -71,7 +71,9 @@ static void makeDense(OpOperand &operand, bool reads, bool writes) {
 
 static void makeOperandsDense(Operation *op) {
   if (auto linear = dyn_cast<rt::LinearOp>(op)) {
-    makeDense(op->getOpOperand(0), /*reads=*/true, /*writes=*/false);
+    makeDense(linear.getXMutable(), /*reads=*/true, /*writes=*/false);
+    for (OpOperand &bias : linear.getBiasMutable())
+      makeDense(bias, /*reads=*/true, /*writes=*/false);
     makeDense(linear.getInitMutable(), linear.getAccumulate(), /*writes=*/true);
   } else if (auto attention = dyn_cast<rt::AttentionOp>(op)) {
     // Any strides, but the elements of a head lie side by side.

@@ -58,7 +58,9 @@ FailureOr<Program> Program::get(ModuleOp module) {
   llvm::append_range(program.weights, module.getOps<rt::WeightOp>());
   llvm::SmallSetVector<Operation *, 32> kernels;
   program.host.walk([&](Operation *op) {
-    if (auto launch = dyn_cast<rt::LaunchOp>(op)) {
+    if (auto linear = dyn_cast<rt::LinearOp>(op)) {
+      program.hasEpilogues |= linear.getBias() || linear.getActivation();
+    } else if (auto launch = dyn_cast<rt::LaunchOp>(op)) {
       kernels.insert(module.lookupSymbol(launch.getKernel()));
       if (launch.getSumming())
         kernels.insert(module.lookupSymbol(*launch.getSumming()));

@@ -233,7 +233,14 @@ private:
       Value weight = constant(weightIndex.at(linear.getWeight())), rows = product(ArrayRef(x.sizes).drop_back());
       Value accumulate = constant(linear.getAccumulate());
       Type xType = getElementTypeOrSelf(linear.getX()), yType = getElementTypeOrSelf(linear.getInit());
-      if (xType.isF32() && yType.isF32())
+      if (linear.getBias() || linear.getActivation())
+        call(CAAT_API_linear_then,
+             {weight, x.pointer, constant(*dtypeCode(xType)), rows, y.pointer, constant(*dtypeCode(yType)), accumulate,
+              linear.getBias() ? fromMemRef(linear.getBias()).pointer : LLVM::ZeroOp::create(b, loc, pointer),
+              constant(linear.getBias() ? *dtypeCode(getElementTypeOrSelf(linear.getBias())) : CAAT_F32),
+              constant(linear.getActivation() ? static_cast<int64_t>(*linear.getActivation()) : CAAT_UNCHANGED),
+              LLVM::ConstantOp::create(b, loc, b.getF32Type(), linear.getAlphaAttr())});
+      else if (xType.isF32() && yType.isF32())
         call(CAAT_API_linear, {weight, x.pointer, rows, y.pointer, accumulate});
       else
         call(CAAT_API_linear_as, {weight, x.pointer, constant(*dtypeCode(xType)), rows, y.pointer,

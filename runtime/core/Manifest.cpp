@@ -12,7 +12,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr int64_t maxFormat = 5;
+constexpr int64_t maxFormat = 6;
 constexpr int64_t maxRanks = 1024;
 constexpr size_t maxTensorRank = 8;
 constexpr size_t maxEntries = 1 << 20;

@@ -364,6 +364,11 @@ struct Api {
 
   static void linear_as(void *ctx, int64_t parameter, void *x, int64_t xType, int64_t m, void *y, int64_t yType,
                         int64_t accumulate) {
+    linear_then(ctx, parameter, x, xType, m, y, yType, accumulate, nullptr, CAAT_F32, CAAT_UNCHANGED, 1);
+  }
+
+  static void linear_then(void *ctx, int64_t parameter, void *x, int64_t xType, int64_t m, void *y, int64_t yType,
+                          int64_t accumulate, void *bias, int64_t biasType, int64_t activation, float alpha) {
     step(ctx, [&](RankContext &c) {
       const auto &parameters = c.program.manifest().parameters;
       if (parameter < 0 || static_cast<size_t>(parameter) >= parameters.size() ||
@@ -379,8 +384,13 @@ struct Api {
       RankContext::Timer timer(c, c.profile.linear,
                                {Trace::Row::Compute, "product", parameters[index].name, c.groupOf(index), {}},
                                rotation ? &c.profile.rotations[*rotation].product : nullptr);
+      Epilogue epilogue{bias, elementType(biasType), static_cast<caat_activation>(activation), alpha};
+      if (activation < CAAT_UNCHANGED || activation > CAAT_SWISH)
+        failRun("product with activation ", activation, ", which this runtime does not know");
+      if (bias && epilogue.biasType != DType::F32 && epilogue.biasType != elementType(yType))
+        failRun("product with a bias of ", nameOf(epilogue.biasType), ", whose result is ", nameOf(elementType(yType)));
       if (m > 0)
-        c.device.linear(index, x, elementType(xType), m, y, elementType(yType), accumulate != 0);
+        c.device.linear({index, x, elementType(xType), m, y, elementType(yType), accumulate != 0, epilogue});
     });
   }
 

@@ -50,7 +50,7 @@ static double timeProducts(Engine &engine, std::vector<size_t> products, int64_t
     auto y = device.allocate(static_cast<size_t>(outputs) * sizeof(float), "results of the products");
     return [&, x, y] {
       for (size_t product : products)
-        device.linear(product, x.get(), typeOf(product), rows, y.get(), typeOf(product), false);
+        device.linear({product, x.get(), typeOf(product), rows, y.get(), typeOf(product)});
     };
   });
 }

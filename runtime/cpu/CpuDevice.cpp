@@ -80,15 +80,21 @@ void CpuDevice::read(const void *from, size_t bytes) {
 }
 
 /// Rows of other types are converted on the way, which only programs for other devices have.
-void CpuDevice::linear(size_t parameter, const void *x, DType xType, int64_t m, void *y, DType yType, bool accumulate) {
-  const Product &product = products[parameter];
-  Tensor in = converted(Tensor::view(xType, {m, product.k}, const_cast<void *>(x)), DType::F32);
-  Tensor out = Tensor::view(yType, {m, product.n}, y), sum = out;
-  if (yType != DType::F32)
-    sum = accumulate ? converted(out, DType::F32) : Tensor(DType::F32, out.shape);
-  weights.run(product.weight, in.as<float>(), m, sum.as<float>(), accumulate);
-  if (yType != DType::F32)
-    copy(y, converted(sum, yType).data.get(), out.bytes());
+void CpuDevice::linear(const Linear &l) {
+  const Product &product = products[l.parameter];
+  Tensor in = converted(Tensor::view(l.xType, {l.m, product.k}, const_cast<void *>(l.x)), DType::F32);
+  Tensor out = Tensor::view(l.yType, {l.m, product.n}, l.y), sum = out, bias;
+  if (l.yType != DType::F32)
+    sum = l.accumulate ? converted(out, DType::F32) : Tensor(DType::F32, out.shape);
+  Epilogue epilogue = l.epilogue;
+  if (epilogue.bias) {
+    bias = converted(Tensor::view(epilogue.biasType, {product.n}, const_cast<void *>(epilogue.bias)), DType::F32);
+    epilogue.bias = bias.data.get();
+    epilogue.biasType = DType::F32;
+  }
+  weights.run(product.weight, in.as<float>(), l.m, sum.as<float>(), l.accumulate, epilogue);
+  if (l.yType != DType::F32)
+    copy(l.y, converted(sum, l.yType).data.get(), out.bytes());
 }
 
 std::unique_ptr<Device> CpuBackend::makeDevice(int rank) {

@@ -27,7 +27,7 @@ public:
   void moveTravelling(size_t parameter, const std::byte *to) override;
   size_t productBytes() const override { return weights.bytes(); }
   void launch(const KernelLaunch &launch) override;
-  void linear(size_t parameter, const void *x, DType xType, int64_t m, void *y, DType yType, bool accumulate) override;
+  void linear(const Linear &linear) override;
   void matmul(const MatMul &matmul) override { runMatMul(matmul); }
   void attention(const Attention &attention) override { runAttention(attention); }
   void read(const void *from, size_t bytes) override;

@@ -34,24 +34,55 @@ struct Weight {
   size_t layoutId = 0;
 };
 
+/// What a primitive does besides multiplying.
+struct Extras {
+  bool accumulate = false, hasBias = false;
+  caat_activation activation = CAAT_UNCHANGED;
+  float alpha = 1;
+
+  Extras() = default;
+  Extras(bool accumulate, const Epilogue &epilogue)
+      : accumulate(accumulate), hasBias(epilogue.bias), activation(epilogue.activation), alpha(epilogue.alpha) {}
+  auto operator<=>(const Extras &) const = default;
+};
+
 struct Product {
   dnnl::matmul primitive;
   std::string implementation;
-  memory x, w, y, scratch;
+  memory x, w, y, scratch, bias;
   size_t scratchBytes;
 };
 
 dnnl::matmul::primitive_desc describe(const dnnl::engine &engine, int64_t m, const Weight &weight,
-                                      const memory::desc &layout, bool accumulate) {
+                                      const memory::desc &layout, const Extras &extras = {}) {
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user); // the default one is shared between threads
-  if (accumulate) {
-    dnnl::post_ops sum;
-    sum.append_sum(1.0f);
-    attributes.set_post_ops(sum);
+  dnnl::post_ops after;
+  if (extras.accumulate)
+    after.append_sum(1.0f);
+  auto apply = [&](dnnl::algorithm function, float alpha) { after.append_eltwise(1.0f, function, alpha, 0.0f); };
+  switch (extras.activation) {
+  case CAAT_UNCHANGED:
+    break;
+  case CAAT_RELU:
+    apply(dnnl::algorithm::eltwise_relu, 0.0f);
+    break;
+  case CAAT_GELU:
+    apply(dnnl::algorithm::eltwise_gelu_erf, 0.0f);
+    break;
+  case CAAT_GELU_TANH:
+    apply(dnnl::algorithm::eltwise_gelu_tanh, 0.0f);
+    break;
+  case CAAT_SWISH:
+    apply(dnnl::algorithm::eltwise_swish, extras.alpha);
+    break;
   }
+  attributes.set_post_ops(after);
   memory::desc x({m, weight.k}, weight.type, Tag::ab), y({m, weight.n}, Type::f32, Tag::ab);
-  return {dnnl::matmul::desc(x, layout, y), attributes, engine};
+  if (!extras.hasBias)
+    return {dnnl::matmul::desc(x, layout, y), attributes, engine};
+  memory::desc bias({1, weight.n}, Type::f32, Tag::ab);
+  return {dnnl::matmul::desc(x, layout, bias, y), attributes, engine};
 }
 
 bool isReference(const dnnl::matmul::primitive_desc &description) {
@@ -77,12 +108,12 @@ struct Linears::State {
   LargeBuffer arena, scratch;
   std::vector<uint16_t> rounded;     // x as bf16
   std::vector<memory::desc> layouts; // the different ones: weights of one layout share their primitives
-  std::map<std::tuple<size_t, int64_t, bool>, Product> products; // (layout, m, accumulate)
+  std::map<std::tuple<size_t, int64_t, Extras>, Product> products; // (layout, m, extras)
 
   size_t add(const ParameterSpec &spec, const std::byte *data, bool travels);
   void chooseLayout(Weight &weight);
   void copy(const Weight &weight, std::byte *to);
-  Product &product(const Weight &weight, int64_t m, bool accumulate);
+  Product &product(const Weight &weight, int64_t m, const Extras &extras);
 };
 
 Linears::Linears() : state(std::make_unique<State>()) {}
@@ -104,7 +135,7 @@ size_t Linears::addTravelling(const ParameterSpec &spec, const std::byte *data) 
 void Linears::State::chooseLayout(Weight &weight) {
   memory::desc any({weight.k, weight.n}, weight.type, Tag::any);
   try {
-    auto best = describe(engine, layoutRows, weight, any, false);
+    auto best = describe(engine, layoutRows, weight, any);
     if (!isReference(best)) {
       weight.layout = best.weights_desc();
       return;
@@ -113,8 +144,8 @@ void Linears::State::chooseLayout(Weight &weight) {
     // This processor has no bf16 product: run it in fp32 on the same (already rounded) weight.
   }
   weight.type = Type::f32;
-  weight.layout = describe(engine, layoutRows, weight, memory::desc({weight.k, weight.n}, Type::f32, Tag::any), false)
-                      .weights_desc();
+  weight.layout =
+      describe(engine, layoutRows, weight, memory::desc({weight.k, weight.n}, Type::f32, Tag::any)).weights_desc();
 }
 
 /// From its stored data to its layout.
@@ -153,14 +184,14 @@ void Linears::pack(const std::function<void(size_t)> &packed) {
   }
 }
 
-Product &Linears::State::product(const Weight &weight, int64_t m, bool accumulate) {
-  auto key = std::tuple(weight.layoutId, m, accumulate);
+Product &Linears::State::product(const Weight &weight, int64_t m, const Extras &extras) {
+  auto key = std::tuple(weight.layoutId, m, extras);
   auto found = products.find(key);
   if (found != products.end())
     return found->second;
   if (products.size() >= maxPrimitives)
     products.clear();
-  auto description = describe(engine, m, weight, weight.layout, accumulate);
+  auto description = describe(engine, m, weight, weight.layout, extras);
   if (isReference(description))
     failRun("oneDNN has no fast product for [", m, ", ", weight.k, "] x [", weight.k, ", ", weight.n, "]");
   Product made{dnnl::matmul(description),
@@ -169,16 +200,17 @@ Product &Linears::State::product(const Weight &weight, int64_t m, bool accumulat
                memory(description.weights_desc(), engine, nullptr),
                memory(description.dst_desc(), engine, nullptr),
                memory(description.scratchpad_desc(), engine, nullptr),
+               extras.hasBias ? memory(description.bias_desc(), engine, nullptr) : memory(),
                description.scratchpad_desc().get_size()};
   return products.emplace(key, std::move(made)).first->second;
 }
 
-void Linears::run(size_t index, const float *x, int64_t m, float *y, bool accumulate) {
+void Linears::run(size_t index, const float *x, int64_t m, float *y, bool accumulate, const Epilogue &epilogue) {
   const Weight &weight = state->weights[index];
   if (m == 0)
     return;
   try {
-    Product &product = state->product(weight, m, accumulate);
+    Product &product = state->product(weight, m, Extras(accumulate, epilogue));
     const void *source = x;
     if (weight.stored.data_type() == Type::bf16) {
       // oneDNN reads bf16; where it cannot, the rounded values go in as fp32.
@@ -196,10 +228,15 @@ void Linears::run(size_t index, const float *x, int64_t m, float *y, bool accumu
     product.w.set_data_handle(const_cast<std::byte *>(weight.data));
     product.y.set_data_handle(y);
     product.scratch.set_data_handle(state->scratch.data());
-    product.primitive.execute(state->stream, {{DNNL_ARG_SRC, product.x},
+    std::unordered_map<int, memory> arguments{{DNNL_ARG_SRC, product.x},
                                               {DNNL_ARG_WEIGHTS, product.w},
                                               {DNNL_ARG_DST, product.y},
-                                              {DNNL_ARG_SCRATCHPAD, product.scratch}});
+                                              {DNNL_ARG_SCRATCHPAD, product.scratch}};
+    if (epilogue.bias) {
+      product.bias.set_data_handle(const_cast<void *>(epilogue.bias));
+      arguments.emplace(DNNL_ARG_BIAS, product.bias);
+    }
+    product.primitive.execute(state->stream, arguments);
   } catch (const dnnl::error &e) {
     failRun("oneDNN: product [", m, ", ", weight.k, "] x [", weight.k, ", ", weight.n, "]: ", e.what());
   }
@@ -225,8 +262,8 @@ size_t Linears::bytes() const {
   return total;
 }
 
-std::string Linears::implementation(size_t weight, int64_t m) {
-  return state->product(state->weights[weight], m, false).implementation;
+std::string Linears::implementation(size_t weight, int64_t m, const Epilogue &epilogue) {
+  return state->product(state->weights[weight], m, Extras(false, epilogue)).implementation;
 }
 
 } // namespace caat::runtime

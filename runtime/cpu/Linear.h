@@ -33,13 +33,13 @@ public:
   /// Another rank's slice of the weight, packed, is read at `data` from now on.
   void moveTo(size_t weight, const std::byte *data);
 
-  /// y[m, N] (+)= x[m, K] * W; x and y are fp32, x is rounded to bf16 for a bf16 weight.
-  void run(size_t weight, const float *x, int64_t m, float *y, bool accumulate);
+  /// As Linear says; x, y and bias are fp32, x is rounded to bf16 for a bf16 weight.
+  void run(size_t weight, const float *x, int64_t m, float *y, bool accumulate, const Epilogue &epilogue = {});
 
   /// Bytes of all weights, as a product reads them.
   size_t bytes() const;
   /// oneDNN's name of the implementation that `run` uses for m rows.
-  std::string implementation(size_t weight, int64_t m);
+  std::string implementation(size_t weight, int64_t m, const Epilogue &epilogue = {});
 
 private:
   struct State;

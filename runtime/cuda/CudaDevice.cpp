@@ -22,6 +22,8 @@ CudaDevice::CudaDevice(const Program &program, std::shared_ptr<Context> given, s
     fewRowsThreads = static_cast<unsigned>(std::clamp(std::atoi(threads) / 32 * 32, 0, 512));
   if (const char *few = std::getenv("CAAT_CUDA_FEW_TOKENS"))
     attendsFew = std::string_view(few) != "0";
+  if (const char *epilogues = std::getenv("CAAT_CUDA_EPILOGUES"))
+    libraryEpilogues = std::string_view(epilogues) != "0";
   setTiming(false);
 }
 
@@ -231,79 +233,6 @@ Step CudaDevice::ownStep(const char *name, int64_t blocks) const {
 int64_t CudaDevice::blocksFor(int64_t count) {
   constexpr int64_t most = 2048; // enough for any GPU; the rest are further turns of each thread
   return std::min((count + kernelThreads - 1) / kernelThreads, most);
-}
-
-static int libraryType(DType dtype) {
-  return dtype == DType::BF16 ? CUDA_R_16BF : dtype == DType::F16 ? CUDA_R_16F : CUDA_R_32F;
-}
-
-void CudaDevice::linear(size_t parameter, const void *x, DType xType, int64_t m, void *y, DType yType,
-                        bool accumulate) {
-  const Weight &weight = weights[parameter];
-  const std::string &name = program.manifest().parameters[parameter].name;
-  const void *source = x;
-  if (xType == DType::F32 && weight.dtype != DType::F32) {
-    // Products that follow each other often have the same rows.
-    int64_t count = m * weight.k;
-    void *to = rounded.reserve(*this, static_cast<size_t>(count) * 2, "rounded rows of a product");
-    RoundedRows rows{x, weight.dtype, count, queue.asked()};
-    if (roundedRows != rows)
-      launchOwn(weight.dtype == DType::BF16 ? "caat_round_bf16" : "caat_round_f16", blocksFor(count),
-                RoundArguments{static_cast<const float *>(x), static_cast<unsigned short *>(to), count});
-    roundedRows = rows;
-    source = to;
-  } else if (xType != weight.dtype) {
-    failRun("product of ", nameOf(xType), " rows with '", name, "', which is ", nameOf(weight.dtype));
-  }
-  if (!multiplyFewRows(weight, source, m, y, yType, accumulate, name))
-    multiply(weight, source, m, y, yType, accumulate, name);
-  if (source != x && x != y)
-    roundedRows.until = queue.asked();
-}
-
-void CudaDevice::multiply(const Weight &weight, const void *x, int64_t m, void *y, DType yType, bool accumulate,
-                          const std::string &name) {
-  // Column-major, y^T [N, m] = W^T [N, K] x^T [K, m].
-  Gemm gemm{libraryType(weight.dtype),
-            libraryType(yType),
-            CUBLAS_COMPUTE_32F,
-            weight.transposed,
-            false,
-            weight.n,
-            m,
-            weight.k,
-            1,
-            weight.data,
-            x,
-            y,
-            weight.transposed ? weight.k : weight.n,
-            weight.k,
-            weight.n,
-            0,
-            0,
-            0,
-            1.0f,
-            accumulate ? 1.0f : 0.0f};
-  if (!products.knows(gemm))
-    failRun("cuBLASLt has no algorithm for the product of [", m, ", ", weight.k, "] with '", name, "'");
-  multiply(gemm, name);
-}
-
-/// By a kernel of the plugin, which reads the weight faster than the library's do. False where it does not take them.
-bool CudaDevice::multiplyFewRows(const Weight &weight, const void *x, int64_t m, void *y, DType yType, bool accumulate,
-                                 std::string_view name) {
-  if (fewRowsThreads == 0 || weight.dtype == DType::F32 || (yType != DType::F32 && yType != weight.dtype) ||
-      !weight.transposed || m > mostFewRows || weight.k % 8 != 0 || addressOf(x) % 16 != 0)
-    return false;
-  Step step = ownStep(weight.dtype == DType::BF16 ? "caat_few_rows_bf16" : "caat_few_rows_f16",
-                      (weight.n + fewRowsColumns - 1) / fewRowsColumns);
-  step.name = name;
-  step.threads = fewRowsThreads;
-  step.isDependent = true;
-  FewRowsArguments arguments{weight.data, x, y, m, weight.n, weight.k, yType == DType::F32, accumulate};
-  step.addParameter(&arguments, sizeof arguments);
-  queue.add(std::move(step));
-  return true;
 }
 
 void CudaDevice::multiply(const Gemm &gemm, std::string_view name) {

@@ -34,7 +34,7 @@ public:
   void moveTravelling(size_t parameter, const std::byte *to) override { weights[parameter].data = to; }
   size_t productBytes() const override { return linearBytes; }
   void launch(const KernelLaunch &launch) override;
-  void linear(size_t parameter, const void *x, DType xType, int64_t m, void *y, DType yType, bool accumulate) override;
+  void linear(const Linear &linear) override;
   bool useTimedAlgorithms(bool timed) override {
     products.takesFastest = timed;
     return products.timesAny();
@@ -106,10 +106,8 @@ private:
   Step kernelStep(const KernelLaunch &launch, std::span<const int64_t> more) const;
   Step ownStep(const char *name, int64_t blocks) const;
   void multiply(const Gemm &gemm, std::string_view name);
-  bool multiplyFewRows(const Weight &weight, const void *x, int64_t m, void *y, DType yType, bool accumulate,
-                       std::string_view name);
-  void multiply(const Weight &weight, const void *x, int64_t m, void *y, DType yType, bool accumulate,
-                const std::string &name);
+  bool multiplyFewRows(const Weight &weight, const Linear &linear, std::string_view name);
+  void multiply(const Weight &weight, const Linear &linear, const std::string &name);
   void uploadWhole(std::byte *to, const std::byte *data, size_t bytes, const std::function<void(size_t)> &done);
   void uploadTurned(std::byte *to, const std::byte *data, int64_t k, int64_t n);
   void fallBack(const MatMul &matmul);
@@ -124,6 +122,7 @@ private:
   void makeUp(const ParameterSpec &spec, std::byte *to, size_t bytes, uint32_t seed);
 
   unsigned fewRowsThreads = 256; // of a block; 0: cuBLASLt does these products too
+  bool libraryEpilogues = true;  // cuBLASLt does what it can of a product's epilogue
   const Program &program;
   std::shared_ptr<Context> context;
   Progress progress;

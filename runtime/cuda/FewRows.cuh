@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Products of a few rows with a 16-bit weight, y[m, n] (+)= x[m, k] w[n, k]: what they take is reading the weight, so
+// Products of a few rows with a 16-bit weight, y[m, n] = f((y +) x[m, k] w[n, k] + bias): what they take is reading the weight, so
 // everything serves to have many bytes under way. Part of Kernels.cu.
 //
 // A block computes 16 outputs for all rows of x, at most 8; its warps share out k and add up at the end. A warp multiplies on
@@ -120,13 +120,15 @@ template <bool IsHalf> DEVICE void fewRows(const FewRowsArguments &a, FewRowsPla
     float sum = 0;
     for (long long warp = 0; warp < warps; ++warp)
       sum += p.part[warp * 128 + i];
-    if (a.isWide) {
-      auto *y = static_cast<float *>(a.y);
-      y[at] = a.accumulate ? y[at] + sum : sum;
-    } else {
-      auto *y = static_cast<typename Type::Stored *>(a.y);
-      y[at] = Type::store(a.accumulate ? Type::load(y[at]) + sum : sum);
-    }
+    auto *wide = static_cast<float *>(a.y);
+    auto *narrow = static_cast<typename Type::Stored *>(a.y);
+    if (a.accumulate)
+      sum += a.isWide ? wide[at] : Type::load(narrow[at]);
+    sum = activated(sum + biasOf<Type>(a.epilogue, column), a.epilogue.activation, a.epilogue.alpha);
+    if (a.isWide)
+      wide[at] = sum;
+    else
+      narrow[at] = Type::store(sum);
   }
 }
 

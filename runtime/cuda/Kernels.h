@@ -77,14 +77,30 @@ struct RoundArguments {
   long long count;
 };
 
-/// y[m, n] (+)= x[m, k] w[n, k], x and w of the kernel's 16-bit type; k is a multiple of 8, w and x lie at multiples of
-/// 16 bytes. Block b computes columns [16 b, 16 b + 16) of at most 8 rows.
+/// f(x + bias), with a bias for each column or without (null).
+struct EpilogueOf {
+  enum { Unchanged, Relu, Gelu, GeluTanh, Swish }; // numbers as in caat_activation
+  const void *bias;
+  int isBiasWide; // f32, else of the type of the elements
+  int activation;
+  float alpha;
+};
+/// Of y[rows, columns], in place; it lies at a multiple of 16 bytes.
+struct EpilogueArguments {
+  void *y;
+  long long rows, columns;
+  EpilogueOf epilogue;
+};
+
+/// y[m, n] = f((y +) x[m, k] w[n, k] + bias), x and w of the kernel's 16-bit type; k is a multiple of 8, w and x lie at
+/// multiples of 16 bytes. Block b computes columns [16 b, 16 b + 16) of at most 8 rows.
 struct FewRowsArguments {
   const void *w, *x;
   void *y;
   long long m, n, k;
   int isWide; // y is f32, else of the 16-bit type
   int accumulate;
+  EpilogueOf epilogue;
 };
 constexpr int fewRowsColumns = 16, mostFewRows = 8; // more take the library less time
 

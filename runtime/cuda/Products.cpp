@@ -115,6 +115,14 @@ cublasLtMatrixLayout_t Products::layout(int type, int64_t rows, int64_t columns,
   return result;
 }
 
+/// Products of one shape have each their own.
+void Products::setBias(const Gemm &g, const Choice &choice) const {
+  if (g.bias)
+    library->check(library->cublasLtMatmulDescSetAttribute(choice.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &g.bias,
+                                                           sizeof g.bias),
+                   "a product's bias");
+}
+
 Products::Choice Products::choose(const Gemm &g, unsigned alignment) {
   const CublasLt &lt = *library;
   Choice choice;
@@ -124,6 +132,11 @@ Products::Choice Products::choose(const Gemm &g, unsigned alignment) {
   int a = g.transposeA ? CUBLAS_OP_T : CUBLAS_OP_N, b = g.transposeB ? CUBLAS_OP_T : CUBLAS_OP_N;
   lt.check(lt.cublasLtMatmulDescSetAttribute(choice.operation, CUBLASLT_MATMUL_DESC_TRANSA, &a, sizeof a), "a product");
   lt.check(lt.cublasLtMatmulDescSetAttribute(choice.operation, CUBLASLT_MATMUL_DESC_TRANSB, &b, sizeof b), "a product");
+  if (g.epilogue != CUBLASLT_EPILOGUE_DEFAULT)
+    lt.check(lt.cublasLtMatmulDescSetAttribute(choice.operation, CUBLASLT_MATMUL_DESC_EPILOGUE, &g.epilogue,
+                                               sizeof g.epilogue),
+             "a product's epilogue");
+  setBias(g, choice);
   choice.a = layout(g.inputType, g.transposeA ? g.k : g.m, g.transposeA ? g.m : g.k, g.aLeading, g.batch, g.aStride);
   choice.b = layout(g.inputType, g.transposeB ? g.n : g.k, g.transposeB ? g.k : g.n, g.bLeading, g.batch, g.bStride);
   choice.c = layout(g.outputType, g.m, g.n, g.cLeading, g.batch, g.cStride);
@@ -170,7 +183,8 @@ ProductKey Products::keyOf(const Gemm &g) {
           batched ? g.bStride : 0,
           batched ? g.cStride : 0,
           alignment,
-          g.beta != 0.0f};
+          g.beta != 0.0f,
+          g.epilogue};
 }
 
 Products::Choice &Products::choiceFor(const Gemm &g) {
@@ -189,6 +203,7 @@ Products::Choice &Products::choiceFor(const Gemm &g) {
 
 cublasStatus_t Products::multiply(const Gemm &g, const Choice &choice, size_t algorithm, void *c,
                                   CUstream stream) const {
+  setBias(g, choice);
   double wide[] = {g.alpha, g.beta};
   bool isDouble = g.computeType == CUBLAS_COMPUTE_64F;
   const void *alpha = isDouble ? static_cast<const void *>(&wide[0]) : &g.alpha;

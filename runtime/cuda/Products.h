@@ -27,6 +27,8 @@ struct Gemm {
   void *c;
   int64_t aLeading, bLeading, cLeading, aStride, bStride, cStride;
   float alpha, beta;
+  int epilogue = CUBLASLT_EPILOGUE_DEFAULT;
+  const void *bias = nullptr; // of the output's type, [m]
   bool operator==(const Gemm &) const = default;
 };
 
@@ -36,7 +38,7 @@ std::optional<Gemm> asGemm(const MatMul &p);
 
 /// What tells shapes apart.
 using ProductKey = std::tuple<int, int, bool, bool, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t,
-                              int64_t, int64_t, int64_t, unsigned, bool>;
+                              int64_t, int64_t, int64_t, unsigned, bool, int>;
 
 /// Which of the proposed algorithms is the fastest, by shape, for all ranks of a process.
 class ProductTimes {
@@ -79,6 +81,7 @@ private:
   };
   static ProductKey keyOf(const Gemm &gemm);
   Choice &choiceFor(const Gemm &gemm);
+  void setBias(const Gemm &gemm, const Choice &choice) const;
   cublasStatus_t multiply(const Gemm &gemm, const Choice &choice, size_t algorithm, void *c, CUstream stream) const;
   size_t measure(const Gemm &gemm, const Choice &choice, CUstream work) const;
   Choice choose(const Gemm &gemm, unsigned alignment);

@@ -3,7 +3,9 @@
 #include "Double.h"
 #include "caat/runtime/Bf16.h"
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <optional>
 #include <thread>
 
 using namespace caat::test;
@@ -16,7 +18,8 @@ constexpr cublasStatus_t CUBLAS_STATUS_INVALID_VALUE = 7, CUBLAS_STATUS_NOT_SUPP
 
 struct Operation {
   int computeType, scaleType;
-  int32_t transpose[2] = {};
+  int32_t transpose[2] = {}, epilogue = CUBLASLT_EPILOGUE_DEFAULT;
+  const void *bias = nullptr;
 };
 
 struct Layout {
@@ -61,6 +64,26 @@ struct Preference {
   uint32_t alignment[4] = {256, 256, 256, 256};
 };
 
+/// " with bias, gelu", of an epilogue that the library knows; nothing else for others.
+std::optional<std::string> nameOf(int epilogue) {
+  if (epilogue == CUBLASLT_EPILOGUE_DEFAULT)
+    return "";
+  int function = epilogue & ~CUBLASLT_EPILOGUE_BIAS;
+  if (epilogue == 0 || (function && function != CUBLASLT_EPILOGUE_RELU && function != CUBLASLT_EPILOGUE_GELU))
+    return std::nullopt;
+  std::string activation = function == 0 ? "" : function == CUBLASLT_EPILOGUE_RELU ? "relu" : "gelu";
+  bool hasBias = epilogue & CUBLASLT_EPILOGUE_BIAS;
+  return std::string(" with ") + (hasBias ? "bias" : "") + (hasBias && function ? ", " : "") + activation;
+}
+
+double applied(int epilogue, double x) {
+  if (epilogue & CUBLASLT_EPILOGUE_RELU)
+    return std::max(x, 0.0);
+  if (epilogue & CUBLASLT_EPILOGUE_GELU)
+    return x / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+  return x;
+}
+
 Operation &of(cublasLtMatmulDesc_t operation) { return *reinterpret_cast<Operation *>(operation); }
 Layout &of(cublasLtMatrixLayout_t layout) { return *reinterpret_cast<Layout *>(layout); }
 
@@ -89,9 +112,15 @@ CAAT_EXPORT cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t operat
 }
 CAAT_EXPORT cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t operation, int attribute,
                                                           const void *value, size_t size) {
-  if ((attribute != CUBLASLT_MATMUL_DESC_TRANSA && attribute != CUBLASLT_MATMUL_DESC_TRANSB) || size != 4)
+  Operation &op = of(operation);
+  if (attribute == CUBLASLT_MATMUL_DESC_BIAS_POINTER && size == sizeof op.bias)
+    std::memcpy(&op.bias, value, size);
+  else if (attribute == CUBLASLT_MATMUL_DESC_EPILOGUE && size == 4)
+    std::memcpy(&op.epilogue, value, size);
+  else if ((attribute == CUBLASLT_MATMUL_DESC_TRANSA || attribute == CUBLASLT_MATMUL_DESC_TRANSB) && size == 4)
+    std::memcpy(&op.transpose[attribute - CUBLASLT_MATMUL_DESC_TRANSA], value, size);
+  else
     return CUBLAS_STATUS_INVALID_VALUE;
-  std::memcpy(&of(operation).transpose[attribute - CUBLASLT_MATMUL_DESC_TRANSA], value, size);
   return 0;
 }
 
@@ -138,21 +167,27 @@ CAAT_EXPORT cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPr
   return 0;
 }
 
-/// Algorithms say which alignment they may count on, and differ in their number. All but CAAT_DOUBLE_FAST take their
-/// time, where that is set.
-CAAT_EXPORT cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t,
+/// Algorithms say which alignment they may count on and which epilogue they have, and differ in their number. All but
+/// CAAT_DOUBLE_FAST take their time, where that is set. With CAAT_DOUBLE_EPILOGUES=0 none has an epilogue.
+CAAT_EXPORT cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t operation,
                                                           cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
                                                           cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
                                                           cublasLtMatmulPreference_t preference, int wanted,
                                                           cublasLtMatmulHeuristicResult_t *results, int *found) {
   if (wanted < 1)
     return CUBLAS_STATUS_INVALID_VALUE;
-  *found = std::min(wanted, 3);
+  const Operation &op = of(operation);
+  bool isPlain = op.epilogue == CUBLASLT_EPILOGUE_DEFAULT;
+  if (!nameOf(op.epilogue) || (!isPlain && (op.epilogue & CUBLASLT_EPILOGUE_BIAS) && !op.bias))
+    return CUBLAS_STATUS_INVALID_VALUE;
+  static const bool hasEpilogues = Double::number("EPILOGUES", 1) != 0;
+  *found = isPlain || hasEpilogues ? std::min(wanted, 3) : 0;
   for (int number = 0; number < *found; ++number) {
     results[number] = {};
     for (int i = 0; i < 4; ++i)
       results[number].algo.data[i] = reinterpret_cast<Preference *>(preference)->alignment[i];
     results[number].algo.data[4] = static_cast<uint64_t>(number);
+    results[number].algo.data[5] = static_cast<uint64_t>(op.epilogue);
   }
   return 0;
 }
@@ -173,23 +208,30 @@ CAAT_EXPORT cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t
   if (static_cast<int64_t>(ta ? la.columns : la.rows) != m || static_cast<int64_t>(tb ? lb.rows : lb.columns) != n ||
       static_cast<int64_t>(tb ? lb.columns : lb.rows) != k || la.batch != ld.batch || lb.batch != ld.batch)
     return CUBLAS_STATUS_INVALID_VALUE;
+  bool hasBias = op.epilogue != CUBLASLT_EPILOGUE_DEFAULT && (op.epilogue & CUBLASLT_EPILOGUE_BIAS);
+  if (algorithm->data[5] != static_cast<uint64_t>(op.epilogue) || (hasBias && !op.bias))
+    return CUBLAS_STATUS_INVALID_VALUE;
   if (c != d || !isAligned(a, algorithm->data[0]) || !isAligned(b, algorithm->data[1]) ||
       !isAligned(d, algorithm->data[3]))
     return CUBLAS_STATUS_NOT_SUPPORTED;
   bool isDouble = op.scaleType == CUDA_R_64F;
   double scale = isDouble ? *static_cast<const double *>(alpha) : *static_cast<const float *>(alpha);
   double keep = isDouble ? *static_cast<const double *>(beta) : *static_cast<const float *>(beta);
-  std::string name = "a product";
+  std::string name = "a product" + *nameOf(op.epilogue);
   if (uint64_t number = algorithm->data[4])
     name += ", algorithm " + std::to_string(number);
   static const int64_t fast = Double::number("FAST", -1);
   if (fast >= 0 && static_cast<int64_t>(algorithm->data[4]) != fast)
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  auto run = [=, &state, stream = reinterpret_cast<Stream *>(stream)] {
+  auto run = [=, &state, epilogue = op.epilogue, bias = hasBias ? op.bias : nullptr,
+              stream = reinterpret_cast<Stream *>(stream)] {
     std::vector<Access> accesses;
     la.accesses(a, false, accesses);
     lb.accesses(b, false, accesses);
     ld.accesses(d, true, accesses);
+    auto begin = reinterpret_cast<uint64_t>(bias);
+    if (bias)
+      accesses.push_back({begin, begin + static_cast<uint64_t>(m * ld.size()), false});
     auto space = reinterpret_cast<uint64_t>(workspace);
     accesses.push_back({space, space + workspaceBytes, true});
     if (!state.operate(*stream, name, accesses))
@@ -202,8 +244,8 @@ CAAT_EXPORT cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t
             sum += la.load(a, ta ? la.at(j, row, i) : la.at(row, j, i)) *
                    lb.load(b, tb ? lb.at(column, j, i) : lb.at(j, column, i));
           int64_t at = ld.at(row, column, i);
-          double result = scale * sum + (keep == 0 ? 0 : keep * ld.load(d, at));
-          ld.store(d, at, result);
+          double result = scale * sum + (keep == 0 ? 0 : keep * ld.load(d, at)) + (bias ? ld.load(bias, row) : 0);
+          ld.store(d, at, epilogue == CUBLASLT_EPILOGUE_DEFAULT ? result : applied(epilogue, result));
         }
     return 0;
   };

@@ -107,6 +107,14 @@ void ofFewRows(const FewRowsArguments &a, Accesses &all) {
   add(all, a.w, 0, a.n * a.k, 2, false);
   add(all, a.x, 0, a.m * a.k, 2, false);
   add(all, a.y, 0, a.m * a.n, a.isWide ? 4 : 2, true);
+  if (a.epilogue.bias)
+    add(all, a.epilogue.bias, 0, a.n, a.epilogue.isBiasWide ? 4 : 2, false);
+}
+
+template <int64_t Size> void of(const EpilogueArguments &a, Accesses &all) {
+  add(all, a.y, 0, a.rows * a.columns, Size, true);
+  if (a.epilogue.bias)
+    add(all, a.epilogue.bias, 0, a.columns, a.epilogue.isBiasWide ? 4 : Size, false);
 }
 
 void ofTranspose(const TransposeArguments &a, Accesses &all) {
@@ -174,6 +182,9 @@ bool runOwnKernel(const std::string &name, unsigned blocks, void **arguments, Ac
   CAAT_OWN(caat_top, TopArguments, ofRows(a.of, blocks, a.count, accesses))
   CAAT_OWN(caat_round_bf16, RoundArguments,
            (add(accesses, a.x, 0, a.count, 4, false), add(accesses, a.y, 0, a.count, 2, true)))
+  CAAT_OWN(caat_epilogue_f32, EpilogueArguments, of<4>(a, accesses))
+  CAAT_OWN(caat_epilogue_bf16, EpilogueArguments, of<2>(a, accesses))
+  CAAT_OWN(caat_epilogue_f16, EpilogueArguments, of<2>(a, accesses))
   CAAT_OWN(caat_few_rows_bf16, FewRowsArguments, ofFewRows(a, accesses))
   CAAT_OWN(caat_few_rows_f16, FewRowsArguments, ofFewRows(a, accesses))
   CAAT_OWN(caat_transpose_16, TransposeArguments, ofTranspose(a, accesses))

@@ -178,11 +178,60 @@ void checkProducts(Checks &checks) {
               for (int64_t m : {1, 5, 8, 9, 16, 17}) {
                 Array y(d, someData(yType, m * n, 3));
                 for (bool accumulate : {false, true})
-                  d.linear(0, x.get(), xType, m, y.get(), yType, accumulate);
+                  d.linear({0, x.get(), xType, m, y.get(), yType, accumulate});
                 d.synchronize();
                 Bytes narrow = y.read();
                 Tensor wide = converted(Tensor::view(yType, {m, n}, narrow.data()), DType::F32);
                 results = results + Bytes(wide.data.get(), wide.data.get() + wide.bytes());
+              }
+              return results;
+            },
+            tolerance);
+}
+
+/// Biases of both types and every activation, of few rows and of many, with a number of columns that 16 bytes hold
+/// whole and with one that they do not. Rows are zero but for their first elements, so that sums are where activations
+/// bend.
+void checkEpilogues(Checks &checks) {
+  struct Types {
+    DType weight, x, y;
+    double tolerance;
+  };
+  for (auto [dtype, xType, yType, tolerance] : {Types{DType::F32, DType::F32, DType::F32, 5e-6},
+                                                {DType::BF16, DType::F32, DType::F32, 5e-6},
+                                                {DType::BF16, DType::BF16, DType::BF16, 8e-3},
+                                                {DType::F16, DType::F16, DType::F16, 1e-3}})
+    for (int activation = CAAT_UNCHANGED; activation <= CAAT_SWISH; ++activation)
+      for (int64_t n : {40, 33})
+        checks.compare(
+            detail::concat("epilogue ", activation, " of a product of ", nameOf(xType), " rows with a weight of ",
+                           nameOf(dtype), " and ", n, " columns to ", nameOf(yType)),
+            1,
+            [=](Device &d, Communicator &) {
+              constexpr int64_t k = 96, most = 17;
+              ParameterSpec spec{"w", dtype, {n, k}, true, true, {}};
+              Bytes weight = someData(dtype, n * k, 1), results;
+              HostParameter given{&spec, weight.data(), weight.size(), {}};
+              d.load({&given, 1});
+              Bytes rows = someData(xType, most * k, 2);
+              size_t size = sizeOf(xType);
+              for (size_t row = 0; row < most; ++row)
+                std::fill_n(rows.begin() + static_cast<std::ptrdiff_t>((row * k + 2) * size), (k - 2) * size,
+                            std::byte());
+              Array x(d, rows), wide(d, someData(DType::F32, n, 4)), own(d, someData(yType, n, 5));
+              for (int64_t m : {1, 8, 9, 17}) {
+                Array y(d, someData(yType, m * n, 3));
+                for (auto [bias, type] :
+                     {std::pair<void *, DType>{nullptr, DType::F32}, {wide.get(), DType::F32}, {own.get(), yType}})
+                  for (bool accumulate : {false, true}) {
+                    Epilogue epilogue{bias, type, static_cast<caat_activation>(activation),
+                                      activation == CAAT_SWISH ? 1.702f : 1.0f};
+                    d.linear({0, x.get(), xType, m, y.get(), yType, accumulate, epilogue});
+                    d.synchronize();
+                    Bytes narrow = y.read();
+                    Tensor values = converted(Tensor::view(yType, {m, n}, narrow.data()), DType::F32);
+                    results = results + Bytes(values.data.get(), values.data.get() + values.bytes());
+                  }
               }
               return results;
             },
@@ -314,6 +363,7 @@ int main(int argc, char **argv) {
     if (devices == 0) {
       checkMemory(checks);
       checkProducts(checks);
+      checkEpilogues(checks);
       checkAttention(checks);
     }
     for (int ranks = 1; ranks <= (devices > 0 ? devices : 4); ++ranks)

@@ -31,6 +31,8 @@ module attributes {rt.interface = {dims = ["n", "m"], inputs = [{}], caches = []
   // CHECK-LABEL: func.func @caat_forward(
   // CHECK-SAME:    %[[API:.*]]: !llvm.ptr, %[[CTX:.*]]: !llvm.ptr, %[[BUFFERS:.*]]: !llvm.ptr, %[[DIMS:.*]]: !llvm.ptr, %[[WS:.*]]: !llvm.ptr)
   func.func @caat_forward() {
+    // CHECK-DAG: %[[NULL:.*]] = llvm.mlir.zero : !llvm.ptr
+    // CHECK-DAG: %[[ALPHA:.*]] = llvm.mlir.constant(1.702000e+00 : f32) : f32
     // CHECK: llvm.load %[[DIMS]]
     %n = rt.dim "n"
     %x = rt.buffer 0[%n] : memref<?x4xf32>
@@ -45,6 +47,14 @@ module attributes {rt.interface = {dims = ["n", "m"], inputs = [{}], caches = []
     // CHECK: %[[F:.*]] = llvm.load %[[LINEAR]]
     // CHECK: llvm.call %[[F]](%[[CTX]], %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}) : !llvm.ptr, (!llvm.ptr, i64, !llvm.ptr, i64, !llvm.ptr, i64) -> ()
     rt.linear @w ins(%x : memref<?x4xf32>) outs(%y : memref<?x8xf32>)
+
+    // linear_then(ctx, 1, x, f32, n, y, f32, 0, p, f32, gelu, 1.0), and one with no bias and an alpha
+    // CHECK: llvm.getelementptr %[[API]][26]
+    // CHECK: llvm.call %{{.*}}(%[[CTX]], %{{.*}}) : !llvm.ptr, (!llvm.ptr, i64, !llvm.ptr, i64, i64, !llvm.ptr, i64, i64, !llvm.ptr, i64, i64, f32) -> ()
+    // CHECK: llvm.getelementptr %[[API]][26]
+    // CHECK: llvm.call %{{.*}}(%[[CTX]], {{.*}}, %[[NULL]], %{{.*}}, %{{.*}}, %[[ALPHA]])
+    rt.linear @w ins(%x : memref<?x4xf32>) bias(%p : memref<8xf32>) then gelu outs(%y : memref<?x8xf32>)
+    rt.linear @w accumulate ins(%x : memref<?x4xf32>) then swish outs(%y : memref<?x8xf32>) {alpha = 1.702 : f32}
 
     // CHECK: llvm.getelementptr %[[API]][4]
     // CHECK: llvm.call %{{.*}}(%[[CTX]], %{{.*}}, %{{.*}}, %{{.*}}) : !llvm.ptr, (!llvm.ptr, i64, !llvm.ptr, i64) -> ()

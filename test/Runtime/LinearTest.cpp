@@ -29,6 +29,22 @@ std::string nameOf(const LinearCase &c) {
          std::string(nameOf(c.dtype));
 }
 
+double applied(const Epilogue &epilogue, double x) {
+  switch (epilogue.activation) {
+  case CAAT_UNCHANGED:
+    return x;
+  case CAAT_RELU:
+    return std::max(x, 0.0);
+  case CAAT_GELU:
+    return x / 2 * (1 + std::erf(x / std::sqrt(2.0)));
+  case CAAT_GELU_TANH:
+    return x / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+  case CAAT_SWISH:
+    return x / (1 + std::exp(-static_cast<double>(epilogue.alpha) * x));
+  }
+  return NAN;
+}
+
 class LinearTest : public testing::TestWithParam<LinearCase> {
 protected:
   LinearCase c = GetParam();
@@ -57,11 +73,11 @@ protected:
     Shape shape = c.transposed ? Shape{c.n, c.k} : Shape{c.k, c.n};
     return {"w", c.dtype, shape, true, c.transposed};
   }
-  void expectProduct(Linears &linears, size_t weight, int64_t m) {
+  void expectProduct(Linears &linears, size_t weight, int64_t m, const Epilogue &epilogue = {}) {
     std::vector<float> x = numbers(m * c.k, 1), y = numbers(m * c.n, 2), before = y;
     for (bool accumulate : {false, true}) {
       y = before;
-      linears.run(weight, x.data(), m, y.data(), accumulate);
+      linears.run(weight, x.data(), m, y.data(), accumulate, epilogue);
       for (int64_t i = 0; i < m; ++i)
         for (int64_t n = 0; n < c.n; ++n) {
           double want = accumulate ? before[static_cast<size_t>(i * c.n + n)] : 0.0, scale = 1;
@@ -72,7 +88,9 @@ protected:
             want += term;
             scale += std::abs(term);
           }
-          ASSERT_NEAR(y[static_cast<size_t>(i * c.n + n)], want, 1e-6 * scale) << m << ' ' << i << ' ' << n;
+          want += epilogue.bias ? static_cast<const float *>(epilogue.bias)[n] : 0;
+          ASSERT_NEAR(y[static_cast<size_t>(i * c.n + n)], applied(epilogue, want), 1e-6 * scale)
+              << m << ' ' << i << ' ' << n << ' ' << epilogue.activation;
         }
     }
   }
@@ -104,6 +122,21 @@ TEST_P(LinearTest, EqualsPlainLoops) {
   EXPECT_EQ(linears.implementation(weight, 1).find("ref"), std::string::npos);
   EXPECT_EQ(linears.implementation(weight, 512).find("ref"), std::string::npos);
   linears.run(weight, nullptr, 0, nullptr, false);
+}
+
+TEST_P(LinearTest, AddsABiasAndAppliesAnActivation) {
+  Linears linears;
+  size_t weight = linears.add(spec(), stored.data());
+  linears.pack([](size_t) {});
+  std::vector<float> bias = numbers(c.n, 4);
+  for (int activation = CAAT_UNCHANGED; activation <= CAAT_SWISH; ++activation)
+    for (const float *added : std::initializer_list<const float *>{nullptr, bias.data()})
+      for (int64_t m : {1, 3, 33}) {
+        Epilogue epilogue{added, DType::F32, static_cast<caat_activation>(activation),
+                          activation == CAAT_SWISH ? 1.702f : 1.0f};
+        expectProduct(linears, weight, m, epilogue);
+        EXPECT_EQ(linears.implementation(weight, m, epilogue).find("ref"), std::string::npos);
+      }
 }
 
 TEST_P(LinearTest, RanksDoNotDisturbEachOther) {

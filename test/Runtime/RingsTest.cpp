@@ -58,7 +58,7 @@ struct RingRank {
       return array[0] == value && array[2] == value;
     }
     std::vector<float> x(inner, 1.0f), y(outer);
-    device.linear(0, x.data(), DType::F32, 1, y.data(), DType::F32, false);
+    device.linear({0, x.data(), DType::F32, 1, y.data(), DType::F32});
     const auto *at = static_cast<float *>(tableAt);
     return std::abs(y[0] - value * inner) < 1e-3f && std::abs(y[outer - 1] - value * inner) < 1e-3f && at[0] == value &&
            at[entries - 1] == value;

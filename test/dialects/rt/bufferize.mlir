@@ -27,6 +27,26 @@ func.func @linear() {
   return
 }
 
+// A sum in place, with a bias that is read.
+// CHECK-LABEL: func.func @sum()
+func.func @sum() {
+  // CHECK-DAG: %[[X:.*]] = rt.buffer 0
+  // CHECK-DAG: %[[Y:.*]] = rt.buffer 1
+  // CHECK-DAG: %[[B:.*]] = rt.parameter @scale : memref<8xf32>
+  %n = rt.dim "n"
+  %x = rt.buffer 0[%n] : memref<?x4xf32>
+  %y = rt.buffer 1[%n] : memref<?x8xf32>
+  %tx = bufferization.to_tensor %x restrict : memref<?x4xf32> to tensor<?x4xf32>
+  %ty = bufferization.to_tensor %y restrict writable : memref<?x8xf32> to tensor<?x8xf32>
+  %b = rt.parameter @scale : tensor<8xf32>
+  // CHECK-NOT: memref.alloc
+  // CHECK: rt.linear @w accumulate ins(%[[X]] : memref<?x4xf32>) bias(%[[B]] : memref<8xf32>) then relu outs(%[[Y]] : memref<?x8xf32>)
+  // CHECK-NEXT: return
+  %0 = rt.linear @w accumulate ins(%tx : tensor<?x4xf32>) bias(%b : tensor<8xf32>) then relu outs(%ty : tensor<?x8xf32>) -> tensor<?x8xf32>
+  bufferization.materialize_in_destination %0 in restrict writable %y : (tensor<?x8xf32>, memref<?x8xf32>) -> ()
+  return
+}
+
 // A parameter is read-only: writing on it needs a copy.
 // CHECK-LABEL: func.func @parameter()
 func.func @parameter() {

@@ -104,6 +104,30 @@ func.func @f(%x: tensor<4x2xf64>, %y: tensor<4x2xf32>) {
 
 // -----
 
+func.func @f(%x: tensor<4x2xf32>, %y: tensor<4x8xf32>, %b: tensor<2xf32>) {
+  // expected-error@below {{needs a bias of 8 elements of f32 or 'f32', not 'tensor<2xf32>'}}
+  %0 = rt.linear @w ins(%x : tensor<4x2xf32>) bias(%b : tensor<2xf32>) outs(%y : tensor<4x8xf32>) -> tensor<4x8xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<4x2xf32>, %y: tensor<4x8xf32>, %b: tensor<8xbf16>) {
+  // expected-error@below {{needs a bias of 8 elements of f32 or 'f32', not 'tensor<8xbf16>'}}
+  %0 = rt.linear @w ins(%x : tensor<4x2xf32>) bias(%b : tensor<8xbf16>) outs(%y : tensor<4x8xf32>) -> tensor<4x8xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<4x2xf32>, %y: tensor<4x8xf32>) {
+  // expected-error@below {{has an alpha of 2.000000e+00 : f32, which only swish takes}}
+  %0 = rt.linear @w ins(%x : tensor<4x2xf32>) then gelu outs(%y : tensor<4x8xf32>) {alpha = 2.0 : f32} -> tensor<4x8xf32>
+  return
+}
+
+// -----
+
 func.func @f(%a: tensor<4x2xf16>, %b: tensor<2x3xf32>, %c: tensor<4x3xf32>) {
   // expected-error@below {{has operands of element types 'f16' and 'f32'}}
   %0 = rt.matmul ins(%a, %b : tensor<4x2xf16>, tensor<2x3xf32>) outs(%c : tensor<4x3xf32>) -> tensor<4x3xf32>

@@ -18,6 +18,11 @@ rt.weight @t linear transposed : tensor<8x4xf32> {
   rt.yield %0 : tensor<8x4xf32>
 }
 
+rt.weight @bias : tensor<8xf32> {
+  %0 = arith.constant dense<1.0> : tensor<8xf32>
+  rt.yield %0 : tensor<8xf32>
+}
+
 func.func private @k(index, index)
 
 // CHECK-LABEL: func.func @tensors(
@@ -28,6 +33,11 @@ func.func @tensors(%x: tensor<?x4xf32>, %a: tensor<?x?x8xf32>, %y: tensor<?x8xf3
   %1 = rt.linear @w ins(%x : tensor<?x4xf32>) outs(%y : tensor<?x8xf32>) -> tensor<?x8xf32>
   // CHECK: rt.linear @t accumulate ins
   %2 = rt.linear @t accumulate ins(%x : tensor<?x4xf32>) outs(%1 : tensor<?x8xf32>) -> tensor<?x8xf32>
+  // CHECK: rt.linear @w ins(%{{.*}} : tensor<?x4xf32>) bias(%{{.*}} : tensor<8xf32>) then gelu outs(%{{.*}} : tensor<?x8xf32>) -> tensor<?x8xf32>
+  %b = rt.parameter @bias : tensor<8xf32>
+  %4 = rt.linear @w ins(%x : tensor<?x4xf32>) bias(%b : tensor<8xf32>) then gelu outs(%y : tensor<?x8xf32>) -> tensor<?x8xf32>
+  // CHECK: rt.linear @w accumulate ins(%{{.*}}) then swish outs(%{{.*}}) {alpha = 1.702000e+00 : f32} -> tensor<?x8xf32>
+  %5 = rt.linear @w accumulate ins(%x : tensor<?x4xf32>) then swish outs(%4 : tensor<?x8xf32>) {alpha = 1.702 : f32} -> tensor<?x8xf32>
   // CHECK: rt.matmul ins({{.*}}) outs({{.*}}) {alpha = 5.000000e-01 : f32, transpose_b} -> tensor<?x?x?xf32>
   %3 = rt.matmul ins(%a, %a : tensor<?x?x8xf32>, tensor<?x?x8xf32>) outs(%c : tensor<?x?x?xf32>)
          {transpose_b, alpha = 0.5 : f32} -> tensor<?x?x?xf32>

@@ -36,6 +36,15 @@ enum caat_dtype {
   CAAT_UI64 = 12
 };
 
+/* What a product does to each element last, as numbers that compiled code passes. */
+enum caat_activation {
+  CAAT_UNCHANGED = 0,
+  CAAT_RELU = 1,      /* max(x, 0) */
+  CAAT_GELU = 2,      /* x / 2 * (1 + erf(x / sqrt(2))) */
+  CAAT_GELU_TANH = 3, /* x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))) */
+  CAAT_SWISH = 4      /* x / (1 + exp(-alpha * x)) */
+};
+
 /* CAAT_API_name = position in the api table. */
 enum caat_api_index {
 #define CAAT_ENTRYPOINT(INDEX, NAME, RESULT, ...) CAAT_API_##NAME,

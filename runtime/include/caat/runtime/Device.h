@@ -4,6 +4,7 @@
 #ifndef CAAT_RUNTIME_DEVICE_H
 #define CAAT_RUNTIME_DEVICE_H
 
+#include "caat/runtime/Abi.h"
 #include "caat/runtime/Attention.h"
 #include "caat/runtime/Communicator.h"
 #include "caat/runtime/Program.h"
@@ -26,6 +27,29 @@ struct MatMul {
   void *c;
   int64_t cBatch, cRow;
   float alpha, beta;
+};
+
+/// What a product does to its elements before they are stored: f(x + bias).
+struct Epilogue {
+  const void *bias = nullptr;  // one element for each column, or null
+  DType biasType = DType::F32; // f32, or the type of the result
+  caat_activation activation = CAAT_UNCHANGED;
+  float alpha = 1; // of swish
+  explicit operator bool() const { return bias || activation != CAAT_UNCHANGED; }
+  bool operator==(const Epilogue &) const = default;
+};
+
+/// y[m, N] = f(x[m, K] * W + bias) with linear parameter `parameter`, or f(y + x * W + bias); x and y are f32, bf16 or
+/// f16, sums f32.
+struct Linear {
+  size_t parameter;
+  const void *x;
+  DType xType;
+  int64_t m;
+  void *y;
+  DType yType;
+  bool accumulate = false;
+  Epilogue epilogue = {};
 };
 
 /// A parameter as the file has it; without `data` the device makes numbers up. `taken`, where not empty, is called when
@@ -99,9 +123,7 @@ public:
   virtual size_t productBytes() const = 0;
 
   virtual void launch(const KernelLaunch &launch) = 0;
-  /// y[m, N] (+)= x[m, K] * W with linear parameter `parameter`; x and y are f32, bf16 or f16, sums f32.
-  virtual void linear(size_t parameter, const void *x, DType xType, int64_t m, void *y, DType yType,
-                      bool accumulate) = 0;
+  virtual void linear(const Linear &linear) = 0;
   /// Whether products take the algorithms that were timed, as in the beginning, or those that were proposed first.
   /// False where there is no choice.
   virtual bool useTimedAlgorithms(bool timed) { return false; }

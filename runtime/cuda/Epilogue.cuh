@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// What a product does to its elements last: adds a bias, applies an activation. By products of few rows to their own
+// sums, by a kernel to what cuBLASLt has computed where that does not do it itself. Part of Kernels.cu.
+
+/// 2^x; of what is below its range 0.
+DEVICE float exponential2(float x) {
+#ifdef __CUDA__
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+#else
+  return __builtin_exp2f(x);
+#endif
+}
+
+/// x / (1 + exp(-factor x))
+DEVICE float swish(float x, float factor) { return x / (1.0f + exponential2(-1.44269504f * factor * x)); }
+
+/// Within 1e-7. Below 1 a polynomial of x^2, above it the logarithm of erfc is one of x; both interpolate at Chebyshev's
+/// points. From 3.93 on it is 1.
+DEVICE float errorFunction(float x) {
+  float size = __builtin_fabsf(x), square = x * x;
+  if (size < 1.0f) {
+    float p = -5.64805987e-04f;
+    p = __builtin_fmaf(p, square, 4.92176203e-03f);
+    p = __builtin_fmaf(p, square, -2.67150542e-02f);
+    p = __builtin_fmaf(p, square, 1.12803167e-01f);
+    p = __builtin_fmaf(p, square, -3.76123438e-01f);
+    p = __builtin_fmaf(p, square, 1.28379126e-01f);
+    return __builtin_fmaf(p, x, x);
+  }
+  float t = size > 3.93f ? 3.93f : size, p = 2.40417582e-06f;
+  p = __builtin_fmaf(p, t, -6.72483385e-05f);
+  p = __builtin_fmaf(p, t, 8.67469120e-04f);
+  p = __builtin_fmaf(p, t, -6.89560018e-03f);
+  p = __builtin_fmaf(p, t, 3.81963319e-02f);
+  p = __builtin_fmaf(p, t, -1.58944589e-01f);
+  p = __builtin_fmaf(p, t, -9.11397177e-01f);
+  p = __builtin_fmaf(p, t, -1.63065827e+00f);
+  p = __builtin_fmaf(p, t, 4.79990302e-04f);
+  float y = 1.0f - exponential2(p);
+  return x < 0.0f ? -y : y;
+}
+
+DEVICE float activated(float x, int activation, float alpha) {
+  switch (activation) {
+  case EpilogueOf::Relu:
+    return x < 0.0f ? 0.0f : x;
+  case EpilogueOf::Gelu:
+    return 0.5f * x * (1.0f + errorFunction(0.707106781f * x));
+  case EpilogueOf::GeluTanh: // 1 + tanh(u) = 2 / (1 + exp(-2 u))
+    return swish(x, 1.59576912f * (1.0f + 0.044715f * x * x));
+  case EpilogueOf::Swish:
+    return swish(x, alpha);
+  default:
+    return x;
+  }
+}
+
+/// The bias of a column, in f32 or the type of the elements.
+template <typename Type> DEVICE float biasOf(const EpilogueOf &e, long long column) {
+  if (!e.bias)
+    return 0.0f;
+  return e.isBiasWide ? static_cast<const float *>(e.bias)[column]
+                      : Type::load(static_cast<const typename Type::Stored *>(e.bias)[column]);
+}
+
+template <typename Type, int Width> struct alignas(sizeof(typename Type::Stored) * Width) Elements {
+  typename Type::Stored at[Width];
+};
+
+/// `Width` elements of a row at a time, which lie at a multiple of their size.
+template <typename Type, int Width> DEVICE void applyEpilogue(const EpilogueArguments &a) {
+  auto *all = static_cast<Elements<Type, Width> *>(a.y);
+  long long perRow = a.columns / Width;
+  GRID(i, a.rows * perRow) {
+    Elements<Type, Width> y = all[i];
+    long long column = i % perRow * Width;
+#pragma unroll
+    for (int j = 0; j < Width; ++j) {
+      float x = Type::load(y.at[j]) + biasOf<Type>(a.epilogue, column + j);
+      y.at[j] = Type::store(activated(x, a.epilogue.activation, a.epilogue.alpha));
+    }
+    all[i] = y;
+  }
+}
+
+template <typename Type> DEVICE void epilogue(const EpilogueArguments &a) {
+  constexpr int most = 16 / sizeof(typename Type::Stored);
+  if (a.columns % most == 0)
+    applyEpilogue<Type, most>(a);
+  else
+    applyEpilogue<Type, 1>(a);
+}
+
+KERNEL void caat_epilogue_f32(EpilogueArguments a) { epilogue<Native<float>>(a); }
+KERNEL void caat_epilogue_bf16(EpilogueArguments a) { epilogue<BFloat16>(a); }
+KERNEL void caat_epilogue_f16(EpilogueArguments a) { epilogue<Half>(a); }

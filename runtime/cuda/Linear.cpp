@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Products with weights: by the plugin's kernel where there are few rows, else by cuBLASLt, which does what it can of
+// what follows them itself.
+#include "CudaDevice.h"
+#include "caat/runtime/Error.h"
+#include <utility>
+
+namespace caat::runtime::cuda {
+
+static_assert(EpilogueOf::Unchanged == int{CAAT_UNCHANGED} && EpilogueOf::Relu == int{CAAT_RELU} &&
+              EpilogueOf::Gelu == int{CAAT_GELU} && EpilogueOf::GeluTanh == int{CAAT_GELU_TANH} &&
+              EpilogueOf::Swish == int{CAAT_SWISH});
+
+static int libraryType(DType dtype) {
+  return dtype == DType::BF16 ? CUDA_R_16BF : dtype == DType::F16 ? CUDA_R_16F : CUDA_R_32F;
+}
+
+static EpilogueOf forKernel(const Epilogue &e) { return {e.bias, e.biasType == DType::F32, e.activation, e.alpha}; }
+
+void CudaDevice::linear(const Linear &given) {
+  const Weight &weight = weights[given.parameter];
+  const std::string &name = program.manifest().parameters[given.parameter].name;
+  Linear l = given;
+  if (l.xType == DType::F32 && weight.dtype != DType::F32) {
+    // Products that follow each other often have the same rows.
+    int64_t count = l.m * weight.k;
+    void *to = rounded.reserve(*this, static_cast<size_t>(count) * 2, "rounded rows of a product");
+    RoundedRows rows{l.x, weight.dtype, count, queue.asked()};
+    if (roundedRows != rows)
+      launchOwn(weight.dtype == DType::BF16 ? "caat_round_bf16" : "caat_round_f16", blocksFor(count),
+                RoundArguments{static_cast<const float *>(l.x), static_cast<unsigned short *>(to), count});
+    roundedRows = rows;
+    l.x = to;
+  } else if (l.xType != weight.dtype) {
+    failRun("product of ", nameOf(l.xType), " rows with '", name, "', which is ", nameOf(weight.dtype));
+  }
+  if (!multiplyFewRows(weight, l, name))
+    multiply(weight, l, name);
+  if (l.x != given.x && given.x != given.y)
+    roundedRows.until = queue.asked();
+}
+
+/// By a kernel of the plugin, which reads the weight faster than the library's do. False where it does not take them.
+bool CudaDevice::multiplyFewRows(const Weight &weight, const Linear &l, std::string_view name) {
+  if (fewRowsThreads == 0 || weight.dtype == DType::F32 || (l.yType != DType::F32 && l.yType != weight.dtype) ||
+      !weight.transposed || l.m > mostFewRows || weight.k % 8 != 0 || addressOf(l.x) % 16 != 0)
+    return false;
+  Step step = ownStep(weight.dtype == DType::BF16 ? "caat_few_rows_bf16" : "caat_few_rows_f16",
+                      (weight.n + fewRowsColumns - 1) / fewRowsColumns);
+  step.name = name;
+  step.threads = fewRowsThreads;
+  step.isDependent = true;
+  FewRowsArguments arguments{
+      weight.data, l.x, l.y, l.m, weight.n, weight.k, l.yType == DType::F32, l.accumulate, forKernel(l.epilogue)};
+  step.addParameter(&arguments, sizeof arguments);
+  queue.add(std::move(step));
+  return true;
+}
+
+/// Gives the library what it does itself of an epilogue, and takes it out of that. It adds a bias of the result's type,
+/// and its activations follow the bias. Its GELU is of unknown precision: good enough for results of 16 bits.
+static void giveToLibrary(Gemm &gemm, Epilogue &e, DType yType) {
+  int takes = 0;
+  if (e.bias && e.biasType == yType && addressOf(e.bias) % 16 == 0) {
+    takes |= CUBLASLT_EPILOGUE_BIAS;
+    gemm.bias = std::exchange(e.bias, nullptr);
+  }
+  int function = e.activation == CAAT_RELU                               ? CUBLASLT_EPILOGUE_RELU
+                 : e.activation == CAAT_GELU_TANH && yType != DType::F32 ? CUBLASLT_EPILOGUE_GELU
+                                                                         : 0;
+  if (function && !e.bias) {
+    takes |= function;
+    e.activation = CAAT_UNCHANGED;
+  }
+  if (takes)
+    gemm.epilogue = takes;
+}
+
+void CudaDevice::multiply(const Weight &weight, const Linear &l, const std::string &name) {
+  // Column-major, y^T [N, m] = W^T [N, K] x^T [K, m].
+  Gemm plain{libraryType(weight.dtype),
+             libraryType(l.yType),
+             CUBLAS_COMPUTE_32F,
+             weight.transposed,
+             false,
+             weight.n,
+             l.m,
+             weight.k,
+             1,
+             weight.data,
+             l.x,
+             l.y,
+             weight.transposed ? weight.k : weight.n,
+             weight.k,
+             weight.n,
+             0,
+             0,
+             0,
+             1.0f,
+             l.accumulate ? 1.0f : 0.0f};
+  Gemm gemm = plain;
+  Epilogue rest = l.epilogue;
+  if (libraryEpilogues)
+    giveToLibrary(gemm, rest, l.yType);
+  if (gemm.epilogue != CUBLASLT_EPILOGUE_DEFAULT && !products.knows(gemm)) {
+    gemm = plain;
+    rest = l.epilogue;
+  }
+  if (!products.knows(gemm))
+    failRun("cuBLASLt has no algorithm for the product of [", l.m, ", ", weight.k, "] with '", name, "'");
+  multiply(gemm, name);
+  if (!rest)
+    return;
+  const char *kernel = l.yType == DType::BF16  ? "caat_epilogue_bf16"
+                       : l.yType == DType::F16 ? "caat_epilogue_f16"
+                                               : "caat_epilogue_f32";
+  auto most = static_cast<int64_t>(16 / sizeOf(l.yType)), atOnce = weight.n % most == 0 ? most : 1;
+  launchOwn(kernel, blocksFor(l.m * weight.n / atOnce), EpilogueArguments{l.y, l.m, weight.n, forKernel(rest)});
+}
+
+} // namespace caat::runtime::cuda
