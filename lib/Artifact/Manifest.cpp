@@ -12,8 +12,8 @@ using namespace caat;
 using llvm::json::OStream;
 
 /// Programs with rotated weights need a runtime of format 2, those with switchable sites one of format 3, those that
-/// start sums and wait for them later one of format 4, those whose kernels sum one of format 5, those whose products have
-/// a bias or an activation one of format 6.
+/// start sums and wait for them later one of format 4, those whose kernels sum one of format 5, those whose products
+/// have a bias or an activation one of format 6.
 static constexpr int64_t kFormat = 1, kRotatedFormat = 2, kSwitchableFormat = 3, kOverlappedFormat = 4,
                          kSummingFormat = 5, kEpilogueFormat = 6;
 

@@ -96,6 +96,26 @@ static Value asStored(Value b) {
   return copy->getResult(0);
 }
 
+/// Whether `value` is known when the artifact is written, as small biases are that stand in the graph, alone or side by
+/// side.
+static bool isKnown(Value value) {
+  auto isOne = [](Value part) { return part.getDefiningOp<onnx::ConstantOp>() || isWeightExpression(part); };
+  auto concat = value.getDefiningOp<onnx::ConcatOp>();
+  return isOne(value) || (concat && llvm::all_of(concat.getInputs(), isOne));
+}
+
+/// Whether `operand` is added to the columns of a product with a weight.
+static bool isBias(OpOperand &operand) {
+  auto sum = dyn_cast<onnx::AddOp>(operand.getOwner());
+  auto type = cast<RankedTensorType>(operand.get().getType());
+  if (!sum || type.getRank() == 0 || type.getNumElements() != type.getShape().back() || !isKnown(operand.get()))
+    return false;
+  Value product = operand.get() == sum.getA() ? sum.getB() : sum.getA();
+  if (auto cast = product.getDefiningOp<tensor::CastOp>())
+    product = cast.getSource();
+  return product.getDefiningOp<rt::LinearOp>();
+}
+
 namespace {
 
 /// Makes one rt.weight for each expression and form.
@@ -176,6 +196,22 @@ struct ExtractParametersPass : caat::impl::RTExtractParametersPassBase<ExtractPa
     return {matrix, bool(stored)};
   }
 
+  /// The sum of a product, which nothing else uses, and a weight along its columns; or null.
+  static onnx::AddOp biasedSum(onnx::MatMulOp op) {
+    auto sum = op->hasOneUse() ? dyn_cast<onnx::AddOp>(*op->getUsers().begin()) : onnx::AddOp();
+    if (!sum || sum.getResult().getType() != op.getResult().getType())
+      return {};
+    Value bias = biasOf(sum, op);
+    auto type = dyn_cast<RankedTensorType>(bias.getType());
+    bool fits = type && type.getRank() == 1 && type.getDimSize(0) == op.getResult().getType().getShape().back() &&
+                type.getElementType().isF32();
+    return fits && isKnown(bias) ? sum : onnx::AddOp();
+  }
+
+  static Value biasOf(onnx::AddOp sum, onnx::MatMulOp op) {
+    return sum.getA() == op.getResult() ? sum.getB() : sum.getA();
+  }
+
   /// Whether whoever reads the result can as well read columns of a wider one: no product and no collective, which
   /// would have them copied, and not the caller. What is summed over the ranks begins to be as soon as it is there.
   static bool canBeColumns(onnx::MatMulOp op) {
@@ -185,10 +221,31 @@ struct ExtractParametersPass : caat::impl::RTExtractParametersPassBase<ExtractPa
     auto reads = [&](Operation *user) {
       return isa<onnx::ONNXDialect>(user->getDialect()) && !isWeightProduct(user) && !isSummed(user);
     };
-    return !op.getB().getDefiningOp<tp::HeldOp>() && !op->use_empty() && llvm::all_of(op->getUsers(), reads);
+    onnx::AddOp sum = biasedSum(op);
+    Operation *made = sum ? sum.getOperation() : op.getOperation();
+    return !op.getB().getDefiningOp<tp::HeldOp>() && !made->use_empty() && llvm::all_of(made->getUsers(), reads);
   }
 
-  /// Products of the same rows -> one product with the matrices side by side, and a Split.
+  /// Biases side by side, with zeros for products without; null where none has one.
+  static Value joinedBiases(OpBuilder &b, Location loc, ArrayRef<onnx::MatMulOp> products, ArrayRef<int64_t> widths) {
+    SmallVector<Value> biases;
+    bool any = false;
+    int64_t width = 0;
+    for (auto [op, size] : llvm::zip_equal(products, widths)) {
+      width += size;
+      auto type = RankedTensorType::get({size}, b.getF32Type());
+      if (onnx::AddOp sum = biasedSum(op)) {
+        biases.push_back(biasOf(sum, op));
+        any = true;
+      } else {
+        biases.push_back(onnx::ConstantOp::create(b, loc, DenseElementsAttr::get(type, 0.0f)).getOutput());
+      }
+    }
+    auto type = RankedTensorType::get({width}, b.getF32Type());
+    return any ? onnx::ConcatOp::create(b, loc, type, biases, 0).getConcatResult() : Value();
+  }
+
+  /// Products of the same rows -> one product with the matrices side by side, and a Split. Biases go with them.
   void mergeProducts(SmallVectorImpl<onnx::MatMulOp> &products) {
     llvm::MapVector<std::pair<Value, Block *>, SmallVector<onnx::MatMulOp>> byRows;
     for (onnx::MatMulOp op : products)
@@ -210,10 +267,12 @@ struct ExtractParametersPass : caat::impl::RTExtractParametersPassBase<ExtractPa
       bool transposed = group.front().second.transposed;
       OpBuilder b(last);
       SmallVector<Value> matrices;
+      SmallVector<onnx::MatMulOp> members;
       SmallVector<int64_t> widths;
       SmallVector<Type> types;
       for (auto [op, matrix] : group) {
         matrices.push_back(matrix.value);
+        members.push_back(op);
         widths.push_back(cast<RankedTensorType>(matrix.value.getType()).getDimSize(transposed ? 0 : 1));
         types.push_back(op.getResult().getType());
       }
@@ -231,19 +290,27 @@ struct ExtractParametersPass : caat::impl::RTExtractParametersPassBase<ExtractPa
         wide->setAttr(onnx::kStorageCastAttr, b.getUnitAttr());
         joined = wide.getOutput();
       }
-      // In place of the first: all weights are expressions, which are nowhere.
+      Value bias = joinedBiases(b, last.getLoc(), members, widths);
+      // In place of the first, before what reads it: all weights are expressions, which are nowhere.
+      b.setInsertionPoint(first);
       auto result = cast<RankedTensorType>(first.getResult().getType());
       SmallVector<int64_t> sizes(result.getShape());
       sizes.back() = width;
       auto product = onnx::MatMulOp::create(b, first.getLoc(), result.clone(sizes), first.getA(), joined);
+      Value joint = product.getResult();
+      if (bias)
+        joint = onnx::AddOp::create(b, first.getLoc(), joint.getType(), joint, bias).getResult();
       auto parts = onnx::ConstantOp::create(
           b, first.getLoc(),
           DenseElementsAttr::get(RankedTensorType::get({static_cast<int64_t>(widths.size())}, b.getI64Type()),
                                  ArrayRef<int64_t>(widths)));
-      auto split = onnx::SplitOp::create(b, first.getLoc(), types, product.getResult(), parts.getOutput(),
-                                         result.getRank() - 1, IntegerAttr());
+      auto split = onnx::SplitOp::create(b, first.getLoc(), types, joint, parts.getOutput(), result.getRank() - 1,
+                                         IntegerAttr());
       for (auto [entry, part] : llvm::zip_equal(group, split.getOutputs())) {
-        entry.first.getResult().replaceAllUsesWith(part);
+        onnx::AddOp sum = biasedSum(entry.first);
+        (sum ? sum.getResult() : entry.first.getResult()).replaceAllUsesWith(part);
+        if (sum)
+          sum.erase();
         llvm::erase(products, entry.first);
         entry.first.erase();
       }
@@ -293,7 +360,7 @@ struct ExtractParametersPass : caat::impl::RTExtractParametersPassBase<ExtractPa
       auto constant = constants ? value.getDefiningOp<arith::ConstantOp>() : arith::ConstantOp();
       auto held = value.getDefiningOp<tp::HeldOp>();
       bool dense = constant && type && !cast<ElementsAttr>(constant.getValue()).isSplat();
-      if (!type || !type.hasStaticShape() || !(dense || isWeightExpression(withoutHeld(value))))
+      if (!type || !type.hasStaticShape() || !(dense || isWeightExpression(withoutHeld(value)) || isBias(operand)))
         continue;
       OpBuilder builder(held ? op : op->getParentOfType<func::FuncOp>().getBody().findAncestorOpInRegion(*op));
       StringAttr weight = weights.get(withoutHeld(value), /*linear=*/false, /*transposed=*/false,

@@ -59,7 +59,8 @@ public:
       : function(function), symbols(function->getParentOfType<ModuleOp>()),
         wide(Float32Type::get(function.getContext())) {}
 
-  void run() {
+  /// `replaced`: names of biases in whose place others are read.
+  void run(DenseSet<StringAttr> &replaced) {
     Block &block = function.getBody().front();
     for (Operation &op : llvm::reverse(block))
       if (llvm::any_of(op.getUsers(), [&](Operation *user) {
@@ -74,6 +75,8 @@ public:
       return;
     for (Operation &op : llvm::make_early_inc_range(block))
       visit(&op);
+    for (auto &[bias, rounded] : narrowBiases)
+      replaced.insert(bias.first);
     function.setType(
         FunctionType::get(function.getContext(), block.getArgumentTypes(), block.getTerminator()->getOperandTypes()));
     remark::passed(function.getLoc(), remark::RemarkOpts::name("narrow-activations").category("caat"))
@@ -85,7 +88,7 @@ private:
   /// The type that a product's operand has in 16 bits; null where it stays f32.
   Type typeOf(rt::LinearOp linear) {
     auto weight = symbols.lookup<rt::WeightOp>(linear.getWeight());
-    bool fits = weight && isNarrow(weight.getTensorType()) && !linear.getShard() && !linear.getAccumulate();
+    bool fits = weight && isNarrow(weight.getTensorType()) && !linear.getShard();
     return fits && getElementTypeOrSelf(linear.getX()).isF32() ? weight.getTensorType().getElementType() : Type();
   }
 
@@ -170,6 +173,11 @@ private:
     OpBuilder b(linear);
     linear.getInitMutable().assign(
         tensor::EmptyOp::create(b, linear.getLoc(), empty.getMixedSizes(), type).getResult());
+    if (Value bias = linear.getBias()) {
+      linear.getBiasMutable().assign(narrowedBias(bias, type));
+      if (bias.use_empty() && bias.getDefiningOp<tensor::CollapseShapeOp>())
+        bias.getDefiningOp()->erase();
+    }
     if (isRounded) {
       setElementType(y, type);
       rounds.getOutput().replaceAllUsesWith(y);
@@ -177,6 +185,36 @@ private:
       widenBehind(y, type);
     }
     ++results;
+  }
+
+  /// The bias rounded when the artifact is written, as libraries want it that add it to results of that type.
+  Value narrowedBias(Value bias, Type type) {
+    auto collapse = bias.getDefiningOp<tensor::CollapseShapeOp>();
+    auto parameter = (collapse ? collapse.getSrc() : bias).getDefiningOp<rt::ParameterOp>();
+    if (!parameter || parameter.getShard() || !getElementTypeOrSelf(bias).isF32())
+      return bias;
+    auto wideType = cast<RankedTensorType>(parameter.getType());
+    StringAttr &weight = narrowBiases[{parameter.getWeightAttr().getAttr(), type}];
+    if (!weight) {
+      auto declared = symbols.lookup<rt::WeightOp>(parameter.getWeight());
+      rt::WeightOp copy = declared.clone();
+      weight = symbols.insert(copy);
+      copy.setType(wideType.clone(type));
+      auto yield = cast<rt::YieldOp>(copy.getBody().front().back());
+      Value before = beforeWidening(yield.getValue());
+      if (!before || getElementTypeOrSelf(before) != type) {
+        OpBuilder inside(yield);
+        before = onnx::CastOp::create(inside, yield.getLoc(), yield.getValue(), type).getOutput();
+      }
+      yield.getValueMutable().assign(before);
+    }
+    OpBuilder b(parameter);
+    Value narrowBias =
+        rt::ParameterOp::create(b, parameter.getLoc(), wideType.clone(type), FlatSymbolRefAttr::get(weight), Value());
+    if (collapse)
+      narrowBias =
+          tensor::CollapseShapeOp::create(b, collapse.getLoc(), narrowBias, collapse.getReassociationIndices());
+    return narrowBias;
   }
 
   /// A cache and what it becomes: an argument, the slice of it that is read, and the result that is returned.
@@ -261,6 +299,7 @@ private:
   Type wide, narrow;
   DenseSet<Operation *> leadsToProduct;
   DenseMap<std::pair<Value, Type>, Value> casts;
+  DenseMap<std::pair<StringAttr, Type>, StringAttr> narrowBiases;
   int64_t inputs = 0, results = 0, attentions = 0, caches = 0;
 };
 
@@ -268,8 +307,24 @@ struct NarrowActivationsPass : caat::impl::RTNarrowActivationsPassBase<NarrowAct
   void runOnOperation() override {
     for (auto function : getOperation().getOps<func::FuncOp>())
       if (!function.isExternal() && function.getBody().hasOneBlock())
-        Narrower(function).run();
+        Narrower(function).run(replaced);
+    eraseUnused();
   }
+
+  /// Biases of which only the rounded ones are read now.
+  void eraseUnused() {
+    getOperation().walk([&](rt::ParameterOp parameter) {
+      if (!parameter->use_empty())
+        replaced.erase(parameter.getWeightAttr().getAttr());
+      else if (replaced.contains(parameter.getWeightAttr().getAttr()))
+        parameter.erase();
+    });
+    for (auto weight : llvm::make_early_inc_range(getOperation().getOps<rt::WeightOp>()))
+      if (replaced.contains(weight.getSymNameAttr()))
+        weight.erase();
+  }
+
+  DenseSet<StringAttr> replaced;
 };
 
 } // namespace

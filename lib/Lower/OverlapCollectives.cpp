@@ -159,7 +159,9 @@ private:
     for (int64_t part = 0; part < parts; ++part) {
       Value end = part + 1 == parts ? rows.rows : rows.boundary(part + 1);
       Value x = rows.take(product.getX(), begin, end), y = rows.take(buffer, begin, end);
-      rt::LinearOp::create(b, product.getLoc(), product.getWeight(), x, y);
+      auto some = cast<rt::LinearOp>(b.clone(*product));
+      some.getXMutable().assign(x);
+      some.getInitMutable().assign(y);
       start(b, sum, y, part, parts, reader);
       begin = end;
     }
@@ -171,8 +173,7 @@ private:
   StringRef whyWhole(tp::AllReduceOp sum, rt::LinearOp product) {
     if (parts < 2)
       return "products are not divided";
-    if (!product || product.getInit() != sum.getInput() || product->getBlock() != &block || product.getAccumulate() ||
-        product.getShard())
+    if (!product || product.getInit() != sum.getInput() || product->getBlock() != &block || product.getShard())
       return "no product makes its buffer";
     for (Operation *op = product->getNextNode(); op != sum; op = op->getNextNode())
       if (isWork(op) || isa<tp::CollectiveOpInterface>(op))

@@ -48,6 +48,7 @@ void caat::buildTensorPipeline(OpPassManager &pm, Device device, StringRef dtype
   products.dtype = dtype.str();
   products.merge = device == Device::CUDA;
   pm.addPass(createRTExtractParametersPass(products));
+  pm.addNestedPass<func::FuncOp>(createRTFuseEpiloguesPass());
   if (device == Device::CUDA && !wideActivations)
     pm.addPass(createRTNarrowActivationsPass());
   OnnxToLinalgPassOptions linalg;

@@ -96,7 +96,6 @@ template <> struct ChooseType<true> {
 template <bool IsHalf> using Choose = typename ChooseType<IsHalf>::Type;
 
 #include "Epilogue.cuh"
-
 #include "FewRows.cuh"
 #include "PeerSum.cuh"
 

@@ -51,3 +51,41 @@ func.func @main(%x: tensor<?x4xf32>) -> (tensor<?x8xf32>, tensor<?x6xf32>) {
   %s = onnx.Sigmoid %b : (tensor<?x6xf32>) -> tensor<?x6xf32>
   return %r, %s : tensor<?x8xf32>, tensor<?x6xf32>
 }
+
+// -----
+
+// Biases go with their products, as one, with zeros for a product without: small ones stand in the graph.
+// CHECK:      rt.weight @[[$BIAS:qb_[0-9]+]] : tensor<18xf32> {
+// CHECK-NEXT:   %[[B:.*]] = onnx.get_initializer @qb : tensor<8xf32>
+// CHECK-NEXT:   %[[ZERO:.*]] = onnx.Constant dense<0.000000e+00> : tensor<6xf32>
+// CHECK-NEXT:   %[[SMALL:.*]] = onnx.Constant dense<[1.000000e+00, 2.000000e+00, 3.000000e+00, 4.000000e+00]>
+// CHECK-NEXT:   %[[ALL:.*]] = onnx.Concat %[[B]], %[[ZERO]], %[[SMALL]] {axis = 0 : i64}
+// CHECK-NEXT:   rt.yield %[[ALL]]
+// CHECK-LABEL: func.func @biases
+// CHECK:   %[[Y:.*]] = rt.linear
+// CHECK:   %[[P:.*]] = rt.parameter @[[$BIAS]] : tensor<18xf32>
+// CHECK:   %[[SUM:.*]] = onnx.Add %[[Y]], %[[P]]
+// CHECK:   %[[SPLIT:.*]]:3 = onnx.Split %[[SUM]]
+// CHECK:   onnx.Relu %[[SPLIT]]#0
+// CHECK:   onnx.Relu %[[SPLIT]]#1
+// CHECK:   onnx.Relu %[[SPLIT]]#2
+onnx.initializer @q : tensor<4x8xf32> {file = "w", offset = 0 : i64, length = 128 : i64}
+onnx.initializer @k : tensor<4x6xf32> {file = "w", offset = 128 : i64, length = 96 : i64}
+onnx.initializer @v : tensor<4x4xf32> {file = "w", offset = 224 : i64, length = 64 : i64}
+onnx.initializer @qb : tensor<8xf32> {file = "w", offset = 288 : i64, length = 32 : i64}
+func.func @biases(%x: tensor<?x4xf32>) -> (tensor<?x8xf32>, tensor<?x6xf32>, tensor<?x4xf32>) {
+  %q = onnx.get_initializer @q : tensor<4x8xf32>
+  %k = onnx.get_initializer @k : tensor<4x6xf32>
+  %v = onnx.get_initializer @v : tensor<4x4xf32>
+  %qb = onnx.get_initializer @qb : tensor<8xf32>
+  %vb = onnx.Constant dense<[1.0, 2.0, 3.0, 4.0]> : tensor<4xf32>
+  %0 = onnx.MatMul %x, %q : (tensor<?x4xf32>, tensor<4x8xf32>) -> tensor<?x8xf32>
+  %1 = onnx.Add %0, %qb : (tensor<?x8xf32>, tensor<8xf32>) -> tensor<?x8xf32>
+  %a = onnx.Relu %1 : (tensor<?x8xf32>) -> tensor<?x8xf32>
+  %2 = onnx.MatMul %x, %k : (tensor<?x4xf32>, tensor<4x6xf32>) -> tensor<?x6xf32>
+  %b = onnx.Relu %2 : (tensor<?x6xf32>) -> tensor<?x6xf32>
+  %3 = onnx.MatMul %x, %v : (tensor<?x4xf32>, tensor<4x4xf32>) -> tensor<?x4xf32>
+  %4 = onnx.Add %vb, %3 : (tensor<4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  %c = onnx.Relu %4 : (tensor<?x4xf32>) -> tensor<?x4xf32>
+  return %a, %b, %c : tensor<?x8xf32>, tensor<?x6xf32>, tensor<?x4xf32>
+}

@@ -40,12 +40,12 @@ func.func @products(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
 
 // -----
 
-// What is summed over the ranks stays f32, and so do products with f32 weights and running sums.
+// What is summed over the ranks stays f32, and so do products with f32 weights and running sums, of which x is rounded.
 // CHECK-LABEL: func.func @sums
 // CHECK:   %[[Y:.*]] = rt.linear @w ins(%{{.*}} : tensor<2x4xf16>) outs({{.*}} : tensor<2x4xf32>) -> tensor<2x4xf32>
 // CHECK:   tp.all_reduce %[[Y]]
 // CHECK:   rt.linear @wide ins(%{{.*}} : tensor<2x4xf32>) outs({{.*}} : tensor<2x4xf32>) -> tensor<2x4xf32>
-// CHECK:   rt.linear @w accumulate ins(%{{.*}} : tensor<2x4xf32>) outs({{.*}} : tensor<2x4xf32>) -> tensor<2x4xf32>
+// CHECK:   rt.linear @w accumulate ins(%{{.*}} : tensor<2x4xf16>) outs({{.*}} : tensor<2x4xf32>) -> tensor<2x4xf32>
 tp.mesh @mesh <["tp" = 2]>
 onnx.initializer @i : tensor<4x4xf16> {file = "w", offset = 0 : i64, length = 32 : i64}
 onnx.initializer @j : tensor<4x4xf32> {file = "w", offset = 32 : i64, length = 64 : i64}
@@ -85,6 +85,60 @@ func.func @messages(%x: tensor<2x4xf32>) -> tensor<2x4xf32> {
   %s = tp.all_reduce %n on @mesh ["tp"] : tensor<2x4xbf16>
   %z = onnx.Cast %s to f32 : (tensor<2x4xbf16>) -> tensor<2x4xf32>
   return %z : tensor<2x4xf32>
+}
+
+// -----
+
+// A bias has the type of the results that it is added to: rounded when the artifact is written, or as the file has it. Of
+// results that stay f32, and of others that read it, it stays.
+// CHECK-NOT:   rt.weight @only :
+// CHECK:       rt.weight @both : tensor<4xf32>
+// CHECK-LABEL: func.func @biases
+// CHECK:   %[[ROW:.*]] = rt.parameter @[[ONLY:only_.*]] : tensor<4xbf16>
+// CHECK:   rt.parameter @[[STORED:stored_.*]] : tensor<4xbf16>
+// CHECK:   rt.linear @w ins({{.*}}) bias(%[[ROW]] : tensor<4xbf16>) then gelu outs(%{{.*}} : tensor<2x4xbf16>)
+// CHECK:   rt.linear @w ins({{.*}}) bias(%{{.*}} : tensor<4xbf16>) outs(%{{.*}} : tensor<2x4xbf16>)
+// CHECK:   rt.linear @w ins({{.*}}) bias(%{{.*}} : tensor<4xbf16>) outs(%{{.*}} : tensor<2x4xbf16>)
+// CHECK:   %[[LAST:.*]] = rt.parameter @both : tensor<4xf32>
+// CHECK:   rt.linear @w ins({{.*}}) bias(%[[LAST]] : tensor<4xf32>) outs(%{{.*}} : tensor<2x4xf32>)
+// CHECK:       rt.weight @[[ONLY]] : tensor<4xbf16> {
+// CHECK-NEXT:    %[[W:.*]] = onnx.get_initializer @b : tensor<4xf32>
+// CHECK-NEXT:    %[[ROUNDED:.*]] = onnx.Cast %[[W]] to bf16
+// CHECK-NEXT:    rt.yield %[[ROUNDED]]
+// CHECK:       rt.weight @[[STORED]] : tensor<4xbf16> {
+// CHECK-NEXT:    %[[S:.*]] = onnx.get_initializer @s : tensor<4xbf16>
+// CHECK:         rt.yield %[[S]]
+onnx.initializer @i : tensor<4x4xbf16> {file = "w", offset = 0 : i64, length = 32 : i64}
+onnx.initializer @b : tensor<4xf32> {file = "w", offset = 32 : i64, length = 16 : i64}
+onnx.initializer @s : tensor<4xbf16> {file = "w", offset = 48 : i64, length = 8 : i64}
+rt.weight @w linear : tensor<4x4xbf16> {
+  %0 = onnx.get_initializer @i : tensor<4x4xbf16>
+  rt.yield %0 : tensor<4x4xbf16>
+}
+rt.weight @only : tensor<4xf32> {
+  %0 = onnx.get_initializer @b : tensor<4xf32>
+  rt.yield %0 : tensor<4xf32>
+}
+rt.weight @stored : tensor<4xf32> {
+  %0 = onnx.get_initializer @s : tensor<4xbf16>
+  %1 = onnx.Cast %0 to f32 : (tensor<4xbf16>) -> tensor<4xf32>
+  rt.yield %1 : tensor<4xf32>
+}
+rt.weight @both : tensor<4xf32> {
+  %0 = onnx.get_initializer @b : tensor<4xf32>
+  rt.yield %0 : tensor<4xf32>
+}
+func.func @biases(%x: tensor<2x4xf32>) -> tensor<2x4xf32> {
+  %only = rt.parameter @only : tensor<4xf32>
+  %stored = rt.parameter @stored : tensor<4xf32>
+  %both = rt.parameter @both : tensor<4xf32>
+  %e = tensor.empty() : tensor<2x4xf32>
+  %0 = rt.linear @w ins(%x : tensor<2x4xf32>) bias(%only : tensor<4xf32>) then gelu outs(%e : tensor<2x4xf32>) -> tensor<2x4xf32>
+  %1 = rt.linear @w ins(%0 : tensor<2x4xf32>) bias(%stored : tensor<4xf32>) outs(%e : tensor<2x4xf32>) -> tensor<2x4xf32>
+  %2 = rt.linear @w ins(%1 : tensor<2x4xf32>) bias(%both : tensor<4xf32>) outs(%e : tensor<2x4xf32>) -> tensor<2x4xf32>
+  %last = rt.parameter @both : tensor<4xf32>
+  %3 = rt.linear @w ins(%2 : tensor<2x4xf32>) bias(%last : tensor<4xf32>) outs(%e : tensor<2x4xf32>) -> tensor<2x4xf32>
+  return %3 : tensor<2x4xf32>
 }
 
 // -----

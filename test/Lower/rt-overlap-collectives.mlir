@@ -116,3 +116,28 @@ func.func @caat_forward() {
   rt.launch @k grid(%n) buffers(%m, %y : memref<2x?x6xf32>, memref<2x?x6xf32>) dims()
   return
 }
+
+// -----
+
+// The same of a product that is added to what is pending: each part to its rows.
+// CHECK-LABEL: func.func @caat_forward(
+// CHECK:         rt.launch @k
+// CHECK-COUNT-4: rt.linear @rest accumulate ins(%{{.*}}) outs(%{{.*}} : memref<?x6xf32, strided<[6, 1], offset: ?>>)
+// CHECK-NOT:     rt.linear
+tp.mesh @mesh <["tp" = 2]>
+rt.weight @rest linear : tensor<4x6xf32> {
+  %0 = arith.constant dense<1.0> : tensor<4x6xf32>
+  rt.yield %0 : tensor<4x6xf32>
+}
+func.func private @k(index, index, memref<f32>, memref<f32>)
+func.func @caat_forward() {
+  %n = rt.dim "n"
+  %x = rt.buffer 0 [%n] : memref<2x?x4xf32>
+  %y = rt.buffer 1 [%n] : memref<2x?x6xf32>
+  %m = memref.alloc(%n) : memref<2x?x6xf32>
+  rt.launch @k grid(%n) buffers(%y, %m : memref<2x?x6xf32>, memref<2x?x6xf32>) dims()
+  rt.linear @rest accumulate ins(%x : memref<2x?x4xf32>) outs(%m : memref<2x?x6xf32>)
+  tp.all_reduce %m on @mesh ["tp"] {site = "layers.0.mlp"} : memref<2x?x6xf32>
+  rt.launch @k grid(%n) buffers(%m, %y : memref<2x?x6xf32>, memref<2x?x6xf32>) dims()
+  return
+}

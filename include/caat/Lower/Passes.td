@@ -47,6 +47,28 @@ def RTExtractParametersPass : Pass<"rt-extract-parameters", "::mlir::ModuleOp"> 
   let dependentDialects = ["::caat::rt::RTDialect", "::mlir::tensor::TensorDialect", "::mlir::arith::ArithDialect"];
 }
 
+def RTFuseEpiloguesPass : Pass<"rt-fuse-epilogues", "::mlir::func::FuncOp"> {
+  let summary = "Give products the bias, sum and activation that follow them";
+  let description = [{
+    Where nothing else uses what an `rt.linear` computes: the parameter that is added along its columns becomes its bias,
+    `onnx.Relu`, `onnx.Gelu` or `onnx.Swish` behind that its activation. With `sums` it is added to a value that is
+    there before it and that nobody reads later, in place. What is summed over the ranks has its bias and activation
+    behind the sum, and keeps them there.
+
+    ```mlir
+    %0 = rt.linear @w ins(%x : tensor<?x4xf32>) outs(%e : tensor<?x8xf32>) -> tensor<?x8xf32>
+    %b = rt.parameter @b : tensor<8xf32>
+    %1 = onnx.Add %0, %b : …
+    %y = onnx.Gelu %1 : …
+    // becomes
+    %b = rt.parameter @b : tensor<8xf32>
+    %y = rt.linear @w ins(%x : tensor<?x4xf32>) bias(%b : tensor<8xf32>) then gelu outs(%e : tensor<?x8xf32>) -> …
+    ```
+  }];
+  let options = [Option<"sums", "sums", "bool", "true", "also add products to what they are added to, in place">];
+  let dependentDialects = ["::caat::onnx::ONNXDialect", "::caat::rt::RTDialect", "::mlir::tensor::TensorDialect"];
+}
+
 def RTNarrowActivationsPass : Pass<"rt-narrow-activations", "::mlir::ModuleOp"> {
   let summary = "Store what products with 16-bit weights read and write in 16 bits";
   let description = [{
