@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "caat/Artifact/WeightEvaluator.h"
-#include "caat/runtime/Bf16.h"
+#include "FloatCasts.h"
 #include "dialects/onnx/ONNX.h"
 #include "dialects/tp/TP.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -124,45 +124,6 @@ static TensorView mapped(RankedTensorType type, const TensorView &x, llvm::funct
     to += bytes;
   });
   return result;
-}
-
-namespace {
-struct Single {
-  using Stored = float;
-  static float load(Stored x) { return x; }
-  static Stored store(float x) { return x; }
-};
-struct Brain {
-  using Stored = uint16_t;
-  static float load(Stored x) { return runtime::bf16ToFloat(x); }
-  static Stored store(float x) { return runtime::floatToBf16(x); }
-};
-struct Half {
-  using Stored = _Float16;
-  static float load(Stored x) { return static_cast<float>(x); }
-  static Stored store(float x) { return static_cast<Stored>(x); }
-};
-} // namespace
-
-template <typename From, typename To> static void castFloats(const TensorView &x, char *to) {
-  forEachRun(x, [&](const char *first, int64_t length, int64_t stride) {
-    for (int64_t i = 0; i < length; ++i, to += sizeof(typename To::Stored)) {
-      typename From::Stored value;
-      std::memcpy(&value, first + i * stride * static_cast<int64_t>(sizeof value), sizeof value);
-      typename To::Stored result = To::store(From::load(value));
-      std::memcpy(to, &result, sizeof result);
-    }
-  });
-}
-
-/// Casts between floats of 16 and 32 bits, as most of a model's weights need them, in loops of their own; null for
-/// others.
-static void (*fastCast(Type from, Type to))(const TensorView &, char *) {
-  if (from.isF32())
-    return to.isBF16() ? castFloats<Single, Brain> : to.isF16() ? castFloats<Single, Half> : nullptr;
-  if (to.isF32())
-    return from.isBF16() ? castFloats<Brain, Single> : from.isF16() ? castFloats<Half, Single> : nullptr;
-  return nullptr;
 }
 
 static TensorView combined(RankedTensorType type, const TensorView &x, const TensorView &y,
@@ -476,7 +437,7 @@ Expected<TensorView> WeightEvaluator::evaluateOp(OpResult value, ArrayRef<Tensor
         return result;
       })
       .Case([&](onnx::CastOp) -> Expected<TensorView> {
-        if (auto cast = fastCast(operands[0].element, type.getElementType())) {
+        if (FloatCast cast = floatCast(operands[0].element, type.getElementType())) {
           auto [result, data] = TensorView::create(type);
           cast(operands[0], data);
           return result;
