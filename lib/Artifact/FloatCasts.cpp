@@ -42,4 +42,3 @@ FloatCast caat::floatCast(Type from, Type to) {
     return from.isBF16() ? castFloats<Brain, Single> : from.isF16() ? castFloats<Half, Single> : nullptr;
   return nullptr;
 }
-
