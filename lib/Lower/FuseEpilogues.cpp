@@ -52,6 +52,19 @@ static std::optional<std::pair<rt::Activation, float>> activationOf(Operation *o
   return std::nullopt;
 }
 
+/// Whether a kernel reads `value`: it computes an activation on the way, where it has the elements at hand anyway.
+static bool isReadByKernel(Value value) {
+  SmallVector<Value> names{value};
+  while (!names.empty())
+    for (Operation *user : names.pop_back_val().getUsers())
+      if (isView(user))
+        names.push_back(user->getResult(0));
+      else if (!isa<rt::LinearOp, onnx::MatMulOp, onnx::AttentionOp, tensor::DimOp, func::ReturnOp>(user) &&
+               !isa<tp::TPDialect>(user->getDialect()))
+        return true;
+  return false;
+}
+
 namespace {
 
 class Fuser {
@@ -132,7 +145,7 @@ private:
   bool takeActivation(rt::LinearOp linear) {
     Operation *op = onlyUser(throughCasts(linear->getResult(0)));
     auto activation = op ? activationOf(op) : std::nullopt;
-    if (!activation || linear.getActivation())
+    if (!activation || linear.getActivation() || isReadByKernel(op->getResult(0)))
       return false;
     linear.setActivation(activation->first);
     linear.setAlphaAttr(OpBuilder(linear).getF32FloatAttr(activation->second));

@@ -198,3 +198,25 @@ func.func @keeps(%x: tensor<?x4xf32>, %n: index)
   %s3 = onnx.Add %3, %made : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
   return %s0, %later, %s1, %s2, %s3 : tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x4xf32>
 }
+
+// -----
+
+// An activation whose result is a factor of a gate is computed by the kernel that multiplies, which is there anyway.
+// CHECK-LABEL: func.func @gate
+// CHECK:         %[[Y:.*]] = rt.linear @w ins(%{{.*}} : tensor<?x4xf32>) outs(
+// CHECK:         %[[S:.*]] = onnx.Swish %[[Y]]
+// CHECK:         onnx.Mul
+onnx.initializer @i : tensor<4x8xf32> {file = "w", offset = 0 : i64, length = 128 : i64}
+rt.weight @w linear : tensor<4x8xf32> {
+  %0 = onnx.get_initializer @i : tensor<4x8xf32>
+  rt.yield %0 : tensor<4x8xf32>
+}
+func.func @gate(%x: tensor<?x4xf32>, %up: tensor<?x8xf32>) -> tensor<?x8xf32> {
+  %c0 = arith.constant 0 : index
+  %n = tensor.dim %x, %c0 : tensor<?x4xf32>
+  %e = tensor.empty(%n) : tensor<?x8xf32>
+  %y = rt.linear @w ins(%x : tensor<?x4xf32>) outs(%e : tensor<?x8xf32>) -> tensor<?x8xf32>
+  %s = onnx.Swish %y {alpha = 1.0 : f32} : (tensor<?x8xf32>) -> tensor<?x8xf32>
+  %g = onnx.Mul %s, %up : (tensor<?x8xf32>, tensor<?x8xf32>) -> tensor<?x8xf32>
+  return %g : tensor<?x8xf32>
+}

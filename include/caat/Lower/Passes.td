@@ -51,7 +51,7 @@ def RTFuseEpiloguesPass : Pass<"rt-fuse-epilogues", "::mlir::func::FuncOp"> {
   let summary = "Give products the bias, sum and activation that follow them";
   let description = [{
     Where nothing else uses what an `rt.linear` computes: the parameter that is added along its columns becomes its bias,
-    `onnx.Relu`, `onnx.Gelu` or `onnx.Swish` behind that its activation. With `sums` it is added to a value that is
+    `onnx.Relu`, `onnx.Gelu` or `onnx.Swish` behind that its activation, unless a kernel reads the result, which computes it on the way. With `sums` it is added to a value that is
     there before it and that nobody reads later, in place. What is summed over the ranks has its bias and activation
     behind the sum, and keeps them there.
 
