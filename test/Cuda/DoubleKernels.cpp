@@ -1,25 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The runtime's own kernels, as C++ on the host, and what they read and write.
 #include "Double.h"
-#include <random>
+#include "HostBlocks.h"
 #include <thread>
 #pragma clang fp contract(off)
 #include "cuda/Kernels.cu"
-
-namespace caat::runtime::cuda {
-thread_local long long hostBlock, hostBlocks;
-
-/// Holds a rank up now and then, so that others are ahead of it by as much as they may be.
-void hostPause() {
-  static thread_local std::minstd_rand random(std::random_device{}());
-  std::this_thread::sleep_for(std::chrono::microseconds(random() % 16 == 0 ? 300 : 1));
-}
-
-bool hostWaits() {
-  static const bool waits = caat::test::Double::number("FORGET_PEERS", 0) == 0;
-  return waits;
-}
-} // namespace caat::runtime::cuda
 
 namespace caat::test {
 

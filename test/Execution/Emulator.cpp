@@ -2,26 +2,11 @@
 //
 // Runs GPU kernels on the CPU, for artifacts of `caat-compile --target=cuda --emulate`: every thread of a block is a
 // fiber (Fibers.h).
+#include "../Cuda/HostBlocks.h"
 #include "Fibers.h"
-#include <random>
 #include <thread>
 #pragma clang fp contract(off)
 #include "cuda/SumRows.cu"
-
-namespace caat::runtime::cuda {
-thread_local long long hostBlock, hostBlocks;
-
-/// Holds a rank up now and then, so that others are ahead of it by as much as they may be.
-void hostPause() {
-  static thread_local std::minstd_rand random(std::random_device{}());
-  std::this_thread::sleep_for(std::chrono::microseconds(random() % 16 == 0 ? 300 : 1));
-}
-
-bool hostWaits() {
-  static const bool waits = !std::getenv("CAAT_DOUBLE_FORGET_PEERS");
-  return waits;
-}
-} // namespace caat::runtime::cuda
 
 using namespace caat::test;
 
