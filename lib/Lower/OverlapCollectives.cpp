@@ -10,7 +10,6 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/IR/Remarks.h"
-#include "mlir/Interfaces/ViewLikeInterface.h"
 
 namespace caat {
 #define GEN_PASS_DEF_RTOVERLAPCOLLECTIVESPASS
@@ -19,13 +18,6 @@ namespace caat {
 
 using namespace mlir;
 using namespace caat;
-
-/// The allocation that `buffer` is a view of; null where it is part of the program's interface.
-static memref::AllocOp allocationOf(Value buffer) {
-  while (auto view = buffer.getDefiningOp<ViewLikeOpInterface>())
-    buffer = view.getViewSource();
-  return buffer.getDefiningOp<memref::AllocOp>();
-}
 
 /// What takes time on the processor.
 static bool isWork(Operation *op) {

@@ -5,6 +5,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
+#include "mlir/Interfaces/ViewLikeInterface.h"
 
 using namespace mlir;
 using namespace caat;
@@ -163,6 +164,12 @@ static std::optional<std::string> applyText(affine::AffineApplyOp op) {
     (i < map.getNumDims() ? dims : symbols).push_back(getAffineSymbolExpr(i, op.getContext()));
   AffineExpr expr = map.getResult(0).replaceDimsAndSymbols(dims, symbols);
   return printDim(expr, [&](unsigned position) { return operands[position]; });
+}
+
+memref::AllocOp caat::allocationOf(Value buffer) {
+  while (auto view = buffer.getDefiningOp<ViewLikeOpInterface>())
+    buffer = view.getViewSource();
+  return buffer.getDefiningOp<memref::AllocOp>();
 }
 
 std::optional<std::string> caat::dimText(Value index) {

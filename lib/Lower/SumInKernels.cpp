@@ -11,7 +11,6 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/IR/Remarks.h"
-#include "mlir/Interfaces/ViewLikeInterface.h"
 #include "runtime/cuda/Kernels.h"
 
 namespace caat {
@@ -24,13 +23,6 @@ using namespace caat;
 
 /// A row is summed in pieces of so many bytes.
 static constexpr int64_t kPieceBytes = 16;
-
-/// The allocation that `buffer` is a view of; null where it is part of the program's interface.
-static memref::AllocOp allocationOf(Value buffer) {
-  while (auto view = buffer.getDefiningOp<ViewLikeOpInterface>())
-    buffer = view.getViewSource();
-  return buffer.getDefiningOp<memref::AllocOp>();
-}
 
 namespace {
 

@@ -8,6 +8,7 @@
 #include "dialects/rt/RT.h"
 #include "dialects/tp/TP.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/SetVector.h"
@@ -68,6 +69,9 @@ private:
 
 /// The text of an index value in terms of rt.dim: "past + seq". Nothing where it depends on anything else.
 std::optional<std::string> dimText(mlir::Value index);
+
+/// The allocation that `buffer` is a view of; null where it is part of the program's interface.
+mlir::memref::AllocOp allocationOf(mlir::Value buffer);
 
 /// What to say of a size that is no function of the dims.
 inline constexpr llvm::StringLiteral kSizeFromData =
