@@ -16,6 +16,23 @@ MadeUp::MadeUp(const ParameterSpec &spec) {
     offset = 1.0f;
 }
 
+Tensor madeUp(const ParameterSpec &spec, uint32_t seed) {
+  MadeUp numbers(spec);
+  if (spec.blocks) {
+    Tensor rows(spec.storedType(), spec.storedShape());
+    spec.blocks->makeUp(spec.n(), spec.k(), numbers.scale, seed, rows.data.get());
+    return rows;
+  }
+  if (!isConvertible(spec.dtype))
+    return Tensor(spec.dtype, spec.shape);
+  Tensor made(DType::F32, spec.shape);
+  for (int64_t i = 0, count = made.count(); i < count; ++i) {
+    seed = nextRandom(seed);
+    made.as<float>()[i] = (static_cast<float>(seed >> 8) / float(1 << 23) - 1.0f) * numbers.scale + numbers.offset;
+  }
+  return converted(made, spec.dtype);
+}
+
 int64_t Device::loadElement(const void *from, DType dtype) {
   int64_t bits = 0; // little-endian
   download(&bits, from, sizeOf(dtype));

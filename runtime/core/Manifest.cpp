@@ -3,6 +3,7 @@
 #include "caat/runtime/Error.h"
 #include "caat/runtime/File.h"
 #include <algorithm>
+#include <bit>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -12,7 +13,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr int64_t maxFormat = 6;
+constexpr int64_t maxFormat = 7;
 constexpr int64_t maxRanks = 1024;
 constexpr size_t maxTensorRank = 8;
 constexpr size_t maxEntries = 1 << 20;
@@ -20,6 +21,8 @@ constexpr size_t maxManifestBytes = 256 << 20;
 
 constexpr std::string_view kindNames[numCollectiveKinds] = {
     "all_reduce", "all_gather", "reduce_scatter", "all_to_all", "permute", "broadcast", "quantized_all_reduce"};
+
+constexpr std::string_view offsetNames[numBlockOffsets] = {"middle", "zeros", "minimum"};
 
 /// Walks the JSON and knows where it is, so that each message names the entry.
 class Reader {
@@ -193,6 +196,29 @@ CacheSpec readCache(const Reader &reader, int tp, const Manifest &manifest) {
   return cache;
 }
 
+BlockFormat readBlocks(const Reader &reader, const ParameterSpec &parameter) {
+  BlockFormat blocks;
+  blocks.bits = static_cast<int>(reader.at("bits").integer(4, 8));
+  blocks.size = reader.at("size").integer(16, 256);
+  blocks.scales = reader.at("scales").dtype();
+  std::string offset = reader.at("offset").string();
+  auto found = std::find(std::begin(offsetNames), std::end(offsetNames), offset);
+  if (found == std::end(offsetNames))
+    reader.error("unknown offset '", offset, "'");
+  blocks.offset = static_cast<BlockOffset>(found - std::begin(offsetNames));
+  if (blocks.bits != 4 && blocks.bits != 8)
+    reader.error("bits: ", blocks.bits, " is not 4 or 8");
+  if (!std::has_single_bit(static_cast<uint64_t>(blocks.size)))
+    reader.error("size: ", blocks.size, " is not 16, 32, 64, 128 or 256");
+  if (blocks.scales != DType::F16 && blocks.scales != DType::F32)
+    reader.error("scales: must be f16 or f32, not ", nameOf(blocks.scales));
+  if (!parameter.linear || !parameter.transposed || parameter.rotation)
+    reader.error("only a linear, transposed parameter that stays with its rank has blocks");
+  if (parameter.k() % blocks.size != 0)
+    reader.error("size: ", blocks.size, " does not divide ", parameter.k());
+  return blocks;
+}
+
 ParameterSpec readParameter(const Reader &reader, const Manifest &manifest) {
   ParameterSpec parameter;
   parameter.name = reader.at("name").string();
@@ -221,6 +247,8 @@ ParameterSpec readParameter(const Reader &reader, const Manifest &manifest) {
     reader.error("a linear parameter needs two dimensions of at least 1, this has ", toString(parameter.shape));
   if (parameter.linear && !isConvertible(parameter.dtype))
     reader.error("a linear parameter must be f32, bf16 or f16, this is ", nameOf(parameter.dtype));
+  if (reader.has("blocks"))
+    parameter.blocks = readBlocks(reader.at("blocks"), parameter);
   return parameter;
 }
 

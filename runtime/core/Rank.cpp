@@ -16,9 +16,9 @@ void Rank::load() {
   std::vector<HostParameter> given;
   for (const ParameterSpec &spec : manifest.parameters) {
     const SafeTensors::Entry &entry = weights.entry(spec.name);
-    if (entry.dtype != spec.dtype || entry.shape != spec.shape)
+    if (entry.dtype != spec.storedType() || entry.shape != spec.storedShape())
       failArtifact(weights.path(), ": '", spec.name, "' is ", nameOf(entry.dtype), toString(entry.shape),
-                   ", the manifest says ", nameOf(spec.dtype), toString(spec.shape));
+                   ", the manifest says ", nameOf(spec.storedType()), toString(spec.storedShape()));
     const std::byte *data = weights.data(entry);
     if (reinterpret_cast<size_t>(data) % sizeOf(entry.dtype)) {
       Tensor &copy = aligned.emplace_back(entry.dtype, entry.shape);
@@ -33,21 +33,9 @@ void Rank::load() {
 void Rank::loadRandom(uint32_t seed) {
   std::vector<HostParameter> given;
   for (const ParameterSpec &spec : program.manifest().parameters) {
-    size_t bytes = static_cast<size_t>(elementCount(spec.shape)) * sizeOf(spec.dtype);
-    const std::byte *data = nullptr;
-    seed = seed * 1664525 + 1013904223;
-    if (device_.isHost()) {
-      Tensor made(DType::F32, spec.shape);
-      MadeUp numbers(spec);
-      uint32_t state = seed;
-      for (int64_t i = 0, count = made.count(); i < count; ++i) {
-        state = state * 1664525 + 1013904223;
-        made.as<float>()[i] = (static_cast<float>(state >> 8) / float(1 << 23) - 1.0f) * numbers.scale + numbers.offset;
-      }
-      made = isConvertible(spec.dtype) ? converted(made, spec.dtype) : Tensor(spec.dtype, spec.shape);
-      data = aligned.emplace_back(made).data.get();
-    }
-    given.push_back({&spec, data, bytes, {}, seed});
+    seed = nextRandom(seed);
+    const std::byte *data = device_.isHost() ? aligned.emplace_back(madeUp(spec, seed)).data.get() : nullptr;
+    given.push_back({&spec, data, spec.storedBytes(), {}, seed});
   }
   give(given);
 }

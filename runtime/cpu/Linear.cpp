@@ -31,6 +31,7 @@ struct Weight {
   const std::byte *source;     // in `stored`
   const std::byte *data;       // in `layout` after pack()
   bool travels;
+  std::optional<BlockFormat> blocks; // how `source` has it; `stored` are its values then
   size_t layoutId = 0;
 };
 
@@ -85,6 +86,10 @@ dnnl::matmul::primitive_desc describe(const dnnl::engine &engine, int64_t m, con
   return {dnnl::matmul::desc(x, layout, bias, y), attributes, engine};
 }
 
+bool staysWhereItIs(const Weight &weight) {
+  return weight.travels || (weight.layout == weight.stored && !weight.blocks);
+}
+
 bool isReference(const dnnl::matmul::primitive_desc &description) {
   return std::string_view(description.impl_info_str()).starts_with("ref");
 }
@@ -122,9 +127,9 @@ Linears::~Linears() = default;
 size_t Linears::State::add(const ParameterSpec &spec, const std::byte *data, bool travels) {
   // f16 is only how a weight is stored: it is widened where it is packed.
   Type type = spec.dtype == DType::BF16 ? Type::bf16 : Type::f32;
-  Type storedType = spec.dtype == DType::F16 ? Type::f16 : type;
+  Type storedType = spec.blocks ? Type::f32 : spec.dtype == DType::F16 ? Type::f16 : type;
   memory::desc stored({spec.k(), spec.n()}, storedType, spec.transposed ? Tag::ba : Tag::ab);
-  weights.push_back({spec.k(), spec.n(), type, stored, stored, data, data, travels});
+  weights.push_back({spec.k(), spec.n(), type, stored, stored, data, data, travels, spec.blocks});
   return weights.size() - 1;
 }
 
@@ -150,7 +155,14 @@ void Linears::State::chooseLayout(Weight &weight) {
 
 /// From its stored data to its layout.
 void Linears::State::copy(const Weight &weight, std::byte *to) {
-  memory from(weight.stored, engine, const_cast<std::byte *>(weight.source));
+  std::vector<float> values;
+  const std::byte *source = weight.source;
+  if (weight.blocks) {
+    values.resize(static_cast<size_t>(weight.n * weight.k));
+    weight.blocks->dequantize(source, weight.n, weight.k, values.data());
+    source = reinterpret_cast<const std::byte *>(values.data());
+  }
+  memory from(weight.stored, engine, const_cast<std::byte *>(source));
   memory into(weight.layout, engine, to);
   dnnl::reorder(from, into).execute(stream, from, into);
   stream.wait();
@@ -165,14 +177,14 @@ void Linears::pack(const std::function<void(size_t)> &packed) {
       weight.layoutId = static_cast<size_t>(known - state->layouts.begin());
       if (known == state->layouts.end())
         state->layouts.push_back(weight.layout);
-      if (weight.layout != weight.stored && !weight.travels)
+      if (!staysWhereItIs(weight))
         total += align(weight.layout.get_size());
     }
     state->arena.reserve(total);
     std::byte *to = state->arena.data();
     for (size_t i = 0; i < state->weights.size(); ++i) {
       Weight &weight = state->weights[i];
-      if (weight.layout == weight.stored || weight.travels)
+      if (staysWhereItIs(weight))
         continue;
       state->copy(weight, to);
       weight.data = to;

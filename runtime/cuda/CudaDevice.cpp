@@ -136,6 +136,9 @@ std::vector<void *> CudaDevice::load(std::span<const HostParameter> parameters) 
   };
   for (size_t i = 0; i < parameters.size(); ++i) {
     const auto &[spec, data, bytes, taken, seed] = parameters[i];
+    if (spec->blocks)
+      failRun("'", spec->name,
+              "' has blocks of few bits, which GPUs do not multiply yet: compile with --weights=float");
     if (spec->linear) {
       weights[i] = {to, spec->k(), spec->n(), spec->transposed || isTurned(*spec), spec->dtype};
       linearBytes += bytes;

@@ -54,6 +54,31 @@ TEST(Manifest, ReadsWhatIsRounded) {
   expectError("rounds elements of type bf16, not f32", [&] { parse(json); });
 }
 
+TEST(Manifest, ReadsBlocks) {
+  Json json = Json::parse(tinyManifest(2));
+  Json &parameter = json["parameters"][1];
+  parameter["shape"] = {7, 96};
+  parameter["transposed"] = true;
+  parameter["blocks"] = {{"bits", 4}, {"size", 32}, {"scales", "f16"}, {"offset", "zeros"}};
+  ParameterSpec read = parse(json).parameters[1];
+  EXPECT_EQ(read.blocks, (BlockFormat{4, 32, DType::F16, BlockOffset::Zeros}));
+  EXPECT_EQ(read.storedType(), DType::UI8);
+  EXPECT_EQ(read.storedShape(), (Shape{7, 48 + 6 + 3}));
+  EXPECT_EQ(read.storedBytes(), 7u * 57);
+  auto refuses = [&](const char *pointer, const Json &value, const std::string &message) {
+    Json damaged = json;
+    damaged["parameters"][1][Json::json_pointer(pointer)] = value;
+    expectError(message, [&] { parse(damaged); });
+  };
+  refuses("/blocks/bits", 5, "parameters[1].blocks: bits: 5 is not 4 or 8");
+  refuses("/blocks/size", 48, "size: 48 is not 16, 32, 64, 128 or 256");
+  refuses("/blocks/size", 64, "size: 64 does not divide 96");
+  refuses("/blocks/scales", "i8", "scales: must be f16 or f32, not i8");
+  refuses("/blocks/offset", "mean", "unknown offset 'mean'");
+  refuses("/transposed", false, "only a linear, transposed parameter");
+  refuses("/kind", "buffer", "only a linear, transposed parameter");
+}
+
 struct Damage {
   const char *name;
   std::string pointer; // JSON pointer of the entry to change
@@ -135,7 +160,7 @@ const Json removed = Json(Json::value_t::discarded);
 
 INSTANTIATE_TEST_SUITE_P(
     Entries, ManifestDamage,
-    testing::Values(Damage{"newer", "/format", 7, "format 7 is newer"},
+    testing::Values(Damage{"newer", "/format", 8, "format 8 is newer"},
                     Damage{"strategy", "/strategy", "pp", ".strategy: 'pp' is not known"},
                     Damage{"noBatch", "/strategy", "rtp", "'batch' is missing"},
                     Damage{"rotation", "/parameters/1/rotation", 0, "there are no rotations"},

@@ -4,6 +4,7 @@
 #ifndef CAAT_RUNTIME_MANIFEST_H
 #define CAAT_RUNTIME_MANIFEST_H
 
+#include "caat/runtime/Blocks.h"
 #include "caat/runtime/ShapeExpr.h"
 #include "caat/runtime/Tensor.h"
 #include "caat/runtime/Wire.h"
@@ -51,9 +52,15 @@ struct ParameterSpec {
   bool linear = false;
   bool transposed = false;             // linear: stored [N, K]
   std::optional<size_t> rotation = {}; // the group that it travels with
+  // linear and transposed: stored in few bits, and multiplied as `dtype`
+  std::optional<BlockFormat> blocks = {};
 
   int64_t k() const { return shape[transposed ? 1 : 0]; }
   int64_t n() const { return shape[transposed ? 0 : 1]; }
+  /// Of the array in the file.
+  DType storedType() const { return blocks ? DType::UI8 : dtype; }
+  Shape storedShape() const { return blocks ? Shape{n(), blocks->rowBytes(k())} : shape; }
+  size_t storedBytes() const { return static_cast<size_t>(elementCount(storedShape())) * sizeOf(storedType()); }
 };
 
 enum class CollectiveKind { AllReduce, AllGather, ReduceScatter, AllToAll, Permute, Broadcast, QuantizedAllReduce };
