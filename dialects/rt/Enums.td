@@ -14,4 +14,12 @@ def RT_Activation : I32EnumAttr<"Activation", "what a product does to each of it
   let cppNamespace = "::caat::rt";
 }
 
+def RT_BlockOffset : I32EnumAttr<"BlockOffset", "what is added to a scaled code", [
+    I32EnumAttrCase<"Middle", 0, "middle">,
+    I32EnumAttrCase<"Zeros", 1, "zeros">,
+    I32EnumAttrCase<"Minimum", 2, "minimum">]> {
+  let cppNamespace = "::caat::rt";
+  let genSpecializedAttr = 0;
+}
+
 #endif // CAAT_DIALECTS_RT_ENUMS_TD

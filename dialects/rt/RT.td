@@ -36,6 +36,33 @@ def RT_RowsAttr : AttrDef<RT_Dialect, "Rows", [DeclareAttrInterfaceMethods<Devic
   }];
 }
 
+def RT_BlocksAttr : AttrDef<RT_Dialect, "Blocks"> {
+  let mnemonic = "blocks";
+  let summary = "a matrix in blocks of unsigned codes of few bits that share a scale";
+  let description = [{
+    The matrix is [N, K]; each row is K / `size` blocks, and an element `code * scale + offset` of its block. The offset
+    is `-2^(bits-1) * scale` (`middle`), `-zero * scale` with an unsigned byte for each block (`zeros`), or a number of
+    the scales' type for each block (`minimum`).
+
+    ```mlir
+    #rt.blocks<bits = 4, size = 32, scales = f16, offset = minimum>
+    ```
+
+    **Constraints:**
+    - (C1) `bits` is 4 or 8.
+    - (C2) `size` is 16, 32, 64, 128 or 256.
+    - (C3) `scales` is f16 or f32.
+  }];
+  let parameters = (ins "unsigned":$bits, "int64_t":$size, "::mlir::FloatType":$scales,
+                        EnumParameter<RT_BlockOffset>:$offset);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// Bytes of a row of `k` elements: codes, scales, offsets.
+    int64_t getRowBytes(int64_t k) const;
+  }];
+}
+
 def RT_TokenType : TypeDef<RT_Dialect, "Token"> {
   let mnemonic = "token";
   let summary = "what was started and is waited for once";
@@ -62,24 +89,42 @@ def RT_WeightOp : RT_Op<"weight", [Symbol, IsolatedFromAbove, SingleBlock]> {
     `rt.linear` uses, [K, N], or [N, K] with `transposed`; the runtime may pack it. Without, it is a dense buffer. With a
     `group` the ranks' slices travel: the weight lies in the group's buffer, together with the others of the group.
 
+    With `blocks` a linear weight is stored, and kept in memory, in that form; the region yields the f32 matrix, and the
+    stated element type is what products are computed in. `rounded` says that the elements are rounded to the form when
+    the artifact is written. Without it they have it already: they come from codes (`onnx.DequantizeLinear`) that are
+    moved, not computed with, and these codes are kept.
+
     ```mlir
     rt.weight @scale : tensor<2xf32> {
       %0 = arith.constant dense<[1.0, 2.0]> : tensor<2xf32>
       rt.yield %0 : tensor<2xf32>
     }
+    rt.weight @w linear transposed blocks(#rt.blocks<bits = 4, size = 32, scales = f16, offset = minimum>) rounded
+        : tensor<8x64xbf16> {
+      %0 = onnx.get_initializer @w : tensor<8x64xf32>
+      rt.yield %0 : tensor<8x64xf32>
+    }
     ```
 
     **Constraints:**
-    - (C1) the region ends in `rt.yield` of one value of the stated type, which is a static ranked tensor.
+    - (C1) the region ends in `rt.yield` of one value of the stated type, which is a static ranked tensor; with
+      `blocks`, of that shape and f32.
     - (C2) a linear weight has two dimensions; only linear weights are transposed.
     - (C3) a group's name is not empty.
+    - (C4) a weight with `blocks` is linear, transposed, without a group, and of f32, bf16 or f16.
+    - (C5) the blocks' size divides K.
+    - (C6) `rounded` goes with `blocks`.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<AnyStaticShapeTensor>:$type, UnitAttr:$linear,
-                       UnitAttr:$transposed, OptionalAttr<StrAttr>:$group);
+                       UnitAttr:$transposed, OptionalAttr<StrAttr>:$group, OptionalAttr<RT_BlocksAttr>:$blocks,
+                       UnitAttr:$rounded);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = [{
-    $sym_name (`linear` $linear^)? (`transposed` $transposed^)? (`group` $group^)? `:` $type $body attr-dict
+    $sym_name (`linear` $linear^)? (`transposed` $transposed^)? (`group` $group^)?
+    (`blocks` `(` qualified($blocks)^ `)`)? (`rounded` $rounded^)? `:` $type $body attr-dict
   }];
+  let builders = [OpBuilder<(ins "::llvm::StringRef":$name, "::mlir::Type":$type, CArg<"bool", "false">:$linear,
+                                 CArg<"bool", "false">:$transposed, CArg<"::mlir::StringAttr", "{}">:$group)>];
   let hasRegionVerifier = 1;
   let extraClassDeclaration = [{
     ::mlir::RankedTensorType getTensorType() { return ::llvm::cast<::mlir::RankedTensorType>(getType()); }

@@ -40,10 +40,27 @@ int64_t RowsAttr::getMappingId() const { return 0; }
 bool RowsAttr::isLinearMapping() const { return true; }
 int64_t RowsAttr::getRelativeIndex() const { return 0; }
 
+int64_t BlocksAttr::getRowBytes(int64_t k) const {
+  int64_t number = getScales().getWidth() / 8;
+  int64_t offset = getOffset() == BlockOffset::Middle ? 0 : getOffset() == BlockOffset::Zeros ? 1 : number;
+  return k * getBits() / 8 + k / getSize() * (number + offset);
+}
+
 /// Results of a destination-style op: the destination's type where it is a tensor, none where it is a memref.
 static void addResults(OperationState &state, Value init) {
   if (isa<RankedTensorType>(init.getType()))
     state.addTypes(init.getType());
+}
+
+void WeightOp::build(OpBuilder &builder, OperationState &state, StringRef name, Type type, bool linear, bool transposed,
+                     StringAttr group) {
+  Properties &properties = state.getOrAddProperties<Properties>();
+  properties.sym_name = builder.getStringAttr(name);
+  properties.type = TypeAttr::get(type);
+  properties.linear = linear ? builder.getUnitAttr() : UnitAttr();
+  properties.transposed = transposed ? builder.getUnitAttr() : UnitAttr();
+  properties.group = group;
+  state.addRegion();
 }
 
 void LinearOp::build(OpBuilder &builder, OperationState &state, StringRef weight, Value x, Value init, Value shard,

@@ -23,20 +23,48 @@ static LogicalResult verifyForm(Operation *op, Value init) {
   return success();
 }
 
+LogicalResult BlocksAttr::verify(function_ref<InFlightDiagnostic()> emitError, unsigned bits, int64_t size,
+                                 FloatType scales, BlockOffset) {
+  if (bits != 4 && bits != 8)
+    return emitError() << "codes have 4 or 8 bits, not " << bits;
+  if (size < 16 || size > 256 || !llvm::isPowerOf2_64(size))
+    return emitError() << "blocks have 16, 32, 64, 128 or 256 elements, not " << size;
+  if (!scales.isF16() && !scales.isF32())
+    return emitError() << "scales are f16 or f32, not " << scales;
+  return success();
+}
+
+/// What only weights in blocks need.
+static LogicalResult verifyBlocks(WeightOp weight) {
+  if (!weight.getLinear() || !weight.getTransposed() || weight.getGroup())
+    return weight.emitOpError("is in blocks, which only linear, transposed weights without a group can be");
+  Type element = weight.getTensorType().getElementType();
+  if (!element.isF32() && !element.isBF16() && !element.isF16())
+    return weight.emitOpError("is in blocks, whose products are f32, bf16 or f16, not ") << element;
+  if (int64_t size = weight.getBlocks()->getSize(); weight.getK() % size != 0)
+    return weight.emitOpError("has ") << weight.getK() << " elements a column, which blocks of " << size
+                                      << " do not divide";
+  return success();
+}
+
 LogicalResult WeightOp::verifyRegions() {
   Block &block = getBody().front();
   auto yield = block.empty() ? YieldOp() : dyn_cast<YieldOp>(block.back());
   if (!yield)
     return emitOpError("must end in rt.yield");
-  if (yield.getValue().getType() != getType())
-    return emitOpError("yields ") << yield.getValue().getType() << ", but is declared as " << getType();
+  Type yielded = getBlocks() ? getTensorType().clone(Float32Type::get(getContext())) : getTensorType();
+  if (yield.getValue().getType() != yielded)
+    return emitOpError("yields ") << yield.getValue().getType() << ", but is declared as " << getType()
+                                  << (getBlocks() ? " in blocks, which are made from f32" : "");
   if (getLinear() && getTensorType().getRank() != 2)
     return emitOpError("is linear and has ") << getTensorType().getRank() << " dimensions, not 2";
   if (getTransposed() && !getLinear())
     return emitOpError("is transposed, which only linear weights can be");
   if (getGroup() && getGroup()->empty())
     return emitOpError("has an empty group name");
-  return success();
+  if (getRounded() && !getBlocks())
+    return emitOpError("is rounded, but not to blocks");
+  return getBlocks() ? verifyBlocks(*this) : success();
 }
 
 /// `shard` says which slice of a travelling weight is meant.

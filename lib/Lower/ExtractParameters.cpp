@@ -133,9 +133,7 @@ public:
     options.inclusive = true;
     (void)getBackwardSlice(value, &ops, options);
 
-    auto weight = rt::WeightOp::create(builder, value.getLoc(), builder.getStringAttr(name(ops)),
-                                       TypeAttr::get(value.getType()), linear ? builder.getUnitAttr() : UnitAttr(),
-                                       transposed ? builder.getUnitAttr() : UnitAttr(), group);
+    auto weight = rt::WeightOp::create(builder, value.getLoc(), name(ops), value.getType(), linear, transposed, group);
     OpBuilder inside = OpBuilder::atBlockEnd(&weight.getBody().emplaceBlock());
     IRMapping mapping;
     for (Operation *op : ops)

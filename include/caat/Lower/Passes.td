@@ -47,6 +47,38 @@ def RTExtractParametersPass : Pass<"rt-extract-parameters", "::mlir::ModuleOp"> 
   let dependentDialects = ["::caat::rt::RTDialect", "::mlir::tensor::TensorDialect", "::mlir::arith::ArithDialect"];
 }
 
+def RTBlockWeightsPass : Pass<"rt-block-weights", "::mlir::ModuleOp"> {
+  let summary = "Store matrices of products in blocks of 4 or 8 bit codes";
+  let description = [{
+    A linear weight whose expression moves what `onnx.DequantizeLinear` makes of codes (transposed, sliced, gathered,
+    joined, padded with zeros, with a float subtracted from each block) keeps these codes, in the largest blocks of at
+    most 256 along K that have one scale on every rank; codes of 2 bits take 4. `rules` choose others by the names of
+    their initializers, the last that matches counts: `i4` rounds to blocks of 32 codes of 4 bits with a scale and a
+    minimum of f16, `i8` to 8 bits with a scale alone, where the weight has no fewer bits already; `float` leaves also
+    codes to be multiplied with their scales when the artifact is written. A remark says why a weight stays float: it
+    travels, K is no multiple of 16, or its elements are computed.
+
+    The weight is stored transposed, and its region yields f32: what `--dtype` rounds is not rounded before it is in
+    blocks.
+
+    ```mlir
+    rt.weight @w linear : tensor<64x8xbf16> {
+      %q = onnx.get_initializer @q : tensor<8x64xui8>
+      %s = onnx.get_initializer @s : tensor<8x2xf16>
+      %0 = onnx.DequantizeLinear %q, %s {block_size = 32 : i64} : …
+      %1 = onnx.Transpose %0 : … to tensor<64x8xf16>
+      %2 = onnx.Cast %1 to bf16 : …
+    // becomes
+    rt.weight @w linear transposed blocks(#rt.blocks<bits = 8, size = 32, scales = f16, offset = zeros>)
+        : tensor<8x64xbf16> { …
+    ```
+  }];
+  let options = [ListOption<"rules", "rules", "std::string", "[GLOB=]i4, [GLOB=]i8 or [GLOB=]float, for each weight the "
+                            "last that matches the name of one of its initializers">,
+                 Option<"wideHalves", "wide-halves", "bool", "false", "matrices of f16 are multiplied in f32">];
+  let dependentDialects = ["::caat::onnx::ONNXDialect", "::caat::rt::RTDialect"];
+}
+
 def RTFuseEpiloguesPass : Pass<"rt-fuse-epilogues", "::mlir::func::FuncOp"> {
   let summary = "Give products the bias, sum and activation that follow them";
   let description = [{

@@ -32,6 +32,69 @@ rt.weight @w transposed : tensor<2x2xf32> {
 
 // -----
 
+// expected-error@below {{codes have 4 or 8 bits, not 2}}
+#blocks = #rt.blocks<bits = 2, size = 32, scales = f16, offset = middle>
+
+// -----
+
+// expected-error@below {{blocks have 16, 32, 64, 128 or 256 elements, not 48}}
+#blocks = #rt.blocks<bits = 4, size = 48, scales = f16, offset = zeros>
+
+// -----
+
+// expected-error@below {{scales are f16 or f32, not 'bf16'}}
+#blocks = #rt.blocks<bits = 4, size = 32, scales = bf16, offset = minimum>
+
+// -----
+
+// expected-error@below {{yields 'tensor<8x32xbf16>', but is declared as 'tensor<8x32xbf16>' in blocks, which are made from f32}}
+rt.weight @w linear transposed blocks(#rt.blocks<bits = 4, size = 32, scales = f16, offset = middle>) : tensor<8x32xbf16> {
+  %0 = arith.constant dense<1.0> : tensor<8x32xbf16>
+  rt.yield %0 : tensor<8x32xbf16>
+}
+
+// -----
+
+// expected-error@below {{is in blocks, which only linear, transposed weights without a group can be}}
+rt.weight @w linear blocks(#rt.blocks<bits = 4, size = 32, scales = f16, offset = middle>) : tensor<32x8xf32> {
+  %0 = arith.constant dense<1.0> : tensor<32x8xf32>
+  rt.yield %0 : tensor<32x8xf32>
+}
+
+// -----
+
+// expected-error@below {{is in blocks, which only linear, transposed weights without a group can be}}
+rt.weight @w linear transposed group "mlp" blocks(#rt.blocks<bits = 4, size = 32, scales = f16, offset = middle>) : tensor<8x32xf32> {
+  %0 = arith.constant dense<1.0> : tensor<8x32xf32>
+  rt.yield %0 : tensor<8x32xf32>
+}
+
+// -----
+
+// expected-error@below {{is in blocks, whose products are f32, bf16 or f16, not 'f64'}}
+rt.weight @w linear transposed blocks(#rt.blocks<bits = 4, size = 32, scales = f16, offset = middle>) : tensor<8x32xf64> {
+  %0 = arith.constant dense<1.0> : tensor<8x32xf32>
+  rt.yield %0 : tensor<8x32xf32>
+}
+
+// -----
+
+// expected-error@below {{has 48 elements a column, which blocks of 32 do not divide}}
+rt.weight @w linear transposed blocks(#rt.blocks<bits = 4, size = 32, scales = f16, offset = middle>) : tensor<8x48xf32> {
+  %0 = arith.constant dense<1.0> : tensor<8x48xf32>
+  rt.yield %0 : tensor<8x48xf32>
+}
+
+// -----
+
+// expected-error@below {{is rounded, but not to blocks}}
+rt.weight @w linear transposed rounded : tensor<8x32xf32> {
+  %0 = arith.constant dense<1.0> : tensor<8x32xf32>
+  rt.yield %0 : tensor<8x32xf32>
+}
+
+// -----
+
 func.func @f() {
   // expected-error@below {{no rt.weight named @w}}
   %0 = rt.parameter @w : tensor<2xf32>

@@ -12,6 +12,16 @@ rt.weight @w linear : tensor<4x8xf32> {
   %0 = arith.constant dense<1.0> : tensor<4x8xf32>
   rt.yield %0 : tensor<4x8xf32>
 }
+// CHECK: rt.weight @codes linear transposed blocks(#rt.blocks<bits = 4, size = 32, scales = f16, offset = middle>) : tensor<8x32xf32>
+rt.weight @codes linear transposed blocks(#rt.blocks<bits = 4, size = 32, scales = f16, offset = middle>) : tensor<8x32xf32> {
+  %0 = arith.constant dense<1.0> : tensor<8x32xf32>
+  rt.yield %0 : tensor<8x32xf32>
+}
+// CHECK: rt.weight @few linear transposed blocks(#rt.blocks<bits = 8, size = 16, scales = f32, offset = minimum>) rounded : tensor<8x32xbf16>
+rt.weight @few linear transposed blocks(#rt.blocks<bits = 8, size = 16, scales = f32, offset = minimum>) rounded : tensor<8x32xbf16> {
+  %0 = arith.constant dense<1.0> : tensor<8x32xf32>
+  rt.yield %0 : tensor<8x32xf32>
+}
 // CHECK: rt.weight @t linear transposed : tensor<8x4xf32>
 rt.weight @t linear transposed : tensor<8x4xf32> {
   %0 = arith.constant dense<1.0> : tensor<8x4xf32>
