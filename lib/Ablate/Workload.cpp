@@ -79,7 +79,10 @@ Workload Session::measureStep() {
     return variant.others > 0 ? std::max(rest / variant.others, 0.0) : 0;
   };
   // Estimates are products like the model's own.
-  double flops = 2 * static_cast<double>(tokens) * static_cast<double>(engine.productBytes() / sizeof(float));
+  double flops = 0;
+  for (const runtime::ParameterSpec &spec : engine.manifest().parameters)
+    if (spec.linear)
+      flops += 2 * static_cast<double>(tokens * spec.k() * spec.n());
   Workload workload{tokens, compute, flops > 0 ? compute / flops : 0, sum, work(variants[1]), work(variants[2])};
   store.addTimes(what, {static_cast<double>(tokens), compute, workload.flopSeconds, workload.sumSeconds,
                         workload.deferredSeconds, workload.roundedSeconds});

@@ -5,6 +5,7 @@
 #include "caat/runtime/Tasks.h"
 #include <algorithm>
 #include <map>
+#include <tuple>
 
 namespace caat::runtime {
 
@@ -55,12 +56,12 @@ static double timeProducts(Engine &engine, std::vector<size_t> products, int64_t
   });
 }
 
-/// The products with weights, by k and n.
-static std::map<std::pair<int64_t, int64_t>, std::vector<size_t>> productsOf(const Manifest &manifest) {
-  std::map<std::pair<int64_t, int64_t>, std::vector<size_t>> products;
+/// The products with weights, by k, n and the weight's bytes.
+static std::map<std::tuple<int64_t, int64_t, size_t>, std::vector<size_t>> productsOf(const Manifest &manifest) {
+  std::map<std::tuple<int64_t, int64_t, size_t>, std::vector<size_t>> products;
   for (size_t i = 0; i < manifest.parameters.size(); ++i)
     if (const ParameterSpec &spec = manifest.parameters[i]; spec.linear)
-      products[{spec.k(), spec.n()}].push_back(i);
+      products[{spec.k(), spec.n(), spec.storedBytes()}].push_back(i);
   if (products.empty())
     failInput("the program has no products with weights");
   return products;
@@ -90,10 +91,8 @@ std::vector<ProductTiming> timeProductsByShape(Engine &engine, int64_t rows, int
     if (hasChoice)
       untimed = timeProducts(engine, products, rows, turns);
     useTimed(true);
-    size_t element = sizeOf(engine.manifest().parameters[products[0]].dtype);
-    timings.push_back({shape.first, shape.second, count, seconds / static_cast<double>(count),
-                       untimed / static_cast<double>(count),
-                       static_cast<size_t>(shape.first * shape.second) * element});
+    auto [k, n, bytes] = shape;
+    timings.push_back({k, n, count, seconds / static_cast<double>(count), untimed / static_cast<double>(count), bytes});
   }
   return timings;
 }
