@@ -84,9 +84,9 @@ struct Group {
 
 /// What a value's elements are along K.
 struct Strip {
-  SmallVector<int64_t> blocks; // for each place a number of the scale and offset there, below 0 for zeros
-  unsigned bits = 4;           // that hold the codes: 4 or 8
-  bool hasZeros = false;       // with zero points that are not known
+  SmallVector<int64_t> blocks;     // for each place a number of the scale and offset there, below 0 for zeros
+  unsigned bits = 4;               // that hold the codes: 4 or 8
+  bool hasZeros = false;           // with zero points that are not known
   int64_t lowest = 0, highest = 0; // what codes can be beside their zero points, where these are known
   bool hasMinimum = false;         // with floats added
   bool hasHalves = true;           // scales are f16
@@ -274,8 +274,8 @@ private:
     ArrayRef<int64_t> shape = typeOf(op.getData()).getShape(), sizes = typeOf(op.getOutput()).getShape();
     auto starts = onnx::constantInts(op.getStarts());
     auto axes = op.getAxes() ? onnx::constantInts(op.getAxes()) : range(0, starts ? starts->size() : 0);
-    auto steps = op.getSteps() ? onnx::constantInts(op.getSteps())
-                               : SmallVector<int64_t>(starts ? starts->size() : 0, 1);
+    auto steps =
+        op.getSteps() ? onnx::constantInts(op.getSteps()) : SmallVector<int64_t>(starts ? starts->size() : 0, 1);
     if (!starts || !axes || !steps || axes->size() != starts->size() || steps->size() != starts->size())
       return refuse("the bounds of a Slice are not known");
     std::optional<Strip> strip = trace(op.getData(), group);

@@ -39,9 +39,8 @@ private:
       return widen(cast.getInput());
     bool padsWithValue = isa<onnx::PadOp>(op) && cast<onnx::PadOp>(op).getConstantValue();
     if (!movesElements(op) || op->getNumResults() != 1 || padsWithValue)
-      return type.getElementType().isF32()
-                 ? value
-                 : onnx::CastOp::create(b, value.getLoc(), value, b.getF32Type()).getOutput();
+      return type.getElementType().isF32() ? value
+                                           : onnx::CastOp::create(b, value.getLoc(), value, b.getF32Type()).getOutput();
     SmallVector<Value> operands(op->getOperands());
     for (size_t i = 0, moved = movedOperands(op).size(); i < moved; ++i)
       operands[i] = widen(operands[i]);

@@ -17,7 +17,7 @@ llvm::Expected<WeightRule> WeightRule::parse(StringRef text) {
     return llvm::createStringError("'" + kind + "' is none of i4, i8 and float");
   llvm::Expected<llvm::GlobPattern> pattern = llvm::GlobPattern::create(names, /*MaxSubPatterns=*/1024);
   if (!pattern || names.empty())
-    return llvm::createStringError("'" + names + "' is no pattern of names: " +
-                                   (pattern ? "it is empty" : llvm::toString(pattern.takeError())));
+    return llvm::createStringError(
+        "'" + names + "' is no pattern of names: " + (pattern ? "it is empty" : llvm::toString(pattern.takeError())));
   return WeightRule{text.str(), std::move(*pattern), *known};
 }

@@ -6,11 +6,6 @@
 
 namespace caat::runtime::cuda {
 
-/// The PTX of one kernel.
-struct OwnModule {
-  const char *kernel, *ptx;
-};
-
 constexpr int attentionThreads = 128;
 /// The head sizes that there is a kernel for; others are filled up with zeros. X(SIZE), in order.
 #define CAAT_ATTENTION_SIZES(X) X(32) X(64) X(80) X(96) X(128) X(192) X(256)

@@ -3,6 +3,9 @@
 #include "Attention.h"
 #include "AttentionPtx.h"
 #include "AttentionPtx90.h"
+#include "BlockRowsPtx.h"
+#include "BlockRowsPtx90.h"
+#include "BlockWeights.h"
 #include "KernelsPtx.h"
 #include "caat/runtime/Error.h"
 #include "caat/runtime/File.h"
@@ -10,7 +13,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <iomanip>
-#include <span>
 
 namespace caat::runtime::cuda {
 
@@ -34,7 +36,7 @@ Context::~Context() {
   driver_->cuCtxSetCurrent(context);
   for (CUmodule module : modules)
     driver_->cuModuleUnload(module);
-  for (CUmodule module : laterModules)
+  for (const auto &[text, module] : laterModules)
     driver_->cuModuleUnload(module);
   driver_->cuDevicePrimaryCtxRelease_v2(device_);
 }
@@ -139,26 +141,38 @@ void Context::loadKernels(const Program &program) {
 
 CUfunction Context::own(const std::string &name) const { return owns.at(name); }
 
-CUfunction Context::attention(bool few, bool bf16, int size) const {
+/// `shared`: bytes of its dynamic shared memory.
+CUfunction Context::later(const std::string &name, std::span<const OwnModule> modules, int shared) const {
   std::lock_guard lock(mutex);
-  CUfunction &function = attentions[{few, bf16, size}];
+  CUfunction &function = laterKernels[name];
   if (function)
     return function;
   enter();
+  for (const OwnModule &module : modules)
+    if (std::string_view(module.ptx).find(".entry " + name + "(") != std::string_view::npos) {
+      CUmodule &loaded = laterModules[module.ptx];
+      if (!loaded)
+        loaded = load(module.ptx, "the runtime's own kernels");
+      driver_->check(driver_->cuModuleGetFunction(&function, loaded, name.c_str()), name);
+      preload(function, name);
+      driver_->check(driver_->cuFuncSetAttribute(function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared),
+                     name);
+      return function;
+    }
+  failRun("there is no kernel '", name, "'");
+}
+
+CUfunction Context::attention(bool few, bool bf16, int size) const {
   std::string name =
       std::string("caat_attention_") + (few ? "few_" : "") + (bf16 ? "bf16_" : "f16_") + std::to_string(size);
   int shared = few ? FewTokensShape(size).sharedBytes(size) : AttentionShape(size).sharedBytes(size);
-  bool later = few && hasDependentLaunch();
-  for (const auto &[kernel, ptx] : later ? std::span<const OwnModule>(AttentionPtx90) : AttentionPtx)
-    if (name == kernel) {
-      laterModules.push_back(load(ptx, "the runtime's attention"));
-      driver_->check(driver_->cuModuleGetFunction(&function, laterModules.back(), kernel), name);
-      driver_->check(driver_->cuFuncSetAttribute(function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared),
-                     name);
-    }
-  if (!function)
-    failRun("there is no kernel '", name, "'");
-  return function;
+  return later(name, few && hasDependentLaunch() ? std::span<const OwnModule>(AttentionPtx90) : AttentionPtx, shared);
+}
+
+CUfunction Context::blockRows(int bits, bool bf16, int span, bool wideScales, bool hasMinima) const {
+  std::string name = "caat_block_rows_" + std::to_string(bits) + (bf16 ? "_bf16_" : "_f16_") + std::to_string(span) +
+                     (wideScales ? "_f32" : "_f16") + (hasMinima ? "_minima" : "_zeros");
+  return later(name, hasDependentLaunch() ? std::span<const OwnModule>(BlockRowsPtx90) : BlockRowsPtx, blockRowsShared);
 }
 
 std::string sizeText(size_t bytes) {

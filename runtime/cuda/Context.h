@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <vector>
 
 namespace caat::runtime::cuda {
@@ -16,6 +17,11 @@ inline CUdeviceptr addressOf(const void *pointer) { return reinterpret_cast<CUde
 
 /// "1.50 GB", "20.0 kB"
 std::string sizeText(size_t bytes);
+
+/// PTX that is loaded when something of it is needed.
+struct OwnModule {
+  const char *ptx;
+};
 
 class Context {
 public:
@@ -36,6 +42,8 @@ public:
   /// The runtime's kernel for attention of many or few tokens with a 16-bit type and heads of up to `size` (of
   /// CAAT_ATTENTION_SIZES), made ready at first use.
   CUfunction attention(bool few, bool bf16, int size) const;
+  /// The runtime's kernel for products of few rows with a weight in blocks (BlockRows.cu), made ready at first use.
+  CUfunction blockRows(int bits, bool bf16, int span, bool wideScales, bool hasMinima) const;
 
   /// Freed with the last owner. Throws Error (Run) that says how much there is.
   std::shared_ptr<std::byte> allocate(size_t bytes, const std::string &what) const;
@@ -59,6 +67,7 @@ public:
 private:
   CUmodule load(const std::string &image, const std::string &origin) const;
   void preload(CUfunction function, const std::string &name) const;
+  CUfunction later(const std::string &name, std::span<const OwnModule> modules, int shared) const;
 
   std::shared_ptr<const Driver> driver_;
   int number_;
@@ -71,9 +80,9 @@ private:
   std::vector<CUfunction> kernels;
   std::map<std::string, CUfunction> owns;
 
-  mutable std::mutex mutex; // of what comes later
-  mutable std::vector<CUmodule> laterModules;
-  mutable std::map<std::tuple<bool, bool, int>, CUfunction> attentions;
+  mutable std::mutex mutex;                              // of what comes later
+  mutable std::map<const char *, CUmodule> laterModules; // by their text
+  mutable std::map<std::string, CUfunction> laterKernels;
 };
 
 } // namespace caat::runtime::cuda

@@ -24,6 +24,8 @@ CudaDevice::CudaDevice(const Program &program, std::shared_ptr<Context> given, s
     attendsFew = std::string_view(few) != "0";
   if (const char *epilogues = std::getenv("CAAT_CUDA_EPILOGUES"))
     libraryEpilogues = std::string_view(epilogues) != "0";
+  if (const char *bytes = std::getenv("CAAT_CUDA_UNPACKED"))
+    mostUnpacked = std::max<int64_t>(std::atoll(bytes), 0);
   setTiming(false);
 }
 
@@ -119,7 +121,7 @@ void CudaDevice::uploadWhole(std::byte *to, const std::byte *data, size_t bytes,
 std::vector<void *> CudaDevice::load(std::span<const HostParameter> parameters) {
   size_t total = 0;
   for (const HostParameter &parameter : parameters)
-    total += parameter.spec->rotation ? 0 : align(parameter.bytes);
+    total += parameter.spec->rotation ? 0 : align(deviceBytes(*parameter.spec));
   std::shared_ptr<std::byte> &arena = memory.emplace_back(context->allocate(total, "the weights of a rank"));
   std::vector<void *> places;
   std::byte *to = arena.get();
@@ -136,11 +138,10 @@ std::vector<void *> CudaDevice::load(std::span<const HostParameter> parameters) 
   };
   for (size_t i = 0; i < parameters.size(); ++i) {
     const auto &[spec, data, bytes, taken, seed] = parameters[i];
-    if (spec->blocks)
-      failRun("'", spec->name,
-              "' has blocks of few bits, which GPUs do not multiply yet: compile with --weights=float");
     if (spec->linear) {
-      weights[i] = {to, spec->k(), spec->n(), spec->transposed || isTurned(*spec), spec->dtype};
+      weights[i] = {to, spec->k(), spec->n(), spec->transposed || isTurned(*spec), spec->dtype, {}, nullptr};
+      if (spec->blocks)
+        addBlocks(weights[i], *spec, to);
       linearBytes += bytes;
       isNarrow = isNarrow || spec->dtype != DType::F32;
     }
@@ -151,6 +152,8 @@ std::vector<void *> CudaDevice::load(std::span<const HostParameter> parameters) 
     }
     if (!data)
       makeUp(*spec, to, bytes, seed);
+    else if (spec->blocks)
+      uploadBlocks(*spec, to, data);
     else if (isTurned(*spec))
       uploadTurned(to, data, spec->k(), spec->n());
     else
@@ -158,9 +161,11 @@ std::vector<void *> CudaDevice::load(std::span<const HostParameter> parameters) 
     if (taken)
       taken();
     places.push_back(to);
-    to += align(bytes);
+    to += align(deviceBytes(*spec));
     done += bytes;
   }
+  if (unpackedBytes > 0)
+    unpacked.reserve(*this, unpackedBytes, "weights of few bits as floats");
   return places;
 }
 
@@ -173,6 +178,8 @@ void CudaDevice::fillTravelling(size_t parameter, std::byte *to) {
 }
 
 void CudaDevice::makeUp(const ParameterSpec &spec, std::byte *to, size_t bytes, uint32_t seed) {
+  if (spec.blocks)
+    return makeUpBlocks(spec, to, seed);
   MadeUp numbers(spec);
   int64_t count = elementCount(spec.shape);
   const char *kernel = spec.dtype == DType::BF16  ? "caat_random_bf16"
@@ -345,6 +352,7 @@ void CudaDevice::read(const void *from, size_t bytes) {
 
 void CudaDevice::beginRun() {
   queue.beginRun();
+  unpackedPlace = {};
   used = 0;
   if (!timing)
     return;
@@ -356,6 +364,7 @@ void CudaDevice::beginRun() {
 }
 
 void CudaDevice::synchronize() {
+  unpackedPlace = {}; // so that who measures a product measures all of it
   CUresult result = driver().cuStreamSynchronize(stream());
   if (result != CUDA_SUCCESS)
     driver().check(result, context->name(), ", in or before '", queue.last(), "' (CAAT_CUDA_CHECK=1 finds where)");

@@ -3,6 +3,7 @@
 #ifndef CAAT_RUNTIME_CUDA_CUDADEVICE_H
 #define CAAT_RUNTIME_CUDA_CUDADEVICE_H
 
+#include "BlockWeights.h"
 #include "Context.h"
 #include "FusedAttention.h"
 #include "Kernels.h"
@@ -13,6 +14,10 @@
 namespace caat::runtime::cuda {
 
 struct AttentionArguments;
+
+EpilogueOf forKernel(const Epilogue &epilogue);
+/// Of a parameter as it lies in the device's memory.
+size_t deviceBytes(const ParameterSpec &spec);
 
 class CudaDevice final : public Device {
 public:
@@ -101,15 +106,26 @@ private:
     int64_t k = 0, n = 0;
     bool transposed = false;
     DType dtype = DType::F32;
+    // Where `data` is in blocks of few bits: how, and the kernel for a few rows.
+    std::optional<BlockWeight> blocks = {};
+    CUfunction readRows = nullptr;
   };
 
   Step kernelStep(const KernelLaunch &launch, std::span<const int64_t> more) const;
   Step ownStep(const char *name, int64_t blocks) const;
   void multiply(const Gemm &gemm, std::string_view name);
   bool multiplyFewRows(const Weight &weight, const Linear &linear, std::string_view name);
-  void multiply(const Weight &weight, const Linear &linear, const std::string &name);
+  void multiply(const Weight &weight, const Linear &linear, int64_t pitch, const std::string &name);
+  bool readsCodes(const Weight &weight, const Linear &linear) const;
+  void multiplyCodes(const Weight &weight, const Linear &linear, std::string_view name);
+  void multiplyUnpacked(const Weight &weight, const Linear &linear, const std::string &name);
+  const void *roundRows(const Weight &weight, const Linear &linear);
   void uploadWhole(std::byte *to, const std::byte *data, size_t bytes, const std::function<void(size_t)> &done);
   void uploadTurned(std::byte *to, const std::byte *data, int64_t k, int64_t n);
+  int64_t rowsAtOnce(const BlockWeight &weight, DType dtype) const;
+  void addBlocks(Weight &weight, const ParameterSpec &spec, std::byte *to);
+  void uploadBlocks(const ParameterSpec &spec, std::byte *to, const std::byte *data);
+  void makeUpBlocks(const ParameterSpec &spec, std::byte *to, uint32_t seed);
   void fallBack(const MatMul &matmul);
   std::vector<Candidate> candidatesOf(const float *first, int64_t rows, int64_t pitch, std::span<const ShardRun> runs,
                                       int64_t count, const std::function<void(const BestArguments &)> &find);
@@ -134,13 +150,19 @@ private:
   std::vector<HostParameter> travelling;          // by parameter, where it is one
   size_t linearBytes = 0;
   bool isNarrow = false; // a model of at most 10 bits of mantissa: its other products need no more than TF32's
-  DeviceBuffer rounded, scratch, candidates, narrowed, attentionParts, attentionArrivals, fusedWorkspace;
+  DeviceBuffer rounded, scratch, unpacked, candidates, narrowed, attentionParts, attentionArrivals, fusedWorkspace;
+  /// Bytes of them at most: large enough for a product's rows to keep all multiprocessors busy, and no more, as nothing
+  /// else has that memory. And what the program's products need of that.
+  int64_t mostUnpacked = 64 << 20;
+  size_t unpackedBytes = 0;
+  /// What `unpacked` holds: of which weight in blocks, from which row on.
+  std::pair<const void *, int64_t> unpackedPlace;
   bool attendsFew = true; // attention of few tokens has a kernel of its own
-  /// What `rounded` holds: rows of x, as long as nothing was asked for since.
+  /// What `rounded` holds: rows of x in this type (f32: in parts), as long as nothing was asked for since.
   struct RoundedRows {
     const void *x = nullptr;
     DType dtype = DType::F32;
-    int64_t count = 0;
+    int64_t m = 0, k = 0;
     uint64_t until = 0;
     bool operator==(const RoundedRows &) const = default;
   } roundedRows;

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # Makes a C++ header of PTX. With PTX80 and PTX90, for two generations: their texts, kernelsPtx
 # and kernelsPtx90, and the names of their kernels, which are the same. With MODULES, a list
-# of files with one kernel each: NAME, an array of OwnModule, each kernel's name and its text.
+# of files: NAME, an array of OwnModule.
 if(PTX80)
   file(READ ${PTX80} text80)
   file(READ ${PTX90} text90)
@@ -14,8 +14,7 @@ else()
   string(REPLACE "," ";" modules "${MODULES}")
   foreach(module ${modules})
     file(READ ${module} text)
-    string(REGEX MATCH "\\.entry ([a-z0-9_]+)" entry "${text}")
-    file(APPEND ${HEADER} "{\"${CMAKE_MATCH_1}\", R\"ptx(${text})ptx\"},\n")
+    file(APPEND ${HEADER} "{R\"ptx(${text})ptx\"},\n")
   endforeach()
   file(APPEND ${HEADER} "};\n")
 endif()

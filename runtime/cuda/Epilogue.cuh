@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What a product does to its elements last: adds a bias, applies an activation. By products of few rows to their own
-// sums, by a kernel to what cuBLASLt has computed where that does not do it itself. Part of Kernels.cu.
+// sums, by a kernel (EpilogueRows.cuh) to what cuBLASLt has computed where that does not do it itself.
+#ifndef CAAT_RUNTIME_CUDA_EPILOGUE_CUH
+#define CAAT_RUNTIME_CUDA_EPILOGUE_CUH
+
+#include "Device.cuh"
 
 /// 2^x; of what is below its range 0.
-DEVICE float exponential2(float x) {
+DEVICE float powerOf2(float x) {
 #ifdef __CUDA__
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
@@ -14,7 +18,7 @@ DEVICE float exponential2(float x) {
 }
 
 /// x / (1 + exp(-factor x))
-DEVICE float swish(float x, float factor) { return x / (1.0f + exponential2(-1.44269504f * factor * x)); }
+DEVICE float swish(float x, float factor) { return x / (1.0f + powerOf2(-1.44269504f * factor * x)); }
 
 /// Within 1e-7. Below 1 a polynomial of x^2, above it the logarithm of erfc is one of x; both interpolate at Chebyshev's
 /// points. From 3.93 on it is 1.
@@ -38,7 +42,7 @@ DEVICE float errorFunction(float x) {
   p = __builtin_fmaf(p, t, -9.11397177e-01f);
   p = __builtin_fmaf(p, t, -1.63065827e+00f);
   p = __builtin_fmaf(p, t, 4.79990302e-04f);
-  float y = 1.0f - exponential2(p);
+  float y = 1.0f - powerOf2(p);
   return x < 0.0f ? -y : y;
 }
 
@@ -65,34 +69,4 @@ template <typename Type> DEVICE float biasOf(const EpilogueOf &e, long long colu
                       : Type::load(static_cast<const typename Type::Stored *>(e.bias)[column]);
 }
 
-template <typename Type, int Width> struct alignas(sizeof(typename Type::Stored) * Width) Elements {
-  typename Type::Stored at[Width];
-};
-
-/// `Width` elements of a row at a time, which lie at a multiple of their size.
-template <typename Type, int Width> DEVICE void applyEpilogue(const EpilogueArguments &a) {
-  auto *all = static_cast<Elements<Type, Width> *>(a.y);
-  long long perRow = a.columns / Width;
-  GRID(i, a.rows * perRow) {
-    Elements<Type, Width> y = all[i];
-    long long column = i % perRow * Width;
-#pragma unroll
-    for (int j = 0; j < Width; ++j) {
-      float x = Type::load(y.at[j]) + biasOf<Type>(a.epilogue, column + j);
-      y.at[j] = Type::store(activated(x, a.epilogue.activation, a.epilogue.alpha));
-    }
-    all[i] = y;
-  }
-}
-
-template <typename Type> DEVICE void epilogue(const EpilogueArguments &a) {
-  constexpr int most = 16 / sizeof(typename Type::Stored);
-  if (a.columns % most == 0)
-    applyEpilogue<Type, most>(a);
-  else
-    applyEpilogue<Type, 1>(a);
-}
-
-KERNEL void caat_epilogue_f32(EpilogueArguments a) { epilogue<Native<float>>(a); }
-KERNEL void caat_epilogue_bf16(EpilogueArguments a) { epilogue<BFloat16>(a); }
-KERNEL void caat_epilogue_f16(EpilogueArguments a) { epilogue<Half>(a); }
+#endif

@@ -95,7 +95,9 @@ template <> struct ChooseType<true> {
 };
 template <bool IsHalf> using Choose = typename ChooseType<IsHalf>::Type;
 
+#include "BlockWeights.cuh"
 #include "Epilogue.cuh"
+#include "EpilogueRows.cuh"
 #include "FewRows.cuh"
 #include "PeerSum.cuh"
 
@@ -115,11 +117,7 @@ KERNEL void caat_store(StoreArguments a) {
 
 template <typename Type> DEVICE void random(const RandomArguments &a) {
   GRID(i, a.count) {
-    UInt x = static_cast<UInt>(i) * 0x9e3779b9u ^ a.seed; // a hash of the place
-    x = (x ^ x >> 16) * 0x7feb352du;
-    x = (x ^ x >> 15) * 0x846ca68bu;
-    x ^= x >> 16;
-    float uniform = static_cast<float>(x >> 8) / 8388608.0f - 1.0f;
+    float uniform = static_cast<float>(hashOf(i, a.seed) >> 8) / 8388608.0f - 1.0f;
     static_cast<typename Type::Stored *>(a.to)[i] = Type::store(uniform * a.scale + a.offset);
   }
 }

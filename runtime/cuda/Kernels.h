@@ -85,10 +85,10 @@ struct EpilogueOf {
   int activation;
   float alpha;
 };
-/// Of y[rows, columns], in place; it lies at a multiple of 16 bytes.
+/// Of y[rows, columns], in place; it lies at a multiple of 16 bytes, its rows `pitch` elements apart.
 struct EpilogueArguments {
   void *y;
-  long long rows, columns;
+  long long rows, columns, pitch;
   EpilogueOf epilogue;
 };
 

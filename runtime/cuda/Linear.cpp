@@ -15,29 +15,44 @@ static int libraryType(DType dtype) {
   return dtype == DType::BF16 ? CUDA_R_16BF : dtype == DType::F16 ? CUDA_R_16F : CUDA_R_32F;
 }
 
-static EpilogueOf forKernel(const Epilogue &e) { return {e.bias, e.biasType == DType::F32, e.activation, e.alpha}; }
+EpilogueOf forKernel(const Epilogue &e) { return {e.bias, e.biasType == DType::F32, e.activation, e.alpha}; }
 
 void CudaDevice::linear(const Linear &given) {
+  if (given.m == 0)
+    return;
   const Weight &weight = weights[given.parameter];
   const std::string &name = program.manifest().parameters[given.parameter].name;
+  bool readsCodes = this->readsCodes(weight, given);
   Linear l = given;
-  if (l.xType == DType::F32 && weight.dtype != DType::F32) {
-    // Products that follow each other often have the same rows.
-    int64_t count = l.m * weight.k;
-    void *to = rounded.reserve(*this, static_cast<size_t>(count) * 2, "rounded rows of a product");
-    RoundedRows rows{l.x, weight.dtype, count, queue.asked()};
-    if (roundedRows != rows)
-      launchOwn(weight.dtype == DType::BF16 ? "caat_round_bf16" : "caat_round_f16", blocksFor(count),
-                RoundArguments{static_cast<const float *>(l.x), static_cast<unsigned short *>(to), count});
-    roundedRows = rows;
-    l.x = to;
-  } else if (l.xType != weight.dtype) {
+  if (l.xType == DType::F32 && (weight.dtype != DType::F32 || readsCodes))
+    l.x = roundRows(weight, l);
+  else if (l.xType != weight.dtype)
     failRun("product of ", nameOf(l.xType), " rows with '", name, "', which is ", nameOf(weight.dtype));
-  }
-  if (!multiplyFewRows(weight, l, name))
-    multiply(weight, l, name);
+  if (readsCodes)
+    multiplyCodes(weight, l, name);
+  else if (weight.blocks)
+    multiplyUnpacked(weight, l, name);
+  else if (!multiplyFewRows(weight, l, name))
+    multiply(weight, l, weight.n, name);
   if (l.x != given.x && given.x != given.y)
     roundedRows.until = queue.asked();
+}
+
+/// Rows of x in the weight's type; for f32, in parts of 16 bits. Products that follow each other often have the same.
+const void *CudaDevice::roundRows(const Weight &weight, const Linear &l) {
+  int64_t count = l.m * weight.k;
+  bool splits = weight.dtype == DType::F32;
+  auto *to = reinterpret_cast<unsigned short *>(
+      rounded.reserve(*this, static_cast<size_t>(count * (splits ? splitParts : 1)) * 2, "rounded rows of a product"));
+  const auto *x = static_cast<const float *>(l.x);
+  RoundedRows rows{x, weight.dtype, l.m, weight.k, queue.asked()};
+  if (splits && roundedRows != rows)
+    launchOwn("caat_split_rows", blocksFor(count), SplitArguments{x, to, l.m, weight.k});
+  else if (roundedRows != rows)
+    launchOwn(weight.dtype == DType::BF16 ? "caat_round_bf16" : "caat_round_f16", blocksFor(count),
+              RoundArguments{x, to, count});
+  roundedRows = rows;
+  return to;
 }
 
 /// By a kernel of the plugin, which reads the weight faster than the library's do. False where it does not take them.
@@ -76,7 +91,8 @@ static void giveToLibrary(Gemm &gemm, Epilogue &e, DType yType) {
     gemm.epilogue = takes;
 }
 
-void CudaDevice::multiply(const Weight &weight, const Linear &l, const std::string &name) {
+/// Rows of y begin `pitch` elements apart.
+void CudaDevice::multiply(const Weight &weight, const Linear &l, int64_t pitch, const std::string &name) {
   // Column-major, y^T [N, m] = W^T [N, K] x^T [K, m].
   Gemm plain{libraryType(weight.dtype),
              libraryType(l.yType),
@@ -92,7 +108,7 @@ void CudaDevice::multiply(const Weight &weight, const Linear &l, const std::stri
              l.y,
              weight.transposed ? weight.k : weight.n,
              weight.k,
-             weight.n,
+             pitch,
              0,
              0,
              0,
@@ -114,8 +130,8 @@ void CudaDevice::multiply(const Weight &weight, const Linear &l, const std::stri
   const char *kernel = l.yType == DType::BF16  ? "caat_epilogue_bf16"
                        : l.yType == DType::F16 ? "caat_epilogue_f16"
                                                : "caat_epilogue_f32";
-  auto most = static_cast<int64_t>(16 / sizeOf(l.yType)), atOnce = weight.n % most == 0 ? most : 1;
-  launchOwn(kernel, blocksFor(l.m * weight.n / atOnce), EpilogueArguments{l.y, l.m, weight.n, forKernel(rest)});
+  auto most = static_cast<int64_t>(16 / sizeOf(l.yType)), atOnce = weight.n % most == 0 && pitch % most == 0 ? most : 1;
+  launchOwn(kernel, blocksFor(l.m * weight.n / atOnce), EpilogueArguments{l.y, l.m, weight.n, pitch, forKernel(rest)});
 }
 
 } // namespace caat::runtime::cuda

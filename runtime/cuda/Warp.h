@@ -94,6 +94,22 @@ CAAT_DEVICE TwoFloats loadSharedPair(unsigned from) {
   return x;
 }
 
+CAAT_DEVICE float loadSharedFloat(unsigned from) {
+  float x;
+  asm volatile("ld.shared.f32 %0, [%1];" : "=f"(x) : "r"(from) : "memory");
+  return x;
+}
+
+/// 16 bytes of what no kernel writes and nobody reads again, or zeros where not `wanted` (then `from` is not read).
+CAAT_DEVICE Bits128 loadOnce(const void *from, bool wanted) {
+  Bits128 x;
+  asm volatile("{\n .reg .pred p;\n setp.ne.u32 p, %5, 0;\n mov.u32 %0, 0;\n mov.u32 %1, 0;\n mov.u32 %2, 0;\n"
+               " mov.u32 %3, 0;\n @p ld.global.nc.L1::no_allocate.L2::128B.v4.u32 {%0, %1, %2, %3}, [%4];\n}"
+               : "=&r"(x.at[0]), "=&r"(x.at[1]), "=&r"(x.at[2]), "=&r"(x.at[3])
+               : "l"(from), "r"(static_cast<unsigned>(wanted)));
+  return x;
+}
+
 /// 16 bytes, or zeros where not `valid` (then `from` is not read). They are there after waitForCopies.
 CAAT_DEVICE void copyToShared(unsigned to, const void *from, bool valid) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(valid ? 16 : 0) : "memory");
@@ -134,6 +150,25 @@ CAAT_DEVICE void multiplyAdd(float (&sum)[4], const unsigned (&a)[4], unsigned b
       "%3};"
       : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+/// Of both halves.
+CAAT_DEVICE unsigned add(unsigned x, unsigned y, BFloat16Pair) {
+  unsigned sum;
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(sum) : "r"(x), "r"(0x3f803f80), "r"(y)); // times 1: sm_80 has no add
+  return sum;
+}
+CAAT_DEVICE unsigned add(unsigned x, unsigned y, HalfPair) {
+  unsigned sum;
+  asm("add.rn.f16x2 %0, %1, %2;" : "=r"(sum) : "r"(x), "r"(y));
+  return sum;
+}
+
+/// Four bytes of the eight of x and, from 4 on, y: those that the digits of `which` name, the lowest first.
+CAAT_DEVICE unsigned selectBytes(unsigned x, unsigned y, unsigned which) {
+  unsigned result;
+  asm("prmt.b32 %0, %1, %2, %3;" : "=r"(result) : "r"(x), "r"(y), "r"(which));
+  return result;
 }
 
 CAAT_DEVICE float shuffleXor(float x, int offset) {
@@ -195,6 +230,8 @@ void storeShared(unsigned to, Bits128 x);
 void storeShared(unsigned to, float x, float y);
 FourFloats loadShared(unsigned from);
 TwoFloats loadSharedPair(unsigned from);
+float loadSharedFloat(unsigned from);
+Bits128 loadOnce(const void *from, bool wanted);
 void copyToShared(unsigned to, const void *from, bool valid);
 void waitForCopies();
 void endGroupOfCopies();
@@ -204,6 +241,9 @@ void loadMatrices(unsigned (&to)[4], unsigned from);
 void loadTransposed(unsigned (&to)[4], unsigned from);
 void multiplyAdd(float (&sum)[4], const unsigned (&a)[4], unsigned b0, unsigned b1, BFloat16Pair);
 void multiplyAdd(float (&sum)[4], const unsigned (&a)[4], unsigned b0, unsigned b1, HalfPair);
+unsigned add(unsigned x, unsigned y, BFloat16Pair);
+unsigned add(unsigned x, unsigned y, HalfPair);
+unsigned selectBytes(unsigned x, unsigned y, unsigned which);
 float shuffleXor(float x, int offset);
 bool anyInWarp(bool x);
 float exponential2(float x);

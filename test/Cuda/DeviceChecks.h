@@ -137,6 +137,7 @@ public:
   Checks(const Program &program, bool eachOwn, std::string only)
       : program(program), eachOwn(eachOwn), only(std::move(only)) {}
   bool failed = false;
+  const Program &program;
 
   /// NCCL on several GPUs, but not the test's double, adds in an order of its own, which matters from three ranks on.
   bool addsInAnyOrder(int ranks) const { return eachOwn && ranks > 2 && !std::getenv("CAAT_CUDA_DRIVER"); }
@@ -204,7 +205,6 @@ private:
     return most / largest;
   }
 
-  const Program &program;
   bool eachOwn; // device for each rank
   std::string only;
 };
@@ -226,6 +226,7 @@ inline void say(const std::string &name, double value, const char *unit) {
 }
 
 void checkAttention(Checks &checks);
+void checkBlocks(Checks &checks);
 void measureAttention(const Program &program);
 
 } // namespace caat::test

@@ -97,7 +97,8 @@ void ofFewRows(const FewRowsArguments &a, Accesses &all) {
 }
 
 template <int64_t Size> void of(const EpilogueArguments &a, Accesses &all) {
-  add(all, a.y, 0, a.rows * a.columns, Size, true);
+  for (int64_t row = 0; row < a.rows; ++row)
+    add(all, a.y, row * a.pitch, row * a.pitch + a.columns, Size, true);
   if (a.epilogue.bias)
     add(all, a.epilogue.bias, 0, a.columns, a.epilogue.isBiasWide ? 4 : Size, false);
 }
@@ -106,6 +107,21 @@ void ofTranspose(const TransposeArguments &a, Accesses &all) {
   add(all, a.from, 0, a.rows * a.columns, 2, false);
   for (int64_t c = 0; c < a.columns; ++c)
     add(all, a.to, c * a.pitch, c * a.pitch + a.rows, 2, true);
+}
+
+void ofRepack(const RepackArguments &a, Accesses &all) {
+  const BlockWeight &w = a.to;
+  int64_t tile = a.first / w.tileRows, end = tile + (a.rows + w.tileRows - 1) / w.tileRows;
+  int64_t codes = w.codeWords() / w.tiles() * 4, factors = w.scaleCount() / w.tiles();
+  add(all, a.from, 0, a.rows * a.rowBytes, 1, false);
+  add(all, w.codes, tile * codes, end * codes, 1, true);
+  add(all, w.scales, tile * factors, end * factors, w.scaleBytes(), true);
+  add(all, w.offsets, tile * factors, end * factors, w.offsetBytes(), true);
+}
+
+template <int64_t Size> void of(const UnpackArguments &a, Accesses &all) {
+  add(all, a.from.codes, 0, a.from.bytes(), 1, false);
+  add(all, a.to, 0, a.rows * a.from.k, Size, true);
 }
 
 void ofRows(const BestArguments &a, unsigned blocks, int64_t count, Accesses &all) {
@@ -177,6 +193,13 @@ bool runOwnKernel(const std::string &name, unsigned blocks, void **arguments, Ac
            (add(accesses, a.from, 0, int64_t{blocks} * readBytes, 1, false), add(accesses, a.never, 0, 1, 4, true)))
   CAAT_OWN(caat_round_f16, RoundArguments,
            (add(accesses, a.x, 0, a.count, 4, false), add(accesses, a.y, 0, a.count, 2, true)))
+  CAAT_OWN(caat_blocks_repack, RepackArguments, ofRepack(a, accesses))
+  CAAT_OWN(caat_blocks_random, RandomBlocksArguments, add(accesses, a.to.codes, 0, a.to.bytes(), 1, true))
+  CAAT_OWN(caat_blocks_unpack_f32, UnpackArguments, of<4>(a, accesses))
+  CAAT_OWN(caat_blocks_unpack_bf16, UnpackArguments, of<2>(a, accesses))
+  CAAT_OWN(caat_blocks_unpack_f16, UnpackArguments, of<2>(a, accesses))
+  CAAT_OWN(caat_split_rows, SplitArguments,
+           (add(accesses, a.x, 0, a.rows * a.k, 4, false), add(accesses, a.y, 0, a.rows * a.k * splitParts, 2, true)))
   CAAT_OWN(caat_narrow_bf16, NarrowArguments, of<4>(a, accesses))
   CAAT_OWN(caat_narrow_f16, NarrowArguments, of<4>(a, accesses))
   CAAT_OWN(caat_narrow_copy, NarrowArguments, of<2>(a, accesses))
@@ -194,7 +217,7 @@ bool runOwnKernel(const std::string &name, unsigned blocks, void **arguments, Ac
   CAAT_OWN(caat_quantized_decode, QuantizedArguments, (ofPieces<true, false>(a, blocks, 1, accesses)))
 #undef CAAT_OWN
 #undef CAAT_OWN_BY
-  return runAttention(name, blocks, arguments, accesses, run);
+  return runAttention(name, blocks, arguments, accesses, run) || runBlockRows(name, blocks, arguments, accesses, run);
 }
 
 } // namespace caat::test

@@ -165,6 +165,18 @@ TwoFloats loadSharedPair(unsigned from) {
   return x;
 }
 
+float loadSharedFloat(unsigned from) {
+  float x;
+  std::memcpy(&x, at(from, 4), 4);
+  return x;
+}
+
+Bits128 loadOnce(const void *from, bool wanted) {
+  if (wanted && reinterpret_cast<uintptr_t>(from) % 16 != 0)
+    FiberBlock::fail("a load from a place that is not aligned");
+  return wanted ? *static_cast<const Bits128 *>(from) : Bits128{};
+}
+
 /// It is done as late as it may be.
 void copyToShared(unsigned to, const void *from, bool valid) {
   std::memset(at(to, 16), 0xff, 16);
@@ -214,6 +226,21 @@ void multiplyAdd(float (&sum)[4], const unsigned (&a)[4], unsigned b0, unsigned 
 void multiplyAdd(float (&sum)[4], const unsigned (&a)[4], unsigned b0, unsigned b1, HalfPair) {
   Product part{sum, a, {b0, b1}};
   block.together(exchangeProduct<HalfPair>, &part);
+}
+
+template <typename Pair> static unsigned addHalves(unsigned x, unsigned y, Pair type) {
+  return rounded(widened(x & 0xffff, type) + widened(y & 0xffff, type), type) |
+         rounded(widened(x >> 16, type) + widened(y >> 16, type), type) << 16;
+}
+unsigned add(unsigned x, unsigned y, BFloat16Pair type) { return addHalves(x, y, type); }
+unsigned add(unsigned x, unsigned y, HalfPair type) { return addHalves(x, y, type); }
+
+unsigned selectBytes(unsigned x, unsigned y, unsigned which) {
+  unsigned long long all = x | static_cast<unsigned long long>(y) << 32;
+  unsigned result = 0;
+  for (unsigned i = 0; i < 4; ++i)
+    result |= static_cast<unsigned>(all >> (8 * (which >> (4 * i) & 7)) & 0xff) << (8 * i);
+  return result;
 }
 
 float shuffleXor(float x, int offset) {

@@ -365,6 +365,7 @@ int main(int argc, char **argv) {
       checkProducts(checks);
       checkEpilogues(checks);
       checkAttention(checks);
+      checkBlocks(checks);
     }
     for (int ranks = 1; ranks <= (devices > 0 ? devices : 4); ++ranks)
       checkCollectives(checks, ranks);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Which weight expressions only move codes in blocks, and in which form their codes can be kept. Answers follow from the
-// expression alone, not from what files hold, so that all ranks agree on them.
+// Which weight expressions only move codes in blocks, and in which form their codes can be kept. Answers follow from
+// the expression alone, not from what files hold, so that all ranks agree on them.
 #ifndef CAAT_LOWER_BLOCKSTRUCTURE_H
 #define CAAT_LOWER_BLOCKSTRUCTURE_H
 

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The runtime's kernels for products of few rows with weights of few bits, thread by thread on the host, and what they
+// read and write.
+#include "Double.h"
+#include "WarpEmulator.h"
+#include "cuda/BlockRows.cu"
+
+namespace caat::test {
+
+static void accessesOf(const BlockRowsArguments &a, std::vector<Access> &all) {
+  auto add = [&](const void *data, int64_t bytes, bool writes) {
+    auto begin = reinterpret_cast<uint64_t>(data);
+    all.push_back({begin, begin + static_cast<uint64_t>(bytes), writes});
+  };
+  add(a.w.codes, a.w.bytes(), false);
+  add(a.x, a.m * a.parts * a.w.k * 2, false);
+  add(a.y, a.m * a.w.n * (a.isWide ? 4 : 2), true);
+  if (a.epilogue.bias)
+    add(a.epilogue.bias, a.w.n * (a.epilogue.isBiasWide ? 4 : 2), false);
+}
+
+bool runBlockRows(const std::string &name, unsigned blocks, void **arguments, std::vector<Access> &accesses, bool run) {
+  auto attempt = [&](const char *kernelName, auto kernel) {
+    if (name != kernelName)
+      return false;
+    const auto &a = *static_cast<const BlockRowsArguments *>(arguments[0]);
+    if (run)
+      runBlocks([&] { kernel(a); }, blocks, blockRowsThreads, blockRowsShared);
+    else
+      accessesOf(a, accesses);
+    return true;
+  };
+#define CAAT_ATTEMPT(NAME) attempt("caat_block_rows_" #NAME, caat_block_rows_##NAME)
+#define CAAT_ATTEMPT_FORMS(NAME) CAAT_ATTEMPT(NAME##_zeros) || CAAT_ATTEMPT(NAME##_minima)
+#define CAAT_ATTEMPT_SCALES(NAME) CAAT_ATTEMPT_FORMS(NAME##_f16) || CAAT_ATTEMPT_FORMS(NAME##_f32)
+#define CAAT_ATTEMPT_SPANS(NAME) CAAT_ATTEMPT_SCALES(NAME##_16) || CAAT_ATTEMPT_SCALES(NAME##_32)
+  return CAAT_ATTEMPT_SPANS(4_bf16) || CAAT_ATTEMPT_SPANS(4_f16) || CAAT_ATTEMPT_SPANS(8_bf16) ||
+         CAAT_ATTEMPT_SPANS(8_f16);
+#undef CAAT_ATTEMPT
+#undef CAAT_ATTEMPT_FORMS
+#undef CAAT_ATTEMPT_SCALES
+#undef CAAT_ATTEMPT_SPANS
+}
+
+} // namespace caat::test
