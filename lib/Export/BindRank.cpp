@@ -151,7 +151,7 @@ struct BindRank : caat::impl::ONNXBindRankPassBase<BindRank> {
   using ONNXBindRankPassBase::ONNXBindRankPassBase;
 
   void runOnOperation() override {
-    WeightExpressions weights(getOperation());
+    EvaluatedOps weights(getOperation());
     WalkResult result = getOperation().walk([&](Operation *op) {
       OpBuilder builder(op);
       FailureOr<Value> value = Value();

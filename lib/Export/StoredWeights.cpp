@@ -10,7 +10,7 @@ using namespace caat;
 
 static bool isLeaf(Operation *op) { return isa<onnx::GetInitializerOp, onnx::ConstantOp, arith::ConstantOp>(op); }
 
-WeightExpressions::WeightExpressions(func::FuncOp function) {
+EvaluatedOps::EvaluatedOps(func::FuncOp function) {
   for (Operation &op : function.getBody().front()) {
     bool known = isLeaf(&op) || (op.getNumOperands() != 0 && llvm::all_of(op.getOperands(), [&](Value operand) {
                                    return operand.getDefiningOp() && ops.contains(operand.getDefiningOp());
@@ -24,7 +24,7 @@ static int64_t bytesOf(Value value) {
   return onnx::storageBytes(cast<RankedTensorType>(value.getType())).value_or(INT64_MAX);
 }
 
-bool StoredWeights::isFolded(Operation *op, const WeightExpressions &weights) const {
+bool StoredWeights::isFolded(Operation *op, const EvaluatedOps &weights) const {
   if (isLeaf(op))
     return true;
   if (!weights.contains(op))
@@ -39,7 +39,7 @@ bool StoredWeights::isFolded(Operation *op, const WeightExpressions &weights) co
 }
 
 StoredWeights::StoredWeights(func::FuncOp function) {
-  WeightExpressions weights(function);
+  EvaluatedOps weights(function);
   Block &body = function.getBody().front();
   // From the end on: an operation is a node where something needs it that is not evaluated here.
   llvm::DenseSet<Value> needed;

@@ -10,9 +10,9 @@
 namespace caat {
 
 /// The operations whose results can be evaluated now: initializers, constants, and what is made of them.
-class WeightExpressions {
+class EvaluatedOps {
 public:
-  explicit WeightExpressions(mlir::func::FuncOp function);
+  explicit EvaluatedOps(mlir::func::FuncOp function);
   bool contains(mlir::Operation *op) const { return ops.contains(op); }
 
 private:
@@ -33,7 +33,7 @@ public:
   bool isNode(mlir::Operation *op) const { return nodes.contains(op); }
 
 private:
-  bool isFolded(mlir::Operation *op, const WeightExpressions &weights) const;
+  bool isFolded(mlir::Operation *op, const EvaluatedOps &weights) const;
 
   llvm::SetVector<mlir::Value> stored;
   llvm::DenseSet<mlir::Operation *> nodes;

@@ -305,6 +305,7 @@ void Former::form(const Join &join) {
       continue;
     bool isReduce = op == reduce.getOperation();
     SmallVector<Value> operands(op->getOperands());
+    weights.forget(op);
     op->erase();
     if (isReduce)
       continue;

@@ -11,6 +11,8 @@ namespace caat {
 class WeightExpressions {
 public:
   bool contains(mlir::Value value);
+  /// To be said of an operation that is erased: another may get its address.
+  void forget(mlir::Operation *op) { known.erase(op); }
 
 private:
   llvm::DenseMap<mlir::Operation *, bool> known;
