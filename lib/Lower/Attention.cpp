@@ -3,6 +3,7 @@
 // onnx.Attention: operands brought to one form, keys and values appended to the cache, and the choice at run time
 // between the generated kernel for few tokens and library products for many.
 #include "lib/Lower/Attention.h"
+#include "caat/Support/HalfTypes.h"
 
 using namespace mlir;
 using namespace caat::lower;
@@ -127,7 +128,7 @@ static Type matrixType(const AttentionProblem &p, const GPUForms &gpu) {
       return {};
   if (std::max(p.size, p.valueSize) > kMostFusedHead || p.size == 0 || p.valueSize == 0)
     return {};
-  if (element.isBF16() || element.isF16())
+  if (isHalf(element))
     return element;
   return element.isF32() ? gpu.matrixType : Type();
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "caat/Lower/Passes.h"
+#include "caat/Support/HalfTypes.h"
 #include "dialects/onnx/ONNX.h"
 #include "dialects/tp/TP.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -14,11 +15,6 @@ namespace caat {
 using namespace mlir;
 using namespace caat;
 
-static bool isNarrow(Type type) {
-  Type element = getElementTypeOrSelf(type);
-  return element.isF16() || element.isBF16();
-}
-
 static void setElementType(Value value, Type element) {
   value.setType(cast<RankedTensorType>(value.getType()).clone(element));
 }
@@ -26,7 +22,7 @@ static void setElementType(Value value, Type element) {
 /// What `value` was before it was widened to f32, or null.
 static Value beforeWidening(Value value) {
   auto cast = value.getDefiningOp<onnx::CastOp>();
-  return cast && cast.getTo().isF32() && isNarrow(cast.getInput().getType()) ? cast.getInput() : Value();
+  return cast && cast.getTo().isF32() && isHalf(cast.getInput().getType()) ? cast.getInput() : Value();
 }
 
 /// Ops that only move elements of their first operand.
@@ -41,14 +37,20 @@ static bool isProduct(Operation *op) {
 
 /// Whether `value` is an argument, or a part of one that something was appended to.
 static bool comesFromArgument(Value value) {
-  while (Operation *op = value.getDefiningOp()) {
+  SmallVector<Value> worklist{value};
+  llvm::SmallPtrSet<Operation *, 16> seen;
+  while (!worklist.empty()) {
+    Operation *op = worklist.pop_back_val().getDefiningOp();
+    if (!op)
+      return true;
+    if (!seen.insert(op).second)
+      continue;
     if (auto concat = dyn_cast<onnx::ConcatOp>(op))
-      return llvm::any_of(concat.getInputs(), comesFromArgument);
-    if (!moves(op) && !isa<onnx::ExpandOp, onnx::TileOp, tensor::ExtractSliceOp>(op))
-      return false;
-    value = op->getOperand(0);
+      llvm::append_range(worklist, concat.getInputs());
+    else if (moves(op) || isa<onnx::ExpandOp, onnx::TileOp, tensor::ExtractSliceOp>(op))
+      worklist.push_back(op->getOperand(0));
   }
-  return true;
+  return false;
 }
 
 namespace {
@@ -88,7 +90,7 @@ private:
   /// The type that a product's operand has in 16 bits; null where it stays f32.
   Type typeOf(rt::LinearOp linear) {
     auto weight = symbols.lookup<rt::WeightOp>(linear.getWeight());
-    bool fits = weight && isNarrow(weight.getTensorType()) && !linear.getShard();
+    bool fits = weight && isHalf(weight.getTensorType()) && !linear.getShard();
     return fits && getElementTypeOrSelf(linear.getX()).isF32() ? weight.getTensorType().getElementType() : Type();
   }
 
@@ -128,12 +130,17 @@ private:
 
   /// Whether other ranks see `value`, or sums of it: what they add up is f32.
   static bool isSent(Value value) {
-    return llvm::any_of(value.getUsers(), [](Operation *user) {
-      if (isa<tp::TPDialect>(user->getDialect()) || isa<rt::SyncPointOp>(user))
-        return true;
-      bool passes = moves(user) || isa<onnx::AddOp, onnx::GatherOp, onnx::WhereOp>(user);
-      return passes && llvm::any_of(user->getResults(), isSent);
-    });
+    SmallVector<Value> worklist{value};
+    llvm::SmallPtrSet<Operation *, 16> seen;
+    while (!worklist.empty())
+      for (Operation *user : worklist.pop_back_val().getUsers()) {
+        if (isa<tp::TPDialect>(user->getDialect()) || isa<rt::SyncPointOp>(user))
+          return true;
+        bool passes = moves(user) || isa<onnx::AddOp, onnx::GatherOp, onnx::WhereOp>(user);
+        if (passes && seen.insert(user).second)
+          llvm::append_range(worklist, user->getResults());
+      }
+    return false;
   }
 
   void visit(Operation *op) {

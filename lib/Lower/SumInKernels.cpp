@@ -5,6 +5,7 @@
 // gets a variant that does, and the runtime decides which of the two runs when it knows how large the sum is.
 #include "caat/Lower/Passes.h"
 #include "caat/Lower/Program.h"
+#include "caat/Support/HalfTypes.h"
 #include "dialects/tp/TP.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -198,7 +199,7 @@ private:
     if (positions.size() > 1)
       return miss("the kernel that follows has two views of it");
     Type element = buffer.getType().getElementType();
-    if (!element.isF32() && !element.isBF16() && !element.isF16())
+    if (!element.isF32() && !isHalf(element))
       return miss("its elements are no floats of at most 32 bits");
     auto kernel = symbols.lookup<func::FuncOp>(launch.getKernel());
     std::optional<int64_t> elements;

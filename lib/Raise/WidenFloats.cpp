@@ -2,6 +2,7 @@
 // onnx-widen-floats: see Passes.td.
 #include "OnnxBuilder.h"
 #include "caat/Raise/Passes.h"
+#include "caat/Support/HalfTypes.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 namespace caat {
@@ -11,11 +12,6 @@ namespace caat {
 
 using namespace mlir;
 using namespace caat;
-
-static bool isNarrow(Type type) {
-  Type element = getElementTypeOrSelf(type);
-  return element.isF16() || element.isBF16();
-}
 
 /// Ops that only move elements: of stored values they give stored values.
 static bool moves(Operation *op) {
@@ -70,7 +66,7 @@ private:
   /// Makes `value` f32 where it is narrower, and gives the type that it had.
   Type widen(Value value) {
     auto type = dyn_cast<TensorType>(value.getType());
-    if (!type || !isNarrow(type))
+    if (!type || !isHalf(type))
       return {};
     value.setType(type.clone(wide));
     narrowTypes[value] = type.getElementType();
@@ -94,13 +90,12 @@ private:
     if (!isa<onnx::ONNXDialect>(op->getDialect()))
       return;
     if (isa<onnx::GetInitializerOp>(op)) {
-      if (isNarrow(op->getResult(0).getType()))
+      if (isHalf(op->getResult(0).getType()))
         stored.insert(op->getResult(0));
       return;
     }
     if (auto constant = dyn_cast<onnx::ConstantOp>(op)) {
-      if (ElementsAttr value =
-              isNarrow(constant.getOutput().getType()) ? widened(constant.getValue()) : ElementsAttr()) {
+      if (ElementsAttr value = isHalf(constant.getOutput().getType()) ? widened(constant.getValue()) : ElementsAttr()) {
         constant.setValueAttr(value);
         widen(constant.getOutput());
       }
@@ -108,12 +103,12 @@ private:
     }
     if (isa<onnx::CustomOp>(op))
       return keepNarrow(op);
-    auto isStored = [&](Value operand) { return !isNarrow(operand.getType()) || stored.contains(operand); };
-    bool hasNarrow = llvm::any_of(op->getOperandTypes(), isNarrow);
+    auto isStored = [&](Value operand) { return !isHalf(operand.getType()) || stored.contains(operand); };
+    bool hasNarrow = llvm::any_of(op->getOperandTypes(), isHalf);
     if (hasNarrow && moves(op) &&
         llvm::all_of(op->getOperands(), [&](Value v) { return isStored(v) && !narrowTypes.contains(v); })) {
       for (Value result : op->getResults())
-        if (isNarrow(result.getType()))
+        if (isHalf(result.getType()))
           stored.insert(result);
       return;
     }
@@ -123,16 +118,16 @@ private:
           operand.set(wideForm(operand.get(), op));
     llvm::TypeSwitch<Operation *>(op)
         .Case([&](onnx::CastOp cast) {
-          if (isNarrow(cast.getTo()))
+          if (isHalf(cast.getTo()))
             cast.setTo(wide);
         })
         .Case([&](onnx::ConstantOfShapeOp fill) {
-          if (auto value = fill.getValueAttr(); value && isNarrow(value.getElementType()))
+          if (auto value = fill.getValueAttr(); value && isHalf(value.getElementType()))
             if (ElementsAttr number = widened(value))
               fill.setValueAttr(number);
         })
         .Case([&](onnx::DequantizeLinearOp dequantize) {
-          if (isNarrow(dequantize.getY().getType()))
+          if (isHalf(dequantize.getY().getType()))
             dequantize.setOutputDtype(0);
         });
     for (Value result : op->getResults())
@@ -146,7 +141,7 @@ private:
       if (Type declared = narrowTypes.lookup(operand.get()))
         operand.set(onnx::CastOp::create(b, op->getLoc(), operand.get(), declared).getOutput());
     for (Value result : op->getResults())
-      if (isNarrow(result.getType()))
+      if (isHalf(result.getType()))
         stored.insert(result);
   }
 
@@ -160,9 +155,9 @@ private:
 class WidenFloats : public caat::impl::ONNXWidenFloatsPassBase<WidenFloats> {
   void runOnOperation() override {
     func::FuncOp function = getOperation();
-    auto hasNarrow = [](Operation &op) { return llvm::any_of(op.getResultTypes(), isNarrow); };
-    if (function.isExternal() || (llvm::none_of(function.getArgumentTypes(), isNarrow) &&
-                                  llvm::none_of(function.getBody().front(), hasNarrow))) {
+    auto hasNarrow = [](Operation &op) { return llvm::any_of(op.getResultTypes(), isHalf); };
+    if (function.isExternal() ||
+        (llvm::none_of(function.getArgumentTypes(), isHalf) && llvm::none_of(function.getBody().front(), hasNarrow))) {
       markAllAnalysesPreserved();
       return;
     }
