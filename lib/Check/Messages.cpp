@@ -35,7 +35,7 @@ FailureOr<std::vector<Message>> caat::check::findMessages(shard::ShardingAnalysi
     return failure();
   PassManager manager(raised.getContext());
   manager.enableVerifier(false); // the raised module is verified, and nothing of the copy is compiled
-  manager.addPass(createTpPartition());
+  manager.addPass(createTPPartition());
   manager.addNestedPass<func::FuncOp>(createTPMergeAllReduces());
   manager.addNestedPass<func::FuncOp>(createTPFormSyncPoints());
   {

@@ -135,8 +135,8 @@ static LogicalResult orderHeads(ShardingAnalysis &analysis, const Split &split, 
 }
 
 namespace {
-struct TpAutoShard : impl::TpAutoShardBase<TpAutoShard> {
-  using TpAutoShardBase::TpAutoShardBase;
+struct TPAutoShard : impl::TPAutoShardBase<TPAutoShard> {
+  using TPAutoShardBase::TPAutoShardBase;
 
   runtime::Plan heads; // what the plan says about them
 

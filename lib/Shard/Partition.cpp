@@ -406,7 +406,7 @@ LogicalResult Partitioner::run() {
 }
 
 namespace {
-struct TpPartition : impl::TpPartitionBase<TpPartition> {
+struct TPPartition : impl::TPPartitionBase<TPPartition> {
   void runOnOperation() override {
     ModuleOp module = getOperation();
     auto mesh = module.lookupSymbol<tp::MeshOp>(meshName);

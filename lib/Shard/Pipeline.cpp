@@ -9,17 +9,17 @@ using namespace mlir;
 namespace caat {
 
 void buildShardPipeline(OpPassManager &manager, const ShardOptions &options) {
-  manager.addPass(createTpAutoShard({options.size, options.pad, options.plan}));
+  manager.addPass(createTPAutoShard({options.size, options.pad, options.plan}));
   if (options.report)
-    manager.addPass(createTpReportSharding());
-  manager.addPass(createTpPartition());
+    manager.addPass(createTPReportSharding());
+  manager.addPass(createTPPartition());
   if (options.size > 1) {
     // Slices of one weight, and shapes that several reshapes share.
     manager.addPass(createCSEPass());
     manager.addPass(createCanonicalizerPass());
   }
   if (options.report)
-    manager.addPass(createTpReportSharding());
+    manager.addPass(createTPReportSharding());
 }
 
 void registerShardPipelines() {

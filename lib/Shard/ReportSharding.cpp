@@ -299,8 +299,8 @@ static void printCollectives(func::FuncOp function, const LocalSizes::Dims &dims
 }
 
 namespace {
-struct TpReportSharding : impl::TpReportShardingBase<TpReportSharding> {
-  using TpReportShardingBase::TpReportShardingBase;
+struct TPReportSharding : impl::TPReportShardingBase<TPReportSharding> {
+  using TPReportShardingBase::TPReportShardingBase;
 
   LogicalResult printOps(func::FuncOp function, int64_t size, raw_ostream &os) {
     ShardingRules rules;

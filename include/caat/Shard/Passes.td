@@ -4,7 +4,7 @@
 
 include "mlir/Pass/PassBase.td"
 
-def TpAutoShard : Pass<"tp-auto-shard", "::mlir::ModuleOp"> {
+def TPAutoShard : Pass<"tp-auto-shard", "::mlir::ModuleOp"> {
   let summary = "chooses the dimensions that are split over the ranks";
   let description = [{
     Every op's factor rule says which dimensions go together. Classes of dimensions that split weights are chosen by the
@@ -33,7 +33,7 @@ def TpAutoShard : Pass<"tp-auto-shard", "::mlir::ModuleOp"> {
            "smallest table whose rows are split, as a share of the largest one that is looked up">];
 }
 
-def TpPartition : Pass<"tp-partition", "::mlir::ModuleOp"> {
+def TPPartition : Pass<"tp-partition", "::mlir::ModuleOp"> {
   let summary = "rewrites the program to what one rank computes";
   let description = [{
     Carries out the annotations of `tp-auto-shard`: weights become `tp.shard`s, types and sizes local ones, partial sums
@@ -50,7 +50,7 @@ def TpPartition : Pass<"tp-partition", "::mlir::ModuleOp"> {
                            "::mlir::tensor::TensorDialect"];
 }
 
-def TpReportSharding : Pass<"tp-report-sharding", "::mlir::ModuleOp"> {
+def TPReportSharding : Pass<"tp-report-sharding", "::mlir::ModuleOp"> {
   let summary = "prints how every op is sharded, why, and what it sends";
   let description = [{
     Before `tp-partition`: the classes of dimensions that are split together (parts, what a rank gets, bytes of weights,
