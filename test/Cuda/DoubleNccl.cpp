@@ -4,6 +4,7 @@
 // the folder CAAT_DOUBLE_SHARED (DoubleWorlds.cpp).
 #include "DoubleWorlds.h"
 #include "cuda/Kernels.h"
+#include <atomic>
 #include <cstring>
 #include <utility>
 
@@ -98,7 +99,7 @@ ncclResult_t collective(ncclComm_t connection, const Call &call, size_t inputs, 
   });
 }
 
-int64_t ends = 0; // collectives that were begun
+std::atomic<int64_t> ends = 0; // collectives that were begun
 
 } // namespace
 

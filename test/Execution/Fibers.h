@@ -16,8 +16,36 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 #include <vector>
+#if __has_feature(thread_sanitizer)
+#include <sanitizer/tsan_interface.h>
+#endif
 
 namespace caat::test {
+
+/// Where a fiber is held up. ThreadSanitizer has a stack of calls for each, and must be told of every change.
+struct FiberContext {
+#if __has_feature(thread_sanitizer)
+  ~FiberContext() {
+    if (isFiber)
+      __tsan_destroy_fiber(state);
+  }
+  void makeFiber() {
+    if (!isFiber)
+      state = __tsan_create_fiber(0);
+    isFiber = true;
+  }
+  void isRunning() { state = __tsan_get_current_fiber(); }
+  void announce() { __tsan_switch_to_fiber(state, 0); }
+
+  void *state = nullptr;
+  bool isFiber = false;
+#else
+  void makeFiber() {}
+  void isRunning() {}
+  void announce() {}
+#endif
+  ucontext_t registers;
+};
 
 /// What the threads of a warp do together, once all are there: each has brought a pointer to its part.
 using Exchange = void (*)(void *const *parts, size_t threads);
@@ -25,6 +53,14 @@ using Exchange = void (*)(void *const *parts, size_t threads);
 class FiberBlock {
 public:
   static constexpr size_t kWarp = 32;
+
+  FiberBlock() = default;
+  FiberBlock(const FiberBlock &) = delete;
+  FiberBlock &operator=(const FiberBlock &) = delete;
+  ~FiberBlock() {
+    for (const auto &fiber : fibers)
+      munmap(fiber->stack, kStackBytes);
+  }
 
   /// Runs `body` in each thread.
   void run(std::function<void()> body, int64_t number, size_t threads) {
@@ -40,13 +76,16 @@ public:
     }
     count = threads;
     running = this;
+    scheduler.isRunning();
     for (size_t i = 0; i < threads; ++i) {
       Fiber &fiber = *fibers[i];
-      getcontext(&fiber.context);
-      fiber.context.uc_stack.ss_sp = fiber.stack;
-      fiber.context.uc_stack.ss_size = kStackBytes;
-      fiber.context.uc_link = &scheduler;
-      makecontext(&fiber.context, reinterpret_cast<void (*)()>(&FiberBlock::enter), 0);
+      ucontext_t &registers = fiber.context.registers;
+      getcontext(&registers);
+      registers.uc_stack.ss_sp = fiber.stack;
+      registers.uc_stack.ss_size = kStackBytes;
+      registers.uc_link = &scheduler.registers;
+      makecontext(&registers, reinterpret_cast<void (*)()>(&FiberBlock::enter), 0);
+      fiber.context.makeFiber();
       fiber.state = State::Running;
     }
     while (step())
@@ -72,7 +111,7 @@ private:
   enum class State { Running, AtExchange, AtBarrier, Done };
 
   struct Fiber {
-    ucontext_t context;
+    FiberContext context;
     char *stack = nullptr;
     State state = State::Done;
     Exchange exchange = nullptr;
@@ -104,15 +143,22 @@ private:
     fiber.state = state;
     fiber.exchange = exchange;
     fiber.part = part;
-    swapcontext(&fiber.context, &scheduler);
+    swap(fiber.context, scheduler);
   }
 
-  static void enter() {
+  static void swap(FiberContext &from, FiberContext &to) {
+    to.announce();
+    swapcontext(&from.registers, &to.registers);
+  }
+
+  /// Not instrumented: it begins as one fiber and ends as another.
+  __attribute__((disable_sanitizer_instrumentation)) static void enter() {
     FiberBlock &block = *running;
     size_t thread = block.current;
     block.function();
     block.fibers[thread]->state = State::Done;
     block.fibers[thread]->exchange = nullptr;
+    block.scheduler.announce();
   }
 
   /// Every warp up to the block's next barrier. False when all threads are done.
@@ -137,7 +183,7 @@ private:
       for (size_t i = 0; i < end - first; ++i) {
         current = turn ? end - 1 - i : first + i;
         if (fibers[current]->state == State::Running)
-          swapcontext(&scheduler, &fibers[current]->context);
+          swap(scheduler, fibers[current]->context);
       }
       const Fiber &leader = *fibers[first];
       for (size_t i = first; i < end; ++i)
@@ -163,7 +209,7 @@ private:
   std::vector<std::unique_ptr<Fiber>> fibers;
   size_t count = 0, current = 0;
   bool backwards = false;
-  ucontext_t scheduler;
+  FiberContext scheduler;
 };
 
 } // namespace caat::test

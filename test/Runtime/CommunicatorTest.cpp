@@ -3,6 +3,7 @@
 #include "Expect.h"
 #include "OnRanks.h"
 #include "caat/runtime/Bf16.h"
+#include <array>
 #include <atomic>
 #include <cstring>
 #include <numeric>
@@ -315,8 +316,9 @@ TEST_P(CommunicatorTest, ExchangesWaitForEachOther) {
     }
   }));
   EXPECT_EQ(wrong, 0);
-  for (const std::string &error : onRanks(group, size, [&](Communicator &comm, int) {
-         std::vector<uint8_t> out(8), in(8);
+  std::vector<std::array<uint8_t, 8>> sent(static_cast<size_t>(size)), received(sent); // outlive what was started
+  for (const std::string &error : onRanks(group, size, [&](Communicator &comm, int rank) {
+         auto &out = sent[static_cast<size_t>(rank)], &in = received[static_cast<size_t>(rank)];
          comm.startPermute(call(0, 8), out.data(), in.data(), 8, 1);
          comm.finishPermute(call(1, 8));
        }))

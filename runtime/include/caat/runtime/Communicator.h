@@ -52,7 +52,8 @@ public:
   /// data[count] becomes the sum over the ranks: in rank order, in fp32 for 16-bit types, the same bits everywhere.
   virtual void allReduce(const CollectiveCall &call, void *data) = 0;
   /// allReduce() beside whatever the rank does next: until finishAllReduce() the data may not be touched. Several may
-  /// be under way: they go one after the other, and are finished in the order in which they were started.
+  /// be under way: they go one after the other, and are finished in the order in which they were started. What was
+  /// started when a rank fails may still be read and written until RankGroup::reset().
   virtual void startAllReduce(const CollectiveCall &call, void *data) = 0;
   /// When something went on beside the work.
   struct Stretch {
@@ -82,8 +83,7 @@ public:
   virtual void broadcast(const CollectiveCall &call, void *data, int64_t count, int root) = 0;
 
   /// permute() beside whatever the rank does next: until finishPermute() the buffers, which do not overlap, may not be
-  /// written and `out` not be read. Several may be under way: they go one after the other, and are finished in the
-  /// order in which they were started.
+  /// written and `out` not be read. Several may be under way, as with startAllReduce().
   virtual void startPermute(const CollectiveCall &call, const void *in, void *out, int64_t count, int64_t shift) = 0;
   virtual Stretch finishPermute(const CollectiveCall &call) = 0;
   /// permute() of bytes onto themselves without a second buffer, a piece at a time.
@@ -136,7 +136,7 @@ public:
   virtual ~RankGroup() = default;
   virtual Communicator &at(int rank) = 0;
   virtual void abort(const std::string &reason) = 0;
-  /// Forgets an abort; all ranks are idle.
+  /// Forgets an abort, and ends what was started; all ranks are idle.
   virtual void reset() = 0;
 };
 
