@@ -127,8 +127,9 @@ LogicalResult Checker::import() {
   if (!function || function.isExternal())
     return refuse("'" + model + "' has no function @main");
   report.model = llvm::sys::path::filename(model).str();
-  if (report.model == "model.onnx") // as most are called: its folder says more
-    report.model = (llvm::sys::path::filename(llvm::sys::path::parent_path(model)) + "/" + report.model).str();
+  StringRef folder = llvm::sys::path::filename(llvm::sys::path::parent_path(model));
+  if (report.model == "model.onnx" && !folder.empty()) // as most are called: its folder says more
+    report.model = (folder + "/" + report.model).str();
   report.nodes = llvm::count_if(function.getBody().front().without_terminator(),
                                 [](Operation &op) { return !isa<onnx::GetInitializerOp>(op); });
   return success();

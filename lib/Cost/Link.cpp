@@ -47,8 +47,8 @@ std::optional<Link> Link::parse(std::string_view text, std::string &error) {
                                                   error);
   if (!bandwidth)
     return std::nullopt;
-  if (*bandwidth <= 0) {
-    error = "'" + std::string(rate) + "': the bandwidth must be above 0";
+  if (*bandwidth < 1) {
+    error = "'" + std::string(rate) + "': the bandwidth must be at least 1 B/s";
     return std::nullopt;
   }
   link.bandwidth = *bandwidth;
@@ -58,6 +58,11 @@ std::optional<Link> Link::parse(std::string_view text, std::string &error) {
                                                 {{"s", 1}, {"ms", 1e-3}, {"us", 1e-6}, {"ns", 1e-9}}, error);
   if (!latency)
     return std::nullopt;
+  constexpr double mostLatency = 60; // seconds
+  if (*latency > mostLatency) {
+    error = "'" + std::string(text.substr(comma + 1)) + "': the latency must be at most 60 s";
+    return std::nullopt;
+  }
   link.latency = *latency;
   return link;
 }

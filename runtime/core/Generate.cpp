@@ -96,12 +96,12 @@ Tensor generate(Engine &engine, const Tensor &prompt, const GenerateOptions &opt
   int64_t batch = prompt.shape.size() == 2 ? prompt.shape[0] : 1, length = prompt.shape.back();
   if (options.maxNewTokens > INT32_MAX || length > INT32_MAX)
     failInput("a prompt of ", length, " and ", options.maxNewTokens, " new tokens are too many");
+  engine.start(length + options.maxNewTokens);
   Tensor whole(DType::I64, {batch, length + options.maxNewTokens});
   Tensor rows = prompt;
   rows.shape = {batch, length};
   copyBox(whole, {0, 0}, rows, {0, 0}, rows.shape);
 
-  engine.start(length + options.maxNewTokens);
   std::vector<bool> done(static_cast<size_t>(batch), false);
   Tensor next = rows;
   int64_t made = 0;

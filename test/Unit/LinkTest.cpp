@@ -34,7 +34,9 @@ TEST(Link, SaysWhatItCannotRead) {
   EXPECT_EQ(error("fast"), "'fast' is no bandwidth: expected a number with a unit, e.g. 10GB/s");
   EXPECT_EQ(error("10"), "'10' has the unknown unit '', e.g. 10GB/s");
   EXPECT_EQ(error("10GB"), "'10GB' has the unknown unit 'GB', e.g. 10GB/s");
-  EXPECT_EQ(error("0GB/s"), "'0GB/s': the bandwidth must be above 0");
+  EXPECT_EQ(error("0GB/s"), "'0GB/s': the bandwidth must be at least 1 B/s");
+  EXPECT_EQ(error("1e-300GB/s"), "'1e-300GB/s': the bandwidth must be at least 1 B/s");
+  EXPECT_EQ(error("1GB/s,1e300s"), "'1e300s': the latency must be at most 60 s");
   EXPECT_EQ(error("10GB/s,5us,"), "'5us,' has the unknown unit 'us,', e.g. 5us");
   EXPECT_EQ(error("10GB/s,"), "'' is no latency: expected a number with a unit, e.g. 5us");
   for (const char *text : {"", "GB/s", "-1GB/s", "nanGB/s", "infGB/s", "1e999GB/s", "10GB/s,-5us", ",5us", " 1GB/s"})

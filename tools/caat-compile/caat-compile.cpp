@@ -2,6 +2,8 @@
 // Compiles a model to an artifact directory that caat-run executes.
 #include "Allocator.h"
 #include "caat/Artifact/Compile.h"
+#include "caat/Support/Version.h"
+#include "llvm/Config/llvm-config.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/InitLLVM.h"
 
@@ -101,6 +103,9 @@ int main(int argc, char **argv) {
   caat::useLargePages();
   llvm::InitLLVM init(argc, argv);
   cl::HideUnrelatedOptions(category);
+  cl::SetVersionPrinter([](llvm::raw_ostream &os) {
+    os << "caat-compile " << caat::kVersion << ", LLVM " << LLVM_VERSION_STRING << "\n";
+  });
   std::string errors;
   llvm::raw_string_ostream stream(errors);
   if (!cl::ParseCommandLineOptions(argc, argv, "Compiles an ONNX model for tensor-parallel ranks\n", &stream)) {

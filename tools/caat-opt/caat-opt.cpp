@@ -6,6 +6,7 @@
 #include "caat/Check/Check.h"
 #include "caat/Import/ModuleText.h"
 #include "caat/Import/NodeMessages.h"
+#include "caat/Support/Version.h"
 
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
@@ -13,6 +14,7 @@
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Support/FileUtilities.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
+#include "llvm/Config/llvm-config.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/ToolOutputFile.h"
@@ -86,5 +88,7 @@ static LogicalResult run(int argc, char **argv) {
 int main(int argc, char **argv) {
   caat::useLargePages();
   llvm::InitLLVM init(argc, argv);
+  llvm::cl::SetVersionPrinter(
+      [](llvm::raw_ostream &os) { os << "caat-opt " << caat::kVersion << ", LLVM " << LLVM_VERSION_STRING << "\n"; });
   return asMainReturnCode(run(argc, argv));
 }

@@ -107,6 +107,7 @@ runtime::Tensor someTokens(int64_t batch, int64_t length, int64_t vocabulary) {
 Json measure(runtime::Engine &engine, const BenchOptions &options, Progress &progress) {
   using Clock = std::chrono::steady_clock;
   int64_t vocabulary = engine.manifest().vocabulary.value_or(1);
+  engine.start(options.prefill + options.decode); // refuses what the program has no room for
   runtime::Tensor prompt = someTokens(options.batch, options.prefill, vocabulary);
   auto timed = [&](const runtime::Tensor &tokens) {
     auto begin = Clock::now();
@@ -114,7 +115,6 @@ Json measure(runtime::Engine &engine, const BenchOptions &options, Progress &pro
     return std::chrono::duration<double>(Clock::now() - begin).count();
   };
   std::vector<double> prefill, decode;
-  engine.start(options.prefill + options.decode);
   timed(prompt); // prepares the products for this length
   engine.resetProfile();
   for (int i = 0; i < options.repeats; ++i) {
@@ -147,24 +147,28 @@ Json measure(runtime::Engine &engine, const BenchOptions &options, Progress &pro
     result["prefill"]["sites"] = sitesOf(engine, profile);
   if (options.decode > 0) {
     runtime::Tensor next = someTokens(options.batch, 1, vocabulary);
-    timed(next);
     engine.resetProfile();
+    double first = timed(next);
+    if (options.decode > 1)
+      engine.resetProfile();
     int64_t last = isHost ? options.decode : options.decode - 1, graphs = engine.graphs();
     for (int64_t i = 1; i < last; ++i) {
       progress("decode " + std::to_string(i + 1) + " of " + std::to_string(options.decode));
       decode.push_back(timed(next));
     }
+    if (decode.empty())
+      decode.push_back(first); // there is no other
     graphs = engine.graphs() - graphs;
     double graphsPerStep = static_cast<double>(graphs) / static_cast<double>(std::max<size_t>(decode.size(), 1));
-    runs = isHost ? options.decode - 1 : 1;
+    runs = isHost ? std::max<int64_t>(options.decode - 1, 1) : 1;
     if (!isHost && options.decode > 1)
       profiled(next);
-    seconds = decode.empty() ? 0 : median(decode);
+    seconds = median(decode);
     profile = engine.slowestProfile();
     result["decode"] = {{"context", options.prefill},
                         {"tokens", options.decode},
                         {"seconds_per_token", seconds},
-                        {"tokens_per_second", seconds > 0 ? static_cast<double>(options.batch) / seconds : 0},
+                        {"tokens_per_second", static_cast<double>(options.batch) / seconds},
                         {"weight_bytes_per_token_and_rank", engine.productBytes()},
                         {"graphs_per_step", graphsPerStep},
                         {"share", shares(profile, runs * options.batch)}};

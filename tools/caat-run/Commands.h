@@ -47,6 +47,9 @@ private:
   std::chrono::steady_clock::time_point last{};
 };
 
+/// What `check` throws, as CLI11's validators say it: "" for nothing.
+std::string wrongIn(const std::function<void()> &check);
+
 /// An i64 array from a .npy file.
 runtime::Tensor readTokens(const std::string &path);
 

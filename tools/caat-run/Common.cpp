@@ -8,6 +8,15 @@
 
 namespace caat::run {
 
+std::string wrongIn(const std::function<void()> &check) {
+  try {
+    check();
+  } catch (const runtime::Error &e) {
+    return e.what();
+  }
+  return "";
+}
+
 void Common::addTo(CLI::App &command) {
   command.add_option("DIR", directory, "Artifact that caat-compile made")->required();
   command.add_option("--threads-per-rank", threadsPerRank, "Threads of each rank")
@@ -16,7 +25,8 @@ void Common::addTo(CLI::App &command) {
   command.add_option("--timeout", timeout, "Seconds that a rank waits for the others in a collective")
       ->check(CLI::Range(0.001, 1e6))
       ->capture_default_str();
-  command.add_option("--link", link, "Make the ranks as slow as a link between machines: 10GB/s or 10GB/s,5us");
+  command.add_option("--link", link, "Make the ranks as slow as a link between machines: 10GB/s or 10GB/s,5us")
+      ->check([](const std::string &text) { return wrongIn([&] { runtime::parseLink(text); }); });
   command.add_option("--plan", plan, "What each sync point sends; the program must be compiled with --switchable");
   command.add_option("--device", devices, "Numbers of the GPUs, where the program is compiled for some: 0 or 0,1,2,3")
       ->delimiter(',')

@@ -84,6 +84,8 @@ void addGenerate(CLI::App &app, Action &run) {
       "  caat-run generate model/ --tokens=prompt.npy --temperature=0.7 --top-k=40 --top-p=0.9 --seed=1");
   command->callback([options, temperature, &run] {
     options->samples = temperature->count() > 0;
+    if (std::string wrong = options->samples ? wrongIn([&] { options->sampling.check(); }) : ""; !wrong.empty())
+      throw CLI::ValidationError(wrong);
     run = [options] { generate(*options); };
   });
 }

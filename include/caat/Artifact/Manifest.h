@@ -3,12 +3,10 @@
 #define CAAT_ARTIFACT_MANIFEST_H
 
 #include "caat/Lower/Program.h"
+#include "caat/Support/Version.h"
 #include "llvm/Support/JSON.h"
 
 namespace caat {
-
-/// Of caat, as everything that it writes says.
-inline constexpr llvm::StringLiteral kVersion = "0.1.0";
 
 struct Target {
   std::string device = "cpu", triple, cpu, features;

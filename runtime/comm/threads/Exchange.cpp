@@ -15,7 +15,9 @@ constexpr auto pollInterval = std::chrono::milliseconds(5);
 constexpr size_t pieceBytes = 256 << 10;
 
 void waitUntil(Clock::time_point begin, double seconds, Waiting how, const std::function<bool()> &stop) {
-  auto end = begin + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+  constexpr double longest = 1e8; // so that it can be added to a time
+  auto end =
+      begin + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(std::min(seconds, longest)));
   auto inaccuracy = std::chrono::microseconds(how == Waiting::Precise ? 100 : 0); // of a sleep
   for (auto now = Clock::now(); now < end; now = Clock::now()) {
     if (end - now <= inaccuracy)
