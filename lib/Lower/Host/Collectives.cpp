@@ -14,8 +14,7 @@ LogicalResult lower(RuntimeCalls &calls, tp::RankOp op) {
 
 static LogicalResult callSum(RuntimeCalls &calls, caat_api_index entry, Operation *op, Value buffer) {
   Pieces pieces = calls.fromMemRef(buffer);
-  calls.call(entry,
-             {calls.constant(calls.getProgram().numberOf(op)), pieces.pointer, calls.product(pieces.sizes)});
+  calls.call(entry, {calls.constant(calls.getProgram().numberOf(op)), pieces.pointer, calls.product(pieces.sizes)});
   return success();
 }
 
@@ -53,8 +52,8 @@ LogicalResult lower(RuntimeCalls &calls, tp::CollectiveOpInterface op) {
         return success();
       })
       .Case([&](tp::PermuteOp permute) {
-        calls.call(CAAT_API_permute, {number, in.pointer, out.pointer, calls.product(in.sizes),
-                                      calls.constant(permute.getShift())});
+        calls.call(CAAT_API_permute,
+                   {number, in.pointer, out.pointer, calls.product(in.sizes), calls.constant(permute.getShift())});
         return success();
       })
       .Case([&](tp::AllToAllOp exchange) {

@@ -28,8 +28,7 @@ LogicalResult lower(RuntimeCalls &calls, rt::LaunchOp op) {
 }
 
 LogicalResult lower(RuntimeCalls &calls, rt::CheckOp op) {
-  Value condition =
-      arith::ExtUIOp::create(calls.getBuilder(), calls.getLoc(), calls.getI64Type(), op.getCondition());
+  Value condition = arith::ExtUIOp::create(calls.getBuilder(), calls.getLoc(), calls.getI64Type(), op.getCondition());
   const auto &messages = calls.getProgram().messages;
   int64_t message = llvm::find(messages, op.getMessageAttr()) - messages.begin();
   calls.call(CAAT_API_check, {condition, calls.constant(message)});
@@ -40,8 +39,8 @@ LogicalResult lowerHostOp(RuntimeCalls &calls, Operation *op) {
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
       .Case<rt::DimOp, rt::BufferOp, rt::ParameterOp, rt::WorkspaceOp, rt::CopyOp, memref::LoadOp, memref::StoreOp,
             rt::LinearOp, rt::MatmulOp, rt::AttentionOp, tp::RankOp, rt::AllReduceStartOp, rt::AllReduceWaitOp,
-            tp::CollectiveOpInterface, rt::SyncPointOp, tp::RingShardOp, rt::RotateStartOp, rt::RotateWaitOp, rt::RotateOp,
-            rt::LaunchOp, rt::CheckOp>([&](auto known) { return lower(calls, known); })
+            tp::CollectiveOpInterface, rt::SyncPointOp, tp::RingShardOp, rt::RotateStartOp, rt::RotateWaitOp,
+            rt::RotateOp, rt::LaunchOp, rt::CheckOp>([&](auto known) { return lower(calls, known); })
       .Default([](Operation *other) { return other->emitOpError("cannot be lowered to a call of the runtime"); });
 }
 

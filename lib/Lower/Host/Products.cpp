@@ -17,8 +17,8 @@ LogicalResult lower(RuntimeCalls &calls, rt::LinearOp op) {
     calls.call(CAAT_API_linear, {weight, x.pointer, rows, y.pointer, accumulate});
     return success();
   }
-  SmallVector<Value> arguments{weight,    x.pointer,           calls.dtypeOf(op.getX()), rows,
-                               y.pointer, calls.dtypeOf(op.getInit()), accumulate};
+  SmallVector<Value> arguments{
+      weight, x.pointer, calls.dtypeOf(op.getX()), rows, y.pointer, calls.dtypeOf(op.getInit()), accumulate};
   if (isPlain) {
     calls.call(CAAT_API_linear_as, arguments);
     return success();
@@ -69,19 +69,18 @@ LogicalResult lower(RuntimeCalls &calls, rt::MatmulOp op) {
     Value at = calls.toI64(loop.getInductionVar());
     for (Matrices *of : {&a, &b, &c})
       if (!repeats(*of, d))
-        of->pieces.pointer = calls.advance(of->pieces.pointer, element,
-                                           LLVM::MulOp::create(builder, loc, at, of->pieces.strides[d]));
+        of->pieces.pointer =
+            calls.advance(of->pieces.pointer, element, LLVM::MulOp::create(builder, loc, at, of->pieces.strides[d]));
   }
   auto batchStride = [&](const Matrices &of) {
     return batchRank == 0 || repeats(of, batchRank - 1) ? calls.constant(0) : of.stride(3);
   };
   Value batch = batchRank ? c.pieces.sizes[batchRank - 1] : calls.constant(1);
   Value k = a.pieces.sizes[op.getTransposeA() ? rank - 2 : rank - 1];
-  calls.call(CAAT_API_matmul,
-             {calls.dtypeOf(op.getInit()), batch, c.pieces.sizes[rank - 2], c.pieces.sizes[rank - 1], k,
-              a.pieces.pointer, batchStride(a), a.rowStride(), a.columnStride(), b.pieces.pointer, batchStride(b),
-              b.rowStride(), b.columnStride(), c.pieces.pointer, batchStride(c), c.rowStride(),
-              calls.f32(op.getAlpha()), calls.f32(op.getBeta())});
+  calls.call(CAAT_API_matmul, {calls.dtypeOf(op.getInit()), batch, c.pieces.sizes[rank - 2], c.pieces.sizes[rank - 1],
+                               k, a.pieces.pointer, batchStride(a), a.rowStride(), a.columnStride(), b.pieces.pointer,
+                               batchStride(b), b.rowStride(), b.columnStride(), c.pieces.pointer, batchStride(c),
+                               c.rowStride(), calls.f32(op.getAlpha()), calls.f32(op.getBeta())});
   return success();
 }
 

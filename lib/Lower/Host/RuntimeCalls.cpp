@@ -108,7 +108,8 @@ Pieces RuntimeCalls::fromMemRef(Value memref) {
   Value cast = UnrealizedConversionCastOp::create(b, loc, TypeRange(convertType(type)), memref).getResult(0);
   MemRefDescriptor descriptor(cast);
   Pieces pieces;
-  pieces.pointer = advance(descriptor.alignedPtr(b, loc), convertType(type.getElementType()), descriptor.offset(b, loc));
+  pieces.pointer =
+      advance(descriptor.alignedPtr(b, loc), convertType(type.getElementType()), descriptor.offset(b, loc));
   for (int64_t d = 0; d < type.getRank(); ++d) {
     pieces.sizes.push_back(descriptor.size(b, loc, d));
     pieces.strides.push_back(descriptor.stride(b, loc, d));
