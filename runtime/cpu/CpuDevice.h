@@ -12,7 +12,7 @@ void runAttention(const Attention &attention);
 
 class CpuDevice final : public Device {
 public:
-  CpuDevice(const Program &program, int threads) : program(program), threads(threads) {}
+  CpuDevice(const Program &program, int threads) : program(program), threads(threads), weights(threads) {}
 
   void attach() override;
   std::shared_ptr<std::byte> allocate(size_t bytes, const std::string &what) override;

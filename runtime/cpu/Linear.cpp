@@ -1,98 +1,47 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Linear.h"
-#include "../core/Memory.h"
 #include "../core/Multiversion.h"
+#include "DnnlProducts.h"
+#include "Epilogues.h"
+#include "Panels.h"
 #include "caat/runtime/Bf16.h"
 #include "caat/runtime/Error.h"
 #include <algorithm>
-#include <map>
-#include <oneapi/dnnl/dnnl.hpp>
-#include <tuple>
 
 namespace caat::runtime {
 
 namespace {
 
-using dnnl::memory;
-using Type = memory::data_type;
-using Tag = memory::format_tag;
+using Type = DnnlProducts::Type;
+using Layout = DnnlProducts::Layout;
+using Tag = dnnl::memory::format_tag;
 
-/// The layout is chosen for this many rows; measured to be as good for every other number.
-constexpr int64_t layoutRows = 512;
-/// A run without a cache makes a new primitive at every step: more than this many are thrown away.
-constexpr size_t maxPrimitives = 512;
+/// Of panels that are dequantized at once: all but the largest weights, whose results are computed in parts.
+constexpr int64_t chunkBytes = 16 << 20;
 
 constexpr size_t align(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 struct Weight {
   int64_t k, n;
-  Type type;                   // of the product
-  memory::desc stored, layout; // as the file has it, as the product reads it
-  const std::byte *source;     // in `stored`
-  const std::byte *data;       // in `layout` after pack()
-  bool travels;
-  std::optional<BlockFormat> blocks; // how `source` has it; `stored` are its values then
+  Type type;               // of the product
+  Layout stored, layout;   // as the file has it, as the product reads it
+  const std::byte *source; // in `stored`
+  const std::byte *data;   // in `layout` after pack()
+  bool travels, roundsX;
   size_t layoutId = 0;
-};
+  std::optional<Panels::Kind> kind = {}; // where `data` lies in panels
 
-/// What a primitive does besides multiplying.
-struct Extras {
-  bool accumulate = false, hasBias = false;
-  caat_activation activation = CAAT_UNCHANGED;
-  float alpha = 1;
+  // Where `source` has blocks; `stored` is their values then. `data` may have them as well:
+  std::optional<BlockFormat> blocks = {};
+  int64_t chunk = 0; // panels of blocks that are dequantized at once, to `layout`
+  bool inPanels() const { return kind == Panels::Kind::Blocks; }
 
-  Extras() = default;
-  Extras(bool accumulate, const Epilogue &epilogue)
-      : accumulate(accumulate), hasBias(epilogue.bias), activation(epilogue.activation), alpha(epilogue.alpha) {}
-  auto operator<=>(const Extras &) const = default;
-};
-
-struct Product {
-  dnnl::matmul primitive;
-  std::string implementation;
-  memory x, w, y, scratch, bias;
-  size_t scratchBytes;
-};
-
-dnnl::matmul::primitive_desc describe(const dnnl::engine &engine, int64_t m, const Weight &weight,
-                                      const memory::desc &layout, const Extras &extras = {}) {
-  dnnl::primitive_attr attributes;
-  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user); // the default one is shared between threads
-  dnnl::post_ops after;
-  if (extras.accumulate)
-    after.append_sum(1.0f);
-  auto apply = [&](dnnl::algorithm function, float alpha) { after.append_eltwise(1.0f, function, alpha, 0.0f); };
-  switch (extras.activation) {
-  case CAAT_UNCHANGED:
-    break;
-  case CAAT_RELU:
-    apply(dnnl::algorithm::eltwise_relu, 0.0f);
-    break;
-  case CAAT_GELU:
-    apply(dnnl::algorithm::eltwise_gelu_erf, 0.0f);
-    break;
-  case CAAT_GELU_TANH:
-    apply(dnnl::algorithm::eltwise_gelu_tanh, 0.0f);
-    break;
-  case CAAT_SWISH:
-    apply(dnnl::algorithm::eltwise_swish, extras.alpha);
-    break;
+  bool stays() const { return layout == stored && !blocks; }
+  size_t bytes() const {
+    return inPanels() ? static_cast<size_t>(panelsOf(n) * blockPanelBytes(*blocks, k)) : layout.get_size();
   }
-  attributes.set_post_ops(after);
-  memory::desc x({m, weight.k}, weight.type, Tag::ab), y({m, weight.n}, Type::f32, Tag::ab);
-  if (!extras.hasBias)
-    return {dnnl::matmul::desc(x, layout, y), attributes, engine};
-  memory::desc bias({1, weight.n}, Type::f32, Tag::ab);
-  return {dnnl::matmul::desc(x, layout, bias, y), attributes, engine};
-}
-
-bool staysWhereItIs(const Weight &weight) {
-  return weight.travels || (weight.layout == weight.stored && !weight.blocks);
-}
-
-bool isReference(const dnnl::matmul::primitive_desc &description) {
-  return std::string_view(description.impl_info_str()).starts_with("ref");
-}
+  Panels panels() const { return {*kind, k, n, blocks.value_or(BlockFormat()), data}; }
+};
 
 CAAT_WIDEST void roundTo(const float *x, uint16_t *y, size_t count) {
   for (size_t i = 0; i < count; ++i)
@@ -104,32 +53,49 @@ CAAT_WIDEST void roundInFp32(const float *x, float *y, size_t count) {
     y[i] = bf16ToFloat(floatToBf16(x[i]));
 }
 
+void copyRows(const float *from, int64_t fromStride, float *to, int64_t toStride, int64_t rows, int64_t columns) {
+  for (int64_t row = 0; row < rows; ++row)
+    std::copy_n(from + row * fromStride, columns, to + row * toStride);
+}
+
 } // namespace
 
 struct Linears::State {
-  dnnl::engine engine{dnnl::engine::kind::cpu, 0};
-  dnnl::stream stream{engine};
+  int threads;
+  DnnlProducts products;
   std::vector<Weight> weights;
-  LargeBuffer arena, scratch;
-  std::vector<uint16_t> rounded;     // x as bf16
-  std::vector<memory::desc> layouts; // the different ones: weights of one layout share their primitives
-  std::map<std::tuple<size_t, int64_t, Extras>, Product> products; // (layout, m, extras)
+  LargeBuffer arena, dense;         // the weights', of dequantized panels
+  std::vector<float> rounded, part; // x, columns of y
 
   size_t add(const ParameterSpec &spec, const std::byte *data, bool travels);
   void chooseLayout(Weight &weight);
+  bool choosePanelsOfBlocks(Weight &weight);
   void copy(const Weight &weight, std::byte *to);
-  Product &product(const Weight &weight, int64_t m, const Extras &extras);
+
+  bool isFew(const Weight &weight, int64_t m) const { return weight.kind && m <= fewRows; }
+  Layout chunkOf(const Weight &weight, int64_t columns) const;
+  void runFewRows(const Weight &weight, const float *x, int64_t m, float *y, bool accumulate, const Epilogue &epilogue);
+  void runBlocks(const Weight &weight, const void *x, int64_t m, float *y, bool accumulate, const Epilogue &epilogue);
 };
 
-Linears::Linears() : state(std::make_unique<State>()) {}
+Linears::Linears(int threads) : state(std::make_unique<State>()) { state->threads = threads; }
 Linears::~Linears() = default;
 
 size_t Linears::State::add(const ParameterSpec &spec, const std::byte *data, bool travels) {
   // f16 is only how a weight is stored: it is widened where it is packed.
   Type type = spec.dtype == DType::BF16 ? Type::bf16 : Type::f32;
   Type storedType = spec.blocks ? Type::f32 : spec.dtype == DType::F16 ? Type::f16 : type;
-  memory::desc stored({spec.k(), spec.n()}, storedType, spec.transposed ? Tag::ba : Tag::ab);
-  weights.push_back({spec.k(), spec.n(), type, stored, stored, data, data, travels, spec.blocks});
+  Layout stored({spec.k(), spec.n()}, storedType, spec.transposed ? Tag::ba : Tag::ab);
+  weights.push_back({.k = spec.k(),
+                     .n = spec.n(),
+                     .type = type,
+                     .stored = stored,
+                     .layout = stored,
+                     .source = data,
+                     .data = data,
+                     .travels = travels,
+                     .roundsX = type == Type::bf16,
+                     .blocks = spec.blocks});
   return weights.size() - 1;
 }
 
@@ -137,35 +103,56 @@ size_t Linears::add(const ParameterSpec &spec, const std::byte *data) { return s
 
 size_t Linears::addTravelling(const ParameterSpec &spec, const std::byte *data) { return state->add(spec, data, true); }
 
-void Linears::State::chooseLayout(Weight &weight) {
-  memory::desc any({weight.k, weight.n}, weight.type, Tag::any);
-  try {
-    auto best = describe(engine, layoutRows, weight, any);
-    if (!isReference(best)) {
-      weight.layout = best.weights_desc();
-      return;
-    }
-  } catch (const dnnl::error &) {
-    // This processor has no bf16 product: run it in fp32 on the same (already rounded) weight.
+/// Panels side by side, as products read them from fast: oneDNN's own panels, or plain rows.
+Layout Linears::State::chunkOf(const Weight &weight, int64_t columns) const {
+  if (weight.type == Type::bf16)
+    return {{weight.k, columns}, weight.type, Tag::BA16a64b2a};
+  Layout panels({weight.k, columns}, weight.type, Tag::BA16a64b);
+  if (products.isFast(panels))
+    return panels;
+  return {{weight.k, columns}, weight.type, dnnl::memory::dims{weight.chunk * panelColumns, 1}};
+}
+
+bool Linears::State::choosePanelsOfBlocks(Weight &weight) {
+  for (Type type : {weight.type, Type::f32}) {
+    weight.type = type;
+    int64_t panelBytes = weight.k * panelColumns * (type == Type::bf16 ? 2 : 4);
+    weight.chunk = std::clamp<int64_t>(chunkBytes / panelBytes, 1, panelsOf(weight.n));
+    weight.layout = chunkOf(weight, std::min(weight.n, weight.chunk * panelColumns));
+    if (!products.isFast(weight.layout))
+      continue;
+    weight.kind = Panels::Kind::Blocks;
+    return true;
   }
-  weight.type = Type::f32;
-  weight.layout =
-      describe(engine, layoutRows, weight, memory::desc({weight.k, weight.n}, Type::f32, Tag::any)).weights_desc();
+  return false;
+}
+
+void Linears::State::chooseLayout(Weight &weight) {
+  if (weight.blocks && choosePanelsOfBlocks(weight))
+    return;
+  auto layout = products.fastest(weight.k, weight.n, weight.type);
+  if (!layout) { // this processor has no bf16 product: in fp32 on the same (already rounded) weight
+    weight.type = Type::f32;
+    layout = products.fastest(weight.k, weight.n, weight.type);
+  }
+  if (!layout)
+    failRun("oneDNN has no fast product with a weight [", weight.k, ", ", weight.n, "]");
+  weight.layout = *layout;
+  if (weight.layout == Layout({weight.k, weight.n}, weight.type, Tag::BA16a64b))
+    weight.kind = Panels::Kind::F32;
+  else if (weight.layout == Layout({weight.k, weight.n}, weight.type, Tag::BA16a64b2a))
+    weight.kind = Panels::Kind::BF16Pairs;
 }
 
 /// From its stored data to its layout.
 void Linears::State::copy(const Weight &weight, std::byte *to) {
-  std::vector<float> values;
-  const std::byte *source = weight.source;
-  if (weight.blocks) {
-    values.resize(static_cast<size_t>(weight.n * weight.k));
-    weight.blocks->dequantize(source, weight.n, weight.k, values.data());
-    source = reinterpret_cast<const std::byte *>(values.data());
-  }
-  memory from(weight.stored, engine, const_cast<std::byte *>(source));
-  memory into(weight.layout, engine, to);
-  dnnl::reorder(from, into).execute(stream, from, into);
-  stream.wait();
+  if (weight.inPanels())
+    return packBlocks(*weight.blocks, weight.source, weight.k, weight.n, to);
+  if (!weight.blocks)
+    return products.reorder(weight.stored, weight.source, weight.layout, to);
+  std::vector<float> values(static_cast<size_t>(weight.n * weight.k));
+  weight.blocks->dequantize(weight.source, weight.n, weight.k, values.data());
+  products.reorder(weight.stored, reinterpret_cast<const std::byte *>(values.data()), weight.layout, to);
 }
 
 void Linears::pack(const std::function<void(size_t)> &packed) {
@@ -173,22 +160,19 @@ void Linears::pack(const std::function<void(size_t)> &packed) {
     size_t total = 0;
     for (Weight &weight : state->weights) {
       state->chooseLayout(weight);
-      auto known = std::find(state->layouts.begin(), state->layouts.end(), weight.layout);
-      weight.layoutId = static_cast<size_t>(known - state->layouts.begin());
-      if (known == state->layouts.end())
-        state->layouts.push_back(weight.layout);
-      if (!staysWhereItIs(weight))
-        total += align(weight.layout.get_size());
+      weight.layoutId = state->products.idOf(weight.layout);
+      if (!weight.stays() && !weight.travels)
+        total += align(weight.bytes());
     }
     state->arena.reserve(total);
     std::byte *to = state->arena.data();
     for (size_t i = 0; i < state->weights.size(); ++i) {
       Weight &weight = state->weights[i];
-      if (staysWhereItIs(weight))
+      if (weight.stays() || weight.travels)
         continue;
       state->copy(weight, to);
       weight.data = to;
-      to += align(weight.layout.get_size());
+      to += align(weight.bytes());
       packed(i);
     }
   } catch (const dnnl::error &e) {
@@ -196,65 +180,83 @@ void Linears::pack(const std::function<void(size_t)> &packed) {
   }
 }
 
-Product &Linears::State::product(const Weight &weight, int64_t m, const Extras &extras) {
-  auto key = std::tuple(weight.layoutId, m, extras);
-  auto found = products.find(key);
-  if (found != products.end())
-    return found->second;
-  if (products.size() >= maxPrimitives)
-    products.clear();
-  auto description = describe(engine, m, weight, weight.layout, extras);
-  if (isReference(description))
-    failRun("oneDNN has no fast product for [", m, ", ", weight.k, "] x [", weight.k, ", ", weight.n, "]");
-  Product made{dnnl::matmul(description),
-               description.impl_info_str(),
-               memory(description.src_desc(), engine, nullptr),
-               memory(description.weights_desc(), engine, nullptr),
-               memory(description.dst_desc(), engine, nullptr),
-               memory(description.scratchpad_desc(), engine, nullptr),
-               extras.hasBias ? memory(description.bias_desc(), engine, nullptr) : memory(),
-               description.scratchpad_desc().get_size()};
-  return products.emplace(key, std::move(made)).first->second;
+/// x of an even number of columns, as pairs of bf16 are read.
+void Linears::State::runFewRows(const Weight &weight, const float *x, int64_t m, float *y, bool accumulate,
+                                const Epilogue &epilogue) {
+  int64_t stride = weight.k;
+  if (weight.kind == Panels::Kind::BF16Pairs) {
+    stride += weight.k % 2;
+    rounded.resize(std::max(rounded.size(), static_cast<size_t>(m * stride)));
+    for (int64_t row = 0; row < m; ++row) {
+      float *to = rounded.data() + row * stride;
+      roundInFp32(x + row * weight.k, to, static_cast<size_t>(weight.k));
+      std::fill(to + weight.k, to + stride, 0.0f);
+    }
+    x = rounded.data();
+  }
+  multiplyFewRows(weight.panels(), x, m, stride, y, accumulate, threads);
+  if (epilogue)
+    applyEpilogue(epilogue, y, m, weight.n);
+}
+
+/// Some panels are dequantized and multiplied, then the next ones.
+void Linears::State::runBlocks(const Weight &weight, const void *x, int64_t m, float *y, bool accumulate,
+                               const Epilogue &epilogue) {
+  DensePanels to{nullptr, weight.type == Type::bf16, panelColumns, weight.k * panelColumns};
+  if (to.isBf16Pairs) {
+    to.rowStride *= 2;
+    to.panelStride = (weight.k + 31) / 32 * 32 * panelColumns;
+  } else if (weight.layout.data.format_desc.blocking.inner_nblks == 0) {
+    to.rowStride = weight.chunk * panelColumns, to.panelStride = panelColumns;
+  }
+  int64_t size = to.isBf16Pairs ? 2 : 4, all = panelsOf(weight.n);
+  dense.reserve(static_cast<size_t>(weight.chunk * (weight.k + 31) / 32 * 32 * panelColumns * size));
+  to.data = dense.data();
+  for (int64_t first = 0; first < all; first += weight.chunk) {
+    int64_t count = std::min(weight.chunk, all - first), column = first * panelColumns;
+    int64_t columns = std::min(count * panelColumns, weight.n - column);
+    size_t layout = columns == weight.layout.dims()[1] ? weight.layoutId : products.idOf(chunkOf(weight, columns));
+    dequantize(weight.panels(), first, count, to, threads);
+    if (columns == weight.n)
+      return products.run(layout, x, m, dense.data(), y, accumulate, epilogue);
+    part.resize(std::max(part.size(), static_cast<size_t>(m * columns)));
+    if (accumulate)
+      copyRows(y + column, weight.n, part.data(), columns, m, columns);
+    Epilogue ofPart = epilogue;
+    if (epilogue.bias)
+      ofPart.bias = static_cast<const float *>(epilogue.bias) + column;
+    products.run(layout, x, m, dense.data(), part.data(), accumulate, ofPart);
+    copyRows(part.data(), columns, y + column, weight.n, m, columns);
+  }
 }
 
 void Linears::run(size_t index, const float *x, int64_t m, float *y, bool accumulate, const Epilogue &epilogue) {
   const Weight &weight = state->weights[index];
   if (m == 0)
     return;
+  if (state->isFew(weight, m))
+    return state->runFewRows(weight, x, m, y, accumulate, epilogue);
+  const void *source = x;
+  if (weight.roundsX) { // oneDNN reads bf16; where it cannot, the rounded values go in as fp32
+    size_t count = static_cast<size_t>(m * weight.k);
+    state->rounded.resize(std::max(state->rounded.size(), count));
+    if (weight.type == Type::f32)
+      roundInFp32(x, state->rounded.data(), count);
+    else
+      roundTo(x, reinterpret_cast<uint16_t *>(state->rounded.data()), count);
+    source = state->rounded.data();
+  }
   try {
-    Product &product = state->product(weight, m, Extras(accumulate, epilogue));
-    const void *source = x;
-    if (weight.stored.data_type() == Type::bf16) {
-      // oneDNN reads bf16; where it cannot, the rounded values go in as fp32.
-      size_t count = static_cast<size_t>(m * weight.k);
-      bool wide = weight.type == Type::f32;
-      state->rounded.resize(std::max(state->rounded.size(), count * (wide ? 2 : 1)));
-      if (wide)
-        roundInFp32(x, reinterpret_cast<float *>(state->rounded.data()), count);
-      else
-        roundTo(x, state->rounded.data(), count);
-      source = state->rounded.data();
-    }
-    state->scratch.reserve(product.scratchBytes);
-    product.x.set_data_handle(const_cast<void *>(source));
-    product.w.set_data_handle(const_cast<std::byte *>(weight.data));
-    product.y.set_data_handle(y);
-    product.scratch.set_data_handle(state->scratch.data());
-    std::unordered_map<int, memory> arguments{{DNNL_ARG_SRC, product.x},
-                                              {DNNL_ARG_WEIGHTS, product.w},
-                                              {DNNL_ARG_DST, product.y},
-                                              {DNNL_ARG_SCRATCHPAD, product.scratch}};
-    if (epilogue.bias) {
-      product.bias.set_data_handle(const_cast<void *>(epilogue.bias));
-      arguments.emplace(DNNL_ARG_BIAS, product.bias);
-    }
-    product.primitive.execute(state->stream, arguments);
+    if (weight.inPanels())
+      state->runBlocks(weight, source, m, y, accumulate, epilogue);
+    else
+      state->products.run(weight.layoutId, source, m, weight.data, y, accumulate, epilogue);
   } catch (const dnnl::error &e) {
     failRun("oneDNN: product [", m, ", ", weight.k, "] x [", weight.k, ", ", weight.n, "]: ", e.what());
   }
 }
 
-size_t Linears::bytes(size_t weight) const { return state->weights[weight].layout.get_size(); }
+size_t Linears::bytes(size_t weight) const { return state->weights[weight].bytes(); }
 
 void Linears::packTo(size_t index, std::byte *to) {
   try {
@@ -270,12 +272,15 @@ void Linears::moveTo(size_t index, const std::byte *data) { state->weights[index
 size_t Linears::bytes() const {
   size_t total = 0;
   for (const Weight &weight : state->weights)
-    total += weight.layout.get_size();
+    total += weight.bytes();
   return total;
 }
 
-std::string Linears::implementation(size_t weight, int64_t m, const Epilogue &epilogue) {
-  return state->product(state->weights[weight], m, Extras(false, epilogue)).implementation;
+std::string Linears::implementation(size_t index, int64_t m, const Epilogue &epilogue) {
+  const Weight &weight = state->weights[index];
+  if (state->isFew(weight, m))
+    return "panels";
+  return state->products.implementation(weight.layoutId, m, Extras(false, epilogue));
 }
 
 } // namespace caat::runtime

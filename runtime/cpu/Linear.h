@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Products with weights by oneDNN: weights packed once, one primitive for each number of rows.
+// Products with weights, packed once: of few rows by our own loops, which read memory faster, of many by oneDNN.
 #ifndef CAAT_RUNTIME_CPU_LINEAR_H
 #define CAAT_RUNTIME_CPU_LINEAR_H
 
@@ -13,7 +13,7 @@ namespace caat::runtime {
 /// The linear parameters of one rank. Used by that rank's thread only.
 class Linears {
 public:
-  Linears();
+  explicit Linears(int threads = 1);
   ~Linears();
 
   /// Registers the weight of `spec` at `data` (in its stored layout, kept alive by the caller). Returns its number.
@@ -33,12 +33,13 @@ public:
   /// Another rank's slice of the weight, packed, is read at `data` from now on.
   void moveTo(size_t weight, const std::byte *data);
 
-  /// As Linear says; x, y and bias are fp32, x is rounded to bf16 for a bf16 weight.
+  /// As Linear says; x, y and bias are fp32, x is rounded to bf16 for a bf16 weight. A weight in blocks is rounded to
+  /// the parameter's type, as x, in products of many rows only.
   void run(size_t weight, const float *x, int64_t m, float *y, bool accumulate, const Epilogue &epilogue = {});
 
   /// Bytes of all weights, as a product reads them.
   size_t bytes() const;
-  /// oneDNN's name of the implementation that `run` uses for m rows.
+  /// oneDNN's name of the implementation that `run` uses for m rows, or "panels".
   std::string implementation(size_t weight, int64_t m, const Epilogue &epilogue = {});
 
 private:

@@ -175,6 +175,79 @@ TEST(Linear, PlainAndTransposedWeightsOfOneShape) {
   }
 }
 
+struct BlockCase {
+  int64_t k, n;
+  BlockFormat format;
+  DType dtype;
+};
+
+std::string nameOf(const BlockCase &c) {
+  const char *offsets[] = {"middle", "zeros", "minimum"};
+  return std::to_string(c.k) + "x" + std::to_string(c.n) + "as" + std::to_string(c.format.bits) + "bits" +
+         std::to_string(c.format.size) + offsets[static_cast<int>(c.format.offset)] +
+         std::string(nameOf(c.format.scales)) + std::string(nameOf(c.dtype));
+}
+
+std::vector<BlockCase> blockCases() {
+  std::vector<BlockCase> cases;
+  for (int bits : {4, 8})
+    for (BlockOffset offset : {BlockOffset::Middle, BlockOffset::Zeros, BlockOffset::Minimum})
+      for (DType scales : {DType::F16, DType::F32})
+        for (DType dtype : {DType::F32, DType::BF16})
+          cases.push_back({96, 70, {bits, 32, scales, offset}, dtype});
+  for (int64_t size : {16, 64, 128, 256})
+    cases.push_back({512, 128, {4, size, DType::F16, BlockOffset::Minimum}, DType::F32});
+  cases.push_back({48, 1, {4, 16, DType::F16, BlockOffset::Middle}, DType::BF16});     // an odd number of 16 rows
+  cases.push_back({48, 100000, {4, 16, DType::F16, BlockOffset::Middle}, DType::F32}); // dequantized in two parts
+  return cases;
+}
+
+/// Columns are filled up to 64, where the processor has products for panels at all.
+size_t panelBytesLimit(int64_t k, int64_t n, const BlockFormat &format) {
+  return static_cast<size_t>((n + 63) / 64 * 64 * format.rowBytes(k) + 1);
+}
+
+class BlockLinearTest : public testing::TestWithParam<BlockCase> {};
+
+INSTANTIATE_TEST_SUITE_P(Formats, BlockLinearTest, testing::ValuesIn(blockCases()),
+                         [](const auto &info) { return nameOf(info.param); });
+
+TEST_P(BlockLinearTest, EqualsTheDequantizedWeight) {
+  const auto &[k, n, format, dtype] = GetParam();
+  std::vector<std::byte> rows(static_cast<size_t>(n * format.rowBytes(k)));
+  format.makeUp(n, k, 1.0f, 7, rows.data());
+  std::vector<float> w(static_cast<size_t>(n * k)), bias = numbers(n, 4);
+  format.dequantize(rows.data(), n, k, w.data());
+  for (int threads : {1, 2}) {
+    Linears linears(threads);
+    std::vector<std::byte> given = rows;
+    size_t weight = linears.add({"w", dtype, {n, k}, true, true, {}, format}, given.data());
+    linears.pack([](size_t) {});
+    std::fill(given.begin(), given.end(), std::byte(0xff));
+    EXPECT_LT(linears.bytes(weight), panelBytesLimit(k, n, format));
+    for (int64_t m : n > 1000 ? std::vector<int64_t>{1, 5} : std::vector<int64_t>{1, 2, 3, 4, 5, 33})
+      for (bool accumulate : {false, true}) {
+        std::vector<float> x = numbers(m * k, 1), y = numbers(m * n, 2), before = y;
+        Epilogue epilogue{bias.data(), DType::F32, m == 2 ? CAAT_GELU : CAAT_UNCHANGED};
+        linears.run(weight, x.data(), m, y.data(), accumulate, epilogue);
+        double rounding = dtype == DType::BF16 ? 8e-3 : 2e-6; // of a term
+        for (int64_t i = 0; i < m; ++i)
+          for (int64_t c = 0; c < n; ++c) {
+            double want = bias[static_cast<size_t>(c)], size = 0;
+            want += accumulate ? before[static_cast<size_t>(i * n + c)] : 0.0;
+            for (int64_t j = 0; j < k; ++j) {
+              double term = static_cast<double>(x[static_cast<size_t>(i * k + j)]) * w[static_cast<size_t>(c * k + j)];
+              want += term;
+              size += term * term;
+            }
+            ASSERT_NEAR(y[static_cast<size_t>(i * n + c)], applied(epilogue, want),
+                        rounding * (1 + 4 * std::sqrt(size)))
+                << m << ' ' << i << ' ' << c << ' ' << accumulate;
+          }
+      }
+  }
+}
+
 /// Strides of a [batch, rows, cols] operand.
 struct Layout {
   const char *name;
