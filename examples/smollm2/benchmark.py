@@ -3,9 +3,11 @@
 """Times caat and ONNX Runtime on the same ONNX file, alternating, each measurement in its own process. Run by scripts/bench.
 
     benchmark.py [--folder build/smollm2] [--bin build/bin] [--rounds 5] [--prefill 512] [--decode 32] [--json FILE]
+                 [--weights f32,bf16,i4] [--llama PYTHON]
 
 Prefill: one pass over 512 tokens with an empty cache, logits of every position. Decode: one token on a cache of 512.
 ONNX Runtime decodes both with new caches in each step and with one bound cache; its better time counts.
+--llama: a Python that has llama-cpp-python, which reads the GGUF file that the ONNX file was made of: 4 bits, the head 8.
 """
 import argparse
 import itertools
@@ -21,6 +23,9 @@ import numpy as np
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+# How weights are stored and multiplied. Of the 4-bit GGUF that the model comes from, the head (the embedding) has 8 bits.
+WEIGHTS = {"f32": ["--dtype=f32"], "bf16": ["--dtype=bf16"],
+           "i4": ["--dtype=bf16", "--weights=i4", "--weights=model.embed_tokens.weight=i8"]}
 
 
 def measure(command) -> tuple[str, float, int]:
@@ -33,6 +38,32 @@ def measure(command) -> tuple[str, float, int]:
     if child.returncode != 0:
         sys.exit(f"{' '.join(map(str, command))}: exit status {child.returncode}")
     return output, time.monotonic() - began, usage.ru_maxrss * 1024
+
+
+def timed(call, count: int) -> float:
+    """Median seconds of `count` calls, after a first one."""
+    call()
+    times = []
+    for _ in range(count):
+        began = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
+
+
+def llama_worker(gguf: str, threads: int, prefill: int, decode: int):
+    """The same of llama.cpp."""
+    from llama_cpp import Llama
+    llama = Llama(gguf, n_ctx=2 * prefill, n_batch=prefill, n_ubatch=prefill, n_threads=threads,
+                  n_threads_batch=threads, logits_all=True, verbose=False)
+    ids = np.random.default_rng(0).integers(0, 49152, prefill + 1).tolist()
+
+    def evaluate(tokens, past):
+        llama.n_tokens = past       # what the cache has behind them is dropped
+        llama.eval(tokens)
+
+    print(json.dumps({"prefill_s": timed(lambda: evaluate(ids[:prefill], 0), 3),
+                      "decode_s": timed(lambda: evaluate(ids[prefill:], prefill), decode)}))
 
 
 def onnxruntime_worker(model: str, threads: int, prefill: int, decode: int):
@@ -54,15 +85,6 @@ def onnxruntime_worker(model: str, threads: int, prefill: int, decode: int):
     after = dict(zip(names, session.run(None, first)))
     past = {c.name: after[c.name.replace("past_key_values", "present")] for c in caches}
     second = feed(ids[:, prefill:], past, prefill + 1)
-
-    def timed(call, count):
-        call()
-        times = []
-        for _ in range(count):
-            began = time.perf_counter()
-            call()
-            times.append(time.perf_counter() - began)
-        return statistics.median(times)
 
     binding = session.io_binding()      # past and present in one buffer, as generators do
     binding.bind_cpu_input("input_ids", second["input_ids"])
@@ -105,12 +127,15 @@ def main():
     parser.add_argument("--prefill", type=int, default=512)
     parser.add_argument("--decode", type=int, default=32)
     parser.add_argument("--tp", default="2,1", help="tensor-parallel sizes to time")
-    parser.add_argument("--dtypes", default="f32,bf16", help="what weights are stored and multiplied as")
+    parser.add_argument("--weights", default="f32,bf16,i4", help="how they are stored and multiplied")
+    parser.add_argument("--llama", metavar="PYTHON", help="time llama.cpp too, with a Python that has llama-cpp-python")
     parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--worker", nargs=2, metavar=("MODEL", "THREADS"), help=argparse.SUPPRESS)
+    parser.add_argument("--worker", nargs=3, metavar=("NAME", "MODEL", "THREADS"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
-        onnxruntime_worker(arguments.worker[0], int(arguments.worker[1]), arguments.prefill, arguments.decode)
+        name, model, threads = arguments.worker
+        worker = llama_worker if name == "llama" else onnxruntime_worker
+        worker(model, int(threads), arguments.prefill, arguments.decode)
         return
     folder, sizes = arguments.folder, list(map(int, arguments.tp.split(",")))
     model = folder / "model.onnx"
@@ -118,37 +143,41 @@ def main():
         measure([sys.executable, HERE / "export.py", folder])
 
     commands, compile_s = {}, {}
-    for dtype, tp in itertools.product(arguments.dtypes.split(","), sizes):
-        program = folder / "programs" / f"bench-tp{tp}-{dtype}"
-        name = f"TP={tp}, {dtype}"
+    for weights, tp in itertools.product(arguments.weights.split(","), sizes):
+        program = folder / "programs" / f"bench-tp{tp}-{weights}"
+        name = f"TP={tp}, {weights}"
         print(f"compiling for {name}", file=sys.stderr, flush=True)
-        _, compile_s[name], _ = measure([arguments.bin / "caat-compile", model, f"--tp={tp}", f"--dtype={dtype}",
+        _, compile_s[name], _ = measure([arguments.bin / "caat-compile", model, f"--tp={tp}", *WEIGHTS[weights],
                                          "-o", program])
         commands[f"caat {name}"] = [arguments.bin / "caat-run", "bench", program, f"--prefill={arguments.prefill}",
                                     f"--decode={arguments.decode}", "--json"]
     threads = max(sizes)
     rival = f"ONNX Runtime, {threads} threads"
-    commands[rival] = [sys.executable, __file__, "--worker", model, threads, "--prefill", arguments.prefill,
-                       "--decode", arguments.decode]
+    lengths = ["--prefill", arguments.prefill, "--decode", arguments.decode]
+    commands[rival] = [sys.executable, __file__, "--worker", "onnxruntime", model, threads, *lengths]
+    if arguments.llama:
+        from export import find_gguf
+        commands[f"llama.cpp, {threads} threads, 4 bits"] = [arguments.llama, __file__, "--worker", "llama", find_gguf(),
+                                                             threads, *lengths]
     rounds = {name: [] for name in commands}
     for i in range(arguments.rounds):
         for name, command in commands.items():
             print(f"round {i + 1} of {arguments.rounds}: {name}", file=sys.stderr, flush=True)
             output, _, peak = measure(command)
-            times = json.loads(output) if name == rival else caat_times(output)
+            times = caat_times(output) if name.startswith("caat") else json.loads(output)
             rounds[name].append({**times, "peak_bytes": peak})
 
     result = {"prefill_tokens": arguments.prefill, "context": arguments.prefill, "rounds": arguments.rounds,
               "compile_s": compile_s,
               "medians": {name: medians(r) for name, r in rounds.items()},
-              "caat": {name: r[-1]["bench"] for name, r in rounds.items() if name != rival},
+              "caat": {name: r[-1]["bench"] for name, r in rounds.items() if name.startswith("caat")},
               "every_round": {name: [{k: v for k, v in x.items() if k != "bench"} for x in r]
                               for name, r in rounds.items()}}
     base = result["medians"][rival]
-    print(f"{'':28} {'prefill ' + str(arguments.prefill):>12} {'x':>6} {'decode':>10} {'x':>6} {'peak memory':>12}")
+    print(f"{'':32} {'prefill ' + str(arguments.prefill):>12} {'x':>6} {'decode':>10} {'x':>6} {'peak memory':>12}")
     for name, m in result["medians"].items():
         m["prefill_ratio"], m["decode_ratio"] = base["prefill_s"] / m["prefill_s"], base["decode_s"] / m["decode_s"]
-        print(f"{name:28} {m['prefill_s']:10.3f} s {m['prefill_ratio']:6.2f} {m['decode_s'] * 1e3:7.1f} ms"
+        print(f"{name:32} {m['prefill_s']:10.3f} s {m['prefill_ratio']:6.2f} {m['decode_s'] * 1e3:7.1f} ms"
               f" {m['decode_ratio']:6.2f} {m['peak_bytes'] / 1e6:9.0f} MB")
     print(f"x: speed relative to {rival}; medians of {arguments.rounds} alternating rounds")
     print("compile: " + "; ".join(f"{name} {s:.1f} s" for name, s in compile_s.items()))
