@@ -81,6 +81,9 @@ CAAT_INLINED void dequantizePanel(const Panels &panels, int64_t panel, const Den
         }
       }
   }
+  constexpr int64_t filledUpTo = 32; // rows of pairs
+  for (int64_t row = panels.k; isBf16Pairs && row % filledUpTo != 0; row += 2)
+    std::memset(pairs + row / 2 * to.rowStride, 0, panelColumns * 4);
 }
 
 struct Dequantization {

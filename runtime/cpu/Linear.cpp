@@ -7,6 +7,7 @@
 #include "caat/runtime/Bf16.h"
 #include "caat/runtime/Error.h"
 #include <algorithm>
+#include <utility>
 
 namespace caat::runtime {
 
@@ -64,8 +65,9 @@ struct Linears::State {
   int threads;
   DnnlProducts products;
   std::vector<Weight> weights;
-  LargeBuffer arena, dense;         // the weights', of dequantized panels
-  std::vector<float> rounded, part; // x, columns of y
+  LargeBuffer arena, dense;                    // the weights', of dequantized panels
+  std::pair<const void *, int64_t> densePlace; // of which weight, from which panel on
+  std::vector<float> rounded, part;            // x, columns of y
 
   size_t add(const ParameterSpec &spec, const std::byte *data, bool travels);
   void chooseLayout(Weight &weight);
@@ -199,7 +201,8 @@ void Linears::State::runFewRows(const Weight &weight, const float *x, int64_t m,
     applyEpilogue(epilogue, y, m, weight.n);
 }
 
-/// Some panels are dequantized and multiplied, then the next ones.
+/// Some panels are dequantized and multiplied, then the next ones. Products of parts of the rows, as where a sum goes
+/// on beside them, find the panels of the part before them.
 void Linears::State::runBlocks(const Weight &weight, const void *x, int64_t m, float *y, bool accumulate,
                                const Epilogue &epilogue) {
   DensePanels to{nullptr, weight.type == Type::bf16, panelColumns, weight.k * panelColumns};
@@ -216,7 +219,8 @@ void Linears::State::runBlocks(const Weight &weight, const void *x, int64_t m, f
     int64_t count = std::min(weight.chunk, all - first), column = first * panelColumns;
     int64_t columns = std::min(count * panelColumns, weight.n - column);
     size_t layout = columns == weight.layout.dims()[1] ? weight.layoutId : products.idOf(chunkOf(weight, columns));
-    dequantize(weight.panels(), first, count, to, threads);
+    if (std::pair<const void *, int64_t> place{weight.data, first}; std::exchange(densePlace, place) != place)
+      dequantize(weight.panels(), first, count, to, threads);
     if (columns == weight.n)
       return products.run(layout, x, m, dense.data(), y, accumulate, epilogue);
     part.resize(std::max(part.size(), static_cast<size_t>(m * columns)));

@@ -111,8 +111,8 @@ void CudaDevice::multiplyCodes(const Weight &weight, const Linear &l, std::strin
   step.threads = blockRowsThreads;
   step.shared = blockRowsShared;
   step.isDependent = true;
-  BlockRowsArguments arguments{*weight.blocks,         l.x,          l.y,   l.m, parts, groups,
-                               l.yType == DType::F32, l.accumulate, forKernel(l.epilogue)};
+  BlockRowsArguments arguments{*weight.blocks,       l.x, l.y, l.m, parts, groups, l.yType == DType::F32, l.accumulate,
+                               forKernel(l.epilogue)};
   step.addParameter(&arguments, sizeof arguments);
   queue.add(std::move(step));
 }
@@ -132,8 +132,8 @@ void CudaDevice::multiplyUnpacked(const Weight &weight, const Linear &l, const s
     Linear columns = l;
     columns.y = static_cast<std::byte *>(l.y) + first * static_cast<int64_t>(sizeOf(l.yType));
     if (l.epilogue.bias)
-      columns.epilogue.bias = static_cast<const std::byte *>(l.epilogue.bias) +
-                              first * static_cast<int64_t>(sizeOf(l.epilogue.biasType));
+      columns.epilogue.bias =
+          static_cast<const std::byte *>(l.epilogue.bias) + first * static_cast<int64_t>(sizeOf(l.epilogue.biasType));
     multiply(part, columns, weight.n, name);
   }
 }

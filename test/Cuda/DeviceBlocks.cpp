@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// caat-test-device: products with weights of few bits, against sums in double of the weights that Blocks.h says they are.
+// caat-test-device: products with weights of few bits, against sums in double of the weights that Blocks.h says they
+// are.
 #include "DeviceChecks.h"
 
 namespace caat::test {
@@ -120,8 +121,8 @@ void checkMadeUp(const Program &program, const BlockFormat &format, DType dtype)
     Array x(d, unit), y(d, Bytes(k * n * sizeof(float)));
     auto read = [&](int64_t rows) {
       for (int64_t row = 0; row < k; row += rows)
-        d.linear({0, static_cast<float *>(x.get()) + row * k, DType::F32, rows,
-                  static_cast<float *>(y.get()) + row * n, DType::F32});
+        d.linear({0, static_cast<float *>(x.get()) + row * k, DType::F32, rows, static_cast<float *>(y.get()) + row * n,
+                  DType::F32});
       return floatsOf(y.read(), DType::F32);
     };
     std::vector<float> few = read(4), many = read(k);
