@@ -74,7 +74,7 @@ struct Linears::State {
   bool choosePanelsOfBlocks(Weight &weight);
   void copy(const Weight &weight, std::byte *to);
 
-  bool isFew(const Weight &weight, int64_t m) const { return weight.kind && m <= fewRows; }
+  bool isFew(const Weight &weight, int64_t m) const { return weight.kind && m <= fewRows(*weight.kind); }
   Layout chunkOf(const Weight &weight, int64_t columns) const;
   void runFewRows(const Weight &weight, const float *x, int64_t m, float *y, bool accumulate, const Epilogue &epilogue);
   void runBlocks(const Weight &weight, const void *x, int64_t m, float *y, bool accumulate, const Epilogue &epilogue);

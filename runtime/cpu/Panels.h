@@ -24,8 +24,8 @@ struct Panels {
   const std::byte *data;
 };
 
-/// Products of up to so many rows are faster here than oneDNN's.
-constexpr int64_t fewRows = 4;
+/// Products of up to so many rows are faster here than oneDNN's (which has AMX for bf16).
+constexpr int64_t fewRows(Panels::Kind kind) { return kind == Panels::Kind::BF16Pairs ? 4 : 8; }
 
 /// Of a panel that is no Blocks.
 int64_t densePanelBytes(const Panels &panels);

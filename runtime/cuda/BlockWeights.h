@@ -102,8 +102,8 @@ struct BlockRowsArguments {
   static constexpr int rowsOf(int parts) { return 8 / parts; }
 };
 constexpr int blockRowsThreads = 256, blockRowsShared = blockRowsThreads / 32 * 16 * 8 * 4;
-/// Of blocks for the same weights, each of which reads and converts them: from the L2 cache, where all goes well, and in
-/// about 4 instructions a code of 4 bits. Unpacking takes as long as ten of them.
+/// Of blocks for the same weights, each of which reads and converts them: from the L2 cache, where all goes well, and
+/// in about 4 instructions a code of 4 bits. Unpacking takes as long as ten of them.
 constexpr int mostBlockGroups = 8;
 
 } // namespace caat::runtime::cuda

@@ -117,7 +117,7 @@ TEST_P(LinearTest, EqualsPlainLoops) {
   });
   if (packed) // nothing may look at the stored bytes any more
     std::fill(stored.begin(), stored.end(), std::byte(0xff));
-  for (int64_t m : {1, 2, 3, 8, 33})
+  for (int64_t m : {1, 2, 3, 5, 8, 33})
     expectProduct(linears, weight, m);
   EXPECT_EQ(linears.implementation(weight, 1).find("ref"), std::string::npos);
   EXPECT_EQ(linears.implementation(weight, 512).find("ref"), std::string::npos);
@@ -226,9 +226,9 @@ TEST_P(BlockLinearTest, EqualsTheDequantizedWeight) {
     linears.pack([](size_t) {});
     std::fill(given.begin(), given.end(), std::byte(0xff));
     std::vector<float> unused = numbers(9 * std::max(2 * k, n), 1);
-    linears.run(other, unused.data(), 8, unused.data(), false); // its floats are where those of the weight will be
+    linears.run(other, unused.data(), 9, unused.data(), false); // its floats are where those of the weight will be
     EXPECT_LT(linears.bytes(weight), panelBytesLimit(k, n, format));
-    for (int64_t m : n > 1000 ? std::vector<int64_t>{1, 5} : std::vector<int64_t>{1, 2, 3, 4, 5, 33})
+    for (int64_t m : n > 1000 ? std::vector<int64_t>{1, 9} : std::vector<int64_t>{1, 2, 3, 4, 7, 9, 33})
       for (bool accumulate : {false, true}) {
         std::vector<float> x = numbers(m * k, 1), y = numbers(m * n, 2), before = y;
         Epilogue epilogue{bias.data(), DType::F32, m == 2 ? CAAT_GELU : CAAT_UNCHANGED};
