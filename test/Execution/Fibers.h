@@ -22,6 +22,9 @@
 
 namespace caat::test {
 
+/// Of functions that begin as one fiber and end as another: ThreadSanitizer must not count their calls.
+#define CAAT_CHANGES_FIBER __attribute__((disable_sanitizer_instrumentation))
+
 /// Where a fiber is held up. ThreadSanitizer has a stack of calls for each, and must be told of every change.
 struct FiberContext {
 #if __has_feature(thread_sanitizer)
@@ -35,7 +38,7 @@ struct FiberContext {
     isFiber = true;
   }
   void isRunning() { state = __tsan_get_current_fiber(); }
-  void announce() { __tsan_switch_to_fiber(state, 0); }
+  CAAT_CHANGES_FIBER void announce() { __tsan_switch_to_fiber(state, 0); }
 
   void *state = nullptr;
   bool isFiber = false;
@@ -146,13 +149,12 @@ private:
     swap(fiber.context, scheduler);
   }
 
-  static void swap(FiberContext &from, FiberContext &to) {
+  CAAT_CHANGES_FIBER static void swap(FiberContext &from, FiberContext &to) {
     to.announce();
     swapcontext(&from.registers, &to.registers);
   }
 
-  /// Not instrumented: it begins as one fiber and ends as another.
-  __attribute__((disable_sanitizer_instrumentation)) static void enter() {
+  CAAT_CHANGES_FIBER static void enter() {
     FiberBlock &block = *running;
     size_t thread = block.current;
     block.function();
