@@ -75,36 +75,111 @@ struct ForwardDim : OpRewritePattern<tensor::DimOp> {
   }
 };
 
-struct FormEntryPass : caat::impl::RTFormEntryPassBase<FormEntryPass> {
-  /// Moves index arithmetic that follows from rt.dim alone, and checks of it, to the front of the block, in order.
-  static void hoistDims(Block &block) {
-    DenseSet<Operation *> hoisted;
-    Operation *last = nullptr;
-    for (Operation &op : llvm::make_early_inc_range(block)) {
-      bool scalar = isa<rt::DimOp, rt::BufferOp, rt::CheckOp>(op) ||
-                    (isMemoryEffectFree(&op) && op.getNumRegions() == 0 && op.getNumResults() == 1 &&
-                     isa<IndexType, IntegerType>(op.getResult(0).getType()));
-      if (!scalar || !llvm::all_of(op.getOperands(), [&](Value v) { return hoisted.contains(v.getDefiningOp()); }))
-        continue;
-      last ? op.moveAfter(last) : op.moveBefore(&block, block.begin());
-      hoisted.insert(&op);
-      last = &op;
+/// Moves index arithmetic that follows from rt.dim alone, and checks of it, to the front of the block, in order.
+void hoistDims(Block &block) {
+  DenseSet<Operation *> hoisted;
+  Operation *last = nullptr;
+  for (Operation &op : llvm::make_early_inc_range(block)) {
+    bool scalar = isa<rt::DimOp, rt::BufferOp, rt::CheckOp>(op) ||
+                  (isMemoryEffectFree(&op) && op.getNumRegions() == 0 && op.getNumResults() == 1 &&
+                   isa<IndexType, IntegerType>(op.getResult(0).getType()));
+    if (!scalar || !llvm::all_of(op.getOperands(), [&](Value v) { return hoisted.contains(v.getDefiningOp()); }))
+      continue;
+    last ? op.moveAfter(last) : op.moveBefore(&block, block.begin());
+    hoisted.insert(&op);
+    last = &op;
+  }
+}
+
+void resolveDims(Operation *op) {
+  RewritePatternSet patterns(op->getContext());
+  patterns.add<ForwardDim>(op->getContext());
+  tensor::DimOp::getCanonicalizationPatterns(patterns, op->getContext());
+  tensor::CastOp::getCanonicalizationPatterns(patterns, op->getContext());
+  tensor::EmptyOp::getCanonicalizationPatterns(patterns, op->getContext());
+  bufferization::ToTensorOp::getCanonicalizationPatterns(patterns, op->getContext());
+  rt::BufferOp::getCanonicalizationPatterns(patterns, op->getContext());
+  memref::populateResolveShapedTypeResultDimsPatterns(patterns);
+  (void)applyPatternsGreedily(op, std::move(patterns));
+}
+
+/// The part of a virtual rank in `buffer`, or the buffer itself where `shard` is null.
+Value atBlock(OpBuilder &b, Value buffer, Value shard) {
+  auto whole = buffer.getDefiningOp<rt::BufferOp>();
+  if (!shard)
+    return buffer;
+  return rt::BufferOp::create(b, whole.getLoc(), whole.getType(), whole.getPositionAttr(), whole.getSizes(), shard);
+}
+
+/// Writes the length of each cache after the run into its description; one check for each length stays.
+LogicalResult nameLengths(ArrayRef<std::pair<rt::CheckOp, unsigned>> checks, MutableArrayRef<Attribute> caches) {
+  llvm::StringSet<> seen;
+  for (auto [check, entry] : checks) {
+    auto fits = check.getCondition().getDefiningOp<arith::CmpIOp>();
+    std::optional<std::string> text = fits ? dimText(fits.getLhs()) : std::nullopt;
+    if (!text)
+      return check.emitError("the length of a cache does not follow from the dims");
+    NamedAttrList attrs(cast<DictionaryAttr>(caches[entry]));
+    attrs.set("present_length", StringAttr::get(check.getContext(), *text));
+    caches[entry] = attrs.getDictionary(check.getContext());
+    if (!seen.insert(*text).second)
+      check.erase();
+  }
+  return success();
+}
+
+class EntryFormer {
+public:
+  explicit EntryFormer(func::FuncOp func)
+      : func(func), block(func.getBody().front()), b(&block, block.begin()), named(b), numArgs(func.getNumArguments()) {
+  }
+
+  LogicalResult run() {
+    nameDims();
+    if (failed(bindArguments()) || failed(writeResults()))
+      return failure();
+    block.eraseArguments(0, numArgs);
+    func->removeAttr("arg_attrs");
+    func->removeAttr("res_attrs");
+    func.setFunctionType(b.getFunctionType({}, {}));
+    func.setSymName("caat_forward");
+    resolveDims(func);
+    if (failed(nameLengths(checks, caches)))
+      return failure();
+    hoistDims(block);
+    return success();
+  }
+
+  DictionaryAttr getInterface() {
+    return b.getDictionaryAttr(
+        {b.getNamedAttr("dims", named.getNames()), b.getNamedAttr("inputs", b.getArrayAttr(inputs)),
+         b.getNamedAttr("caches", b.getArrayAttr(caches)), b.getNamedAttr("outputs", b.getArrayAttr(outputs))});
+  }
+
+private:
+  /// Dims in the order in which arguments name them; those that only an expression holds come later.
+  void nameDims() {
+    MLIRContext *context = func.getContext();
+    auto isName = [&](StringRef text) {
+      return bool(parseDim(text, context, [&](StringRef name) -> AffineExpr {
+        return name == text ? getAffineConstantExpr(0, context) : AffineExpr();
+      }));
+    };
+    for (unsigned i = 0; i < numArgs; ++i) {
+      numCaches += bool(func.getArgAttr(i, kCacheArgAttr));
+      if (auto dims = func.getArgAttrOfType<ArrayAttr>(i, "onnx.dims"))
+        for (auto text : dims.getAsRange<StringAttr>())
+          if (!text.getValue().empty() && text.getValue() != "max_length" && isName(text.getValue()))
+            named.add(text.getValue());
     }
+    for (unsigned i = 0; i < numArgs; ++i)
+      if (auto length = func.getArgAttrOfType<StringAttr>(i, "rt.past_length"))
+        named.add(length.getValue());
+    if (numCaches)
+      named.add("max_length");
   }
 
-  static void resolveDims(Operation *op) {
-    RewritePatternSet patterns(op->getContext());
-    patterns.add<ForwardDim>(op->getContext());
-    tensor::DimOp::getCanonicalizationPatterns(patterns, op->getContext());
-    tensor::CastOp::getCanonicalizationPatterns(patterns, op->getContext());
-    tensor::EmptyOp::getCanonicalizationPatterns(patterns, op->getContext());
-    bufferization::ToTensorOp::getCanonicalizationPatterns(patterns, op->getContext());
-    rt::BufferOp::getCanonicalizationPatterns(patterns, op->getContext());
-    memref::populateResolveShapedTypeResultDimsPatterns(patterns);
-    (void)applyPatternsGreedily(op, std::move(patterns));
-  }
-
-  DictionaryAttr describe(Builder &b, StringAttr name, Type type, ArrayAttr dims, Attribute shard,
+  DictionaryAttr describe(StringAttr name, Type type, ArrayAttr dims, Attribute shard, Attribute declared,
                           ArrayRef<NamedAttribute> more = {}) {
     SmallVector<NamedAttribute> attrs(more);
     attrs.push_back(b.getNamedAttr("name", name ? name : b.getStringAttr("")));
@@ -113,21 +188,13 @@ struct FormEntryPass : caat::impl::RTFormEntryPassBase<FormEntryPass> {
       attrs.push_back(b.getNamedAttr("dims", dims));
     if (shard)
       attrs.push_back(b.getNamedAttr("shard", shard));
+    if (declared)
+      attrs.push_back(b.getNamedAttr("declared", declared));
     return b.getDictionaryAttr(attrs);
   }
 
-  /// The part of a virtual rank in `buffer`, or the buffer itself where `shard` is null.
-  static Value atBlock(OpBuilder &b, Value buffer, Value shard) {
-    auto whole = buffer.getDefiningOp<rt::BufferOp>();
-    if (!shard)
-      return buffer;
-    return rt::BufferOp::create(b, whole.getLoc(), whole.getType(), whole.getPositionAttr(), whole.getSizes(), shard);
-  }
-
-  /// The tensor of argument `arg`: rt.buffer `position` with the sizes that its dims name.
-  LogicalResult bindArgument(OpBuilder &b, BlockArgument arg, ArrayAttr dims, unsigned position, NamedDims &named,
-                             Value &buffer) {
-    auto func = cast<func::FuncOp>(arg.getOwner()->getParentOp());
+  /// The buffer of argument `arg`: rt.buffer `position` with the sizes that its dims name.
+  FailureOr<Value> bufferOf(BlockArgument arg, ArrayAttr dims, unsigned position) {
     bool written = bool(func.getArgAttr(arg.getArgNumber(), kCacheArgAttr));
     auto type = cast<RankedTensorType>(arg.getType());
     SmallVector<Value> sizes, all;
@@ -144,8 +211,8 @@ struct FormEntryPass : caat::impl::RTFormEntryPassBase<FormEntryPass> {
       sizes.push_back(size);
       all.push_back(size);
     }
-    buffer = rt::BufferOp::create(b, arg.getLoc(), MemRefType::get(type.getShape(), type.getElementType()),
-                                  b.getI64IntegerAttr(position), sizes, /*block=*/Value());
+    Value buffer = rt::BufferOp::create(b, arg.getLoc(), MemRefType::get(type.getShape(), type.getElementType()),
+                                        b.getI64IntegerAttr(position), sizes, /*block=*/Value());
     auto resolve = [&](Value value) {
       for (OpOperand &use : llvm::make_early_inc_range(value.getUses()))
         if (auto dim = dyn_cast<tensor::DimOp>(use.getOwner()))
@@ -165,85 +232,40 @@ struct FormEntryPass : caat::impl::RTFormEntryPassBase<FormEntryPass> {
             at, block.getLoc(), arg.getType(), part, /*restrict=*/true, /*writable=*/written));
         block.erase();
       }
-    return success();
+    return buffer;
   }
 
-  /// Writes the length of each cache after the run into its description; one check for each length stays.
-  static LogicalResult nameLengths(ArrayRef<std::pair<rt::CheckOp, unsigned>> checks,
-                                   MutableArrayRef<Attribute> caches) {
-    llvm::StringSet<> seen;
-    for (auto [check, entry] : checks) {
-      auto fits = check.getCondition().getDefiningOp<arith::CmpIOp>();
-      std::optional<std::string> text = fits ? dimText(fits.getLhs()) : std::nullopt;
-      if (!text)
-        return check.emitError("the length of a cache does not follow from the dims");
-      NamedAttrList attrs(cast<DictionaryAttr>(caches[entry]));
-      attrs.set("present_length", StringAttr::get(check.getContext(), *text));
-      caches[entry] = attrs.getDictionary(check.getContext());
-      if (!seen.insert(*text).second)
-        check.erase();
-    }
-    return success();
-  }
-
-  void runOnOperation() override {
-    ModuleOp module = getOperation();
-    auto func = module.lookupSymbol<func::FuncOp>("main");
-    if (!func || func.isExternal() || !func.getBody().hasOneBlock()) {
-      module.emitError("no function @main with one block");
-      return signalPassFailure();
-    }
-    Block &block = func.getBody().front();
-    OpBuilder b(&block, block.begin());
-    NamedDims named(b);
-    unsigned numArgs = func.getNumArguments(), numCaches = 0;
-    for (unsigned i = 0; i < numArgs; ++i) {
-      numCaches += bool(func.getArgAttr(i, kCacheArgAttr));
-      if (auto dims = func.getArgAttrOfType<ArrayAttr>(i, "onnx.dims"))
-        for (auto text : dims.getAsRange<StringAttr>())
-          if (!text.getValue().empty() && text.getValue() != "max_length" &&
-              parseDim(text.getValue(), &getContext(), [&](StringRef name) -> AffineExpr {
-                return name == text.getValue() ? getAffineConstantExpr(0, &getContext()) : AffineExpr();
-              }))
-            named.add(text.getValue());
-    }
-    for (unsigned i = 0; i < numArgs; ++i)
-      if (auto length = func.getArgAttrOfType<StringAttr>(i, "rt.past_length"))
-        named.add(length.getValue());
-    if (numCaches)
-      named.add("max_length");
-
-    // Buffers are numbered: inputs, caches, outputs.
-    SmallVector<Attribute> inputs, caches, outputs;
-    SmallVector<Value> buffers(numArgs);
-    SmallVector<unsigned> cacheEntry(numArgs);            // argument -> position in `caches`
-    SmallVector<std::pair<rt::CheckOp, unsigned>> checks; // that a cache has room, and which
+  /// Arguments become buffers, which are numbered: inputs, caches, then outputs.
+  LogicalResult bindArguments() {
     unsigned nextInput = 0, nextCache = numArgs - numCaches;
-    SmallVector<Value> tensors(numArgs);
+    SmallVector<Value> tensors;
     for (BlockArgument arg : block.getArguments()) {
       unsigned i = arg.getArgNumber();
       auto present = func.getArgAttrOfType<StringAttr>(i, kCacheArgAttr);
       auto dims = func.getArgAttrOfType<ArrayAttr>(i, "onnx.dims");
-      if (failed(bindArgument(b, arg, dims, present ? nextCache++ : nextInput++, named, buffers[i])))
-        return signalPassFailure();
-      tensors[i] = bufferization::ToTensorOp::create(b, arg.getLoc(), arg.getType(), buffers[i], /*restrict=*/true,
-                                                     /*writable=*/bool(present));
-      cacheEntry[i] = caches.size();
+      FailureOr<Value> buffer = bufferOf(arg, dims, present ? nextCache++ : nextInput++);
+      if (failed(buffer))
+        return failure();
+      buffers.push_back(*buffer);
+      tensors.push_back(bufferization::ToTensorOp::create(b, arg.getLoc(), arg.getType(), *buffer, /*restrict=*/true,
+                                                          /*writable=*/bool(present)));
+      cacheEntry.push_back(caches.size());
       SmallVector<NamedAttribute> more;
-      if (Attribute declared = func.getArgAttr(i, onnx::kDeclaredTypeAttr))
-        more.push_back(b.getNamedAttr("declared", declared));
       if (present) {
         more.push_back(b.getNamedAttr("present", present));
         more.push_back(b.getNamedAttr("past_length", func.getArgAttr(i, "rt.past_length")));
       }
       (present ? caches : inputs)
-          .push_back(describe(b, func.getArgAttrOfType<StringAttr>(i, "onnx.name"), arg.getType(), dims,
-                              func.getArgAttr(i, "tp.shard"), more));
+          .push_back(describe(func.getArgAttrOfType<StringAttr>(i, "onnx.name"), arg.getType(), dims,
+                              func.getArgAttr(i, "tp.shard"), func.getArgAttr(i, onnx::kDeclaredTypeAttr), more));
     }
     for (auto [arg, tensor] : llvm::zip_equal(block.getArguments(), tensors))
       arg.replaceAllUsesWith(tensor);
+    return success();
+  }
 
-    // Results: a cache is written in place; any other value has a buffer of its own.
+  /// A cache is written in place; any other result has a buffer of its own.
+  LogicalResult writeResults() {
     auto ret = cast<func::ReturnOp>(block.getTerminator());
     b.setInsertionPoint(ret);
     SmallVector<Operation *> joined;
@@ -254,66 +276,81 @@ struct FormEntryPass : caat::impl::RTFormEntryPassBase<FormEntryPass> {
       if (blocks) {
         parts = blocks.getValues();
         shards = blocks.getShards();
+        joined.push_back(blocks);
       }
       auto cache = func.getResultAttrOfType<IntegerAttr>(i, kCacheArgAttr);
-      for (auto [part, shard] : llvm::zip_equal(parts, shards)) {
-        Location loc = part.getLoc();
-        Value source = part, buffer;
-        if (cache) {
-          if (auto cast = source.getDefiningOp<tensor::CastOp>())
-            source = cast.getSource();
-          auto slice = source.getDefiningOp<tensor::ExtractSliceOp>();
-          if (!slice) {
-            ret.emitError("result ") << i << " should be a slice of a cache";
-            return signalPassFailure();
-          }
-          source = slice.getSource();
-          buffer = atBlock(b, buffers[cache.getInt()], shard);
-          Value length = getValueOrCreateConstantIndexOp(b, loc, slice.getMixedSizes()[2]);
-          Value room = rt::DimOp::create(b, loc, b.getStringAttr("max_length"));
-          Value fits = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ule, length, room);
-          checks.emplace_back(rt::CheckOp::create(b, loc, fits, "the sequence is longer than max_length"),
-                              cacheEntry[cache.getInt()]);
-        } else {
-          auto type = cast<RankedTensorType>(part.getType());
-          SmallVector<Value> sizes;
-          for (int64_t d = 0; d < type.getRank(); ++d)
-            if (type.isDynamicDim(d))
-              sizes.push_back(tensor::DimOp::create(b, loc, part, d));
-          buffer = rt::BufferOp::create(b, loc, MemRefType::get(type.getShape(), type.getElementType()),
-                                        b.getI64IntegerAttr(numArgs + outputs.size()), sizes, shard);
-        }
-        bufferization::MaterializeInDestinationOp::create(b, loc, Type(), source, buffer, /*restrict=*/true,
-                                                          /*writable=*/true);
-      }
-      if (!cache) {
-        SmallVector<NamedAttribute> more;
-        if (Attribute declared = func.getResultAttr(i, onnx::kDeclaredTypeAttr))
-          more.push_back(b.getNamedAttr("declared", declared));
-        outputs.push_back(describe(b, func.getResultAttrOfType<StringAttr>(i, "onnx.name"), value.getType(), {},
-                                   func.getResultAttr(i, "tp.shard"), more));
-      }
-      if (blocks)
-        joined.push_back(blocks);
+      for (auto [part, shard] : llvm::zip_equal(parts, shards))
+        if (!cache)
+          writeOutput(part, shard);
+        else if (failed(writeCache(part, shard, cache.getInt())))
+          return ret.emitError("result ") << i << " should be a slice of a cache";
+      if (!cache)
+        outputs.push_back(describe(func.getResultAttrOfType<StringAttr>(i, "onnx.name"), value.getType(), {},
+                                   func.getResultAttr(i, "tp.shard"), func.getResultAttr(i, onnx::kDeclaredTypeAttr)));
     }
     func::ReturnOp::create(b, ret.getLoc());
     ret.erase();
     for (Operation *op : joined)
       op->erase();
-    block.eraseArguments(0, numArgs);
-    func->removeAttr("arg_attrs");
-    func->removeAttr("res_attrs");
-    func.setFunctionType(b.getFunctionType({}, {}));
-    func.setSymName("caat_forward");
+    return success();
+  }
 
-    resolveDims(func);
-    if (failed(nameLengths(checks, caches)))
+  void write(Location loc, Value part, Value buffer) {
+    bufferization::MaterializeInDestinationOp::create(b, loc, Type(), part, buffer, /*restrict=*/true,
+                                                      /*writable=*/true);
+  }
+
+  void writeOutput(Value part, Value shard) {
+    auto type = cast<RankedTensorType>(part.getType());
+    SmallVector<Value> sizes;
+    for (int64_t d = 0; d < type.getRank(); ++d)
+      if (type.isDynamicDim(d))
+        sizes.push_back(tensor::DimOp::create(b, part.getLoc(), part, d));
+    write(part.getLoc(), part,
+          rt::BufferOp::create(b, part.getLoc(), MemRefType::get(type.getShape(), type.getElementType()),
+                               b.getI64IntegerAttr(numArgs + outputs.size()), sizes, shard));
+  }
+
+  /// Into the buffer of argument `arg`, whose room is checked.
+  LogicalResult writeCache(Value part, Value shard, unsigned arg) {
+    Location loc = part.getLoc();
+    if (auto cast = part.getDefiningOp<tensor::CastOp>())
+      part = cast.getSource();
+    auto slice = part.getDefiningOp<tensor::ExtractSliceOp>();
+    if (!slice)
+      return failure();
+    Value buffer = atBlock(b, buffers[arg], shard);
+    Value length = getValueOrCreateConstantIndexOp(b, loc, slice.getMixedSizes()[2]);
+    Value room = rt::DimOp::create(b, loc, b.getStringAttr("max_length"));
+    Value fits = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ule, length, room);
+    checks.emplace_back(rt::CheckOp::create(b, loc, fits, "the sequence is longer than max_length"), cacheEntry[arg]);
+    write(loc, slice.getSource(), buffer);
+    return success();
+  }
+
+  func::FuncOp func;
+  Block &block;
+  OpBuilder b;
+  NamedDims named;
+  unsigned numArgs, numCaches = 0;
+  SmallVector<Attribute> inputs, caches, outputs;
+  SmallVector<Value> buffers;                           // of each argument
+  SmallVector<unsigned> cacheEntry;                     // argument -> position in `caches`
+  SmallVector<std::pair<rt::CheckOp, unsigned>> checks; // that a cache has room, and which
+};
+
+struct FormEntryPass : caat::impl::RTFormEntryPassBase<FormEntryPass> {
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    auto func = module.lookupSymbol<func::FuncOp>("main");
+    if (!func || func.isExternal() || !func.getBody().hasOneBlock()) {
+      module.emitError("no function @main with one block");
       return signalPassFailure();
-    hoistDims(block);
-    module->setAttr("rt.interface", b.getDictionaryAttr({b.getNamedAttr("dims", named.getNames()),
-                                                         b.getNamedAttr("inputs", b.getArrayAttr(inputs)),
-                                                         b.getNamedAttr("caches", b.getArrayAttr(caches)),
-                                                         b.getNamedAttr("outputs", b.getArrayAttr(outputs))}));
+    }
+    EntryFormer former(func);
+    if (failed(former.run()))
+      return signalPassFailure();
+    module->setAttr("rt.interface", former.getInterface());
   }
 };
 } // namespace

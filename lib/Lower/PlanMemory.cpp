@@ -59,11 +59,11 @@ int64_t estimate(Value value, DenseMap<Value, int64_t> &known) {
   int64_t b = op->getNumOperands() > 1 ? estimate(op->getOperand(1), known) : 0;
   int64_t result = a;
   if (isa<arith::AddIOp>(op))
-    result = a + b;
+    llvm::AddOverflow(a, b, result);
   else if (isa<arith::SubIOp>(op))
-    result = a - b;
+    llvm::SubOverflow(a, b, result);
   else if (isa<arith::MulIOp>(op))
-    result = a * b;
+    llvm::MulOverflow(a, b, result);
   else if (isa<arith::DivUIOp, arith::DivSIOp, arith::FloorDivSIOp, arith::CeilDivSIOp>(op))
     result = b ? a / b : a;
   else if (isa<arith::MaxSIOp, arith::MaxUIOp>(op))
@@ -114,24 +114,54 @@ bool dependsOn(Value value, const llvm::StringSet<> &dims, DenseMap<Value, bool>
   return known[value] = result;
 }
 
-struct PlanMemoryPass : caat::impl::RTPlanMemoryPassBase<PlanMemoryPass> {
-  /// Clones the arithmetic that makes `value` from rt.dim to the end of `b`'s place.
-  static FailureOr<Value> recompute(OpBuilder &b, Value value, IRMapping &mapping) {
-    if (Value done = mapping.lookupOrNull(value))
-      return done;
-    Operation *op = value.getDefiningOp();
-    if (!op || !isMemoryEffectFree(op) || op->getNumRegions() ||
-        llvm::any_of(op->getOperandTypes(), [](Type type) { return !type.isIntOrIndex(); }))
-      return emitError(value.getLoc(), kSizeFromData);
-    for (Value operand : op->getOperands())
-      if (failed(recompute(b, operand, mapping)))
-        return failure();
-    b.clone(*op, mapping);
-    return mapping.lookup(value);
+/// Clones the arithmetic that makes `value` from rt.dim to the end of `b`'s place.
+FailureOr<Value> recompute(OpBuilder &b, Value value, IRMapping &mapping) {
+  if (Value done = mapping.lookupOrNull(value))
+    return done;
+  Operation *op = value.getDefiningOp();
+  if (!op || !isMemoryEffectFree(op) || op->getNumRegions() ||
+      llvm::any_of(op->getOperandTypes(), [](Type type) { return !type.isIntOrIndex(); }))
+    return emitError(value.getLoc(), kSizeFromData);
+  for (Value operand : op->getOperands())
+    if (failed(recompute(b, operand, mapping)))
+      return failure();
+  b.clone(*op, mapping);
+  return mapping.lookup(value);
+}
+
+/// The allocation or interface buffer that `memref` is a view of.
+Value rootOf(Value memref) {
+  while (auto view = memref.getDefiningOp<ViewLikeOpInterface>())
+    memref = view.getViewSource();
+  return memref;
+}
+
+class MemoryPlanner {
+public:
+  MemoryPlanner(ModuleOp module, func::FuncOp host)
+      : module(module), host(host), entry(host.getBody().front()), b(&entry, entry.begin()), loc(host.getLoc()) {
+    for (Operation &op : entry)
+      position[&op] = position.size();
   }
 
+  LogicalResult run() {
+    findLives();
+    listLive();
+    if (failed(computeSizes()))
+      return failure();
+    chooseSlots();
+    Value total = placeSlots();
+    replaceAllocations();
+    remark::passed(loc, remark::RemarkOpts::name("plan-memory").category("caat"))
+        << std::to_string(lives.size()) + " buffers in " + std::to_string(slots.size()) + " slots";
+    return defineWorkspaceBytes(total);
+  }
+
+private:
+  Value constant(int64_t value) { return arith::ConstantIndexOp::create(b, loc, value); }
+
   /// The range of entry-block ops over which the buffer, under any name, is used.
-  static void measure(Lifetime &life, Block &entry, DenseMap<Operation *, unsigned> &position) {
+  void measure(Lifetime &life) const {
     SmallVector<Value> names{life.buffer};
     DenseSet<Value> seen(names.begin(), names.end());
     auto add = [&](Value value) {
@@ -160,16 +190,26 @@ struct PlanMemoryPass : caat::impl::RTPlanMemoryPassBase<PlanMemoryPass> {
       }
   }
 
-  /// The allocation or interface buffer that `memref` is a view of.
-  static Value rootOf(Value memref) {
-    while (auto view = memref.getDefiningOp<ViewLikeOpInterface>())
-      memref = view.getViewSource();
-    return memref;
+  /// Allocations and how long each is needed; that they end is not said any more.
+  void findLives() {
+    SmallVector<memref::DeallocOp> deallocs;
+    host.walk([&](memref::DeallocOp op) { deallocs.push_back(op); });
+    for (memref::DeallocOp op : deallocs)
+      op.erase();
+    host.walk([&](memref::AllocOp alloc) {
+      Lifetime life;
+      life.buffer = alloc;
+      measure(life);
+      if (life.first == ~0u)
+        life.first = life.last = position.lookup(entry.findAncestorOpInBlock(*alloc));
+      life.number = lives.size();
+      lives.push_back(life);
+    });
   }
 
   /// Tells each sync point which buffers live on beyond it: what must be kept to take a run up again there.
-  static void listLive(func::FuncOp host, ArrayRef<Lifetime> lives, DenseMap<Operation *, unsigned> &position) {
-    auto sites = host.getBody().front().getOps<rt::SyncPointOp>();
+  void listLive() {
+    auto sites = entry.getOps<rt::SyncPointOp>();
     if (sites.empty())
       return;
     SmallVector<Lifetime> all(lives);
@@ -178,10 +218,10 @@ struct PlanMemoryPass : caat::impl::RTPlanMemoryPassBase<PlanMemoryPass> {
     for (auto buffer : host.getBody().getOps<rt::BufferOp>()) {
       Lifetime &life = shared[buffer.getPosition()];
       life.buffer = buffer;
-      measure(life, host.getBody().front(), position);
+      measure(life);
     }
-    for (auto &entry : shared)
-      all.push_back(entry.second);
+    for (auto &[number, life] : shared)
+      all.push_back(life);
     for (rt::SyncPointOp site : sites) {
       llvm::SmallDenseSet<Value> own;
       for (Value destination : site.getDestinations())
@@ -193,42 +233,13 @@ struct PlanMemoryPass : caat::impl::RTPlanMemoryPassBase<PlanMemoryPass> {
     }
   }
 
-  void runOnOperation() override {
-    ModuleOp module = getOperation();
-    auto host = module.lookupSymbol<func::FuncOp>("caat_forward");
-    if (!host)
-      return;
-    Block &entry = host.getBody().front();
-    DenseMap<Operation *, unsigned> position;
-    for (Operation &op : entry)
-      position[&op] = position.size();
-
-    SmallVector<Lifetime> lives;
-    SmallVector<memref::DeallocOp> deallocs;
-    host.walk([&](memref::DeallocOp op) { deallocs.push_back(op); });
-    for (memref::DeallocOp op : deallocs)
-      op.erase();
-    host.walk([&](memref::AllocOp alloc) {
-      Lifetime life;
-      life.buffer = alloc;
-      measure(life, entry, position);
-      if (life.first == ~0u)
-        life.first = life.last = position.lookup(entry.findAncestorOpInBlock(*alloc));
-      life.number = lives.size();
-      lives.push_back(life);
-    });
-
-    listLive(host, lives, position);
-
-    // All sizes, at the front.
-    OpBuilder b(&entry, entry.begin());
-    Location loc = host.getLoc();
+  /// All sizes, at the front of the host function.
+  LogicalResult computeSizes() {
     IRMapping front;
     DenseMap<Value, int64_t> known;
     DenseMap<Value, bool> growing;
     llvm::StringSet<> lengths = growingDims(module);
     std::map<std::pair<std::vector<void *>, int64_t>, Value> computed; // equal sizes are one value
-    auto constant = [&](int64_t value) { return arith::ConstantIndexOp::create(b, loc, value).getResult(); };
     for (Lifetime &life : lives) {
       auto alloc = life.buffer.getDefiningOp<memref::AllocOp>();
       MemRefType type = alloc.getType();
@@ -239,7 +250,7 @@ struct PlanMemoryPass : caat::impl::RTPlanMemoryPassBase<PlanMemoryPass> {
       for (Value size : alloc.getDynamicSizes()) {
         FailureOr<Value> moved = recompute(b, size, front);
         if (failed(moved))
-          return signalPassFailure();
+          return failure();
         sizes.push_back(moved->getAsOpaquePointer());
       }
       Value &bytes = computed[{sizes, factor}];
@@ -255,13 +266,14 @@ struct PlanMemoryPass : caat::impl::RTPlanMemoryPassBase<PlanMemoryPass> {
       life.typical = estimate(bytes, known);
       life.grows = dependsOn(bytes, lengths, growing);
     }
+    return success();
+  }
 
-    // Slots, in the order of first use: the free one that fits best.
+  /// In the order of first use: the free slot that fits best.
+  void chooseSlots() {
     llvm::sort(lives, [](const Lifetime &x, const Lifetime &y) {
       return std::tie(x.first, x.number) < std::tie(y.first, y.number);
     });
-    SmallVector<Slot> slots;
-    SmallVector<unsigned> slotOf;
     for (Lifetime &life : lives) {
       Slot *best = nullptr;
       for (Slot &slot : slots)
@@ -276,22 +288,26 @@ struct PlanMemoryPass : caat::impl::RTPlanMemoryPassBase<PlanMemoryPass> {
       best->sizes.insert(life.bytes);
       slotOf.push_back(best - slots.data());
     }
-    // What grows with a cache comes last: at the next step all others lie where they were, and a device can run the
-    // same graph of products again.
-    SmallVector<Slot *> ordered;
-    for (bool grows : {false, true})
-      for (Slot &slot : slots)
-        if (slot.grows == grows)
-          ordered.push_back(&slot);
+  }
+
+  /// One behind the other; gives the size of all. What grows with a cache comes last: at the next step all others lie
+  /// where they were, and a device can run the same graph of products again.
+  Value placeSlots() {
     Value total = constant(0);
-    for (Slot *next : ordered) {
-      Slot &slot = *next;
-      slot.offset = total;
-      Value size = slot.sizes.front();
-      for (Value other : llvm::drop_begin(slot.sizes))
-        size = arith::MaxUIOp::create(b, loc, size, other);
-      total = arith::AddIOp::create(b, loc, total, size);
-    }
+    for (bool grows : {false, true})
+      for (Slot &slot : slots) {
+        if (slot.grows != grows)
+          continue;
+        slot.offset = total;
+        Value size = slot.sizes.front();
+        for (Value other : llvm::drop_begin(slot.sizes))
+          size = arith::MaxUIOp::create(b, loc, size, other);
+        total = arith::AddIOp::create(b, loc, total, size);
+      }
+    return total;
+  }
+
+  void replaceAllocations() {
     Value arena = rt::WorkspaceOp::create(b, loc, MemRefType::get({ShapedType::kDynamic}, b.getI8Type()));
     for (auto [life, slot] : llvm::zip_equal(lives, slotOf)) {
       auto alloc = life.buffer.getDefiningOp<memref::AllocOp>();
@@ -301,21 +317,39 @@ struct PlanMemoryPass : caat::impl::RTPlanMemoryPassBase<PlanMemoryPass> {
       alloc.replaceAllUsesWith(view);
       alloc.erase();
     }
+  }
 
-    // The total once more, as a function of its own.
+  /// The total once more, as a function of its own.
+  LogicalResult defineWorkspaceBytes(Value total) {
     OpBuilder top(module.getBodyRegion());
-    auto function =
-        func::FuncOp::create(top, loc, "caat_workspace_bytes",
-                             top.getFunctionType({LLVM::LLVMPointerType::get(&getContext())}, {top.getI64Type()}));
+    auto type = top.getFunctionType({LLVM::LLVMPointerType::get(top.getContext())}, {top.getI64Type()});
+    auto function = func::FuncOp::create(top, loc, "caat_workspace_bytes", type);
     OpBuilder inside = OpBuilder::atBlockBegin(function.addEntryBlock());
     IRMapping copy;
     FailureOr<Value> bytes = recompute(inside, total, copy);
     if (failed(bytes))
-      return signalPassFailure();
+      return failure();
     func::ReturnOp::create(inside, loc,
                            arith::IndexCastOp::create(inside, loc, inside.getI64Type(), *bytes).getResult());
-    remark::passed(loc, remark::RemarkOpts::name("plan-memory").category("caat"))
-        << std::to_string(lives.size()) + " buffers in " + std::to_string(slots.size()) + " slots";
+    return success();
+  }
+
+  ModuleOp module;
+  func::FuncOp host;
+  Block &entry;
+  OpBuilder b;
+  Location loc;
+  DenseMap<Operation *, unsigned> position;
+  SmallVector<Lifetime> lives;
+  SmallVector<Slot> slots;
+  SmallVector<unsigned> slotOf; // of each life
+};
+
+struct PlanMemoryPass : caat::impl::RTPlanMemoryPassBase<PlanMemoryPass> {
+  void runOnOperation() override {
+    auto host = getOperation().lookupSymbol<func::FuncOp>("caat_forward");
+    if (host && failed(MemoryPlanner(getOperation(), host).run()))
+      signalPassFailure();
   }
 };
 } // namespace
