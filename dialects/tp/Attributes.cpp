@@ -44,10 +44,14 @@ LogicalResult caat::tp::detail::verifyPieces(ArrayAttr pieces, int64_t extent, E
     auto flat = dyn_cast<DenseI64ArrayAttr>(attr);
     if (!flat || flat.size() % 2 != 0)
       return emitError() << "pieces of rank " << rank << " must be pairs of start and length";
-    for (Piece piece : getPieces(pieces, rank))
+    int64_t total = 0;
+    for (Piece piece : getPieces(pieces, rank)) {
       if (piece.start < 0 || piece.length < 0 || piece.start > extent || piece.length > extent - piece.start)
         return emitError() << "piece [" << piece.start << ", " << piece.length << "] of rank " << rank
                            << " lies outside [0, " << extent << ")";
+      if (llvm::AddOverflow(total, piece.length, total))
+        return emitError() << "pieces of rank " << rank << " have more elements than can be counted";
+    }
   }
   return success();
 }
@@ -111,6 +115,8 @@ LogicalResult AxesAttr::verify(EmitError emitError, ArrayRef<StringAttr> names, 
   if (names.empty())
     return emitError() << "a mesh has at least one axis";
   llvm::StringSet<> seen;
+  constexpr int64_t kMostRanks = 1024;
+  int64_t ranks = 1;
   for (auto [name, size] : llvm::zip(names, sizes)) {
     if (name.empty())
       return emitError() << "the name of an axis must not be empty";
@@ -118,6 +124,9 @@ LogicalResult AxesAttr::verify(EmitError emitError, ArrayRef<StringAttr> names, 
       return emitError() << "axis " << name << " is named twice";
     if (size < 1)
       return emitError() << "axis " << name << " has size " << size << ", below 1";
+    if (size > kMostRanks / ranks)
+      return emitError() << "a mesh has at most " << kMostRanks << " ranks";
+    ranks *= size;
   }
   return success();
 }

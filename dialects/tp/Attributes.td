@@ -23,7 +23,7 @@ def TP_AxesAttr : TP_Attr<"Axes", "axes"> {
     **Constraints:**
     - There is at least one axis.
     - Names are not empty and differ from each other.
-    - Sizes are at least 1.
+    - Sizes are at least 1, and their product, the number of ranks, at most 1,024.
   }];
   let parameters = (ins ArrayRefParameter<"::mlir::StringAttr">:$names, ArrayRefParameter<"int64_t">:$sizes);
   let hasCustomAssemblyFormat = 1;

@@ -107,7 +107,9 @@ LogicalResult AllGatherOp::verify() {
   if (failed(verifyDim(*this, dim)))
     return failure();
   int64_t extent = cast<ShapedType>(getInput().getType()).getDimSize(dim);
-  return verifyOutput(*this, dim, ShapedType::isDynamic(extent) ? extent : extent * getRanks(*this));
+  if (!ShapedType::isDynamic(extent) && llvm::MulOverflow(extent, getRanks(*this), extent))
+    return emitOpError() << "gathers more elements than can be counted";
+  return verifyOutput(*this, dim, extent);
 }
 
 LogicalResult ReduceScatterOp::verify() {
@@ -202,7 +204,8 @@ LogicalResult ShardOp::verify() {
   for (int64_t rank = 0, ranks = getPieces().size(); rank < ranks; ++rank) {
     int64_t length = 0;
     for (Piece piece : caat::tp::getPieces(getPieces(), rank))
-      length += piece.length;
+      if (llvm::AddOverflow(length, piece.length, length))
+        return emitOpError() << "gives rank " << rank << " more elements than can be counted";
     if (length > size)
       return emitOpError() << "gives rank " << rank << " " << length << " elements, more than size " << size;
   }

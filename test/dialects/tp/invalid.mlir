@@ -21,6 +21,34 @@ tp.mesh @mesh <["tp" = 0]>
 
 // -----
 
+// Their product is 0 in 64 bits.
+// expected-error@below {{a mesh has at most 1024 ranks}}
+tp.mesh @mesh <["dp" = 4294967296, "tp" = 4294967296]>
+
+// -----
+
+// expected-error@below {{pieces of rank 0 have more elements than can be counted}}
+func.func private @f() attributes {a = #tp.shard<dim = 0, global = 9223372036854775807, pieces = [[[0, 9223372036854775807], [0, 1]]]>}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<9223372036854775807xi8>) {
+  // expected-error@below {{gathers more elements than can be counted}}
+  %0 = tp.all_gather %x dim 0 on @mesh ["tp"] : tensor<9223372036854775807xi8> -> tensor<4xi8>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<4xf32>) {
+  // expected-error@below {{gives rank 0 more elements than can be counted}}
+  %0 = tp.shard %x dim 0 pieces [[[-1, 9223372036854775807], [-1, 9223372036854775807]]] size 2 : tensor<4xf32> -> tensor<2xf32>
+  return
+}
+
+// -----
+
 // expected-error@below {{dim -1 is negative}}
 func.func private @f() attributes {a = #tp.shard<dim = -1, global = 3, pieces = [[[0, 1]]]>}
 
@@ -719,5 +747,27 @@ tp.mesh @mesh <["tp" = 2]>
 func.func @f(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %w: tensor<?xf32>, %i: tensor<?x4xf64>, %m: memref<?x4xf32>, %n: memref<4x4xf32>) {
   // expected-error@below {{rounds elements of f32 only, not of 'f64'}}
   %0:2 = tp.sync_point base(%i) partial(%i) on @mesh ["tp"] {site = "s", policy = #tp.policy<full, rounding = <bits = 4>>} : tensor<?x4xf64>
+  return
+}
+
+// -----
+
+// expected-error@below {{scale must be finite}}
+func.func private @f() attributes {a = #tp.policy<partial, shared = 1, rest = private, scale = 0x7FF0000000000000>}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<4xf32>) {
+  // expected-error@below {{expected '->' and a tensor, or 'into' and a memref}}
+  %0 = tp.permute %x shift 1 on @mesh ["tp"] : tensor<4xf32> to tensor<4xf32>
+  return
+}
+
+// -----
+
+func.func @f() {
+  // expected-error@below {{needs at least one value}}
+  %0 = "tp.blocks"() : () -> tensor<4xf32>
   return
 }
