@@ -154,68 +154,84 @@ static void setCapacity(DimSolver &solver, const Manifest &manifest, int64_t cap
     solver.set(*dim, capacity, "the caches' room");
 }
 
-TensorMap Engine::infer(const TensorMap &given, const SiteRange &range) {
-  const Manifest &m = manifest();
-  past_ = capacity_ = 0; // ends a session: the caches are used here
-  DimSolver solver(m);
-  std::vector<Tensor> inputs, pasts;
-  size_t used = 0;
+namespace {
+/// What a run is given, as the program wants it.
+struct Given {
+  std::vector<Tensor> inputs, pasts; // pasts: one for each cache, or none
+};
+
+void checkType(const ArraySpec &spec, const Tensor &array) {
+  if (array.dtype != spec.outside())
+    failInput("input '", spec.name, "' is ", nameOf(array.dtype), ", expected ", nameOf(spec.outside()));
+}
+
+/// Binds the dimensions of `solver` to the shapes of what is given.
+Given takeInputs(const TensorMap &given, const Manifest &m, DimSolver &solver) {
+  Given taken;
   for (const ArraySpec &spec : m.inputs) {
     auto found = given.find(spec.name);
     if (found == given.end())
       failInput("input '", spec.name, "' is missing; the program takes ", listNames(m));
-    if (found->second.dtype != spec.outside())
-      failInput("input '", spec.name, "' is ", nameOf(found->second.dtype), ", expected ", nameOf(spec.outside()));
+    checkType(spec, found->second);
     solver.match(spec, found->second.shape);
     if (isTokens(spec))
       checkTokens(found->second, spec.name, m);
-    inputs.push_back(converted(found->second, spec.dtype));
-    ++used;
+    taken.inputs.push_back(converted(found->second, spec.dtype));
   }
   for (const CacheSpec &cache : m.caches) {
     auto found = given.find(cache.array.name);
     if (found == given.end())
       continue;
-    if (found->second.dtype != cache.array.outside())
-      failInput("input '", cache.array.name, "' is ", nameOf(found->second.dtype), ", expected ",
-                nameOf(cache.array.outside()));
+    checkType(cache.array, found->second);
     ArraySpec past = cache.array;
     past.shape[static_cast<size_t>(cache.axis)] = cache.pastLength;
     solver.match(past, found->second.shape);
-    pasts.push_back(converted(found->second, cache.array.dtype));
-    ++used;
+    taken.pasts.push_back(converted(found->second, cache.array.dtype));
   }
-  if (!pasts.empty() && pasts.size() != m.caches.size())
-    failInput(pasts.size(), " of ", m.caches.size(), " past arrays are given; give all or none");
-  if (used != given.size())
+  if (!taken.pasts.empty() && taken.pasts.size() != m.caches.size())
+    failInput(taken.pasts.size(), " of ", m.caches.size(), " past arrays are given; give all or none");
+  if (taken.pasts.empty())
+    for (const CacheSpec &cache : m.caches)
+      solver.set(cache.pastLength, 0, "empty caches");
+  if (taken.inputs.size() + taken.pasts.size() != given.size())
     for (const auto &[name, tensor] : given) {
       auto hasName = [&](const auto &spec) { return spec.name == name; };
       if (std::none_of(m.inputs.begin(), m.inputs.end(), hasName) &&
           std::none_of(m.caches.begin(), m.caches.end(), [&](const CacheSpec &c) { return c.array.name == name; }))
         failInput("the program has no input '", name, "'; it takes ", listNames(m));
     }
-  if (pasts.empty())
-    for (const CacheSpec &cache : m.caches)
-      solver.set(cache.pastLength, 0, "empty caches");
+  return taken;
+}
 
-  std::vector<int64_t> dims;
+/// Positions that the caches hold after a run of these dimensions.
+int64_t presentLength(const DimSolver &solver, const Manifest &m) {
+  std::optional<size_t> room = m.dim("max_length");
+  if (!room)
+    return 0;
+  // The room follows from the other dimensions: solve with a stand-in first.
+  DimSolver others = solver;
+  others.set(*room, m.maxLength.value_or(0), "the caches' room");
+  std::vector<int64_t> dims = others.solve();
   int64_t length = 0;
-  if (std::optional<size_t> room = m.dim("max_length")) {
-    // The room follows from the other dimensions: solve with a stand-in first.
-    DimSolver others = solver;
-    others.set(*room, m.maxLength.value_or(0), "the caches' room");
-    dims = others.solve();
-    for (const CacheSpec &cache : m.caches)
-      length = std::max(length, cache.presentLength.evaluate(dims));
-  }
-  setCapacity(solver, m, length);
-  dims = solver.solve();
+  for (const CacheSpec &cache : m.caches)
+    length = std::max(length, cache.presentLength.evaluate(dims));
+  return length;
+}
+} // namespace
+
+TensorMap Engine::infer(const TensorMap &given, const SiteRange &range) {
+  const Manifest &m = manifest();
+  past_ = capacity_ = 0; // ends a session: the caches are used here
+  DimSolver solver(m);
+  Given taken = takeInputs(given, m, solver);
+  setCapacity(solver, m, presentLength(solver, m));
+  std::vector<int64_t> dims = solver.solve();
   if (range.into)
     range.into->ranks.resize(static_cast<size_t>(size()));
   onRanks([&](Rank &rank) {
-    rank.prepare(inputs, dims);
-    for (size_t i = 0; i < pasts.size(); ++i)
-      rank.setPast(i, pasts[i]);
+    rank.prepare(taken.inputs, dims);
+    for (size_t i = 0; i < taken.pasts.size(); ++i)
+      rank.setPast(i, taken.pasts[i]);
     rank.forward(range);
   });
   if (range.stopAt)
