@@ -51,3 +51,13 @@ module {
 // expected-error@below {{no function @main with one block}}
 module {
 }
+
+// -----
+
+module {
+  func.func @main(%past: tensor<1x2x?x4xf32> {onnx.name = "past", onnx.dims = ["", "", "max_length", ""], rt.cache = "present", rt.past_length = "past"})
+      -> (tensor<1x2x?x4xf32> {onnx.name = "present", rt.cache = 0 : i64}) {
+    // expected-error@below {{result 0 should be a slice of a cache}}
+    return %past : tensor<1x2x?x4xf32>
+  }
+}
