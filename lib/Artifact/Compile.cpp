@@ -44,9 +44,10 @@ public:
     int64_t vocabulary = findVocabulary();
     if (failed(stage("shard", "02-sharded", [&](OpPassManager &pm) { buildShard(pm); })) || failed(rotate()) ||
         (!isRotated() && failed(stage("sync", "03-synced", [&](OpPassManager &pm) { buildSync(pm); }))) ||
-        failed(stage(
-            "kernels", "04-kernels",
-            [&](OpPassManager &pm) { buildTensorPipeline(pm, device(), options.dtype, options.wideActivations); })) ||
+        failed(stage("kernels", "04-kernels",
+                     [&](OpPassManager &pm) {
+                       buildTensorPipeline(pm, device(), {options.dtype, options.wideActivations, options.weightRules});
+                     })) ||
         failed(stage("buffers", "05-buffers", [&](OpPassManager &pm) { buildBuffers(pm); })))
       return failure();
     if (device() == Device::CUDA && failed(stage("gpu", "06-gpu", [&](OpPassManager &pm) {
@@ -361,6 +362,17 @@ private:
     summary.collectives = program.collectives.size();
     summary.kernels = program.kernels.size();
     summary.parameters = program.weights.size();
+    for (rt::WeightOp weight : program.weights) {
+      if (!weight.getLinear())
+        continue;
+      std::optional<rt::BlocksAttr> blocks = weight.getBlocks();
+      CompileSummary::Matrices &matrices = !blocks                  ? summary.floats
+                                           : blocks->getBits() == 4 ? summary.fourBits
+                                                                    : summary.eightBits;
+      ++matrices.count;
+      matrices.bytes += storedBytes(weight);
+      summary.roundedMatrices += weight.getRounded();
+    }
     auto sites = module->getOperation()->getAttrOfType<ArrayAttr>("tp.sync");
     if (!sites)
       return;

@@ -13,9 +13,9 @@ using llvm::json::OStream;
 
 /// Programs with rotated weights need a runtime of format 2, those with switchable sites one of format 3, those that
 /// start sums and wait for them later one of format 4, those whose kernels sum one of format 5, those whose products
-/// have a bias or an activation one of format 6.
+/// have a bias or an activation one of format 6, those with weights in blocks one of format 7.
 static constexpr int64_t kFormat = 1, kRotatedFormat = 2, kSwitchableFormat = 3, kOverlappedFormat = 4,
-                         kSummingFormat = 5, kEpilogueFormat = 6;
+                         kSummingFormat = 5, kEpilogueFormat = 6, kBlockFormat = 7;
 
 namespace {
 
@@ -29,7 +29,9 @@ public:
     json.object([&] {
       bool overlaps = llvm::any_of(program.collectives, [](Operation *op) { return isa<rt::AllReduceStartOp>(op); });
       bool sums = llvm::any_of(program.kernels, [](Operation *kernel) { return kernelSums(kernel); });
-      json.attribute("format", program.hasEpilogues     ? kEpilogueFormat
+      bool hasBlocks = llvm::any_of(program.weights, [](rt::WeightOp weight) { return bool(weight.getBlocks()); });
+      json.attribute("format", hasBlocks                ? kBlockFormat
+                               : program.hasEpilogues   ? kEpilogueFormat
                                : sums                   ? kSummingFormat
                                : overlaps               ? kOverlappedFormat
                                : !program.sites.empty() ? kSwitchableFormat
@@ -254,6 +256,13 @@ private:
       json.attribute("kind", weight.getLinear() ? "linear" : "buffer");
       if (weight.getLinear())
         json.attribute("transposed", weight.getTransposed());
+      if (std::optional<rt::BlocksAttr> blocks = weight.getBlocks())
+        json.attributeObject("blocks", [&] {
+          json.attribute("bits", static_cast<int64_t>(blocks->getBits()));
+          json.attribute("size", blocks->getSize());
+          json.attribute("scales", dtypeName(blocks->getScales()).value());
+          json.attribute("offset", rt::stringifyBlockOffset(blocks->getOffset()));
+        });
       if (StringAttr group = weight.getGroupAttr(); group && program.rotations.contains(group))
         json.attribute("rotation", static_cast<int64_t>(program.rotations.find(group) - program.rotations.begin()));
     });

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "caat/Artifact/Compile.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/raw_ostream.h"
@@ -30,6 +31,22 @@ static void printSites(const CompileSummary &summary, llvm::raw_ostream &os) {
   os << llvm::formatv("  {0,-38} {1,6} {2,12}\n", "total", summary.sites.size(), total);
 }
 
+/// Of programs with matrices of few bits, or that were asked for.
+static void printMatrices(const CompileSummary &summary, llvm::raw_ostream &os) {
+  llvm::ListSeparator separator;
+  os << "matrices of products: ";
+  for (auto [name, matrices] : {std::pair("4 bits", summary.fourBits), std::pair("8 bits", summary.eightBits),
+                                std::pair("floats", summary.floats)})
+    if (matrices.count > 0)
+      os << separator
+         << llvm::formatv("{0} in {1} ({2:F1} MiB a rank)", matrices.count, name, matrices.bytes / 1048576.0);
+  os << "\n";
+  if (summary.roundedMatrices > 0)
+    os << llvm::formatv("{0} of them {1} rounded (--weights), which changes results: compare `caat-run score` with a "
+                        "program without\n",
+                        summary.roundedMatrices, summary.roundedMatrices == 1 ? "is" : "are");
+}
+
 void caat::printSummary(const CompileOptions &options, const CompileSummary &summary, bool timing) {
   llvm::raw_ostream &os = llvm::outs();
   if (!summary.sites.empty())
@@ -42,6 +59,8 @@ void caat::printSummary(const CompileOptions &options, const CompileSummary &sum
                       "{7:F0} KiB of code\n",
                       options.output, options.tp, options.tp == 1 ? "" : "s", summary.collectives, summary.kernels,
                       summary.parameters, summary.weightBytes / 1048576.0, summary.codeBytes / 1024.0);
+  if (summary.fourBits.count + summary.eightBits.count > 0 || !options.weightRules.empty())
+    printMatrices(summary, os);
   if (!timing)
     return;
   double total = 0;

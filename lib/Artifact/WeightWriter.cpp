@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "WeightWriter.h"
+#include "BlockEvaluator.h"
 #include "caat/Artifact/ByteProgress.h"
 #include "caat/Artifact/OutputFile.h"
 #include "caat/Artifact/WeightEvaluator.h"
@@ -13,6 +14,8 @@ using namespace caat;
 
 /// The names that safetensors has for element types.
 static llvm::Expected<StringRef> safetensorsType(rt::WeightOp weight) {
+  if (weight.getBlocks())
+    return "U8";
   static constexpr llvm::StringLiteral kNames[] = {"F32", "BF16", "F16", "I64", "I32", "I8", "BOOL", "F64", "U8"};
   Type element = weight.getTensorType().getElementType();
   std::optional<int64_t> code = dtypeCode(element);
@@ -24,8 +27,10 @@ static llvm::Expected<StringRef> safetensorsType(rt::WeightOp weight) {
   return kNames[*code];
 }
 
-static int64_t sizeInBytes(rt::WeightOp weight) {
+int64_t caat::storedBytes(rt::WeightOp weight) {
   RankedTensorType type = weight.getTensorType();
+  if (std::optional<rt::BlocksAttr> blocks = weight.getBlocks())
+    return weight.getN() * blocks->getRowBytes(weight.getK());
   return type.getNumElements() * std::max(1u, type.getElementTypeBitWidth() / 8);
 }
 
@@ -47,10 +52,13 @@ static llvm::Expected<std::string> makeHeader(ArrayRef<rt::WeightOp> weights) {
       json.attributeObject(weight.getSymName(), [&] {
         json.attribute("dtype", *type);
         json.attributeArray("shape", [&] {
-          for (int64_t extent : weight.getTensorType().getShape())
-            json.value(extent);
+          if (std::optional<rt::BlocksAttr> blocks = weight.getBlocks())
+            json.value(weight.getN()), json.value(blocks->getRowBytes(weight.getK()));
+          else
+            for (int64_t extent : weight.getTensorType().getShape())
+              json.value(extent);
         });
-        int64_t end = offset + sizeInBytes(weight);
+        int64_t end = offset + storedBytes(weight);
         json.attributeArray("data_offsets", [&] { json.value(offset), json.value(end); });
         offset = end;
       });
@@ -90,6 +98,27 @@ static void countSpecialValues(const TensorView &view, int64_t &nans, int64_t &i
     count(uint16_t(0x7c00));
 }
 
+/// Writes a rank's array. Adds the elements that are no finite numbers.
+static llvm::Error writeWeight(rt::WeightOp weight, int64_t rank, WeightEvaluator &evaluator, llvm::raw_ostream &os,
+                               int64_t &nans, int64_t &infinities) {
+  if (weight.getBlocks()) {
+    llvm::Expected<EncodedBlocks> blocks = encodeBlocks(weight, rank, evaluator);
+    if (!blocks)
+      return blocks.takeError();
+    nans += blocks->numNotFinite;
+    os.write(blocks->rows.data(), blocks->rows.size());
+    return llvm::Error::success();
+  }
+  llvm::Expected<TensorView> view = evaluator.evaluate(weight, rank);
+  if (!view)
+    return view.takeError();
+  if (ArrayRef<int64_t>(view->shape) != weight.getTensorType().getShape())
+    return llvm::createStringError("has another shape than its type says");
+  countSpecialValues(*view, nans, infinities);
+  writeDense(*view, os);
+  return llvm::Error::success();
+}
+
 llvm::Expected<int64_t> caat::writeWeights(ModuleOp module, ArrayRef<rt::WeightOp> weights,
                                            const WeightWriterOptions &options) {
   WeightEvaluator evaluator(module);
@@ -97,7 +126,8 @@ llvm::Expected<int64_t> caat::writeWeights(ModuleOp module, ArrayRef<rt::WeightO
   SmallVector<rt::WeightOp> ordered(weights);
   llvm::sort(ordered, [&](rt::WeightOp a, rt::WeightOp b) {
     auto key = [](rt::WeightOp w) {
-      return std::pair(-static_cast<int64_t>(w.getTensorType().getElementTypeBitWidth()), w.getSymName());
+      int64_t bits = w.getBlocks() ? 8 : w.getTensorType().getElementTypeBitWidth();
+      return std::pair(-bits, w.getSymName());
     };
     return key(a) < key(b);
   });
@@ -106,7 +136,7 @@ llvm::Expected<int64_t> caat::writeWeights(ModuleOp module, ArrayRef<rt::WeightO
     return header.takeError();
   int64_t bytes = 0, nans = 0, infinities = 0;
   for (rt::WeightOp weight : ordered)
-    if (llvm::AddOverflow(bytes, sizeInBytes(weight), bytes) || bytes > evaluator.byteLimit())
+    if (llvm::AddOverflow(bytes, storedBytes(weight), bytes) || bytes > evaluator.byteLimit())
       return llvm::createStringError("the weights of a rank take more than " + Twine(evaluator.byteLimit() >> 20) +
                                      " MiB, at '" + weight.getSymName() +
                                      "': far more than the model's files hold (Expand, Tile or Pad of a forged size?)");
@@ -118,18 +148,17 @@ llvm::Expected<int64_t> caat::writeWeights(ModuleOp module, ArrayRef<rt::WeightO
       return file.takeError();
     file->os() << *header;
     for (rt::WeightOp weight : ordered) {
-      llvm::Expected<TensorView> view = evaluator.evaluate(weight, rank);
-      if (!view)
-        return llvm::createStringError("weight '" + weight.getSymName() + "': " + llvm::toString(view.takeError()));
-      if (ArrayRef<int64_t>(view->shape) != weight.getTensorType().getShape())
-        return llvm::createStringError("weight '" + weight.getSymName() + "' has another shape than its type says");
-      if (rank == 0)
-        countSpecialValues(*view, nans, infinities);
-      writeDense(*view, file->os());
+      int64_t ownNans = 0, ownInfinities = 0;
+      if (llvm::Error error = writeWeight(weight, rank, evaluator, file->os(), ownNans, ownInfinities))
+        return llvm::createStringError("weight '" + weight.getSymName() + "': " + llvm::toString(std::move(error)));
+      if (rank == 0) {
+        nans += ownNans;
+        infinities += ownInfinities;
+      }
       if (llvm::Error error = file->status())
         return std::move(error);
       evaluator.release(); // so that the process never holds more of the model than one weight
-      progress.add(sizeInBytes(weight));
+      progress.add(storedBytes(weight));
     }
     if (llvm::Error error = file->keep())
       return std::move(error);

@@ -13,6 +13,9 @@ struct WeightWriterOptions {
   bool progress = true;
 };
 
+/// Bytes of a weight on one rank.
+int64_t storedBytes(rt::WeightOp weight);
+
 /// Writes weights-RANK.safetensors for every rank, one weight in memory at a time. Returns the bytes of one rank.
 llvm::Expected<int64_t> writeWeights(mlir::ModuleOp module, llvm::ArrayRef<rt::WeightOp> weights,
                                      const WeightWriterOptions &options);

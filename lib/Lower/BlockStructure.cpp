@@ -24,6 +24,13 @@ OperandRange caat::movedOperands(Operation *op) {
   return isa<onnx::ConcatOp>(op) ? op->getOperands() : op->getOperands().take_front(1);
 }
 
+onnx::DequantizeLinearOp caat::dequantizationOf(Value value) {
+  Operation *op = value.getDefiningOp();
+  while (movesElements(op) || isa_and_nonnull<onnx::CastOp>(op))
+    op = op->getOperand(0).getDefiningOp();
+  return dyn_cast_or_null<onnx::DequantizeLinearOp>(op);
+}
+
 //===-- Codes -----------------------------------------------------------------------------------------------------===//
 
 /// What `value` is but for the place of its elements.
@@ -65,9 +72,12 @@ std::optional<Codes> caat::codesOf(onnx::DequantizeLinearOp op) {
   codes.lowest = isUnsigned(op.getX(), codes.bits) ? 0 : -(int64_t(1) << (codes.bits - 1));
   Value zero = op.getXZeroPoint();
   codes.zero = zero ? splatOf(zero) : std::optional<int64_t>(0);
+  unsigned bits = std::max(4u, codes.bits);
   if (codes.zero)
-    return *codes.zero >= codes.lowest && *codes.zero - codes.lowest < 256 ? std::optional(codes) : std::nullopt;
-  if (getElementTypeOrSelf(zero) != element || isUnsigned(zero, bitsOf(zero)) != (codes.lowest == 0))
+    return *codes.zero >= codes.lowest && (*codes.zero - codes.lowest) >> bits == 0 ? std::optional(codes)
+                                                                                    : std::nullopt;
+  if (getElementTypeOrSelf(zero) != element || bitsOf(zero) > bits ||
+      isUnsigned(zero, bitsOf(zero)) != (codes.lowest == 0))
     return std::nullopt;
   return codes;
 }
@@ -146,7 +156,7 @@ private:
         .Case([&](onnx::ConcatOp concat) { return traceConcat(concat, group); })
         .Case([&](onnx::SubOp sub) { return traceMinimum(sub.getA(), sub.getB(), value, group); })
         .Case([&](onnx::AddOp add) -> std::optional<Strip> {
-          bool second = !uncast(add.getA()).getDefiningOp<onnx::DequantizeLinearOp>();
+          bool second = !dequantizationOf(add.getA());
           return traceMinimum(second ? add.getB() : add.getA(), second ? add.getA() : add.getB(), value, group);
         })
         .Default([&](Operation *op) {
@@ -154,15 +164,12 @@ private:
         });
   }
 
-  /// What `value` is but for places and types of floats.
-  static Value uncast(Value value) {
+  /// Whether numbers are f16 in the file.
+  static bool areHalves(Value value) {
     value = unmoved(value);
-    while (auto cast = value.getDefiningOp<onnx::CastOp>()) {
-      if (!isa<FloatType>(getElementTypeOrSelf(cast.getInput())))
-        break;
+    while (auto cast = value.getDefiningOp<onnx::CastOp>())
       value = unmoved(cast.getInput());
-    }
-    return value;
+    return getElementTypeOrSelf(value).isF16();
   }
 
   std::optional<Strip> traceCodes(onnx::DequantizeLinearOp op, Group group) {
@@ -175,7 +182,7 @@ private:
       return refuse("its scales are not of 16 or 32 bits");
     Strip strip;
     strip.bits = std::max(4u, codes->bits);
-    strip.hasHalves = element.isF16() || getElementTypeOrSelf(uncast(op.getXScale())).isF16();
+    strip.hasHalves = element.isF16() || areHalves(op.getXScale());
     strip.hasZeros = !codes->zero;
     if (codes->zero) {
       strip.lowest = codes->lowest - *codes->zero;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "caat/Lower/BlockStructure.h"
 #include "caat/Lower/Passes.h"
 #include "dialects/onnx/ONNX.h"
 #include "dialects/tp/TP.h"
@@ -243,6 +244,14 @@ struct ExtractParametersPass : caat::impl::RTExtractParametersPassBase<ExtractPa
     return any ? onnx::ConcatOp::create(b, loc, type, biases, 0).getConcatResult() : Value();
   }
 
+  /// Bits of the codes that a matrix is made from, 0 where it is of floats: side by side with others it would be
+  /// neither.
+  static unsigned codeBits(Value matrix) {
+    onnx::DequantizeLinearOp op = dequantizationOf(matrix);
+    std::optional<Codes> codes = op ? codesOf(op) : std::nullopt;
+    return codes ? std::max(4u, codes->bits) : 0;
+  }
+
   /// Products of the same rows -> one product with the matrices side by side, and a Split. Biases go with them.
   void mergeProducts(SmallVectorImpl<onnx::MatMulOp> &products) {
     llvm::MapVector<std::pair<Value, Block *>, SmallVector<onnx::MatMulOp>> byRows;
@@ -255,8 +264,11 @@ struct ExtractParametersPass : caat::impl::RTExtractParametersPassBase<ExtractPa
         continue;
       for (onnx::MatMulOp op : all) {
         Matrix matrix = matrixOf(op);
-        if (group.empty() || (group.front().second.transposed == matrix.transposed &&
-                              getElementTypeOrSelf(group.front().second.value) == getElementTypeOrSelf(matrix.value)))
+        auto isLike = [&](const Matrix &first) {
+          return first.transposed == matrix.transposed && codeBits(first.value) == codeBits(matrix.value) &&
+                 getElementTypeOrSelf(first.value) == getElementTypeOrSelf(matrix.value);
+        };
+        if (group.empty() || isLike(group.front().second))
           group.push_back({op, matrix});
       }
       if (group.size() < 2)

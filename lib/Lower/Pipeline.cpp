@@ -42,14 +42,18 @@ static void addCanonicalizer(OpPassManager &pm) {
 /// Row buffers of a GPU kernel: shared memory, of which reductions take a little too.
 static constexpr int64_t kSharedRowBytes = 40 * 1024;
 
-void caat::buildTensorPipeline(OpPassManager &pm, Device device, StringRef dtype, bool wideActivations) {
+void caat::buildTensorPipeline(OpPassManager &pm, Device device, const StorageOptions &storage) {
   pm.addNestedPass<func::FuncOp>(createRTFormCachesPass());
   RTExtractParametersPassOptions products;
-  products.dtype = dtype.str();
+  products.dtype = storage.dtype;
   products.merge = device == Device::CUDA;
   pm.addPass(createRTExtractParametersPass(products));
+  RTBlockWeightsPassOptions blocks;
+  blocks.rules.assign(storage.weightRules.begin(), storage.weightRules.end());
+  blocks.wideHalves = device == Device::CPU;
+  pm.addPass(createRTBlockWeightsPass(blocks));
   pm.addNestedPass<func::FuncOp>(createRTFuseEpiloguesPass());
-  if (device == Device::CUDA && !wideActivations)
+  if (device == Device::CUDA && !storage.wideActivations)
     pm.addPass(createRTNarrowActivationsPass());
   OnnxToLinalgPassOptions linalg;
   linalg.forGPU = device == Device::CUDA;

@@ -89,3 +89,33 @@ func.func @biases(%x: tensor<?x4xf32>) -> (tensor<?x8xf32>, tensor<?x6xf32>, ten
   %c = onnx.Relu %4 : (tensor<?x4xf32>) -> tensor<?x4xf32>
   return %a, %b, %c : tensor<?x8xf32>, tensor<?x6xf32>, tensor<?x4xf32>
 }
+
+// -----
+
+// Codes beside floats would be floats: only codes of as many bits are joined.
+// CHECK-DAG: rt.weight @[[$CODES:few[^ ]*]] linear : tensor<32x14xf32> {
+// CHECK-DAG: rt.weight @[[$FLOATS:many[^ ]*]] linear : tensor<32x4xf32> {
+// CHECK-LABEL: func.func @codes
+// CHECK-DAG: rt.linear @[[$CODES]]
+// CHECK-DAG: rt.linear @[[$FLOATS]]
+onnx.initializer @few : tensor<32x8xi4> {file = "w", offset = 0 : i64, length = 128 : i64}
+onnx.initializer @less : tensor<32x6xi4> {file = "w", offset = 128 : i64, length = 96 : i64}
+onnx.initializer @many : tensor<32x4xf32> {file = "w", offset = 224 : i64, length = 512 : i64}
+onnx.initializer @s : tensor<8xf32> {file = "w", offset = 736 : i64, length = 32 : i64}
+onnx.initializer @t : tensor<6xf32> {file = "w", offset = 768 : i64, length = 24 : i64}
+func.func @codes(%x: tensor<?x32xf32>) -> (tensor<?x8xf32>, tensor<?x4xf32>, tensor<?x6xf32>) {
+  %q = onnx.get_initializer @few : tensor<32x8xi4>
+  %s = onnx.get_initializer @s : tensor<8xf32>
+  %few = onnx.DequantizeLinear %q, %s : (tensor<32x8xi4>, tensor<8xf32>) -> tensor<32x8xf32>
+  %p = onnx.get_initializer @less : tensor<32x6xi4>
+  %t = onnx.get_initializer @t : tensor<6xf32>
+  %less = onnx.DequantizeLinear %p, %t : (tensor<32x6xi4>, tensor<6xf32>) -> tensor<32x6xf32>
+  %many = onnx.get_initializer @many : tensor<32x4xf32>
+  %a = onnx.MatMul %x, %few : (tensor<?x32xf32>, tensor<32x8xf32>) -> tensor<?x8xf32>
+  %b = onnx.MatMul %x, %many : (tensor<?x32xf32>, tensor<32x4xf32>) -> tensor<?x4xf32>
+  %c = onnx.MatMul %x, %less : (tensor<?x32xf32>, tensor<32x6xf32>) -> tensor<?x6xf32>
+  %d = onnx.Relu %a : (tensor<?x8xf32>) -> tensor<?x8xf32>
+  %e = onnx.Relu %b : (tensor<?x4xf32>) -> tensor<?x4xf32>
+  %f = onnx.Relu %c : (tensor<?x6xf32>) -> tensor<?x6xf32>
+  return %d, %e, %f : tensor<?x8xf32>, tensor<?x4xf32>, tensor<?x6xf32>
+}

@@ -2,6 +2,7 @@
 // Compiles a model to an artifact directory that caat-run executes.
 #include "Allocator.h"
 #include "caat/Artifact/Compile.h"
+#include "caat/Lower/WeightRules.h"
 #include "caat/Support/Version.h"
 #include "llvm/Config/llvm-config.h"
 #include "llvm/Support/CommandLine.h"
@@ -59,6 +60,13 @@ static cl::opt<std::string>
           cl::desc("What matrices of f32 are stored and multiplied as: f32 (default), bf16, f16; sums "
                    "are f32"),
           cl::init("f32"), cl::cat(category));
+static cl::list<std::string> weightRules(
+    "weights",
+    cl::desc("Round matrices of products to blocks of 4 bits (i4: a scale and a minimum for 32 elements) or "
+             "8 bits (i8: a scale for 32), or leave them float, also those that the model holds in few "
+             "bits; GLOB: of names of initializers (default: all); may be repeated, the last that matches "
+             "counts"),
+    cl::value_desc("[GLOB=]i4|i8|float"), cl::cat(category));
 static cl::opt<std::string>
     messages("messages",
              cl::desc("What sums of f32 at sync points travel as, where the plan does not round them: f32 (default), "
@@ -90,6 +98,8 @@ static cl::opt<bool> quiet("quiet", cl::desc("No progress on stderr and no summa
 static cl::extrahelp examples("\nExamples:\n"
                               "  caat-compile model.onnx --tp=2 -o out\n"
                               "  caat-compile model.onnx --tp=3 --plan=plan.json --max-length=2048 --timing -o out\n"
+                              "  caat-compile model.onnx --weights=i4 --weights='*lm_head*=i8' -o out\n"
+                              "  caat-compile model.onnx --weights='*mlp*=i4' --weights='*.0.mlp*=float' -o out\n"
                               "  caat-compile model.onnx --dim batch=1 --dump-ir=stages -o out\n"
                               "  caat-compile model.onnx --tp=2 --target=cuda --gpu-arch=sm_80,sm_90 -o out\n"
                               "\nExit status: 0 compiled, 1 the model or its compilation failed, 2 usage.\n");
@@ -127,6 +137,10 @@ int main(int argc, char **argv) {
       return usage("--gpu-arch=" + arch + ": expected chips from sm_80 on, e.g. sm_80,sm_90");
   if (dtype != "f32" && dtype != "bf16" && dtype != "f16")
     return usage("--dtype=" + dtype + ": expected f32, bf16 or f16");
+  for (llvm::StringRef text : weightRules)
+    if (llvm::Expected<caat::WeightRule> rule = caat::WeightRule::parse(text); !rule)
+      return usage("--weights=" + text + ": " + llvm::toString(rule.takeError()) +
+                   "; expected [GLOB=]i4, [GLOB=]i8 or [GLOB=]float");
   if (messages != "f32" && messages != "bf16" && messages != "f16")
     return usage("--messages=" + messages + ": expected f32, bf16 or f16");
   if (messages != "f32" && (switchable || strategy != "tp"))
@@ -171,6 +185,7 @@ int main(int argc, char **argv) {
   options.overlap = overlap == "on";
   options.rotateInPlace = rotate == "in-place";
   options.dtype = dtype;
+  options.weightRules.assign(weightRules.begin(), weightRules.end());
   options.messages = messages;
   options.wideActivations = wideActivations;
   options.target = target;

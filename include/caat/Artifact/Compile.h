@@ -27,6 +27,7 @@ struct CompileOptions {
   bool overlap = true;                   // sums go on beside what does not need them
   bool rotateInPlace = false;            // rtp: no spare buffer, no transfer beside products
   std::string dtype = "f32";             // of weights and products
+  std::vector<std::string> weightRules;  // "[GLOB=]i4|i8|float": which matrices are stored in blocks
   bool wideActivations = false;          // cuda: f32 between products where weights have 16 bits
   bool weights = true;                   // read and write them; without, external files may be absent
   std::string target = "cpu";            // cpu, cuda
@@ -48,7 +49,14 @@ struct CompileSummary {
     std::string name, policy;
     int64_t bytesPerToken;
   };
+  /// Matrices of products in one form.
+  struct Matrices {
+    size_t count = 0;
+    int64_t bytes = 0; // of one rank
+  };
   std::vector<Site> sites;
+  Matrices floats, fourBits, eightBits;
+  size_t roundedMatrices = 0; // to fewer bits than the model has, by weightRules
   size_t collectives = 0, kernels = 0, parameters = 0;
   int64_t weightBytes = 0; // of one rank
   std::string strategy;    // tp, rtp

@@ -20,7 +20,7 @@ struct Codes {
   int64_t highest() const { return lowest + (int64_t(1) << bits) - 1; }
 };
 
-/// Nothing for codes of other types, and zero points that may not fit a byte beside the codes.
+/// Nothing for codes of other types, and zero points that may not be codes themselves.
 std::optional<Codes> codesOf(onnx::DequantizeLinearOp op);
 
 /// Whether the results of `op` are elements of its operands and zeros, in places that no element decides.
@@ -28,6 +28,10 @@ bool movesElements(mlir::Operation *op);
 
 /// The operands of such an op whose elements are moved.
 mlir::OperandRange movedOperands(mlir::Operation *op);
+
+/// The onnx.DequantizeLinear that makes `value` (of joined ones the first), but for places and types of floats; or
+/// null.
+onnx::DequantizeLinearOp dequantizationOf(mlir::Value value);
 
 /// The form in which a matrix of [N, K], K being dimension `depth`, keeps its codes on every rank: the largest blocks
 /// along K that share a scale. `why`: what is in the way, where there is none.

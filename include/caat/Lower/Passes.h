@@ -18,10 +18,15 @@ namespace caat {
 /// Where kernels run.
 enum class Device { CPU, CUDA };
 
-/// The part of the Lower stage that works on tensors: onnx + tp -> linalg in scf.forall kernels, rt and tp. `dtype`:
-/// what matrices of f32 are stored as. `wideActivations`: f32 between products, on a GPU as well.
-void buildTensorPipeline(mlir::OpPassManager &pm, Device device = Device::CPU, llvm::StringRef dtype = "f32",
-                         bool wideActivations = false);
+/// How matrices and what is between products are stored.
+struct StorageOptions {
+  std::string dtype = "f32";            // matrices of f32
+  bool wideActivations = false;         // f32 between products, on a GPU as well
+  std::vector<std::string> weightRules; // of rt-block-weights
+};
+
+/// The part of the Lower stage that works on tensors: onnx + tp -> linalg in scf.forall kernels, rt and tp.
+void buildTensorPipeline(mlir::OpPassManager &pm, Device device = Device::CPU, const StorageOptions &storage = {});
 
 /// Bufferization, outlining of kernels and the memory plan: tensors -> memrefs. `overlap`: sums over the ranks go on
 /// beside what does not need them. `sumInKernels`: kernels for a GPU may make small ones themselves.

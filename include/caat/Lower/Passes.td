@@ -55,7 +55,8 @@ def RTBlockWeightsPass : Pass<"rt-block-weights", "::mlir::ModuleOp"> {
     most 256 along K that have one scale on every rank; codes of 2 bits take 4. `rules` choose others by the names of
     their initializers, the last that matches counts: `i4` rounds to blocks of 32 codes of 4 bits with a scale and a
     minimum of f16, `i8` to 8 bits with a scale alone, where the weight has no fewer bits already; `float` leaves also
-    codes to be multiplied with their scales when the artifact is written. A remark says why a weight stays float: it
+    codes to be multiplied with their scales when the artifact is written. Of matrices side by side the rules for any of
+    them count for all. A remark says why a weight stays float: it
     travels, K is no multiple of 16, or its elements are computed.
 
     The weight is stored transposed, and its region yields f32: what `--dtype` rounds is not rounded before it is in
