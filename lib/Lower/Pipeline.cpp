@@ -125,6 +125,7 @@ void caat::buildGPUPipeline(OpPassManager &pm, const GPUOptions &options) {
 
 void caat::buildCodePipeline(OpPassManager &pm) {
   // What only kernels need comes first: the host is a few ops a layer until it becomes calls in LLVM's dialect.
+  pm.addNestedPass<func::FuncOp>(createRTPrefetchLinesPass());
   pm.addNestedPass<func::FuncOp>(createReinterpretExpansionsPass());
   RTApproximateMathPassOptions math;
   math.bfloat16 = true;

@@ -265,6 +265,17 @@ def RTPlanMemoryPass : Pass<"rt-plan-memory", "::mlir::ModuleOp"> {
                            "::mlir::func::FuncDialect", "::mlir::LLVM::LLVMDialect"];
 }
 
+def RTPrefetchLinesPass : Pass<"rt-prefetch-lines", "::mlir::func::FuncOp"> {
+  let summary = "Ask for the lines that a loop will read";
+  let description = [{
+    Where each turn of a loop reads the next line of an argument of a kernel, as attention does of a cache's keys and
+    values, the one `distance` bytes on is prefetched: processors do not fetch far enough ahead of loops that compute
+    with every line.
+  }];
+  let options = [Option<"distance", "distance", "int64_t", "2048", "bytes between what is asked for and what is read">];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect"];
+}
+
 def RTApproximateMathPass : Pass<"rt-approximate-math", "::mlir::func::FuncOp"> {
   let summary = "Expand transcendental functions into arithmetic that vectorizes";
   let description = [{
