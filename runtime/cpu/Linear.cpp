@@ -17,8 +17,9 @@ using Type = DnnlProducts::Type;
 using Layout = DnnlProducts::Layout;
 using Tag = dnnl::memory::format_tag;
 
-/// Of panels that are dequantized at once: all but the largest weights, whose results are computed in parts.
-constexpr int64_t chunkBytes = 16 << 20;
+/// Up to how many bytes of floats all panels of a weight are dequantized at once. Larger ones are multiplied in parts,
+/// which like their results stay in a core's own cache.
+constexpr int64_t wholeBytes = 16 << 20, partBytes = 1 << 20;
 
 constexpr size_t align(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
@@ -119,7 +120,8 @@ bool Linears::State::choosePanelsOfBlocks(Weight &weight) {
   for (Type type : {weight.type, Type::f32}) {
     weight.type = type;
     int64_t panelBytes = weight.k * panelColumns * (type == Type::bf16 ? 2 : 4);
-    weight.chunk = std::clamp<int64_t>(chunkBytes / panelBytes, 1, panelsOf(weight.n));
+    int64_t all = panelsOf(weight.n);
+    weight.chunk = all * panelBytes <= wholeBytes ? all : std::max<int64_t>(partBytes / panelBytes, 1);
     weight.layout = chunkOf(weight, std::min(weight.n, weight.chunk * panelColumns));
     if (!products.isFast(weight.layout))
       continue;
