@@ -328,7 +328,10 @@ LogicalResult DepthToSpaceOp::verify() {
   if (failed(verifyRank(*this, "input", getInput(), 4)) ||
       failed(verifyOneOf(*this, "mode", getMode(), {"DCR", "CRD"})))
     return failure();
-  if (input && !input.isDynamicDim(1) && input.getDimSize(1) % (getBlocksize() * getBlocksize()) != 0)
+  int64_t block = 0;
+  if (llvm::MulOverflow<int64_t>(getBlocksize(), getBlocksize(), block))
+    return emitOpError("blocksize ") << getBlocksize() << " squared does not fit 63 bits";
+  if (input && !input.isDynamicDim(1) && input.getDimSize(1) % block != 0)
     return emitOpError() << input.getDimSize(1) << " channels are no multiple of " << getBlocksize() << " squared";
   return success();
 }

@@ -102,6 +102,10 @@ LogicalResult TopKOp::verify() {
     return failure();
   SmallVector<int64_t> shape(x.getShape());
   std::optional<SmallVector<int64_t>> k = constantInts(getK());
+  if (k && k->size() == 1 && (k->front() < 0 || (!x.isDynamicDim(*axis) && k->front() > x.getDimSize(*axis))))
+    return emitOpError("K is ") << k->front() << ", with "
+                                << (x.isDynamicDim(*axis) ? "?" : std::to_string(x.getDimSize(*axis)))
+                                << " elements along axis " << *axis;
   shape[*axis] = k && k->size() == 1 ? k->front() : ShapedType::kDynamic;
   if (failed(verifyShape(*this, "Values", getValues(), shape)))
     return failure();

@@ -19,6 +19,8 @@ LogicalResult ReshapeOp::verify() {
   if (std::optional<int64_t> rank = length(getShape()))
     if (failed(verifyRank(*this, "reshaped", getReshaped(), *rank)))
       return failure();
+  if (std::optional<SmallVector<int64_t>> shape = constantInts(getShape()); shape && llvm::count(*shape, -1) > 1)
+    return emitOpError("shape ") << shapeText(*shape) << " leaves more than one dimension open";
   RankedTensorType data = ranked(getData()), result = ranked(getReshaped());
   if (data && result && data.hasStaticShape() && result.hasStaticShape() &&
       data.getNumElements() != result.getNumElements())

@@ -134,10 +134,12 @@ template <typename OpTy, bool isSum> struct CumulativePattern : OpRewritePattern
     auto type = tensorType(op.getX());
     Type compute = computeType(type.getElementType());
     auto axes = constantInts(op.getAxis());
-    if (!axes)
+    if (!axes || axes->size() != 1)
       return rewriter.notifyMatchFailure(op, "axis is not constant");
     ScalarBuilder s{rewriter, op.getLoc()};
     int64_t rank = type.getRank(), axis = normalizeAxis(axes->front(), rank);
+    if (axis < 0 || axis >= rank)
+      return rewriter.notifyMatchFailure(op, "axis is outside of the rank");
     Dims dims = dimsOf(s, op.getX()), lines = dims;
     lines[axis] = rewriter.getIndexAttr(1);
     Value length = s.value(dims[axis]);

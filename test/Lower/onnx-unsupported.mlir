@@ -24,3 +24,12 @@ func.func @axes(%x: tensor<?x4xf32>, %axes: tensor<1xi64>) -> tensor<?x?xf32> {
   %0 = onnx.ReduceSum %x axes %axes : (tensor<?x4xf32>, tensor<1xi64>) -> tensor<?x?xf32>
   return %0 : tensor<?x?xf32>
 }
+
+// -----
+
+func.func @outside(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  %axis = onnx.Constant dense<77> : tensor<i64>
+  // expected-error @below {{must be executed but has no lowering: axis is outside of the rank}}
+  %0 = onnx.CumSum %x, %axis : (tensor<?x4xf32>, tensor<i64>) -> tensor<?x4xf32>
+  return %0 : tensor<?x4xf32>
+}

@@ -160,6 +160,14 @@ func.func @cache_columns(%x: tensor<2x8x5x16xf32>, %c: tensor<64x16xf32>, %p: te
 
 // -----
 
+func.func @large_block(%x: tensor<1x4x8x8xf32>) {
+  // expected-error @+1 {{blocksize 4294967296 squared does not fit 63 bits}}
+  %0 = onnx.DepthToSpace %x {blocksize = 4294967296 : i64} : (tensor<1x4x8x8xf32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
 func.func @depth(%x: tensor<1x6x4x4xf32>) {
   // expected-error @+1 {{6 channels are no multiple of 2 squared}}
   %0 = onnx.DepthToSpace %x {blocksize = 2 : i64} : (tensor<1x6x4x4xf32>) -> tensor<*xf32>

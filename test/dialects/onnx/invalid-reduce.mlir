@@ -52,6 +52,15 @@ func.func @top(%x: tensor<4x8xf32>) {
 
 // -----
 
+func.func @too_many(%x: tensor<4x8xf32>) {
+  %k = onnx.Constant dense<9> : tensor<1xi64>
+  // expected-error @+1 {{K is 9, with 8 elements along axis 1}}
+  %0:2 = onnx.TopK %x, %k : (tensor<4x8xf32>, tensor<1xi64>) -> (tensor<4x9xf32>, tensor<4x9xi64>)
+  return
+}
+
+// -----
+
 func.func @softmax(%x: tensor<4x8xf32>) {
   // expected-error @+1 {{'output' has shape [8, 4], not [4, 8]}}
   %0 = onnx.Softmax %x : (tensor<4x8xf32>) -> tensor<8x4xf32>

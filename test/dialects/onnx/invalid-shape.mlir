@@ -8,6 +8,15 @@ func.func @count(%x: tensor<4x8xf32>, %s: tensor<2xi64>) {
 
 // -----
 
+func.func @open(%x: tensor<4x8xf32>) {
+  %s = onnx.Constant dense<-1> : tensor<2xi64>
+  // expected-error @+1 {{shape [-1, -1] leaves more than one dimension open}}
+  %0 = onnx.Reshape %x, %s : (tensor<4x8xf32>, tensor<2xi64>) -> tensor<?x?xf32>
+  return
+}
+
+// -----
+
 func.func @reshaped_rank(%x: tensor<4x8xf32>, %s: tensor<2xi64>) {
   // expected-error @+1 {{'reshaped' has rank 3, not 2}}
   %0 = onnx.Reshape %x, %s : (tensor<4x8xf32>, tensor<2xi64>) -> tensor<4x4x2xf32>
