@@ -24,6 +24,12 @@ static Value readParameter(ScalarBuilder &s, Value parameter, int64_t rank, int6
   return tensor::ExtractOp::create(s.b, s.loc, parameter, at);
 }
 
+/// Whether readParameter() needs the axis, which may be anything where it does not.
+static bool needsAxis(Value parameter, int64_t block) {
+  auto type = tensorType(parameter);
+  return type.getRank() == 1 ? type.getDimSize(0) != 1 : type.getRank() > 1 && block != 0;
+}
+
 /// The smallest and largest integer of a type, as floats.
 static std::pair<double, double> rangeOf(IntegerType type) {
   int width = type.getWidth();
@@ -42,6 +48,8 @@ struct DequantizePattern : OpRewritePattern<onnx::DequantizeLinearOp> {
     auto type = tensorType(op.getY());
     int64_t rank = type.getRank(), axis = normalizeAxis(op.getAxis(), rank);
     Type compute = computeType(type.getElementType());
+    if ((axis < 0 || axis >= rank) && needsAxis(op.getXScale(), op.getBlockSize()))
+      return rewriter.notifyMatchFailure(op, "axis is outside of the rank");
     auto body = [&](ScalarBuilder &in, Scalars x) {
       auto read = [&](Value parameter) {
         return in.cast(readParameter(in, parameter, rank, axis, op.getBlockSize()), compute);
@@ -65,6 +73,8 @@ struct QuantizePattern : OpRewritePattern<onnx::QuantizeLinearOp> {
     Type element = type.getElementType();
     int64_t rank = type.getRank(), axis = normalizeAxis(op.getAxis(), rank);
     Type compute = rewriter.getF32Type();
+    if ((axis < 0 || axis >= rank) && needsAxis(op.getYScale(), op.getBlockSize()))
+      return rewriter.notifyMatchFailure(op, "axis is outside of the rank");
     auto body = [&](ScalarBuilder &in, Scalars x) {
       auto read = [&](Value parameter) {
         return in.cast(readParameter(in, parameter, rank, axis, op.getBlockSize()), compute);

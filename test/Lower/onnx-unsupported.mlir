@@ -33,3 +33,11 @@ func.func @outside(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
   %0 = onnx.CumSum %x, %axis : (tensor<?x4xf32>, tensor<i64>) -> tensor<?x4xf32>
   return %0 : tensor<?x4xf32>
 }
+
+// -----
+
+func.func @blocks_outside(%x: tensor<4x6xi8>, %scale: tensor<2x6xf32>) -> tensor<4x6xf32> {
+  // expected-error @below {{must be executed but has no lowering: axis is outside of the rank}}
+  %0 = onnx.DequantizeLinear %x, %scale {axis = 9 : i64, block_size = 2 : i64} : (tensor<4x6xi8>, tensor<2x6xf32>) -> tensor<4x6xf32>
+  return %0 : tensor<4x6xf32>
+}
