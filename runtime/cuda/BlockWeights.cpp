@@ -101,11 +101,11 @@ bool CudaDevice::readsCodes(const Weight &weight, const Linear &l) const {
          (l.xType == DType::F32 || addressOf(l.x) % 16 == 0);
 }
 
-void CudaDevice::multiplyCodes(const Weight &weight, const Linear &l, std::string_view name) {
+void CudaDevice::multiplyCodes(const Weight &weight, const Linear &l) {
   int parts = partsOf(weight.dtype), rows = BlockRowsArguments::rowsOf(parts);
   auto groups = static_cast<int>((l.m + rows - 1) / rows);
   Step step;
-  step.name = name;
+  step.name = weight.name;
   step.function = weight.readRows;
   step.blocks = static_cast<unsigned>(weight.blocks->tiles() * groups);
   step.threads = blockRowsThreads;
@@ -118,7 +118,7 @@ void CudaDevice::multiplyCodes(const Weight &weight, const Linear &l, std::strin
 }
 
 /// Products of parts of the rows, as where a sum goes on beside them, find the floats of the part before them.
-void CudaDevice::multiplyUnpacked(const Weight &weight, const Linear &l, const std::string &name) {
+void CudaDevice::multiplyUnpacked(const Weight &weight, const Linear &l) {
   const char *kernel = weight.dtype == DType::BF16  ? "caat_blocks_unpack_bf16"
                        : weight.dtype == DType::F16 ? "caat_blocks_unpack_f16"
                                                     : "caat_blocks_unpack_f32";
@@ -128,13 +128,13 @@ void CudaDevice::multiplyUnpacked(const Weight &weight, const Linear &l, const s
     if (std::pair<const void *, int64_t> place{weight.data, first}; std::exchange(unpackedPlace, place) != place)
       launchOwn(kernel, blocksFor(rows * weight.blocks->chunks() * 2), // of 16 rows, 32 threads each
                 UnpackArguments{*weight.blocks, unpacked.data(), first, rows});
-    Weight part{unpacked.data(), weight.k, rows, true, weight.dtype, {}, nullptr};
+    Weight part{weight.name, unpacked.data(), weight.k, rows, true, weight.dtype, {}, nullptr};
     Linear columns = l;
     columns.y = static_cast<std::byte *>(l.y) + first * static_cast<int64_t>(sizeOf(l.yType));
     if (l.epilogue.bias)
       columns.epilogue.bias =
           static_cast<const std::byte *>(l.epilogue.bias) + first * static_cast<int64_t>(sizeOf(l.epilogue.biasType));
-    multiply(part, columns, weight.n, name);
+    multiply(part, columns, weight.n);
   }
 }
 

@@ -102,6 +102,7 @@ public:
 
 private:
   struct Weight {
+    std::string_view name; // lives as long as the program
     const std::byte *data = nullptr;
     int64_t k = 0, n = 0;
     bool transposed = false;
@@ -114,11 +115,11 @@ private:
   Step kernelStep(const KernelLaunch &launch, std::span<const int64_t> more) const;
   Step ownStep(const char *name, int64_t blocks) const;
   void multiply(const Gemm &gemm, std::string_view name);
-  bool multiplyFewRows(const Weight &weight, const Linear &linear, std::string_view name);
-  void multiply(const Weight &weight, const Linear &linear, int64_t pitch, const std::string &name);
+  bool multiplyFewRows(const Weight &weight, const Linear &linear);
+  void multiply(const Weight &weight, const Linear &linear, int64_t pitch);
   bool readsCodes(const Weight &weight, const Linear &linear) const;
-  void multiplyCodes(const Weight &weight, const Linear &linear, std::string_view name);
-  void multiplyUnpacked(const Weight &weight, const Linear &linear, const std::string &name);
+  void multiplyCodes(const Weight &weight, const Linear &linear);
+  void multiplyUnpacked(const Weight &weight, const Linear &linear);
   const void *roundRows(const Weight &weight, const Linear &linear);
   void uploadWhole(std::byte *to, const std::byte *data, size_t bytes, const std::function<void(size_t)> &done);
   void uploadTurned(std::byte *to, const std::byte *data, int64_t k, int64_t n);

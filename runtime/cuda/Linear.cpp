@@ -21,19 +21,18 @@ void CudaDevice::linear(const Linear &given) {
   if (given.m == 0)
     return;
   const Weight &weight = weights[given.parameter];
-  const std::string &name = program.manifest().parameters[given.parameter].name;
   bool readsCodes = this->readsCodes(weight, given);
   Linear l = given;
   if (l.xType == DType::F32 && (weight.dtype != DType::F32 || readsCodes))
     l.x = roundRows(weight, l);
   else if (l.xType != weight.dtype)
-    failRun("product of ", nameOf(l.xType), " rows with '", name, "', which is ", nameOf(weight.dtype));
+    failRun("product of ", nameOf(l.xType), " rows with '", weight.name, "', which is ", nameOf(weight.dtype));
   if (readsCodes)
-    multiplyCodes(weight, l, name);
+    multiplyCodes(weight, l);
   else if (weight.blocks)
-    multiplyUnpacked(weight, l, name);
-  else if (!multiplyFewRows(weight, l, name))
-    multiply(weight, l, weight.n, name);
+    multiplyUnpacked(weight, l);
+  else if (!multiplyFewRows(weight, l))
+    multiply(weight, l, weight.n);
   if (l.x != given.x && given.x != given.y)
     roundedRows.until = queue.asked();
 }
@@ -56,13 +55,13 @@ const void *CudaDevice::roundRows(const Weight &weight, const Linear &l) {
 }
 
 /// By a kernel of the plugin, which reads the weight faster than the library's do. False where it does not take them.
-bool CudaDevice::multiplyFewRows(const Weight &weight, const Linear &l, std::string_view name) {
+bool CudaDevice::multiplyFewRows(const Weight &weight, const Linear &l) {
   if (fewRowsThreads == 0 || weight.dtype == DType::F32 || (l.yType != DType::F32 && l.yType != weight.dtype) ||
       !weight.transposed || l.m > mostFewRows || weight.k % 8 != 0 || addressOf(l.x) % 16 != 0)
     return false;
   Step step = ownStep(weight.dtype == DType::BF16 ? "caat_few_rows_bf16" : "caat_few_rows_f16",
                       (weight.n + fewRowsColumns - 1) / fewRowsColumns);
-  step.name = name;
+  step.name = weight.name;
   step.threads = fewRowsThreads;
   step.isDependent = true;
   FewRowsArguments arguments{
@@ -92,7 +91,7 @@ static void giveToLibrary(Gemm &gemm, Epilogue &e, DType yType) {
 }
 
 /// Rows of y begin `pitch` elements apart.
-void CudaDevice::multiply(const Weight &weight, const Linear &l, int64_t pitch, const std::string &name) {
+void CudaDevice::multiply(const Weight &weight, const Linear &l, int64_t pitch) {
   // Column-major, y^T [N, m] = W^T [N, K] x^T [K, m].
   Gemm plain{libraryType(weight.dtype),
              libraryType(l.yType),
@@ -123,8 +122,8 @@ void CudaDevice::multiply(const Weight &weight, const Linear &l, int64_t pitch, 
     rest = l.epilogue;
   }
   if (!products.knows(gemm))
-    failRun("cuBLASLt has no algorithm for the product of [", l.m, ", ", weight.k, "] with '", name, "'");
-  multiply(gemm, name);
+    failRun("cuBLASLt has no algorithm for the product of [", l.m, ", ", weight.k, "] with '", weight.name, "'");
+  multiply(gemm, weight.name);
   if (!rest)
     return;
   const char *kernel = l.yType == DType::BF16  ? "caat_epilogue_bf16"

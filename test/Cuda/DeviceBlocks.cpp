@@ -41,14 +41,15 @@ std::string textOf(const BlockFormat &format) {
 }
 
 struct Case {
+  BlockFormat format;
   DType dtype, x, y; // that is multiplied, of the rows, of the result
   int64_t k, n;
   std::vector<int64_t> rows;
 };
 
-float rounded(float x, DType dtype) {
-  Tensor wide = Tensor::view(DType::F32, {1}, reinterpret_cast<std::byte *>(&x));
-  return *converted(converted(wide, dtype), DType::F32).as<float>();
+std::string textOf(const Case &c) {
+  return detail::concat('[', c.n, ", ", c.k, "] of ", textOf(c.format), ": ", nameOf(c.x), " rows, as ",
+                        nameOf(c.dtype), ", to ", nameOf(c.y));
 }
 
 std::vector<float> floatsOf(const Bytes &bytes, DType dtype) {
@@ -58,50 +59,66 @@ std::vector<float> floatsOf(const Bytes &bytes, DType dtype) {
   return {wide.as<float>(), wide.as<float>() + count};
 }
 
-/// With and without a sum with what is there, and a bias with an activation.
-void compare(const Program &program, const BlockFormat &format, const Case &c) {
-  ParameterSpec spec{"w", c.dtype, {c.n, c.k}, true, true, {}, format};
-  Bytes weight = someRows(spec, 1);
+std::vector<float> rounded(std::vector<float> x, DType dtype) {
+  Tensor wide = Tensor::view(DType::F32, {static_cast<int64_t>(x.size())}, reinterpret_cast<std::byte *>(x.data()));
+  Tensor back = converted(converted(wide, dtype), DType::F32);
+  return {back.as<float>(), back.as<float>() + x.size()};
+}
+
+/// Products with parameter `parameter`, whose rows in a file are `weight`, with and without a sum with what is there,
+/// and a bias with an activation.
+void compare(Device &d, const Case &c, size_t parameter, const Bytes &weight) {
   std::vector<float> values(static_cast<size_t>(c.n * c.k));
-  format.dequantize(weight.data(), c.n, c.k, values.data());
+  c.format.dequantize(weight.data(), c.n, c.k, values.data());
   int64_t most = *std::max_element(c.rows.begin(), c.rows.end());
   Bytes rows = someData(c.x, most * c.k, 2), bias = someData(DType::F32, c.n, 4);
-  std::vector<float> x = floatsOf(rows, c.x), biases = floatsOf(bias, DType::F32);
-  for (float &value : x)
-    value = rounded(value, c.dtype);
+  std::vector<float> x = rounded(floatsOf(rows, c.x), c.dtype), biases = floatsOf(bias, DType::F32);
+  Array input(d, rows), added(d, bias);
+  for (int64_t m : c.rows)
+    for (bool isWhole : {false, true}) {
+      Bytes before = someData(c.y, m * c.n, 3);
+      Array y(d, before);
+      Epilogue epilogue{isWhole ? added.get() : nullptr, DType::F32, isWhole ? CAAT_RELU : CAAT_UNCHANGED, 1};
+      d.linear({parameter, input.get(), c.x, m, y.get(), c.y, isWhole, epilogue});
+      d.synchronize();
+      std::vector<float> got = floatsOf(y.read(), c.y), old = floatsOf(before, c.y);
+      double largest = 1e-30, off = 0;
+      for (int64_t row = 0; row < m; ++row)
+        for (int64_t column = 0; column < c.n; ++column) {
+          auto at = static_cast<size_t>(row * c.n + column);
+          double want = 0;
+          for (int64_t i = 0; i < c.k; ++i)
+            want += static_cast<double>(x[static_cast<size_t>(row * c.k + i)]) *
+                    values[static_cast<size_t>(column * c.k + i)];
+          if (isWhole)
+            want = std::max(want + old[at] + biases[static_cast<size_t>(column)], 0.0);
+          largest = std::max(largest, std::abs(want));
+          off = std::isfinite(got[at]) ? std::max(off, std::abs(want - got[at])) : INFINITY;
+        }
+      // Products of few rows take the weight as it is, others round it to the type that is multiplied.
+      bool isExact = c.dtype == DType::F32 || (m <= 64 && !std::getenv("CAAT_CUDA_FEW_ROWS"));
+      double tolerance = std::pow(2.0, c.y == DType::BF16 ? -8 : c.y == DType::F16 ? -11 : -40) + 3e-6;
+      tolerance += isExact ? 0 : c.dtype == DType::BF16 ? 4e-3 : 5e-4;
+      if (!(off <= tolerance * largest))
+        failRun(textOf(c), ", ", m, " rows, ", isWhole ? "with" : "without", " an epilogue: off by ", off / largest,
+                " of the largest value, ", tolerance, " is allowed");
+    }
+}
+
+void compare(const Program &program, const std::vector<Case> &cases) {
+  std::vector<ParameterSpec> specs;
+  std::vector<Bytes> weights;
+  for (const Case &c : cases) {
+    specs.push_back({"w", c.dtype, {c.n, c.k}, true, true, {}, c.format});
+    weights.push_back(someRows(specs.back(), 1));
+  }
+  std::vector<HostParameter> given;
+  for (size_t i = 0; i < cases.size(); ++i)
+    given.push_back({&specs[i], weights[i].data(), weights[i].size(), {}});
   gpuSide(program, 1).run([&](Device &d, Communicator &) {
-    HostParameter given{&spec, weight.data(), weight.size(), {}};
-    d.load({&given, 1});
-    Array input(d, rows), added(d, bias);
-    for (int64_t m : c.rows)
-      for (bool isWhole : {false, true}) {
-        Bytes before = someData(c.y, m * c.n, 3);
-        Array y(d, before);
-        Epilogue epilogue{isWhole ? added.get() : nullptr, DType::F32, isWhole ? CAAT_RELU : CAAT_UNCHANGED, 1};
-        d.linear({0, input.get(), c.x, m, y.get(), c.y, isWhole, epilogue});
-        d.synchronize();
-        std::vector<float> got = floatsOf(y.read(), c.y), old = floatsOf(before, c.y);
-        double largest = 1e-30, off = 0;
-        for (int64_t row = 0; row < m; ++row)
-          for (int64_t column = 0; column < c.n; ++column) {
-            auto at = static_cast<size_t>(row * c.n + column);
-            double want = 0;
-            for (int64_t i = 0; i < c.k; ++i)
-              want += static_cast<double>(x[static_cast<size_t>(row * c.k + i)]) *
-                      values[static_cast<size_t>(column * c.k + i)];
-            if (isWhole)
-              want = std::max(want + old[at] + biases[static_cast<size_t>(column)], 0.0);
-            largest = std::max(largest, std::abs(want));
-            off = std::isfinite(got[at]) ? std::max(off, std::abs(want - got[at])) : INFINITY;
-          }
-        // Products of few rows take the weight as it is, others round it to the type that is multiplied.
-        bool isExact = c.dtype == DType::F32 || (m <= 64 && !std::getenv("CAAT_CUDA_FEW_ROWS"));
-        double tolerance = std::pow(2.0, c.y == DType::BF16 ? -8 : c.y == DType::F16 ? -11 : -40) + 3e-6;
-        tolerance += isExact ? 0 : c.dtype == DType::BF16 ? 4e-3 : 5e-4;
-        if (!(off <= tolerance * largest))
-          failRun(m, " rows, ", isWhole ? "with" : "without", " an epilogue: off by ", off / largest,
-                  " of the largest value, ", tolerance, " is allowed");
-      }
+    d.load(given);
+    for (size_t i = 0; i < cases.size(); ++i)
+      compare(d, cases[i], i, weights[i]);
     return Bytes();
   });
 }
@@ -163,43 +180,40 @@ void checkErrors(const Program &program) {
 
 void checkBlocks(Checks &checks) {
   const Program &program = checks.program;
-  auto report = [&](const BlockFormat &format, const Case &c) {
-    checks.report(detail::concat("weight [", c.n, ", ", c.k, "] of ", textOf(format), ": ", nameOf(c.x), " rows, as ",
-                                 nameOf(c.dtype), ", to ", nameOf(c.y)),
-                  [&] { compare(program, format, c); });
-  };
+  constexpr DType f32 = DType::F32, bf16 = DType::BF16, f16 = DType::F16;
   for (int bits : {4, 8})
-    for (DType scales : {DType::F16, DType::F32})
+    for (DType scales : {f16, f32})
       for (BlockOffset offset : {BlockOffset::Middle, BlockOffset::Zeros, BlockOffset::Minimum}) {
-        for (int64_t size : {16, 32, 64, 128, 256}) {
-          BlockFormat format{bits, size, scales, offset};
-          // Three blocks: of the small ones, they end within what a warp loads at once.
-          report(format, {DType::F32, DType::F32, DType::F32, 3 * size, 40, {1, 2, 5}});
-          report(format, {DType::BF16, DType::F32, DType::F32, 3 * size, 33, {1, 8, 9, 65}});
-        }
         BlockFormat format{bits, 32, scales, offset};
-        report(format, {DType::BF16, DType::BF16, DType::BF16, 96, 40, {1, 9, 70}});
-        report(format, {DType::F16, DType::F16, DType::F16, 96, 40, {1, 9, 70}});
-        report(format, {DType::F16, DType::F32, DType::F32, 96, 17, {64, 65}});
-        report(format, {DType::F32, DType::F32, DType::F32, 96, 17, {16, 17}});
+        std::vector<Case> cases = {{format, bf16, bf16, bf16, 96, 40, {1, 9, 70}},
+                                   {format, f16, f16, f16, 96, 40, {1, 9, 70}},
+                                   {format, f16, f32, f32, 96, 17, {64, 65}},
+                                   {format, f32, f32, f32, 96, 17, {16, 17}}};
+        // Three blocks: the small ones end within what a warp loads at once.
+        for (int64_t size : {16, 32, 64, 128, 256}) {
+          cases.push_back({{bits, size, scales, offset}, f32, f32, f32, 3 * size, 40, {1, 2, 5}});
+          cases.push_back({{bits, size, scales, offset}, bf16, f32, f32, 3 * size, 33, {1, 8, 9, 65}});
+        }
+        checks.report("weights of " + textOf(format) + ", and other sizes", [&] { compare(program, cases); });
         checks.report("made-up weights of " + textOf(format), [&] {
-          for (DType dtype : {DType::F32, DType::BF16})
+          for (DType dtype : {f32, bf16})
             checkMadeUp(program, format, dtype);
         });
       }
-  // Every warp multiplies several times.
+  std::vector<Case> large, some, floats;
   for (int64_t size : {16, 128})
     for (int bits : {4, 8})
-      report({bits, size, DType::F16, BlockOffset::Minimum}, {DType::BF16, DType::F32, DType::F32, 4352, 17, {1, 17}});
-  // Floats of some rows at a time.
+      large.push_back({{bits, size, f16, BlockOffset::Minimum}, bf16, f32, f32, 4352, 17, {1, 17}});
+  for (DType dtype : {f32, bf16}) {
+    some.push_back({{4, 32, f16, BlockOffset::Minimum}, dtype, f32, f32, 96, 77, {65, 80}});
+    floats.push_back({{8, 64, f32, BlockOffset::Zeros}, dtype, f32, f32, 192, 40, {1, 9}});
+  }
+  checks.report("weights of few bits, every warp several times", [&] { compare(program, large); });
   setenv("CAAT_CUDA_UNPACKED", "10000", 1);
-  for (DType dtype : {DType::F32, DType::BF16})
-    report({4, 32, DType::F16, BlockOffset::Minimum}, {dtype, DType::F32, DType::F32, 96, 77, {65, 80}});
+  checks.report("weights of few bits, floats of some rows at a time", [&] { compare(program, some); });
   unsetenv("CAAT_CUDA_UNPACKED");
-  // None by the kernel that reads codes.
   setenv("CAAT_CUDA_FEW_ROWS", "0", 1);
-  for (DType dtype : {DType::F32, DType::BF16})
-    report({8, 64, DType::F32, BlockOffset::Zeros}, {dtype, DType::F32, DType::F32, 192, 40, {1, 9}});
+  checks.report("weights of few bits, floats for all products", [&] { compare(program, floats); });
   unsetenv("CAAT_CUDA_FEW_ROWS");
   checks.report("a zero point that is no code", [&] { checkErrors(program); });
 }
