@@ -74,12 +74,21 @@ class Bundle:
                 loaded = reference.load(model / "model.onnx")
                 self.plans(model, tp, loaded.hidden, len(loaded.layers))
                 self.rotated(model, tp)
+            if model.name in PLAN_MODELS:
+                self.few_bits(model, tp)
 
     def rotated(self, model: Path, tp: int):
         for name, flags in (("rtp", []), ("rtp-in-place", ["--rotate=in-place"])):
             both = self.programs(model, f"{model.name}-{tp}-{name}", tp, flags=["--strategy=rtp", *flags])
             if both:
                 self.infer(f"{model.name} N={tp} {name}", both, programs.cases(model)[-1][0])
+
+    def few_bits(self, model: Path, tp: int):
+        """Products that read codes, of few rows and, where matrices are large enough for that, of many."""
+        for kind in ("i4", "i8"):
+            both = self.programs(model, f"{model.name}-{tp}-{kind}", tp, flags=[f"--weights={kind}"])
+            for inputs, _ in programs.cases(model) if both else []:
+                self.infer(f"{model.name} N={tp} {kind}", both, inputs)
 
     def generate(self, model: Path, tp: int):
         """Decoders with a cache continue a prompt."""
@@ -133,7 +142,10 @@ def shapes(folder: Path, names: str, tps: list[int]) -> list[str]:
     """Decoders of the usual sizes without their weights. Returns what was left out."""
     missing = []
     for name in filter(None, names.split(",")):
-        shape, dtype, *layers = name.split("-")
+        shape, kind, *layers = name.split("-")
+        rounds = kind in ("i4", "i8")  # these are rounded from bf16
+        dtype = "bf16" if rounds else kind
+        weights = [f"--weights={kind}"] if rounds else []
         model = folder / "scratch" / f"{name}.onnx"
         model.parent.mkdir(parents=True, exist_ok=True)
         subprocess.run([sys.executable, programs.ROOT / "examples" / "gpu-bench" / "make_model.py", model, f"--shape={shape}",
@@ -141,7 +153,8 @@ def shapes(folder: Path, names: str, tps: list[int]) -> list[str]:
         for tp in tps:
             out = folder / "programs" / f"shape-{name}-{tp}"
             try:
-                programs.compile_model(model, out, tp, flags=["--target=cuda", "--gpu-arch=sm_90", "--max-length=8192", "--no-weights"])
+                programs.compile_model(model, out, tp, flags=["--target=cuda", "--gpu-arch=sm_90", "--max-length=8192", "--no-weights",
+                                                                *weights])
             except programs.Failed as failure:
                 missing.append(f"{out.name}: {failure}")
     return missing
@@ -163,7 +176,7 @@ def main():
     parser.add_argument("--models", help="names, separated by commas, or none; all without it")
     parser.add_argument("--tp", default="1,2,4")
     parser.add_argument("--flags", default="--gpu-arch=sm_90", help="more for caat-compile --target=cuda")
-    parser.add_argument("--shapes", default="1b-bf16,8b-bf16", help="decoders to measure: SHAPE-DTYPE[-LAYERS]")
+    parser.add_argument("--shapes", default="1b-bf16,8b-bf16,8b-i4", help="decoders to measure: SHAPE-DTYPE[-LAYERS], DTYPE also i4 or i8")
     parser.add_argument("--shape-tp", default="1,2", help="their ranks")
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
