@@ -58,7 +58,7 @@ template <int Bits, typename Pair, int Span, bool WideScales, bool HasMinima> st
 
   const BlockRowsArguments &a;
   const BlockWeight &w = a.w;
-  int k = static_cast<int>(w.k), sizeBits = __builtin_ctz(static_cast<unsigned>(w.size));
+  int k = static_cast<int>(w.k), sizeBits = w.sizeBits();
   int lane = threadNumber() % 32, warp = threadNumber() / 32, g = lane / 4, t = lane % 4;
   long long tile = blockNumber() / a.groups;
   int firstRow = blockNumber() % a.groups * a.rowsOf(a.parts);

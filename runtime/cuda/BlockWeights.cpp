@@ -53,6 +53,7 @@ void CudaDevice::addBlocks(Weight &weight, const ParameterSpec &spec, std::byte 
   weight.blocks = weightAt(spec, to);
   weight.readRows = context->blockRows(spec.blocks->bits, spec.dtype != DType::F16, weight.blocks->span(),
                                        weight.blocks->hasWideScales, spec.blocks->offset == BlockOffset::Minimum);
+  weight.unpack = context->blockUnpack(spec.blocks->bits, spec.dtype);
   int64_t row = spec.k() * static_cast<int64_t>(sizeOf(spec.dtype));
   unpackedBytes = std::max(unpackedBytes, static_cast<size_t>(rowsAtOnce(*weight.blocks, spec.dtype) * row));
 }
@@ -119,16 +120,20 @@ void CudaDevice::multiplyCodes(const Weight &weight, const Linear &l) {
 
 /// Products of parts of the rows, as where a sum goes on beside them, find the floats of the part before them.
 void CudaDevice::multiplyUnpacked(const Weight &weight, const Linear &l) {
-  const char *kernel = weight.dtype == DType::BF16  ? "caat_blocks_unpack_bf16"
-                       : weight.dtype == DType::F16 ? "caat_blocks_unpack_f16"
-                                                    : "caat_blocks_unpack_f32";
   int64_t atOnce = rowsAtOnce(*weight.blocks, weight.dtype);
   for (int64_t first = 0; first < weight.n; first += atOnce) {
     int64_t rows = std::min(atOnce, weight.n - first);
-    if (std::pair<const void *, int64_t> place{weight.data, first}; std::exchange(unpackedPlace, place) != place)
-      launchOwn(kernel, blocksFor(rows * weight.blocks->chunks() * 2), // of 16 rows, 32 threads each
-                UnpackArguments{*weight.blocks, unpacked.data(), first, rows});
-    Weight part{weight.name, unpacked.data(), weight.k, rows, true, weight.dtype, {}, nullptr};
+    if (std::pair<const void *, int64_t> place{weight.data, first}; std::exchange(unpackedPlace, place) != place) {
+      UnpackArguments arguments{*weight.blocks, unpacked.data(), first, rows};
+      Step step;
+      step.name = "floats of a weight";
+      step.function = weight.unpack;
+      step.blocks = static_cast<unsigned>(blocksFor(rows * weight.blocks->chunks() * 2)); // of 16 rows, 32 threads each
+      step.threads = kernelThreads;
+      step.addParameter(&arguments, sizeof arguments);
+      queue.add(std::move(step));
+    }
+    Weight part{weight.name, unpacked.data(), weight.k, rows, true, weight.dtype};
     Linear columns = l;
     columns.y = static_cast<std::byte *>(l.y) + first * static_cast<int64_t>(sizeOf(l.yType));
     if (l.epilogue.bias)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Weights in blocks of few bits: from the form of files to that of the device, to floats for products of many rows, and
-// made up. Part of Kernels.cu.
+// Weights in blocks of few bits, from the form of files to that of the device, and made up; rows of f32 for products with
+// them. Part of Kernels.cu.
 #include "BlockWeights.h"
 
 /// A code of a row in the form of a file.
@@ -71,66 +71,6 @@ KERNEL void caat_blocks_random(RandomBlocksArguments a) {
   else if (w.offset == BlockWeight::Zeros)
     GRID(i, w.scaleCount()) static_cast<Byte *>(const_cast<void *>(w.offsets))[i] = static_cast<Byte>(middle);
 }
-
-/// A factor of a weight: its scale or minimum.
-DEVICE float factorOf(const BlockWeight &w, const void *factors, long long at) {
-  return w.hasWideScales ? static_cast<const float *>(factors)[at]
-                         : Half::load(static_cast<const _Float16 *>(factors)[at]);
-}
-
-template <typename Type, int Width> struct alignas(sizeof(typename Type::Stored) * Width) Unpacked {
-  typename Type::Stored at[Width];
-};
-
-/// A thread for each 16 bytes of codes. Of a row of the weight it has runs of `Run` that follow each other.
-template <typename Type, int Bits, int Run> DEVICE void unpackBlocks(const UnpackArguments &a) {
-  constexpr int chunk = BlockWeight::chunkOf(Bits), runs = chunk / 4 / Run, perWord = 32 / Bits;
-  const BlockWeight &w = a.from;
-  const auto *all = reinterpret_cast<const Words *>(w.codes) + a.first / w.tileRows * w.chunks() * w.lanes;
-  GRID(i, (a.rows + w.tileRows - 1) / w.tileRows * w.chunks() * w.lanes) {
-    auto lane = static_cast<int>(i % w.lanes), g = lane / 4, t = lane % 4;
-    long long tile = i / w.lanes / w.chunks(), firstK = i / w.lanes % w.chunks() * chunk;
-    Words words = all[i];
-#pragma unroll
-    for (int half = 0; half < 2; ++half)
-#pragma unroll
-      for (int run = 0; run < runs; ++run) {
-        long long row = tile * w.tileRows + g + 8 * half, k = firstK + run * (4 * Run) + t * Run;
-        if (row >= a.rows || k >= w.k)
-          continue;
-        long long place = (((a.first / w.tileRows + tile) * w.blocks() + k / w.size) * 8 + g) * 2 + half;
-        float scale = factorOf(w, w.scales, place), zero = 0, minimum = 0;
-        if (w.offset == BlockWeight::Minimum)
-          minimum = factorOf(w, w.offsets, place);
-        else
-          zero = w.offset == BlockWeight::Zeros ? static_cast<float>(static_cast<const Byte *>(w.offsets)[place])
-                                                : static_cast<float>(1 << (Bits - 1));
-        Unpacked<Type, Run> to;
-#pragma unroll
-        for (int j = 0; j < Run; ++j) { // the reverse of placeOf
-          int product = run * (Run / 4) + j / 4, part = j % 4 / 2 * 2 + half;
-          int word = Bits == 4 ? product : product * 2 + part / 2;
-          int code = Bits == 4 ? j % 2 * 4 + part : part % 2 * 2 + j % 2;
-          UInt q = words[word] >> (code * Bits) & ((1u << Bits) - 1);
-          to.at[j] = Type::store((static_cast<float>(q) - zero) * scale + minimum);
-        }
-        static_assert(perWord * 4 == 2 * runs * Run);
-        *reinterpret_cast<Unpacked<Type, Run> *>(static_cast<typename Type::Stored *>(a.to) + row * w.k + k) = to;
-      }
-  }
-}
-
-template <typename Type> DEVICE void unpack(const UnpackArguments &a) {
-  bool isShort = a.from.span() == 16;
-  if (a.from.bits == 4)
-    isShort ? unpackBlocks<Type, 4, 4>(a) : unpackBlocks<Type, 4, 8>(a);
-  else
-    isShort ? unpackBlocks<Type, 8, 4>(a) : unpackBlocks<Type, 8, 8>(a);
-}
-
-KERNEL void caat_blocks_unpack_f32(UnpackArguments a) { unpack<Native<float>>(a); }
-KERNEL void caat_blocks_unpack_bf16(UnpackArguments a) { unpack<BFloat16>(a); }
-KERNEL void caat_blocks_unpack_f16(UnpackArguments a) { unpack<Half>(a); }
 
 /// Cut off, so that what is left has 8 bits less, and nothing overflows. What is no number is all in the first part.
 KERNEL void caat_split_rows(SplitArguments a) {

@@ -25,13 +25,14 @@ struct BlockWeight {
   int offset;
 
   static constexpr int tileRows = 16, lanes = 32, words = 4;
-  /// Codes of a row in a chunk.
-  static constexpr int chunkOf(int bits) { return 256 / bits; }
+  /// Codes of a row in a chunk: 256 bits. Like a block's they are a power of two, so that kernels need not divide.
+  static constexpr int chunkOf(int bits) { return bits == 4 ? 64 : 32; }
   constexpr int chunk() const { return chunkOf(bits); }
   constexpr long long tiles() const { return (n + tileRows - 1) / tileRows; }
-  constexpr long long chunks() const { return (k + chunk() - 1) / chunk(); }
+  constexpr long long chunks() const { return (k + chunk() - 1) >> (bits == 4 ? 6 : 5); }
+  constexpr int sizeBits() const { return __builtin_ctz(static_cast<unsigned>(size)); }
   /// Of a row, with those that fill up its last chunk.
-  constexpr long long blocks() const { return chunks() * chunk() / size; }
+  constexpr long long blocks() const { return chunks() * chunk() >> sizeBits(); }
   /// Codes that have one scale and follow each other in a row of x: what a warp multiplies at once.
   constexpr int span() const { return size == 16 ? 16 : 32; }
 

@@ -5,6 +5,7 @@
 #include "AttentionPtx90.h"
 #include "BlockRowsPtx.h"
 #include "BlockRowsPtx90.h"
+#include "BlockUnpackPtx.h"
 #include "BlockWeights.h"
 #include "KernelsPtx.h"
 #include "caat/runtime/Error.h"
@@ -155,8 +156,9 @@ CUfunction Context::later(const std::string &name, std::span<const OwnModule> mo
         loaded = load(module.ptx, "the runtime's own kernels");
       driver_->check(driver_->cuModuleGetFunction(&function, loaded, name.c_str()), name);
       preload(function, name);
-      driver_->check(driver_->cuFuncSetAttribute(function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared),
-                     name);
+      if (shared > 0)
+        driver_->check(driver_->cuFuncSetAttribute(function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared),
+                       name);
       return function;
     }
   failRun("there is no kernel '", name, "'");
@@ -173,6 +175,10 @@ CUfunction Context::blockRows(int bits, bool bf16, int span, bool wideScales, bo
   std::string name = "caat_block_rows_" + std::to_string(bits) + (bf16 ? "_bf16_" : "_f16_") + std::to_string(span) +
                      (wideScales ? "_f32" : "_f16") + (hasMinima ? "_minima" : "_zeros");
   return later(name, hasDependentLaunch() ? std::span<const OwnModule>(BlockRowsPtx90) : BlockRowsPtx, blockRowsShared);
+}
+
+CUfunction Context::blockUnpack(int bits, DType dtype) const {
+  return later("caat_blocks_unpack_" + std::to_string(bits) + "_" + std::string(nameOf(dtype)), BlockUnpackPtx, 0);
 }
 
 std::string sizeText(size_t bytes) {

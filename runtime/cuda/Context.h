@@ -44,6 +44,8 @@ public:
   CUfunction attention(bool few, bool bf16, int size) const;
   /// The runtime's kernel for products of few rows with a weight in blocks (BlockRows.cu), made ready at first use.
   CUfunction blockRows(int bits, bool bf16, int span, bool wideScales, bool hasMinima) const;
+  /// The one that makes floats of such a weight.
+  CUfunction blockUnpack(int bits, DType dtype) const;
 
   /// Freed with the last owner. Throws Error (Run) that says how much there is.
   std::shared_ptr<std::byte> allocate(size_t bytes, const std::string &what) const;

@@ -139,8 +139,7 @@ std::vector<void *> CudaDevice::load(std::span<const HostParameter> parameters) 
   for (size_t i = 0; i < parameters.size(); ++i) {
     const auto &[spec, data, bytes, taken, seed] = parameters[i];
     if (spec->linear) {
-      weights[i] = {spec->name,  to, spec->k(), spec->n(), spec->transposed || isTurned(*spec),
-                    spec->dtype, {}, nullptr};
+      weights[i] = {spec->name, to, spec->k(), spec->n(), spec->transposed || isTurned(*spec), spec->dtype};
       if (spec->blocks)
         addBlocks(weights[i], *spec, to);
       linearBytes += bytes;

@@ -107,9 +107,9 @@ private:
     int64_t k = 0, n = 0;
     bool transposed = false;
     DType dtype = DType::F32;
-    // Where `data` is in blocks of few bits: how, and the kernel for a few rows.
+    // Where `data` is in blocks of few bits: how, the kernel for a few rows, and the one that makes floats.
     std::optional<BlockWeight> blocks = {};
-    CUfunction readRows = nullptr;
+    CUfunction readRows = nullptr, unpack = nullptr;
   };
 
   Step kernelStep(const KernelLaunch &launch, std::span<const int64_t> more) const;

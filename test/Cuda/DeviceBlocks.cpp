@@ -124,37 +124,51 @@ void compare(const Program &program, const std::vector<Case> &cases) {
 }
 
 /// Rows of a unit matrix read made-up weights back, few and many at a time.
-void checkMadeUp(const Program &program, const BlockFormat &format, DType dtype) {
-  gpuSide(program, 1).run([&](Device &d, Communicator &) {
-    constexpr int64_t k = 256, n = 33;
-    ParameterSpec spec{"w", dtype, {n, k}, true, true, {}, format};
-    HostParameter given{&spec, nullptr, spec.storedBytes(), {}, 7};
-    d.load({&given, 1});
-    if (d.productBytes() != spec.storedBytes())
-      failRun("products read ", d.productBytes(), " bytes, not ", spec.storedBytes());
-    std::vector<float> unit(k * k);
-    for (size_t i = 0; i < k; ++i)
-      unit[i * k + i] = 1;
-    Array x(d, unit), y(d, Bytes(k * n * sizeof(float)));
-    auto read = [&](int64_t rows) {
-      for (int64_t row = 0; row < k; row += rows)
-        d.linear({0, static_cast<float *>(x.get()) + row * k, DType::F32, rows, static_cast<float *>(y.get()) + row * n,
-                  DType::F32});
-      return floatsOf(y.read(), DType::F32);
-    };
-    std::vector<float> few = read(4), many = read(k);
-    float scale = MadeUp(spec).scale, least = 0, largest = 0;
-    double sum = 0;
-    for (size_t i = 0; i < few.size(); ++i) {
-      if (!(std::abs(few[i] - many[i]) <= scale / 128))
-        failRun("weight ", i, " is ", few[i], " or ", many[i]);
-      least = std::min(least, few[i]);
-      largest = std::max(largest, few[i]);
-      sum += few[i];
+void checkMadeUp(Device &d, const ParameterSpec &spec, size_t parameter) {
+  auto k = static_cast<size_t>(spec.k()), n = static_cast<size_t>(spec.n());
+  std::vector<float> unit(k * k);
+  for (size_t i = 0; i < k; ++i)
+    unit[i * k + i] = 1;
+  Array x(d, unit), y(d, Bytes(k * n * sizeof(float)));
+  auto read = [&](size_t rows) {
+    for (size_t row = 0; row < k; row += rows)
+      d.linear({parameter, static_cast<float *>(x.get()) + row * k, DType::F32, static_cast<int64_t>(rows),
+                static_cast<float *>(y.get()) + row * n, DType::F32});
+    return floatsOf(y.read(), DType::F32);
+  };
+  std::vector<float> few = read(4), many = read(k);
+  float scale = MadeUp(spec).scale, least = 0, largest = 0;
+  double sum = 0;
+  for (size_t i = 0; i < few.size(); ++i) {
+    if (!(std::abs(few[i] - many[i]) <= scale / 128))
+      failRun(textOf(*spec.blocks), ": weight ", i, " is ", few[i], " or ", many[i]);
+    least = std::min(least, few[i]);
+    largest = std::max(largest, few[i]);
+    sum += few[i];
+  }
+  if (!(least < -0.95f * scale && least >= -1.01f * scale && largest > 0.8f * scale && largest <= scale &&
+        std::abs(sum) < 0.1 * scale * static_cast<double>(few.size())))
+    failRun(textOf(*spec.blocks), ": weights from ", least, " to ", largest, ", mean ",
+            sum / static_cast<double>(few.size()));
+}
+
+void checkMadeUp(const Program &program, const std::vector<BlockFormat> &formats) {
+  std::vector<ParameterSpec> specs;
+  size_t bytes = 0;
+  for (const BlockFormat &format : formats)
+    for (DType dtype : {DType::F32, DType::BF16}) {
+      specs.push_back({"w", dtype, {33, 256}, true, true, {}, format});
+      bytes += specs.back().storedBytes();
     }
-    if (!(least < -0.95f * scale && least >= -1.01f * scale && largest > 0.8f * scale && largest <= scale &&
-          std::abs(sum) < 0.1 * scale * static_cast<double>(few.size())))
-      failRun("weights from ", least, " to ", largest, ", mean ", sum / static_cast<double>(few.size()));
+  std::vector<HostParameter> given;
+  for (const ParameterSpec &spec : specs)
+    given.push_back({&spec, nullptr, spec.storedBytes(), {}, static_cast<uint32_t>(7 + given.size())});
+  gpuSide(program, 1).run([&](Device &d, Communicator &) {
+    d.load(given);
+    if (d.productBytes() != bytes)
+      failRun("products read ", d.productBytes(), " bytes, not ", bytes);
+    for (size_t i = 0; i < specs.size(); ++i)
+      checkMadeUp(d, specs[i], i);
     return Bytes();
   });
 }
@@ -181,6 +195,7 @@ void checkErrors(const Program &program) {
 void checkBlocks(Checks &checks) {
   const Program &program = checks.program;
   constexpr DType f32 = DType::F32, bf16 = DType::BF16, f16 = DType::F16;
+  std::vector<BlockFormat> formats;
   for (int bits : {4, 8})
     for (DType scales : {f16, f32})
       for (BlockOffset offset : {BlockOffset::Middle, BlockOffset::Zeros, BlockOffset::Minimum}) {
@@ -195,11 +210,9 @@ void checkBlocks(Checks &checks) {
           cases.push_back({{bits, size, scales, offset}, bf16, f32, f32, 3 * size, 33, {1, 8, 9, 65}});
         }
         checks.report("weights of " + textOf(format) + ", and other sizes", [&] { compare(program, cases); });
-        checks.report("made-up weights of " + textOf(format), [&] {
-          for (DType dtype : {f32, bf16})
-            checkMadeUp(program, format, dtype);
-        });
+        formats.push_back(format);
       }
+  checks.report("made-up weights of few bits", [&] { checkMadeUp(program, formats); });
   std::vector<Case> large, some, floats;
   for (int64_t size : {16, 128})
     for (int bits : {4, 8})

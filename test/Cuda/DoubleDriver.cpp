@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
+#include <optional>
 
 using namespace caat::test;
 using namespace caat::runtime::cuda;
@@ -19,8 +20,15 @@ constexpr CUresult CUDA_ERROR_INVALID_VALUE = 1, CUDA_ERROR_INVALID_IMAGE = 200,
 struct Function {
   std::string name;
   std::vector<size_t> parameters; // their sizes
-  std::set<size_t> written;       // of the parameters, those that it writes through
-  bool meetsOthers;               // it waits for kernels of other ranks
+  std::string body;
+  bool meetsOthers; // it waits for kernels of other ranks
+  std::optional<std::set<size_t>> known = {};
+  /// Of the parameters, those that it writes through. The double is locked.
+  const std::set<size_t> &written() {
+    if (!known)
+      known = writtenParameters(name, body);
+    return *known;
+  }
 };
 
 struct Module {
@@ -52,7 +60,7 @@ caat_kernel_fn hostKernel(const std::string &name) {
 }
 
 /// Kernels of a program take pointers, dimensions, and the number of rows.
-CUresult runProgramKernel(const Function &function, Stream &stream, void **parameters,
+CUresult runProgramKernel(Function &function, Stream &stream, void **parameters,
                           std::unique_lock<std::recursive_mutex> &lock) {
   Double &d = Double::get();
   std::vector<void *> buffers;
@@ -62,8 +70,8 @@ CUresult runProgramKernel(const Function &function, Stream &stream, void **param
     uint64_t value = *static_cast<uint64_t *>(parameters[i]);
     if (numbers.empty() && d.isDevice(value)) {
       buffers.push_back(reinterpret_cast<void *>(value));
-      accesses.push_back(reads(buffers.back(), 1));                                      // how far it goes is not known
-      accesses.back().writes = function.written.empty() || function.written.contains(i); // none: not known either
+      accesses.push_back(reads(buffers.back(), 1)); // how far it goes is not known
+      accesses.back().writes = function.written().empty() || function.written().contains(i); // none: not known either
     } else {
       numbers.push_back(static_cast<int64_t>(value));
     }
@@ -311,7 +319,7 @@ CAAT_EXPORT CUresult cuModuleLoadDataEx(CUmodule *module, const void *image, uns
     }
     std::string body = text.substr(close, text.find(word, close) - close);
     bool meetsOthers = body.find("ld.acquire.sys") != std::string::npos;
-    made->functions[name] = {name, parameters, writtenParameters(name, body), meetsOthers};
+    made->functions[name] = {name, parameters, body, meetsOthers};
   }
   *module = reinterpret_cast<CUmodule>(made);
   return CUDA_SUCCESS;
@@ -335,8 +343,7 @@ CAAT_EXPORT CUresult cuFuncGetAttribute(int *value, int, CUfunction) {
 CAAT_EXPORT CUresult cuFuncSetAttribute(CUfunction, int, int) { return CUDA_SUCCESS; }
 
 /// A kernel with its parameters, which are copied.
-static std::function<CUresult()> launchOf(const Function &function, unsigned blocks, Stream &stream,
-                                          void **parameters) {
+static std::function<CUresult()> launchOf(Function &function, unsigned blocks, Stream &stream, void **parameters) {
   auto copies = std::make_shared<std::vector<std::vector<char>>>();
   for (size_t i = 0; i < function.parameters.size(); ++i) {
     auto *begin = static_cast<char *>(parameters[i]);
@@ -371,7 +378,7 @@ CAAT_EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned x, unsigned y,
   if (d.failed)
     return result(false);
   Stream &to = streamOf(stream);
-  const Function &which = *reinterpret_cast<Function *>(function);
+  Function &which = *reinterpret_cast<Function *>(function);
   lock.unlock();
   return to.submit(launchOf(which, x, to, parameters), which.meetsOthers);
 }

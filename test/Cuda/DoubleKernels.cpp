@@ -4,6 +4,7 @@
 #include "HostBlocks.h"
 #include <thread>
 #pragma clang fp contract(off)
+#include "cuda/BlockUnpack.cu"
 #include "cuda/Kernels.cu"
 
 namespace caat::test {
@@ -195,9 +196,12 @@ bool runOwnKernel(const std::string &name, unsigned blocks, void **arguments, Ac
            (add(accesses, a.x, 0, a.count, 4, false), add(accesses, a.y, 0, a.count, 2, true)))
   CAAT_OWN(caat_blocks_repack, RepackArguments, ofRepack(a, accesses))
   CAAT_OWN(caat_blocks_random, RandomBlocksArguments, add(accesses, a.to.codes, 0, a.to.bytes(), 1, true))
-  CAAT_OWN(caat_blocks_unpack_f32, UnpackArguments, of<4>(a, accesses))
-  CAAT_OWN(caat_blocks_unpack_bf16, UnpackArguments, of<2>(a, accesses))
-  CAAT_OWN(caat_blocks_unpack_f16, UnpackArguments, of<2>(a, accesses))
+  CAAT_OWN(caat_blocks_unpack_4_f32, UnpackArguments, of<4>(a, accesses))
+  CAAT_OWN(caat_blocks_unpack_4_bf16, UnpackArguments, of<2>(a, accesses))
+  CAAT_OWN(caat_blocks_unpack_4_f16, UnpackArguments, of<2>(a, accesses))
+  CAAT_OWN(caat_blocks_unpack_8_f32, UnpackArguments, of<4>(a, accesses))
+  CAAT_OWN(caat_blocks_unpack_8_bf16, UnpackArguments, of<2>(a, accesses))
+  CAAT_OWN(caat_blocks_unpack_8_f16, UnpackArguments, of<2>(a, accesses))
   CAAT_OWN(caat_split_rows, SplitArguments,
            (add(accesses, a.x, 0, a.rows * a.k, 4, false), add(accesses, a.y, 0, a.rows * a.k * splitParts, 2, true)))
   CAAT_OWN(caat_narrow_bf16, NarrowArguments, of<4>(a, accesses))
