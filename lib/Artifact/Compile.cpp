@@ -43,8 +43,12 @@ public:
       return failure();
     int64_t vocabulary = findVocabulary();
     if (failed(stage("shard", "02-sharded", [&](OpPassManager &pm) { buildShard(pm); })) || failed(rotate()) ||
-        (!isRotated() && failed(stage("sync", "03-synced", [&](OpPassManager &pm) { buildSync(pm); }))) ||
-        failed(stage("kernels", "04-kernels",
+        (!isRotated() && failed(stage("sync", "03-synced", [&](OpPassManager &pm) { buildSync(pm); }))))
+      return failure();
+    if (isRotated() && !options.weightRules.empty())
+      emitWarning(module->getLoc(), "weights travel between the ranks (--strategy=rtp), so --weights does not change "
+                                    "them: those that travel stay floats");
+    if (failed(stage("kernels", "04-kernels",
                      [&](OpPassManager &pm) {
                        buildTensorPipeline(pm, device(), {options.dtype, options.wideActivations, options.weightRules});
                      })) ||
