@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "CodeGen.h"
 #include "caat/Artifact/OutputFile.h"
+#include "caat/runtime/Program.h"
 #include "mlir/Target/LLVMIR/Export.h"
 #include "llvm/Analysis/TargetLibraryInfo.h"
 #include "llvm/IR/LegacyPassManager.h"
@@ -118,7 +119,15 @@ static llvm::Error link(llvm::StringRef object, llvm::StringRef library) {
   return llvm::Error::success();
 }
 
-llvm::Expected<int64_t> caat::writeCode(mlir::ModuleOp source, const Target &target, llvm::StringRef directory) {
+static void addDigest(llvm::Module &module, llvm::StringRef manifest) {
+  auto *type = llvm::Type::getInt64Ty(module.getContext());
+  auto *digest = llvm::ConstantInt::get(type, runtime::digestOfManifest(manifest));
+  new llvm::GlobalVariable(module, type, /*isConstant=*/true, llvm::GlobalValue::ExternalLinkage, digest,
+                           runtime::manifestDigestName);
+}
+
+llvm::Expected<int64_t> caat::writeCode(mlir::ModuleOp source, const Target &target, llvm::StringRef manifest,
+                                        llvm::StringRef directory) {
   llvm::LLVMContext context;
   std::unique_ptr<llvm::Module> module = mlir::translateModuleToLLVMIR(source, context, "caat");
   if (!module)
@@ -127,6 +136,7 @@ llvm::Expected<int64_t> caat::writeCode(mlir::ModuleOp source, const Target &tar
   if (!machine)
     return machine.takeError();
   prepare(*module, **machine, target);
+  addDigest(*module, manifest);
   if (llvm::verifyModule(*module, &llvm::errs()))
     return llvm::createStringError("the generated LLVM IR is not valid");
   optimizeModule(*module, **machine);

@@ -21,8 +21,10 @@ Target hostTarget();
 /// beside whatever GPU they are taken to.
 Target baselineTarget();
 
-/// Optimizes a module of the LLVM dialect for `target` and links it to DIRECTORY/code.so. Returns its size in bytes.
-llvm::Expected<int64_t> writeCode(mlir::ModuleOp module, const Target &target, llvm::StringRef directory);
+/// Optimizes a module of the LLVM dialect for `target` and links it to DIRECTORY/code.so, which will only run with this
+/// `manifest`. Returns its size in bytes.
+llvm::Expected<int64_t> writeCode(mlir::ModuleOp module, const Target &target, llvm::StringRef manifest,
+                                  llvm::StringRef directory);
 
 /// Writes the kernels of `module`, in the NVVM dialect, as DIRECTORY/kernels.ptx, as kernels-sm_90.ptx, where each
 /// begins with griddepcontrol (a kernel may start while the one before it runs), and for each of `archs` as a cubin by

@@ -83,7 +83,7 @@ public:
             stage("llvm", device() == Device::CUDA ? "07-llvm" : "06-llvm", static_cast<Build>(buildCodePipeline))) ||
         failed(timed("code", [&] {
           int64_t bytes = 0;
-          LogicalResult written = check(writeCode(*module, manifestOptions.target, options.output), bytes);
+          LogicalResult written = check(writeCode(*module, manifestOptions.target, *manifest, options.output), bytes);
           summary.codeBytes += bytes;
           return written;
         })))

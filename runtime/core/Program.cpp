@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "caat/runtime/Program.h"
 #include "caat/runtime/Error.h"
+#include "caat/runtime/File.h"
 #include <dlfcn.h>
 #include <unistd.h>
 
@@ -61,6 +62,7 @@ Program::Program(const std::string &directory) : directory_(directory) {
   if (!handle)
     failArtifact("cannot load ", dlerror());
   try {
+    checkDigest(path);
     workspaceBytes = reinterpret_cast<caat_workspace_bytes_fn>(symbol("caat_workspace_bytes"));
     forward = reinterpret_cast<caat_forward_fn>(symbol("caat_forward"));
     if (!manifest_.gpu)
@@ -73,6 +75,18 @@ Program::Program(const std::string &directory) : directory_(directory) {
 }
 
 Program::~Program() { dlclose(handle); }
+
+/// Code believes its manifest: in which order buffers and kernels come, and how large they are.
+void Program::checkDigest(const std::string &path) const {
+  const void *digest = dlsym(handle, manifestDigestName);
+  if (!digest)
+    return; // not written by caat-compile
+  MappedFile file = MappedFile::open(path);
+  if (*static_cast<const uint64_t *>(digest) !=
+      digestOfManifest({reinterpret_cast<const char *>(file.data()), file.size()}))
+    failArtifact(path, ": does not belong to ", manifest_.code,
+                 "; one of them was changed, or is of another program: compile it again");
+}
 
 void *Program::symbol(const std::string &name) const {
   void *address = dlsym(handle, name.c_str());

@@ -267,6 +267,10 @@ class Programs(Refusals):
         other["format"] = 99
         manifest.write_text(json.dumps(other))
         self.run_refused(names=["format"])
+        other = json.loads(text)
+        other["outputs"].pop()
+        manifest.write_text(json.dumps(other))
+        self.run_refused(names=["manifest.json: does not belong to code.so"])
         manifest.unlink()
         self.run_refused(names=["manifest.json"])
 
