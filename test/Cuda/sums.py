@@ -73,11 +73,11 @@ class Sums(unittest.TestCase):
                 self.assertGreaterEqual(in_kernels, 12 * tp)  # two a layer, three runs
 
     def test_forgotten_wait(self):
-        """Blocks that do not wait for those of other ranks add what these had before."""
+        """Blocks that do not wait for those of other ranks add what these had before, unless the others are always earlier."""
         program = self.compile(2)
         fused, _, _ = self.infer(program, "decode")
-        wrong, _, _ = self.infer(program, "decode", CAAT_DOUBLE_FORGET_PEERS=1)
-        self.assertFalse(np.array_equal(fused["logits"], wrong["logits"]))
+        wrong = (self.infer(program, "decode", CAAT_DOUBLE_FORGET_PEERS=1)[0] for _ in range(10))
+        self.assertTrue(any(not np.array_equal(fused["logits"], other["logits"]) for other in wrong))
 
     def test_one_device(self):
         """Ranks that share a device do the same where they are asked to, for checks on a machine with one."""
