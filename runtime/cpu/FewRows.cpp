@@ -138,13 +138,18 @@ CAAT_WIDEST void multiplyPanels(int64_t begin, int64_t end, void *const *buffers
       }
 }
 
-/// The sum of each `size` elements.
+/// The sum of each `size` elements, a multiple of the lanes.
 CAAT_WIDEST void sumBlocksOf(const float *x, int64_t count, int64_t size, float *sums) {
-  for (int64_t block = 0; block < count / size; ++block) {
+  for (int64_t block = 0; block < count / size; ++block, x += size) {
+    Floats parts = {};
+    for (int64_t i = 0; i < size; i += lanes) {
+      Floats values;
+      load(values, x + i);
+      parts += values;
+    }
     float sum = 0;
-#pragma clang loop vectorize(enable)
-    for (int64_t i = 0; i < size; ++i)
-      sum += x[block * size + i];
+    for (int lane = 0; lane < lanes; ++lane)
+      sum += parts[lane];
     sums[block] = sum;
   }
 }
