@@ -2,6 +2,7 @@
 #include "Session.h"
 #include "caat/runtime/Error.h"
 #include "caat/runtime/File.h"
+#include "caat/runtime/Fnv.h"
 #include "caat/runtime/Npy.h"
 #include "caat/runtime/Tasks.h"
 #include <algorithm>
@@ -21,12 +22,8 @@ static std::string duration(double seconds) {
   return text;
 }
 
-/// FNV-1a, enough to tell texts and programs apart.
-static uint64_t hashBytes(const void *data, size_t bytes, uint64_t hash = 0xcbf29ce484222325) {
-  auto *at = static_cast<const unsigned char *>(data);
-  for (size_t i = 0; i < bytes; ++i)
-    hash = (hash ^ at[i]) * 0x100000001b3;
-  return hash;
+static std::string_view bytesOf(const std::byte *data, size_t bytes) {
+  return {reinterpret_cast<const char *>(data), bytes};
 }
 
 int64_t Session::chooseBatch() const {
@@ -47,17 +44,17 @@ Text Session::cut(int64_t first, int64_t count) const {
 }
 
 std::string Session::identity() const {
-  uint64_t text = hashBytes("", 0);
+  uint64_t text = runtime::fnvBasis;
   for (const auto &[name, tensor] : data)
-    text = hashBytes(tensor.data.get(), tensor.bytes(), hashBytes(name.data(), name.size(), text));
-  uint64_t weights = hashBytes("", 0);
+    text = runtime::fnv(bytesOf(tensor.data.get(), tensor.bytes()), runtime::fnv(name, text));
+  uint64_t weights = runtime::fnvBasis;
   for (int rank = 0; rank < manifest().tp; ++rank) {
     // Some pages from all over the file: reading gigabytes would take longer than what they guard.
     runtime::MappedFile file = runtime::MappedFile::open(engine.program().weightsPath(rank));
     constexpr size_t page = 4096, pages = 512;
     for (size_t i = 0; i < pages && file.size() > 0; ++i) {
       size_t at = file.size() / pages * i;
-      weights = hashBytes(file.data() + at, std::min(page, file.size() - at), weights);
+      weights = runtime::fnv(bytesOf(file.data() + at, std::min(page, file.size() - at)), weights);
     }
   }
   char buffer[200];

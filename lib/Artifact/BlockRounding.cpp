@@ -17,8 +17,6 @@ constexpr float kMostHalf = 65504.0f;
 using Lanes = float __attribute__((vector_size(kLanes * sizeof(float))));
 using Words = uint32_t __attribute__((vector_size(kLanes * sizeof(uint32_t))));
 
-#define CAAT_INLINE static inline __attribute__((always_inline))
-
 struct Blocks {
   Lanes x[kMostElements];
   int64_t size; // elements of a block
@@ -28,12 +26,12 @@ struct Blocks {
   Lanes mayLieOnGrid; // not zero where scales of f16 are worth trying that use some of the codes only
 };
 
-CAAT_INLINE void splat(Lanes &to, float value) {
+CAAT_INLINED void splat(Lanes &to, float value) {
   for (int lane = 0; lane < kLanes; ++lane)
     to[lane] = value;
 }
 
-CAAT_INLINE void keepBetween(Lanes &x, float least, float most) {
+CAAT_INLINED void keepBetween(Lanes &x, float least, float most) {
   Lanes low, high;
   splat(low, least), splat(high, most);
   x = x > low ? x : low;
@@ -41,13 +39,13 @@ CAAT_INLINE void keepBetween(Lanes &x, float least, float most) {
 }
 
 /// To integers, of numbers below 2^22.
-CAAT_INLINE void roundToIntegers(Lanes &x) {
+CAAT_INLINED void roundToIntegers(Lanes &x) {
   constexpr float magic = 0x1.8p23f;
   x = (x + magic) - magic;
 }
 
 /// To the nearest number that f16 has, of numbers up to its largest.
-CAAT_INLINE void roundToHalf(Lanes &x) {
+CAAT_INLINED void roundToHalf(Lanes &x) {
   auto bits = __builtin_bit_cast(Words, x);
   auto rounded = __builtin_bit_cast(Lanes, (bits + 0xfffu + ((bits >> 13) & 1u)) & ~0x1fffu);
   Lanes magnitude = __builtin_bit_cast(Lanes, bits & 0x7fffffffu), subnormal = (x + 0.75f) - 0.75f, limit;
@@ -55,13 +53,13 @@ CAAT_INLINE void roundToHalf(Lanes &x) {
   x = magnitude < limit ? subnormal : rounded;
 }
 
-CAAT_INLINE void invert(const Lanes &x, Lanes &result) {
+CAAT_INLINED void invert(const Lanes &x, Lanes &result) {
   Lanes zero = {};
   result = x > zero ? 1.0f / x : zero;
 }
 
 /// Keeps scale and minimum where they leave a smaller error.
-CAAT_INLINE void offer(Blocks &b, const Lanes &scale, const Lanes &minimum) {
+CAAT_INLINED void offer(Blocks &b, const Lanes &scale, const Lanes &minimum) {
   Lanes inverse, error = {};
   invert(scale, inverse);
   for (int64_t i = 0; i < b.size; ++i) {
@@ -80,7 +78,7 @@ CAAT_INLINE void offer(Blocks &b, const Lanes &scale, const Lanes &minimum) {
 }
 
 /// Offers what fits the codes best that (x - minimum) * inverse has, by least squares.
-CAAT_INLINE void refine(Blocks &b, const Lanes &minimum, const Lanes &inverse) {
+CAAT_INLINED void refine(Blocks &b, const Lanes &minimum, const Lanes &inverse) {
   Lanes codes = {}, squares = {}, products = {}, zero = {};
   for (int64_t i = 0; i < b.size; ++i) {
     Lanes code = (b.x[i] - minimum) * inverse;
@@ -104,7 +102,7 @@ CAAT_INLINE void refine(Blocks &b, const Lanes &minimum, const Lanes &inverse) {
 constexpr float kNear = 1e-3f; // of a step
 
 /// Whether range is `steps` times a number of f16, of which the first elements are multiples above the lowest.
-CAAT_INLINE void findGrid(Blocks &b, float steps) {
+CAAT_INLINED void findGrid(Blocks &b, float steps) {
   Lanes range = b.highest - b.lowest, scale = range / steps, inverse, one;
   splat(one, 1);
   roundToHalf(scale);

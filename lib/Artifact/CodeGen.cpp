@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "CodeGen.h"
 #include "caat/Artifact/OutputFile.h"
+#include "caat/runtime/Fnv.h"
 #include "caat/runtime/Program.h"
 #include "mlir/Target/LLVMIR/Export.h"
 #include "llvm/Analysis/TargetLibraryInfo.h"
@@ -121,7 +122,7 @@ static llvm::Error link(llvm::StringRef object, llvm::StringRef library) {
 
 static void addDigest(llvm::Module &module, llvm::StringRef manifest) {
   auto *type = llvm::Type::getInt64Ty(module.getContext());
-  auto *digest = llvm::ConstantInt::get(type, runtime::digestOfManifest(manifest));
+  auto *digest = llvm::ConstantInt::get(type, runtime::fnv(std::string_view(manifest)));
   new llvm::GlobalVariable(module, type, /*isConstant=*/true, llvm::GlobalValue::ExternalLinkage, digest,
                            runtime::manifestDigestName);
 }

@@ -14,4 +14,7 @@
 #define CAAT_WIDEST
 #endif
 
+/// Before what CAAT_WIDEST functions of vectors call: becomes part of them.
+#define CAAT_INLINED static inline __attribute__((always_inline))
+
 #endif

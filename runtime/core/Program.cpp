@@ -2,6 +2,7 @@
 #include "caat/runtime/Program.h"
 #include "caat/runtime/Error.h"
 #include "caat/runtime/File.h"
+#include "caat/runtime/Fnv.h"
 #include <dlfcn.h>
 #include <unistd.h>
 
@@ -82,8 +83,7 @@ void Program::checkDigest(const std::string &path) const {
   if (!digest)
     return; // not written by caat-compile
   MappedFile file = MappedFile::open(path);
-  if (*static_cast<const uint64_t *>(digest) !=
-      digestOfManifest({reinterpret_cast<const char *>(file.data()), file.size()}))
+  if (*static_cast<const uint64_t *>(digest) != fnv({reinterpret_cast<const char *>(file.data()), file.size()}))
     failArtifact(path, ": does not belong to ", manifest_.code,
                  "; one of them was changed, or is of another program: compile it again");
 }

@@ -59,7 +59,7 @@ CAAT_INLINED void dequantizePanel(const Panels &panels, int64_t panel, const Den
 #pragma unroll
       for (int v = 0; v < panelVectors; ++v) {
         Words words;
-        __builtin_prefetch(codes + v * lanes * 4 + 2048);
+        __builtin_prefetch(codes + v * lanes * 4 + prefetchDistance);
         load(words, codes + v * lanes * 4);
 #pragma unroll
         for (int c = 0; c < perWord; c += 2) {
@@ -92,22 +92,16 @@ struct Dequantization {
   const DensePanels &to;
 };
 
-CAAT_WIDEST void dequantizeFloats(int64_t begin, int64_t end, void *const *buffers, const int64_t *) {
+CAAT_WIDEST void dequantizePanels(int64_t begin, int64_t end, void *const *buffers, const int64_t *) {
   const auto &d = *static_cast<const Dequantization *>(buffers[0]);
+  bool isFour = d.panels.format.bits == 4;
   for (int64_t i = begin; i < end; ++i)
-    if (d.panels.format.bits == 4)
-      dequantizePanel(d.panels, d.first + i, d.to, i, 4, false);
+    if (d.to.isBf16Pairs)
+      isFour ? dequantizePanel(d.panels, d.first + i, d.to, i, 4, true)
+             : dequantizePanel(d.panels, d.first + i, d.to, i, 8, true);
     else
-      dequantizePanel(d.panels, d.first + i, d.to, i, 8, false);
-}
-
-CAAT_WIDEST void dequantizeBf16(int64_t begin, int64_t end, void *const *buffers, const int64_t *) {
-  const auto &d = *static_cast<const Dequantization *>(buffers[0]);
-  for (int64_t i = begin; i < end; ++i)
-    if (d.panels.format.bits == 4)
-      dequantizePanel(d.panels, d.first + i, d.to, i, 4, true);
-    else
-      dequantizePanel(d.panels, d.first + i, d.to, i, 8, true);
+      isFour ? dequantizePanel(d.panels, d.first + i, d.to, i, 4, false)
+             : dequantizePanel(d.panels, d.first + i, d.to, i, 8, false);
 }
 
 } // namespace
@@ -115,7 +109,7 @@ CAAT_WIDEST void dequantizeBf16(int64_t begin, int64_t end, void *const *buffers
 void dequantize(const Panels &panels, int64_t first, int64_t count, const DensePanels &to, int threads) {
   Dequantization job{panels, first, to};
   void *buffers[] = {&job};
-  runKernel(to.isBf16Pairs ? dequantizeBf16 : dequantizeFloats, count, buffers, nullptr, threads);
+  runKernel(dequantizePanels, count, buffers, nullptr, threads);
 }
 
 } // namespace caat::runtime

@@ -35,7 +35,9 @@ struct Weight {
 
   // Where `source` has blocks; `stored` is their values then. `data` may have them as well:
   std::optional<BlockFormat> blocks = {};
-  int64_t chunk = 0; // panels of blocks that are dequantized at once, to `layout`
+  int64_t chunk = 0;       // panels of blocks that are dequantized at once, to `layout`
+  bool asRows = false;     // which are rows of all columns then, not panels
+  size_t lastLayoutId = 0; // of the last ones, which may be fewer
   bool inPanels() const { return kind == Panels::Kind::Blocks; }
 
   bool stays() const { return layout == stored && !blocks; }
@@ -76,7 +78,6 @@ struct Linears::State {
   void copy(const Weight &weight, std::byte *to);
 
   bool isFew(const Weight &weight, int64_t m) const { return weight.kind && m <= fewRows(*weight.kind); }
-  Layout chunkOf(const Weight &weight, int64_t columns) const;
   void runFewRows(const Weight &weight, const float *x, int64_t m, float *y, bool accumulate, const Epilogue &epilogue);
   void runBlocks(const Weight &weight, const void *x, int64_t m, float *y, bool accumulate, const Epilogue &epilogue);
 };
@@ -106,25 +107,25 @@ size_t Linears::add(const ParameterSpec &spec, const std::byte *data) { return s
 
 size_t Linears::addTravelling(const ParameterSpec &spec, const std::byte *data) { return state->add(spec, data, true); }
 
-/// Panels side by side, as products read them from fast: oneDNN's own panels, or plain rows.
-Layout Linears::State::chunkOf(const Weight &weight, int64_t columns) const {
-  if (weight.type == Type::bf16)
-    return {{weight.k, columns}, weight.type, Tag::BA16a64b2a};
-  Layout panels({weight.k, columns}, weight.type, Tag::BA16a64b);
-  if (products.isFast(panels))
-    return panels;
-  return {{weight.k, columns}, weight.type, dnnl::memory::dims{weight.chunk * panelColumns, 1}};
+/// Dequantized panels side by side: oneDNN's own ones, or rows of all their columns.
+static Layout chunkOf(const Weight &weight, int64_t columns) {
+  if (weight.asRows)
+    return {{weight.k, columns}, weight.type, dnnl::memory::dims{weight.chunk * panelColumns, 1}};
+  return {{weight.k, columns}, weight.type, weight.type == Type::bf16 ? Tag::BA16a64b2a : Tag::BA16a64b};
 }
 
 bool Linears::State::choosePanelsOfBlocks(Weight &weight) {
-  for (Type type : {weight.type, Type::f32}) {
+  for (auto [type, asRows] : {std::pair(weight.type, false), {Type::f32, false}, {Type::f32, true}}) {
     weight.type = type;
+    weight.asRows = asRows;
     int64_t panelBytes = weight.k * panelColumns * (type == Type::bf16 ? 2 : 4);
     int64_t all = panelsOf(weight.n);
     weight.chunk = all * panelBytes <= wholeBytes ? all : std::max<int64_t>(partBytes / panelBytes, 1);
     weight.layout = chunkOf(weight, std::min(weight.n, weight.chunk * panelColumns));
     if (!products.isFast(weight.layout))
       continue;
+    weight.lastLayoutId =
+        products.idOf(chunkOf(weight, weight.n - (all - 1) / weight.chunk * weight.chunk * panelColumns));
     weight.kind = Panels::Kind::Blocks;
     return true;
   }
@@ -211,7 +212,7 @@ void Linears::State::runBlocks(const Weight &weight, const void *x, int64_t m, f
   if (to.isBf16Pairs) {
     to.rowStride *= 2;
     to.panelStride = (weight.k + 31) / 32 * 32 * panelColumns;
-  } else if (weight.layout.data.format_desc.blocking.inner_nblks == 0) {
+  } else if (weight.asRows) {
     to.rowStride = weight.chunk * panelColumns, to.panelStride = panelColumns;
   }
   int64_t size = to.isBf16Pairs ? 2 : 4, all = panelsOf(weight.n);
@@ -220,7 +221,7 @@ void Linears::State::runBlocks(const Weight &weight, const void *x, int64_t m, f
   for (int64_t first = 0; first < all; first += weight.chunk) {
     int64_t count = std::min(weight.chunk, all - first), column = first * panelColumns;
     int64_t columns = std::min(count * panelColumns, weight.n - column);
-    size_t layout = columns == weight.layout.dims()[1] ? weight.layoutId : products.idOf(chunkOf(weight, columns));
+    size_t layout = first + count == all ? weight.lastLayoutId : weight.layoutId;
     if (std::pair<const void *, int64_t> place{weight.data, first}; std::exchange(densePlace, place) != place)
       dequantize(weight.panels(), first, count, to, threads);
     if (columns == weight.n)

@@ -16,8 +16,9 @@ using Halves = _Float16 __attribute__((ext_vector_type(lanes)));
 using Words = uint32_t __attribute__((ext_vector_type(lanes)));
 using Bytes = uint8_t __attribute__((ext_vector_type(lanes)));
 
-/// Before what CAAT_WIDEST functions of vectors call: becomes part of them.
-#define CAAT_INLINED static inline __attribute__((always_inline))
+/// Bytes. Without it the processor fetches too little ahead: 8 GB/s instead of 14 for 4 bits, 11 instead of 18 for
+/// bf16.
+constexpr int64_t prefetchDistance = 3072;
 
 template <typename T> CAAT_INLINED void load(T &to, const void *from) { std::memcpy(&to, from, sizeof(to)); }
 template <typename T> CAAT_INLINED void store(void *to, const T &from) { std::memcpy(to, &from, sizeof(from)); }

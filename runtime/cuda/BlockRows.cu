@@ -183,15 +183,7 @@ template <int Bits, typename Pair, int Span, bool WideScales, bool HasMinima> st
     for (int part = a.parts - 1; part >= 0; --part)
       for (int of = 0; of < warps; ++of)
         sum += loadSharedFloat(shared + ((of * 16 + output) * 8 + rowOfGroup * a.parts + part) * 4);
-    auto *wide = static_cast<float *>(a.y);
-    auto *narrow = static_cast<typename Element::Stored *>(a.y);
-    if (a.accumulate)
-      sum += a.isWide ? wide[at] : Element::load(narrow[at]);
-    sum = activated(sum + biasOf<Element>(a.epilogue, column), a.epilogue.activation, a.epilogue.alpha);
-    if (a.isWide)
-      wide[at] = sum;
-    else
-      narrow[at] = Element::store(sum);
+    storeResult<Element>(a, at, column, sum);
   }
 };
 

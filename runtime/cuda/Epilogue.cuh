@@ -69,4 +69,18 @@ template <typename Type> DEVICE float biasOf(const EpilogueOf &e, long long colu
                       : Type::load(static_cast<const typename Type::Stored *>(e.bias)[column]);
 }
 
+/// Stores element `at`, of column `column`, of a product that computed `sum`: in f32, or in the type of the elements.
+template <typename Type, typename Arguments>
+DEVICE void storeResult(const Arguments &a, long long at, long long column, float sum) {
+  auto *wide = static_cast<float *>(a.y);
+  auto *narrow = static_cast<typename Type::Stored *>(a.y);
+  if (a.accumulate)
+    sum += a.isWide ? wide[at] : Type::load(narrow[at]);
+  sum = activated(sum + biasOf<Type>(a.epilogue, column), a.epilogue.activation, a.epilogue.alpha);
+  if (a.isWide)
+    wide[at] = sum;
+  else
+    narrow[at] = Type::store(sum);
+}
+
 #endif

@@ -120,15 +120,7 @@ template <bool IsHalf> DEVICE void fewRows(const FewRowsArguments &a, FewRowsPla
     float sum = 0;
     for (long long warp = 0; warp < warps; ++warp)
       sum += p.part[warp * 128 + i];
-    auto *wide = static_cast<float *>(a.y);
-    auto *narrow = static_cast<typename Type::Stored *>(a.y);
-    if (a.accumulate)
-      sum += a.isWide ? wide[at] : Type::load(narrow[at]);
-    sum = activated(sum + biasOf<Type>(a.epilogue, column), a.epilogue.activation, a.epilogue.alpha);
-    if (a.isWide)
-      wide[at] = sum;
-    else
-      narrow[at] = Type::store(sum);
+    storeResult<Type>(a, at, column, sum);
   }
 }
 

@@ -68,7 +68,7 @@ void BlockFormat::makeUp(int64_t rows, int64_t k, float scale, uint32_t seed, st
   float middle = static_cast<float>(1 << (bits - 1)), step = scale / middle;
   for (int64_t r = 0; r < rows; ++r, to += rowBytes(k)) {
     for (int64_t i = 0; i < codeBytes(k); ++i) {
-      seed = seed * 1664525 + 1013904223;
+      seed = nextRandom(seed);
       to[i] = static_cast<std::byte>(seed >> 24);
     }
     std::byte *numbers = to + codeBytes(k), *offsets = numbers + scaleBytes(k);

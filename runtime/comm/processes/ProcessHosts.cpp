@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "ProcessHosts.h"
 #include "caat/runtime/Error.h"
+#include "caat/runtime/Fnv.h"
 
 namespace caat::runtime {
 
@@ -42,14 +43,14 @@ public:
       note(static_cast<uint64_t>(number));
     peers.setProgress(++begun);
   }
-  void note(uint64_t number) { calls = (calls ^ number) * 0x100000001b3; } // FNV
+  void note(uint64_t number) { calls = fnv(number, calls); }
 
 private:
   [[noreturn]] static void refuse(const CollectiveCall &call) {
     failRun(nameOf(call.kind), " '", call.name, "': arrays of the host's memory do not travel between processes");
   }
   Peers &peers;
-  uint64_t calls = 0xcbf29ce484222325, begun = 0;
+  uint64_t calls = fnvBasis, begun = 0;
   bool isFirst = true;
 };
 

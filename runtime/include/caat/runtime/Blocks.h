@@ -8,6 +8,9 @@
 
 namespace caat::runtime {
 
+/// The next number of a row that looks random.
+constexpr uint32_t nextRandom(uint32_t number) { return number * 1664525 + 1013904223; }
+
 /// The value of a block's code 0.
 enum class BlockOffset {
   Middle,  // -2^(bits - 1) * scale

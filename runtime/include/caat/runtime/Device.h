@@ -70,8 +70,6 @@ struct MadeUp {
 };
 /// The numbers of one: a parameter of the host.
 Tensor madeUp(const ParameterSpec &spec, uint32_t seed);
-/// The next number of a row that looks random.
-constexpr uint32_t nextRandom(uint32_t number) { return number * 1664525 + 1013904223; }
 
 /// The best logit among some: of equal ones that of the lowest token.
 struct Candidate {

@@ -7,14 +7,7 @@
 
 namespace caat::runtime {
 
-/// FNV-1a of a manifest's text.
-constexpr uint64_t digestOfManifest(std::string_view text) {
-  uint64_t digest = 0xcbf29ce484222325;
-  for (char c : text)
-    digest = (digest ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-  return digest;
-}
-/// The constant of code.so that has the digest of the manifest that was written with it.
+/// The constant of code.so that has the digest (fnv) of the text of the manifest that was written with it.
 inline constexpr const char *manifestDigestName = "caat_manifest_digest";
 
 class Program {
