@@ -57,10 +57,6 @@ def RT_BlocksAttr : AttrDef<RT_Dialect, "Blocks"> {
                         EnumParameter<RT_BlockOffset>:$offset);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
-  let extraClassDeclaration = [{
-    /// Bytes of a row of `k` elements: codes, scales, offsets.
-    int64_t getRowBytes(int64_t k) const;
-  }];
 }
 
 def RT_TokenType : TypeDef<RT_Dialect, "Token"> {

@@ -40,12 +40,6 @@ int64_t RowsAttr::getMappingId() const { return 0; }
 bool RowsAttr::isLinearMapping() const { return true; }
 int64_t RowsAttr::getRelativeIndex() const { return 0; }
 
-int64_t BlocksAttr::getRowBytes(int64_t k) const {
-  int64_t number = getScales().getWidth() / 8;
-  int64_t offset = getOffset() == BlockOffset::Middle ? 0 : getOffset() == BlockOffset::Zeros ? 1 : number;
-  return k * getBits() / 8 + k / getSize() * (number + offset);
-}
-
 /// Results of a destination-style op: the destination's type where it is a tensor, none where it is a memref.
 static void addResults(OperationState &state, Value init) {
   if (isa<RankedTensorType>(init.getType()))

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "BlockEvaluator.h"
+#include "BlockFormat.h"
 #include "BlockRounding.h"
-#include "BlockRows.h"
 #include "MovedCodes.h"
 #include "mlir/IR/Threading.h"
 #include "llvm/ADT/bit.h"
@@ -11,6 +11,7 @@
 
 using namespace mlir;
 using namespace caat;
+using caat::runtime::BlockFormat, caat::runtime::BlockOffset;
 using llvm::Expected;
 
 /// Rows that a thread does at a time.
@@ -34,23 +35,22 @@ static Expected<EncodedBlocks> rounded(rt::WeightOp weight, int64_t rank, Weight
   Expected<TensorView> view = evaluator.evaluate(weight, rank);
   if (!view)
     return view.takeError();
-  rt::BlocksAttr form = weight.getBlocks().value();
-  int64_t k = weight.getK(), n = weight.getN(), size = form.getSize(), numBlocks = k / size;
-  BlockRows rows(form, k);
-  EncodedBlocks result{std::vector<char>(n * rows.rowBytes())};
+  BlockFormat format = blockFormat(weight.getBlocks().value());
+  int64_t k = weight.getK(), n = weight.getN(), numBlocks = k / format.size, rowBytes = format.rowBytes(k);
+  EncodedBlocks result{std::vector<std::byte>(n * rowBytes)};
   std::atomic<bool> isFinite = true, fits = true;
   forEachRows(weight.getContext(), n, [&](int64_t first, int64_t count) {
     std::vector<float> x = denseRows<float>(*view, first, count);
     RoundedBlocks blocks;
-    (form.getBits() == 4 ? roundToFourBits : roundToEightBits)(x.data(), count * numBlocks, size, blocks);
+    (format.bits == 4 ? roundToFourBits : roundToEightBits)(x.data(), count * numBlocks, format.size, blocks);
     if (!blocks.isFinite)
       isFinite = false;
     if (!blocks.fits)
       fits = false;
     for (int64_t r = 0; blocks.isFinite && r < count; ++r)
-      rows.write(blocks.codes.data() + r * k, blocks.scales.data() + r * numBlocks, nullptr,
-                 blocks.minima.empty() ? nullptr : blocks.minima.data() + r * numBlocks,
-                 result.rows.data() + (first + r) * rows.rowBytes());
+      format.writeRow({blocks.codes.data() + r * k, blocks.scales.data() + r * numBlocks, /*zeros=*/nullptr,
+                       blocks.minima.empty() ? nullptr : blocks.minima.data() + r * numBlocks},
+                      k, result.rows.data() + (first + r) * rowBytes);
   });
   if (isFinite && fits)
     return result;
@@ -64,13 +64,13 @@ namespace {
 /// Rows of codes with their scales and offsets -> rows of a file.
 class RowEncoder {
 public:
-  RowEncoder(rt::BlocksAttr form, const CodedView &coded)
-      : form(form), coded(coded), k(coded.codes.shape[1]), size(form.getSize()), rows(form, k) {}
+  RowEncoder(const BlockFormat &format, const CodedView &coded)
+      : format(format), coded(coded), k(coded.codes.shape[1]), size(format.size) {}
 
-  int64_t rowBytes() const { return rows.rowBytes(); }
+  int64_t rowBytes() const { return format.rowBytes(k); }
 
   /// Whether the blocks have one scale and offset each.
-  bool write(int64_t first, int64_t count, char *to, int64_t &numNotFinite) const {
+  bool write(int64_t first, int64_t count, std::byte *to, int64_t &numNotFinite) const {
     std::vector<uint8_t> codes = denseRows<uint8_t>(coded.codes, first, count);
     int64_t numBlocks = k / size;
     std::vector<float> scales(numBlocks), minima(numBlocks);
@@ -85,7 +85,7 @@ public:
         minima[block] = numbers->minimum;
         numNotFinite += std::isfinite(numbers->scale) && std::isfinite(numbers->minimum) ? 0 : size;
       }
-      rows.write(codes.data() + r * k, scales.data(), zeros.data(), minima.data(), to + r * rowBytes());
+      format.writeRow({codes.data() + r * k, scales.data(), zeros.data(), minima.data()}, k, to + r * rowBytes());
     }
     return true;
   }
@@ -110,9 +110,9 @@ private:
     };
     Numbers numbers;
     numbers.scale = read(coded.scale, 0.0f);
-    if (form.getOffset() == rt::BlockOffset::Zeros)
+    if (format.offset == BlockOffset::Zeros)
       numbers.zero = read(*coded.offset, uint8_t(0));
-    else if (form.getOffset() == rt::BlockOffset::Minimum)
+    else if (format.offset == BlockOffset::Minimum)
       numbers.minimum = read(*coded.offset, 0.0f);
     return numbers;
   }
@@ -123,7 +123,7 @@ private:
     if (coded.scale.strides[1] == 0 || (coded.axis == 1 && coded.times % size == 0))
       return numbersAt(row, first);
     std::optional<Numbers> shared;
-    bool isMinimum = form.getOffset() == rt::BlockOffset::Minimum;
+    bool isMinimum = format.offset == BlockOffset::Minimum;
     for (int64_t i = 0; i < size; ++i) {
       Numbers own = numbersAt(row, first + i);
       if (own.scale == 0 && !isMinimum)
@@ -134,32 +134,32 @@ private:
     }
     if (!shared)
       shared.emplace();
-    int zero = form.getOffset() == rt::BlockOffset::Middle ? 1 << (form.getBits() - 1) : shared->zero;
+    int zero = format.offset == BlockOffset::Middle ? 1 << (format.bits - 1) : shared->zero;
     for (int64_t i = 0; i < size && !isMinimum; ++i)
       if (numbersAt(row, first + i).scale == 0)
         codes[i] = static_cast<uint8_t>(zero);
     return shared;
   }
 
-  rt::BlocksAttr form;
+  const BlockFormat &format;
   const CodedView &coded;
   int64_t k, size;
-  BlockRows rows;
 };
 
 } // namespace
 
 static Expected<EncodedBlocks> kept(rt::WeightOp weight, int64_t rank, WeightEvaluator &evaluator) {
   rt::BlocksAttr form = weight.getBlocks().value();
+  BlockFormat format = blockFormat(form);
   Expected<CodedView> coded = moveCodes(weight.getYielded(), form, rank, evaluator);
   if (!coded)
     return coded.takeError();
   int64_t n = weight.getN();
-  bool hasOffset = form.getOffset() == rt::BlockOffset::Middle || coded->offset;
+  bool hasOffset = format.offset == BlockOffset::Middle || coded->offset;
   if (ArrayRef<int64_t>(coded->codes.shape) != weight.getTensorType().getShape() || !hasOffset)
     return llvm::createStringError("has other codes than its form says");
-  RowEncoder encoder(form, *coded);
-  EncodedBlocks result{std::vector<char>(n * encoder.rowBytes())};
+  RowEncoder encoder(format, *coded);
+  EncodedBlocks result{std::vector<std::byte>(n * encoder.rowBytes())};
   std::atomic<bool> agree = true;
   std::atomic<int64_t> numNotFinite = 0;
   forEachRows(weight.getContext(), n, [&](int64_t first, int64_t count) {

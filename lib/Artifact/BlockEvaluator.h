@@ -8,7 +8,7 @@
 namespace caat {
 
 struct EncodedBlocks {
-  std::vector<char> rows;
+  std::vector<std::byte> rows;
   int64_t numNotFinite = 0; // elements with a scale or minimum that is NaN or infinite
 };
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "caat/Artifact/Manifest.h"
+#include "BlockFormat.h"
 #include "caat/Raise/DimExpr.h"
 #include "caat/Shard/Passes.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -258,10 +259,11 @@ private:
         json.attribute("transposed", weight.getTransposed());
       if (std::optional<rt::BlocksAttr> blocks = weight.getBlocks())
         json.attributeObject("blocks", [&] {
-          json.attribute("bits", static_cast<int64_t>(blocks->getBits()));
-          json.attribute("size", blocks->getSize());
-          json.attribute("scales", dtypeName(blocks->getScales()).value());
-          json.attribute("offset", rt::stringifyBlockOffset(blocks->getOffset()));
+          runtime::BlockFormat format = blockFormat(*blocks);
+          json.attribute("bits", format.bits);
+          json.attribute("size", format.size);
+          json.attribute("scales", StringRef(runtime::nameOf(format.scales)));
+          json.attribute("offset", StringRef(runtime::nameOf(format.offset)));
         });
       if (StringAttr group = weight.getGroupAttr(); group && program.rotations.contains(group))
         json.attribute("rotation", static_cast<int64_t>(program.rotations.find(group) - program.rotations.begin()));

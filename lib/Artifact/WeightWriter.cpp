@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "WeightWriter.h"
 #include "BlockEvaluator.h"
+#include "BlockFormat.h"
 #include "caat/Artifact/ByteProgress.h"
 #include "caat/Artifact/OutputFile.h"
 #include "caat/Artifact/WeightEvaluator.h"
@@ -27,10 +28,13 @@ static llvm::Expected<StringRef> safetensorsType(rt::WeightOp weight) {
   return kNames[*code];
 }
 
+/// Of a weight in blocks.
+static int64_t rowBytes(rt::WeightOp weight) { return blockFormat(*weight.getBlocks()).rowBytes(weight.getK()); }
+
 int64_t caat::storedBytes(rt::WeightOp weight) {
   RankedTensorType type = weight.getTensorType();
-  if (std::optional<rt::BlocksAttr> blocks = weight.getBlocks())
-    return weight.getN() * blocks->getRowBytes(weight.getK());
+  if (weight.getBlocks())
+    return weight.getN() * rowBytes(weight);
   return type.getNumElements() * std::max(1u, type.getElementTypeBitWidth() / 8);
 }
 
@@ -52,8 +56,8 @@ static llvm::Expected<std::string> makeHeader(ArrayRef<rt::WeightOp> weights) {
       json.attributeObject(weight.getSymName(), [&] {
         json.attribute("dtype", *type);
         json.attributeArray("shape", [&] {
-          if (std::optional<rt::BlocksAttr> blocks = weight.getBlocks())
-            json.value(weight.getN()), json.value(blocks->getRowBytes(weight.getK()));
+          if (weight.getBlocks())
+            json.value(weight.getN()), json.value(rowBytes(weight));
           else
             for (int64_t extent : weight.getTensorType().getShape())
               json.value(extent);
@@ -106,7 +110,7 @@ static llvm::Error writeWeight(rt::WeightOp weight, int64_t rank, WeightEvaluato
     if (!blocks)
       return blocks.takeError();
     nans += blocks->numNotFinite;
-    os.write(blocks->rows.data(), blocks->rows.size());
+    os.write(reinterpret_cast<const char *>(blocks->rows.data()), blocks->rows.size());
     return llvm::Error::success();
   }
   llvm::Expected<TensorView> view = evaluator.evaluate(weight, rank);

@@ -22,8 +22,6 @@ constexpr size_t maxManifestBytes = 256 << 20;
 constexpr std::string_view kindNames[numCollectiveKinds] = {
     "all_reduce", "all_gather", "reduce_scatter", "all_to_all", "permute", "broadcast", "quantized_all_reduce"};
 
-constexpr std::string_view offsetNames[numBlockOffsets] = {"middle", "zeros", "minimum"};
-
 /// Walks the JSON and knows where it is, so that each message names the entry.
 class Reader {
 public:
@@ -202,10 +200,10 @@ BlockFormat readBlocks(const Reader &reader, const ParameterSpec &parameter) {
   blocks.size = reader.at("size").integer(16, 256);
   blocks.scales = reader.at("scales").dtype();
   std::string offset = reader.at("offset").string();
-  auto found = std::find(std::begin(offsetNames), std::end(offsetNames), offset);
-  if (found == std::end(offsetNames))
+  std::optional<BlockOffset> found = blockOffsetFromName(offset);
+  if (!found)
     reader.error("unknown offset '", offset, "'");
-  blocks.offset = static_cast<BlockOffset>(found - std::begin(offsetNames));
+  blocks.offset = *found;
   if (blocks.bits != 4 && blocks.bits != 8)
     reader.error("bits: ", blocks.bits, " is not 4 or 8");
   if (!std::has_single_bit(static_cast<uint64_t>(blocks.size)))

@@ -10,14 +10,9 @@ namespace caat::runtime {
 
 constexpr int panelVectors = panelColumns / lanes;
 
-inline int64_t offsetSize(const BlockFormat &format) {
-  return format.offset == BlockOffset::Middle  ? 0
-         : format.offset == BlockOffset::Zeros ? 1
-                                               : static_cast<int64_t>(sizeOf(format.scales));
-}
 /// Of a block's scales and offsets, which lie before its codes.
 inline int64_t blockNumberBytes(const BlockFormat &format) {
-  return panelColumns * (static_cast<int64_t>(sizeOf(format.scales)) + offsetSize(format));
+  return panelColumns * (format.scaleSize() + format.offsetSize());
 }
 inline int64_t blockCodeBytes(const BlockFormat &format) { return panelColumns * format.size * format.bits / 8; }
 
@@ -33,7 +28,7 @@ CAAT_INLINED void readNumbers(Floats &to, const std::byte *numbers, int64_t at, 
 CAAT_INLINED void readScales(const BlockFormat &format, const std::byte *block, int64_t column, Floats &scale,
                              Floats &offset) {
   bool half = format.scales == DType::F16;
-  const std::byte *offsets = block + panelColumns * (half ? 2 : 4);
+  const std::byte *offsets = block + panelColumns * format.scaleSize();
   readNumbers(scale, block, column, half);
   switch (format.offset) {
   case BlockOffset::Middle:

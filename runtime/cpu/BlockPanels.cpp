@@ -19,11 +19,10 @@ static void copyColumns(const std::byte *from, int64_t rowBytes, int64_t columns
 }
 
 void packBlocks(const BlockFormat &format, const std::byte *rows, int64_t k, int64_t n, std::byte *to) {
-  int64_t rowBytes = format.rowBytes(k), scale = static_cast<int64_t>(sizeOf(format.scales));
-  int64_t offset = offsetSize(format), wordBytes = 4;
+  int64_t rowBytes = format.rowBytes(k), scale = format.scaleSize(), offset = format.offsetSize(), wordBytes = 4;
   for (int64_t first = 0; first < n; first += panelColumns, rows += panelColumns * rowBytes) {
     int64_t columns = std::min(panelColumns, n - first);
-    const std::byte *codes = rows, *scales = rows + format.codeBytes(k), *offsets = scales + format.scaleBytes(k);
+    const std::byte *codes = rows, *scales = rows + format.scalesAt(k), *offsets = rows + format.offsetsAt(k);
     auto copy = [&](const std::byte *from, int64_t size) {
       copyColumns(from, rowBytes, columns, size, to);
       to += panelColumns * size;

@@ -64,8 +64,8 @@ static void checkZeros(const ParameterSpec &spec, const std::byte *rows, int64_t
   if (format.bits == 8 || format.offset != BlockOffset::Zeros)
     return;
   for (int64_t row = 0; row < count; ++row) {
-    const std::byte *end = rows + (row + 1) * format.rowBytes(spec.k());
-    for (const std::byte *zero = end - format.offsetBytes(spec.k()); zero != end; ++zero)
+    const std::byte *zero = rows + row * format.rowBytes(spec.k()) + format.offsetsAt(spec.k());
+    for (const std::byte *end = zero + spec.k() / format.size; zero != end; ++zero)
       if (int{std::to_integer<int>(*zero)} >= 1 << format.bits)
         failArtifact("'", spec.name, "': zero point ", std::to_integer<int>(*zero), " of codes of ", format.bits,
                      " bits");
@@ -75,8 +75,8 @@ static void checkZeros(const ParameterSpec &spec, const std::byte *rows, int64_t
 /// Some rows at a time.
 void CudaDevice::uploadBlocks(const ParameterSpec &spec, std::byte *to, const std::byte *data) {
   constexpr int64_t piece = 64 << 20; // bytes at once
-  int64_t row = spec.blocks->rowBytes(spec.k()), rows = std::max<int64_t>(piece / row / 16 * 16, 16);
-  rows = std::min(rows, spec.n());
+  int64_t k = spec.k(), row = spec.blocks->rowBytes(k);
+  int64_t rows = std::min(std::max<int64_t>(piece / row / 16 * 16, 16), spec.n());
   std::byte *from = scratch.reserve(*this, static_cast<size_t>(rows * row), "a part of a weight");
   BlockWeight weight = weightAt(spec, to);
   for (int64_t first = 0; first < spec.n(); first += rows) {
@@ -84,7 +84,8 @@ void CudaDevice::uploadBlocks(const ParameterSpec &spec, std::byte *to, const st
     checkZeros(spec, data + first * row, count);
     upload(from, data + first * row, static_cast<size_t>(count * row));
     launchOwn("caat_blocks_repack", blocksFor(weight.codeWords()),
-              RepackArguments{weight, reinterpret_cast<const unsigned char *>(from), count, row, first});
+              RepackArguments{weight, reinterpret_cast<const unsigned char *>(from), count, row,
+                              spec.blocks->scalesAt(k), spec.blocks->offsetsAt(k), first});
   }
 }
 

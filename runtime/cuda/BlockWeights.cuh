@@ -40,10 +40,9 @@ KERNEL void caat_blocks_repack(RepackArguments a) {
     }
     codes[i] = all;
   }
-  long long scales = w.k * w.bits / 8, offsets = scales + w.k / w.size * w.scaleBytes();
-  repackFactors(a, static_cast<Byte *>(const_cast<void *>(w.scales)), scales, w.scaleBytes());
+  repackFactors(a, static_cast<Byte *>(const_cast<void *>(w.scales)), a.scalesAt, w.scaleBytes());
   if (w.offsetBytes() > 0)
-    repackFactors(a, static_cast<Byte *>(const_cast<void *>(w.offsets)), offsets, w.offsetBytes());
+    repackFactors(a, static_cast<Byte *>(const_cast<void *>(w.offsets)), a.offsetsAt, w.offsetBytes());
 }
 
 /// Of a place, for made-up numbers.

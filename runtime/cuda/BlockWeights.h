@@ -58,12 +58,13 @@ struct BlockWeight {
   }
 };
 
-/// From the form of a file, `rows` rows of `rowBytes` bytes: codes (of 4 bits the lower ones first), scales, offsets.
-/// They become those from row `first` on, a multiple of 16; behind the last ones the tile is filled up.
+/// From the form of a file, `rows` rows of `rowBytes` bytes: codes (of 4 bits the lower ones first), from `scalesAt` on
+/// scales, from `offsetsAt` on offsets. They become those from row `first` on, a multiple of 16; behind the last ones
+/// the tile is filled up.
 struct RepackArguments {
   BlockWeight to;
   const unsigned char *from;
-  long long rows, rowBytes, first;
+  long long rows, rowBytes, scalesAt, offsetsAt, first;
 };
 
 /// Codes that are all equally likely, for weights in [-scale, scale).

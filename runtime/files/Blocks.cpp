@@ -4,16 +4,15 @@
 
 namespace caat::runtime {
 
-int64_t BlockFormat::offsetBytes(int64_t k) const {
-  switch (offset) {
-  case BlockOffset::Middle:
-    return 0;
-  case BlockOffset::Zeros:
-    return k / size;
-  case BlockOffset::Minimum:
-    return scaleBytes(k);
-  }
-  return 0;
+static constexpr std::string_view offsetNames[numBlockOffsets] = {"middle", "zeros", "minimum"};
+
+std::string_view nameOf(BlockOffset offset) { return offsetNames[static_cast<int>(offset)]; }
+
+std::optional<BlockOffset> blockOffsetFromName(std::string_view name) {
+  for (int i = 0; i < numBlockOffsets; ++i)
+    if (offsetNames[i] == name)
+      return static_cast<BlockOffset>(i);
+  return std::nullopt;
 }
 
 static float readNumber(const std::byte *numbers, int64_t at, DType type) {
@@ -36,7 +35,7 @@ static void writeNumber(std::byte *numbers, int64_t at, DType type, float number
 }
 
 BlockFormat::Affine BlockFormat::affine(const std::byte *row, int64_t k, int64_t block) const {
-  const std::byte *numbers = row + codeBytes(k), *offsets = numbers + scaleBytes(k);
+  const std::byte *numbers = row + scalesAt(k), *offsets = row + offsetsAt(k);
   float scale = readNumber(numbers, block, scales);
   switch (offset) {
   case BlockOffset::Middle:
@@ -64,14 +63,30 @@ void BlockFormat::dequantize(const std::byte *rows, int64_t count, int64_t k, fl
     }
 }
 
+void BlockFormat::writeRow(const Row &row, int64_t k, std::byte *to) const {
+  if (bits == 8)
+    std::memcpy(to, row.codes, static_cast<size_t>(k));
+  else
+    for (int64_t i = 0; i < k / 2; ++i)
+      to[i] = static_cast<std::byte>(row.codes[2 * i] | row.codes[2 * i + 1] << 4);
+  std::byte *numbers = to + scalesAt(k), *offsets = to + offsetsAt(k);
+  for (int64_t block = 0; block < k / size; ++block) {
+    writeNumber(numbers, block, scales, row.scales[block]);
+    if (offset == BlockOffset::Zeros)
+      offsets[block] = static_cast<std::byte>(row.zeros[block]);
+    else if (offset == BlockOffset::Minimum)
+      writeNumber(offsets, block, scales, row.minima[block]);
+  }
+}
+
 void BlockFormat::makeUp(int64_t rows, int64_t k, float scale, uint32_t seed, std::byte *to) const {
   float middle = static_cast<float>(1 << (bits - 1)), step = scale / middle;
   for (int64_t r = 0; r < rows; ++r, to += rowBytes(k)) {
-    for (int64_t i = 0; i < codeBytes(k); ++i) {
+    for (int64_t i = 0; i < scalesAt(k); ++i) {
       seed = nextRandom(seed);
       to[i] = static_cast<std::byte>(seed >> 24);
     }
-    std::byte *numbers = to + codeBytes(k), *offsets = numbers + scaleBytes(k);
+    std::byte *numbers = to + scalesAt(k), *offsets = to + offsetsAt(k);
     for (int64_t block = 0; block < k / size; ++block) {
       writeNumber(numbers, block, scales, step);
       if (offset == BlockOffset::Zeros)

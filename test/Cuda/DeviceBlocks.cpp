@@ -20,7 +20,7 @@ Bytes someRows(const ParameterSpec &spec, unsigned seed) {
     rows.insert(rows.end(), from, from + sizeOf(format.scales));
   };
   for (int64_t row = 0; row < spec.n(); ++row) {
-    for (int64_t i = 0; i < format.codeBytes(spec.k()); ++i)
+    for (int64_t i = 0; i < format.scalesAt(spec.k()); ++i)
       rows.push_back(static_cast<std::byte>(random() >> 24));
     int64_t blocks = spec.k() / format.size;
     for (int64_t i = 0; i < blocks; ++i)
@@ -35,9 +35,8 @@ Bytes someRows(const ParameterSpec &spec, unsigned seed) {
 }
 
 std::string textOf(const BlockFormat &format) {
-  const char *offsets[] = {"middle", "zeros", "minimum"};
   return detail::concat(format.bits, " bits in blocks of ", format.size, ", ", nameOf(format.scales), " scales, ",
-                        offsets[static_cast<int>(format.offset)]);
+                        nameOf(format.offset));
 }
 
 struct Case {

@@ -63,6 +63,36 @@ TEST(Blocks, FromAMinimum) {
     EXPECT_EQ(values[i], static_cast<float>(i * 17) * 0.25f - 7) << i;
 }
 
+TEST(Blocks, WrittenRowsAreRead) {
+  constexpr int64_t k = 64;
+  for (int bits : {4, 8})
+    for (DType scales : {DType::F16, DType::F32})
+      for (BlockOffset offset : {BlockOffset::Middle, BlockOffset::Zeros, BlockOffset::Minimum}) {
+        BlockFormat format{bits, 32, scales, offset};
+        uint8_t codes[k], zeros[] = {3, 14};
+        for (int i = 0; i < k; ++i)
+          codes[i] = static_cast<uint8_t>(i * 37 % (1 << bits));
+        float factors[] = {0.5f, -2}, minima[] = {-7, 1.25f};
+        std::vector<std::byte> row(static_cast<size_t>(format.rowBytes(k)) + 1, std::byte(0xa5));
+        format.writeRow({codes, factors, zeros, minima}, k, row.data());
+        EXPECT_EQ(row.back(), std::byte(0xa5));
+        float values[k], middle = static_cast<float>(1 << (bits - 1));
+        format.dequantize(row.data(), 1, k, values);
+        for (int i = 0; i < k; ++i) {
+          int block = i / 32;
+          float zero = offset == BlockOffset::Middle ? middle : zeros[block];
+          float shift = offset == BlockOffset::Minimum ? minima[block] : -zero * factors[block];
+          EXPECT_EQ(values[i], codes[i] * factors[block] + shift) << i;
+        }
+      }
+}
+
+TEST(Blocks, OffsetsHaveNames) {
+  for (BlockOffset offset : {BlockOffset::Middle, BlockOffset::Zeros, BlockOffset::Minimum})
+    EXPECT_EQ(blockOffsetFromName(nameOf(offset)), offset);
+  EXPECT_EQ(blockOffsetFromName("maximum"), std::nullopt);
+}
+
 TEST(Blocks, MadeUpOnesAreSmall) {
   for (int bits : {4, 8})
     for (DType scales : {DType::F16, DType::F32})

@@ -182,10 +182,9 @@ struct BlockCase {
 };
 
 std::string nameOf(const BlockCase &c) {
-  const char *offsets[] = {"middle", "zeros", "minimum"};
   return std::to_string(c.k) + "x" + std::to_string(c.n) + "as" + std::to_string(c.format.bits) + "bits" +
-         std::to_string(c.format.size) + offsets[static_cast<int>(c.format.offset)] +
-         std::string(nameOf(c.format.scales)) + std::string(nameOf(c.dtype));
+         std::to_string(c.format.size) + std::string(nameOf(c.format.offset)) + std::string(nameOf(c.format.scales)) +
+         std::string(nameOf(c.dtype));
 }
 
 std::vector<BlockCase> blockCases() {

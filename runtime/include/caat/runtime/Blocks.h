@@ -18,6 +18,9 @@ enum class BlockOffset {
   Minimum, // a number for each block, of the scales' type
 };
 inline constexpr int numBlockOffsets = 3;
+/// The manifest's name: "middle", "zeros", "minimum".
+std::string_view nameOf(BlockOffset offset);
+std::optional<BlockOffset> blockOffsetFromName(std::string_view name);
 
 /// How a matrix [N, K] is stored that x [M, K] is multiplied by, transposed: K is divided into blocks. A row is K codes
 /// (unsigned; of 4 bits two in a byte, the lower ones first), the blocks' scales, the blocks' offsets.
@@ -29,10 +32,15 @@ struct BlockFormat {
 
   bool operator==(const BlockFormat &) const = default;
 
-  int64_t codeBytes(int64_t k) const { return k * bits / 8; }
-  int64_t scaleBytes(int64_t k) const { return k / size * static_cast<int64_t>(sizeOf(scales)); }
-  int64_t offsetBytes(int64_t k) const;
-  int64_t rowBytes(int64_t k) const { return codeBytes(k) + scaleBytes(k) + offsetBytes(k); }
+  /// Bytes of a block's scale, and of its offset.
+  constexpr int64_t scaleSize() const { return scales == DType::F32 ? 4 : 2; }
+  constexpr int64_t offsetSize() const {
+    return offset == BlockOffset::Middle ? 0 : offset == BlockOffset::Zeros ? 1 : scaleSize();
+  }
+  // Where a row of `k` codes has its scales and its offsets, and where it ends.
+  constexpr int64_t scalesAt(int64_t k) const { return k * bits / 8; }
+  constexpr int64_t offsetsAt(int64_t k) const { return scalesAt(k) + k / size * scaleSize(); }
+  constexpr int64_t rowBytes(int64_t k) const { return offsetsAt(k) + k / size * offsetSize(); }
 
   /// Scale and offset of a block of a row.
   struct Affine {
@@ -40,6 +48,15 @@ struct BlockFormat {
   };
   Affine affine(const std::byte *row, int64_t k, int64_t block) const;
   int code(const std::byte *row, int64_t at) const;
+  /// What a row is made of: `k` codes, one to a byte, and numbers of each of its blocks.
+  struct Row {
+    const uint8_t *codes;
+    const float *scales;
+    const uint8_t *zeros = nullptr; // where the offset is one
+    const float *minima = nullptr;  // where it is one
+  };
+  /// Writes rowBytes(k) bytes.
+  void writeRow(const Row &row, int64_t k, std::byte *to) const;
   /// The K values of each of `count` rows.
   void dequantize(const std::byte *rows, int64_t count, int64_t k, float *to) const;
   /// Rows of codes that look random, whose values lie in about [-scale, scale].
