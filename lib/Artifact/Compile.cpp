@@ -78,7 +78,7 @@ public:
     // From here to the new manifest at the end the folder is no artifact, whatever happens.
     if (failed(removeFile(options.output, "manifest.json")))
       return failure();
-    if (failed(timed("weights", [&] { return writeWeightFiles(*program); })) || failed(writeKernels()) ||
+    if (failed(timed("weights", [&] { return writeWeightFiles(*program, *manifest); })) || failed(writeKernels()) ||
         failed(
             stage("llvm", device() == Device::CUDA ? "07-llvm" : "06-llvm", static_cast<Build>(buildCodePipeline))) ||
         failed(timed("code", [&] {
@@ -95,10 +95,17 @@ private:
   bool hasHostKernels() const { return device() == Device::CPU || options.hostKernels || options.emulate; }
   Device device() const { return options.target == "cuda" ? Device::CUDA : Device::CPU; }
 
-  LogicalResult writeWeightFiles(const Program &program) {
-    if (options.weights)
-      return check(writeWeights(*module, program.weights, {options.output, options.tp, options.progress}),
-                   summary.weightBytes);
+  /// The manifest says which files belong to it.
+  LogicalResult writeWeightFiles(const Program &program, std::string &manifest) {
+    if (options.weights) {
+      WrittenWeights written;
+      if (failed(
+              check(writeWeights(*module, program.weights, {options.output, options.tp, options.progress}), written)))
+        return failure();
+      summary.weightBytes = written.bytes;
+      manifest = withWeights(manifest, written.digests);
+      return success();
+    }
     for (int64_t rank = 0; rank < options.tp; ++rank)
       if (failed(removeFile(options.output, "weights-" + std::to_string(rank) + ".safetensors")))
         return failure();

@@ -414,3 +414,14 @@ FailureOr<std::string> caat::writeManifest(const Program &program, const Manifes
   os << "\n";
   return text;
 }
+
+std::string caat::withWeights(StringRef manifest, ArrayRef<std::string> digests) {
+  constexpr StringLiteral end = "\n}\n";
+  assert(manifest.ends_with(end) && "not what writeManifest() returns");
+  std::string text = manifest.drop_back(end.size()).str();
+  llvm::raw_string_ostream os(text);
+  os << ",\n \"weights\": [";
+  llvm::interleaveComma(digests, os, [&](StringRef digest) { os << '"' << digest << '"'; });
+  os << "]" << end;
+  return text;
+}

@@ -16,9 +16,14 @@ struct WeightWriterOptions {
 /// Bytes of a weight on one rank.
 int64_t storedBytes(rt::WeightOp weight);
 
-/// Writes weights-RANK.safetensors for every rank, one weight in memory at a time. Returns the bytes of one rank.
-llvm::Expected<int64_t> writeWeights(mlir::ModuleOp module, llvm::ArrayRef<rt::WeightOp> weights,
-                                     const WeightWriterOptions &options);
+struct WrittenWeights {
+  int64_t bytes = 0;                // of one rank
+  std::vector<std::string> digests; // of each rank's arrays (runtime::arraysDigestKey)
+};
+
+/// Writes weights-RANK.safetensors for every rank, one weight in memory at a time.
+llvm::Expected<WrittenWeights> writeWeights(mlir::ModuleOp module, llvm::ArrayRef<rt::WeightOp> weights,
+                                            const WeightWriterOptions &options);
 
 } // namespace caat
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "caat/runtime/Manifest.h"
+#include "caat/runtime/Digest.h"
 #include "caat/runtime/Error.h"
 #include "caat/runtime/File.h"
 #include <algorithm>
@@ -342,6 +343,19 @@ LaunchSpec readLaunch(const Reader &reader) {
   return launch;
 }
 
+/// Of each rank's file, as Digest writes them.
+std::vector<std::string> readWeights(const Reader &root, int ranks) {
+  std::vector<std::string> digests;
+  for (const Reader &reader : root.list("weights")) {
+    std::string digest = digests.emplace_back(reader.string());
+    if (digest.size() != Digest::textLength || digest.find_first_not_of("0123456789abcdef") != std::string::npos)
+      reader.error("'", digest, "' is no digest: ", Digest::textLength, " hexadecimal digits");
+  }
+  if (!digests.empty() && digests.size() != static_cast<size_t>(ranks))
+    root.at("weights").error("has ", digests.size(), " digests for ", ranks, " ranks");
+  return digests;
+}
+
 void checkUnique(const std::vector<std::string> &names, const std::string &what) {
   std::set<std::string> seen;
   for (const std::string &name : names)
@@ -454,6 +468,7 @@ Manifest Manifest::parse(std::string_view text, const std::string &origin) {
         manifest.heads[site].push_back(head.integer(0, INT32_MAX));
   if (root.has("digest"))
     manifest.digest = root.at("digest").string();
+  manifest.weights = readWeights(root, manifest.tp);
   if (root.has("vocabulary"))
     manifest.vocabulary = root.at("vocabulary").integer(1, INT32_MAX);
   if (root.has("max_length"))

@@ -3,6 +3,7 @@
 #include "caat/runtime/Error.h"
 #include "caat/runtime/File.h"
 #include "caat/runtime/Fnv.h"
+#include <algorithm>
 #include <dlfcn.h>
 #include <unistd.h>
 
@@ -97,6 +98,33 @@ void *Program::symbol(const std::string &name) const {
 
 std::string Program::weightsPath(int rank) const {
   return directory_ + "/weights-" + std::to_string(rank) + ".safetensors";
+}
+
+/// Files of two compilations, or of two ranks of one, may have equal names and shapes.
+SafeTensors Program::openWeights(int rank) const {
+  SafeTensors weights = SafeTensors::open(weightsPath(rank));
+  if (manifest_.weights.empty())
+    return weights; // not written with the manifest, or by a caat-compile that had no digests
+  auto found = weights.metadata().find(arraysDigestKey);
+  std::string digest = found == weights.metadata().end() ? "" : found->second;
+  if (digest == manifest_.weights[static_cast<size_t>(rank)])
+    return weights;
+  std::string why = digest.empty() ? "it has no digest" : "its weights are those of another compilation";
+  if (auto own = std::find(manifest_.weights.begin(), manifest_.weights.end(), digest); own != manifest_.weights.end())
+    why = "its weights are those of rank " + std::to_string(own - manifest_.weights.begin());
+  failArtifact(weights.path(), ": does not belong to ", directory_, "/manifest.json: ", why,
+               "; put back the file that was written with it, or compile again");
+}
+
+void Program::checkWeights(int rank) const {
+  SafeTensors weights = openWeights(rank);
+  if (manifest_.weights.empty())
+    failArtifact(directory_, "/manifest.json: has no digests of weights, which only a caat-compile that writes them "
+                             "with it leaves there; compile again");
+  std::string digest = digestOf(weights).text();
+  if (digest != manifest_.weights[static_cast<size_t>(rank)])
+    failArtifact(weights.path(), ": its data was changed or damaged: the digest of what it holds is ", digest, ", not ",
+                 manifest_.weights[static_cast<size_t>(rank)], "; copy the file or compile again");
 }
 
 } // namespace caat::runtime

@@ -12,7 +12,7 @@ Rank::Rank(const Program &program, Communicator &communicator, Device &device, T
 
 void Rank::load() {
   const Manifest &manifest = program.manifest();
-  weights = SafeTensors::open(program.weightsPath(rank()));
+  weights = program.openWeights(rank());
   std::vector<HostParameter> given;
   for (const ParameterSpec &spec : manifest.parameters) {
     const SafeTensors::Entry &entry = weights.entry(spec.name);

@@ -2,8 +2,10 @@
 #include "caat/runtime/SafeTensors.h"
 #include "caat/runtime/Error.h"
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 namespace caat::runtime {
 
@@ -98,22 +100,28 @@ SafeTensors SafeTensors::parse(MappedFile content, const std::string &path) {
     else
       result.entries_.emplace(name, readEntry(json, path + ": '" + name + "'", dataBegin, dataBytes));
 
-  std::vector<const Entry *> order;
-  for (const auto &[name, entry] : result.entries_)
-    order.push_back(&entry);
-  std::sort(order.begin(), order.end(), [](const Entry *a, const Entry *b) {
-    return std::pair(a->offset, a->bytes) < std::pair(b->offset, b->bytes);
-  });
   size_t end = dataBegin;
-  for (const Entry *entry : order) {
-    if (entry->offset != end)
-      failArtifact(path, ": data ", entry->offset < end ? "overlaps" : "has a hole", " at byte ",
-                   std::min(end, entry->offset) - dataBegin);
-    end += entry->bytes;
+  for (const Entries::value_type *named : result.inOrder()) {
+    const Entry &entry = named->second;
+    if (entry.offset != end)
+      failArtifact(path, ": data ", entry.offset < end ? "overlaps" : "has a hole", " at byte ",
+                   std::min(end, entry.offset) - dataBegin);
+    end += entry.bytes;
   }
   if (end != file.size())
     failArtifact(path, ": ", file.size() - end, " bytes after the last array");
   return result;
+}
+
+std::vector<const SafeTensors::Entries::value_type *> SafeTensors::inOrder() const {
+  std::vector<const Entries::value_type *> order;
+  for (const Entries::value_type &entry : entries_)
+    order.push_back(&entry);
+  std::sort(order.begin(), order.end(), [](const auto *a, const auto *b) {
+    return std::tie(a->second.offset, a->second.bytes, a->first) <
+           std::tie(b->second.offset, b->second.bytes, b->first);
+  });
+  return order;
 }
 
 const SafeTensors::Entry &SafeTensors::entry(const std::string &name) const {
@@ -121,6 +129,27 @@ const SafeTensors::Entry &SafeTensors::entry(const std::string &name) const {
   if (found == entries_.end())
     failArtifact(path_, ": no array '", name, "'");
   return found->second;
+}
+
+void addName(Digest &digest, std::string_view name) {
+  digest.add(std::as_bytes(std::span(name)));
+  digest.add(std::array{std::byte(0)});
+}
+
+Digest digestOf(const SafeTensors &file) {
+  Digest digest;
+  for (const auto *named : file.inOrder()) {
+    const auto &[name, entry] = *named;
+    if (entry.bytes > 0)
+      addName(digest, name);
+    constexpr size_t piece = 64 << 20; // of a large array at once: what was read need not stay in memory
+    for (size_t at = 0; at < entry.bytes; at += piece) {
+      size_t bytes = std::min(piece, entry.bytes - at);
+      digest.add({file.data(entry) + at, bytes});
+      file.file().release(entry.offset + at, bytes);
+    }
+  }
+  return digest;
 }
 
 TensorMap readSafeTensors(const std::string &path) {

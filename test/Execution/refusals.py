@@ -252,6 +252,54 @@ class Programs(Refusals):
                 weights.unlink() if damaged is None else weights.write_bytes(damaged)
                 self.run_refused(names=["weights-1.safetensors"])
 
+    def test_weights_of_another_rank_or_program(self):
+        def as_is(program):
+            return [(program / f"weights-{rank}.safetensors").read_bytes() for rank in range(2)]
+        first, second = self.program / "weights-0.safetensors", self.program / "weights-1.safetensors"
+        good, other = as_is(self.program), as_is(programs.compile_model(self.other_model(), self.folder / "other", 2,
+                                                                        flags=["--max-length=16"]))
+        self.assertEqual([len(data) for data in good], [len(data) for data in other])
+        programs.must("caat-run", "verify", self.program)
+        belongs = f"weights-0.safetensors: does not belong to {self.program}/manifest.json: "
+        first.write_bytes(good[1])
+        self.run_refused(names=[belongs + "its weights are those of rank 1", "compile again"])
+        first.write_bytes(other[0])
+        self.run_refused(names=[belongs + "its weights are those of another compilation"])
+        length = int.from_bytes(good[0][:8], "little")
+        header = json.loads(good[0][8:8 + length])
+        del header["__metadata__"]
+        header = json.dumps(header).encode()
+        first.write_bytes(len(header).to_bytes(8, "little") + header + good[0][8 + length:])
+        self.run_refused(names=[belongs + "it has no digest"])
+        first.write_bytes(good[0])
+        programs.infer(self.program, self.inputs)
+        # What loading does not read is found by reading all of it.
+        second.write_bytes(good[1][:-1] + bytes([good[1][-1] ^ 1]))
+        programs.infer(self.program, self.inputs)
+        self.refused("caat-run", "verify", self.program, names=["weights-1.safetensors: its data was changed or damaged"])
+
+    def other_model(self):
+        """The same model but for some values of its weights."""
+        model = onnx.load(LLAMA / "model.onnx")
+        for weight in model.graph.initializer:
+            array = onnx.numpy_helper.to_array(weight)
+            if array.dtype == np.float32 and array.ndim == 2:
+                weight.CopyFrom(onnx.numpy_helper.from_array(array[::-1].copy(), weight.name))
+        folder = self.folder / "model"
+        folder.mkdir()
+        onnx.save(model, folder / "model.onnx")
+        return folder
+
+    def test_programs_without_digests(self):
+        programs.must("caat-compile", LLAMA / "model.onnx", "--tp=2", "--max-length=16", "--no-weights", "-o",
+                      self.program)
+        self.assertNotIn("weights", json.loads((self.program / "manifest.json").read_text()))
+        self.refused("caat-run", "verify", self.program, names=["weights-0.safetensors"])
+        for rank in range(2):  # of whatever compilation: nothing says that they belong here
+            shutil.copy(self.good / f"weights-{rank}.safetensors", self.program)
+        programs.infer(self.program, self.inputs)
+        self.refused("caat-run", "verify", self.program, names=["manifest.json: has no digests"])
+
     def test_code(self):
         (self.program / "code.so").unlink()
         self.run_refused(names=["code.so"])

@@ -200,6 +200,9 @@ INSTANTIATE_TEST_SUITE_P(
                     Damage{"transposedNumber", "/parameters/1/transposed", 1, "expected true or false"},
                     Damage{"collectiveKind", "/collectives/0/kind", "gossip", "unknown kind 'gossip'"},
                     Damage{"collectiveWire", "/collectives/0/kind", "quantized_all_reduce", "'wire' is missing"},
+                    Damage{"digest", "/weights", Json::array({"0123456789abcdef", "0123456789ABCDEF"}),
+                           "weights[1]: '0123456789ABCDEF' is no digest: 16 hexadecimal digits"},
+                    Damage{"digests", "/weights", Json::array({"0123456789abcdef"}), "has 1 digests for 2 ranks"},
                     Damage{"vocabulary", "/vocabulary", 0, "vocabulary: 0 is not in"}),
     [](const auto &info) { return info.param.name; });
 

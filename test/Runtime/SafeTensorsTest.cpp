@@ -45,6 +45,22 @@ TEST_F(SafeTensorsTest, AcceptsMetadata) {
   EXPECT_EQ(SafeTensors::open(path).entries().size(), 1u);
 }
 
+TEST_F(SafeTensorsTest, HasTheDigestOfNamesAndData) {
+  auto digest = [&](const std::string &header, const std::string &data) {
+    write(header, data);
+    return digestOf(SafeTensors::open(path)).text();
+  };
+  Digest want;
+  want.add(std::as_bytes(std::span(std::string_view("b\0xya\0z", 7))));
+  std::string z = R"("a":{"dtype":"I8","shape":[1],"data_offsets":[2,3]})",
+              empty = R"(,"c":{"dtype":"F32","shape":[0],)";
+  std::string xy = R"("b":{"dtype":"I8","shape":[2],"data_offsets":[0,2]})";
+  EXPECT_EQ(digest("{" + z + "," + xy + "}", "xyz"), want.text());
+  EXPECT_EQ(digest("{" + z + "," + xy + empty + R"("data_offsets":[2,2]}})", "xyz"), want.text());
+  EXPECT_NE(digest("{" + z + "," + xy + "}", "xzy"), want.text());
+  EXPECT_NE(digest(R"({"d")" + z.substr(3) + "," + xy + "}", "xyz"), want.text());
+}
+
 TEST_F(SafeTensorsTest, RefusesBadHeaders) {
   refused("No such file");
   writeBytes(path, "");

@@ -14,6 +14,7 @@ void addInfer(CLI::App &app, Action &run);
 void addGenerate(CLI::App &app, Action &run);
 void addScore(CLI::App &app, Action &run);
 void addBench(CLI::App &app, Action &run);
+void addVerify(CLI::App &app, Action &run);
 
 /// Options that every command has.
 struct Common {

@@ -21,6 +21,7 @@ int main(int argc, char **argv) {
   caat::run::addGenerate(app, action);
   caat::run::addScore(app, action);
   caat::run::addBench(app, action);
+  caat::run::addVerify(app, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError &e) {

@@ -29,8 +29,10 @@ struct ManifestOptions {
   bool isRotated() const { return !batch.empty(); }
 };
 
-/// The text of manifest.json (format 1) of a program after rt-plan-memory.
+/// The text of manifest.json of a program after rt-plan-memory.
 mlir::FailureOr<std::string> writeManifest(const Program &program, const ManifestOptions &options);
+/// The same with the digest of each rank's weights, which are written when the rest is known to be good.
+std::string withWeights(llvm::StringRef manifest, llvm::ArrayRef<std::string> digests);
 
 } // namespace caat
 

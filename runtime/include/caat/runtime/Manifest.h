@@ -130,6 +130,7 @@ struct Manifest {
   std::vector<SiteSpec> sites;                       // of a switchable program, in the order of the graph
   std::map<std::string, std::vector<int64_t>> heads; // of it, by attention: in which order its KV heads are dealt out
   std::string digest;
+  std::vector<std::string> weights; // digests of the ranks' weights; none where they were not written
   std::optional<int64_t> vocabulary, maxLength;
 
   /// Throws Error (Artifact) that names the file and the entry. `path` is manifest.json.

@@ -4,6 +4,7 @@
 #define CAAT_RUNTIME_PROGRAM_H
 
 #include "caat/runtime/Manifest.h"
+#include "caat/runtime/SafeTensors.h"
 
 namespace caat::runtime {
 
@@ -21,6 +22,11 @@ public:
   const std::string &directory() const { return directory_; }
   const Manifest &manifest() const { return manifest_; }
   std::string weightsPath(int rank) const;
+  /// The rank's weights, of which the manifest knows the digest; that it is what they have is another matter
+  /// (checkWeights). Throws Error (Artifact).
+  SafeTensors openWeights(int rank) const;
+  /// Reads all weights of the rank, and whether they have the digest that they claim. Throws Error (Artifact).
+  void checkWeights(int rank) const;
 
   caat_workspace_bytes_fn workspaceBytes = nullptr;
   caat_forward_fn forward = nullptr;

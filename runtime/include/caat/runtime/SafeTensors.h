@@ -3,6 +3,7 @@
 #ifndef CAAT_RUNTIME_SAFETENSORS_H
 #define CAAT_RUNTIME_SAFETENSORS_H
 
+#include "caat/runtime/Digest.h"
 #include "caat/runtime/File.h"
 #include "caat/runtime/Tensor.h"
 
@@ -23,7 +24,10 @@ public:
   /// The same of a file that is open; `path` is for messages.
   static SafeTensors parse(MappedFile file, const std::string &path);
 
-  const std::map<std::string, Entry> &entries() const { return entries_; }
+  using Entries = std::map<std::string, Entry>;
+  const Entries &entries() const { return entries_; }
+  /// As they lie in the file.
+  std::vector<const Entries::value_type *> inOrder() const;
   const std::map<std::string, std::string> &metadata() const { return metadata_; }
   /// Throws Error (Artifact) that names the file where there is none.
   const Entry &entry(const std::string &name) const;
@@ -34,9 +38,16 @@ public:
 private:
   MappedFile file_;
   std::string path_;
-  std::map<std::string, Entry> entries_;
+  Entries entries_;
   std::map<std::string, std::string> metadata_;
 };
+
+/// In `__metadata__` of a program's weights: the digest of the arrays that are not empty, in the order in which they
+/// lie, of each its name, a zero byte and its data.
+inline constexpr const char *arraysDigestKey = "digest";
+void addName(Digest &digest, std::string_view name);
+/// Reads the whole file, whatever its metadata says.
+Digest digestOf(const SafeTensors &file);
 
 /// Copies of all arrays of a file.
 TensorMap readSafeTensors(const std::string &path);
