@@ -48,10 +48,8 @@ public:
     if (isRotated() && !options.weightRules.empty())
       emitWarning(module->getLoc(), "weights travel between the ranks (--strategy=rtp), so --weights does not change "
                                     "them: those that travel stay floats");
-    if (failed(stage("kernels", "04-kernels",
-                     [&](OpPassManager &pm) {
-                       buildTensorPipeline(pm, device(), {options.dtype, options.wideActivations, options.weightRules});
-                     })) ||
+    if (failed(
+            stage("kernels", "04-kernels", [&](OpPassManager &pm) { buildTensorPipeline(pm, device(), storage()); })) ||
         failed(stage("buffers", "05-buffers", [&](OpPassManager &pm) { buildBuffers(pm); })))
       return failure();
     if (device() == Device::CUDA && failed(stage("gpu", "06-gpu", [&](OpPassManager &pm) {
@@ -94,6 +92,11 @@ public:
 private:
   bool hasHostKernels() const { return device() == Device::CPU || options.hostKernels || options.emulate; }
   Device device() const { return options.target == "cuda" ? Device::CUDA : Device::CPU; }
+
+  StorageOptions storage() const {
+    return {options.dtype, options.cache.empty() ? options.dtype : options.cache, options.wideActivations,
+            options.weightRules};
+  }
 
   /// The manifest says which files belong to it.
   LogicalResult writeWeightFiles(const Program &program, std::string &manifest) {

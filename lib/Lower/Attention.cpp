@@ -136,18 +136,19 @@ static Type matrixType(const AttentionProblem &p, const GPUForms &gpu) {
 static PrefillBuffers makeBuffers(ScalarBuilder s, const AttentionProblem &p, const PrefillPlan &plan, Value out) {
   OpFoldResult pairs = plan.pairs, rows = plan.rows;
   OpFoldResult size = s.b.getIndexAttr(p.size), valueSize = s.b.getIndexAttr(p.valueSize);
-  Type element = tensorType(out).getElementType(), compute = computeType(element);
+  Type compute = computeType(tensorType(out).getElementType());
   PrefillBuffers buffers = {out,
                             empty(s, {pairs, rows, size}, compute),
                             empty(s, {pairs, rows, p.total}, compute),
                             empty(s, {pairs, rows, valueSize}, compute),
                             Value(),
                             Value()};
-  if (compute != element) { // the library's products are of f32
-    OpFoldResult kvHeads = s.b.getIndexAttr(p.kvHeads);
+  // The library's products are of f32.
+  OpFoldResult kvHeads = s.b.getIndexAttr(p.kvHeads);
+  if (tensorType(p.keys).getElementType() != compute)
     buffers.keys = empty(s, {p.batch, kvHeads, p.total, size}, compute);
+  if (tensorType(p.values).getElementType() != compute)
     buffers.values = empty(s, {p.batch, kvHeads, p.total, valueSize}, compute);
-  }
   return buffers;
 }
 

@@ -3,7 +3,7 @@
 #include "caat/Support/HalfTypes.h"
 #include "dialects/onnx/ONNX.h"
 #include "dialects/tp/TP.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "lib/Lower/AttentionCache.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Remarks.h"
 
@@ -14,16 +14,7 @@ namespace caat {
 
 using namespace mlir;
 using namespace caat;
-
-static void setElementType(Value value, Type element) {
-  value.setType(cast<RankedTensorType>(value.getType()).clone(element));
-}
-
-/// What `value` was before it was widened to f32, or null.
-static Value beforeWidening(Value value) {
-  auto cast = value.getDefiningOp<onnx::CastOp>();
-  return cast && cast.getTo().isF32() && isHalf(cast.getInput().getType()) ? cast.getInput() : Value();
-}
+using namespace caat::lower;
 
 /// Ops that only move elements of their first operand.
 static bool moves(Operation *op) {
@@ -79,8 +70,7 @@ public:
       visit(&op);
     for (auto &[bias, rounded] : narrowBiases)
       replaced.insert(bias.first);
-    function.setType(
-        FunctionType::get(function.getContext(), block.getArgumentTypes(), block.getTerminator()->getOperandTypes()));
+    updateType(function);
     remark::passed(function.getLoc(), remark::RemarkOpts::name("narrow-activations").category("caat"))
         << (std::to_string(inputs) + " inputs and " + std::to_string(results) + " results of products, " +
             std::to_string(attentions) + " attentions and " + std::to_string(caches) + " caches in 16 bits");
@@ -224,79 +214,27 @@ private:
     return narrowBias;
   }
 
-  /// A cache and what it becomes: an argument, the slice of it that is read, and the result that is returned.
-  struct Cache {
-    BlockArgument argument;
-    tensor::ExtractSliceOp slice;
-    SmallVector<tensor::CastOp> casts; // of both
-    Value present;
-  };
-
-  /// Nothing where something else than this attention reads or returns elements of it.
-  std::optional<Cache> cacheOf(Value past, Value present) {
-    Cache cache;
-    cache.slice = past.getDefiningOp<tensor::ExtractSliceOp>();
-    cache.present = present;
-    cache.argument = cache.slice ? dyn_cast<BlockArgument>(cache.slice.getSource()) : BlockArgument();
-    if (!present || !cache.argument || !function.getArgAttr(cache.argument.getArgNumber(), kCacheArgAttr))
-      return std::nullopt;
-    auto onlyMoves = [&](auto &self, Value value, Operation *reader) -> bool {
-      return llvm::all_of(value.getUsers(), [&](Operation *user) {
-        if (auto cast = dyn_cast<tensor::CastOp>(user)) {
-          cache.casts.push_back(cast);
-          return self(self, cast, reader);
-        }
-        return user == reader || isa<tensor::DimOp, func::ReturnOp>(user);
-      });
-    };
-    if (!onlyMoves(onlyMoves, cache.argument, cache.slice) ||
-        !onlyMoves(onlyMoves, cache.slice, present.getDefiningOp()) || !onlyMoves(onlyMoves, present, nullptr))
-      return std::nullopt;
-    return cache;
-  }
-
-  /// The interface keeps its type: the runtime converts what is given and asked for.
-  void narrowCache(Cache &cache) {
-    setElementType(cache.argument, narrow);
-    setElementType(cache.slice, narrow);
-    setElementType(cache.present, narrow);
-    for (tensor::CastOp cast : cache.casts)
-      setElementType(cast, narrow);
-    auto declare = [&](DictionaryAttr attrs, auto &&set) {
-      if (!attrs || !attrs.get(onnx::kDeclaredTypeAttr))
-        set(TypeAttr::get(wide));
-    };
-    unsigned number = cache.argument.getArgNumber();
-    declare(function.getArgAttrDict(number),
-            [&](Attribute type) { function.setArgAttr(number, onnx::kDeclaredTypeAttr, type); });
-    for (OpOperand &operand : function.getBody().front().getTerminator()->getOpOperands()) {
-      unsigned result = operand.getOperandNumber();
-      auto of = function.getResultAttrOfType<IntegerAttr>(result, kCacheArgAttr);
-      if (of && of.getInt() == number)
-        declare(function.getResultAttrDict(result),
-                [&](Attribute type) { function.setResultAttr(result, onnx::kDeclaredTypeAttr, type); });
-    }
-    ++caches;
-  }
-
   void visitAttention(onnx::AttentionOp op) {
     auto isWide = [](Value value) { return getElementTypeOrSelf(value).isF32(); };
     if (!isWide(op.getQ()) || !isWide(op.getK()) || !isWide(op.getV()))
       return;
-    std::optional<Cache> keys, values;
+    std::optional<AttentionCache> keys, values;
     if (op.getPastKey()) {
-      keys = cacheOf(op.getPastKey(), op.getPresentKey());
-      values = cacheOf(op.getPastValue(), op.getPresentValue());
-      if (!keys || !values)
+      keys = AttentionCache::find(function, op.getPastKey());
+      values = AttentionCache::find(function, op.getPastValue());
+      auto isAlone = [](auto &cache) { return cache && cache->appended.size() == 1; };
+      if (!isAlone(keys) || !isAlone(values))
         return;
     } else if (comesFromArgument(op.getK()) || comesFromArgument(op.getV()) || op.getPresentKey()) {
       return; // a cache by other means: it would be rounded at each step
     }
     for (OpOperand *operand : {&op.getQMutable(), &op.getKMutable(), &op.getVMutable()})
       operand->set(narrowed(operand->get(), narrow));
-    for (std::optional<Cache> *cache : {&keys, &values})
-      if (*cache)
-        narrowCache(**cache);
+    for (std::optional<AttentionCache> *cache : {&keys, &values})
+      if (*cache) {
+        (*cache)->setElementType(function, narrow);
+        ++caches;
+      }
     widenBehind(op.getY(), narrow);
     ++attentions;
   }

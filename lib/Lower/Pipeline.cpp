@@ -55,6 +55,8 @@ void caat::buildTensorPipeline(OpPassManager &pm, Device device, const StorageOp
   pm.addNestedPass<func::FuncOp>(createRTFuseEpiloguesPass());
   if (device == Device::CUDA && !storage.wideActivations)
     pm.addPass(createRTNarrowActivationsPass());
+  if (device == Device::CPU && storage.cache != "f32")
+    pm.addNestedPass<func::FuncOp>(createRTNarrowCachesPass({storage.cache}));
   OnnxToLinalgPassOptions linalg;
   linalg.forGPU = device == Device::CUDA;
   pm.addNestedPass<func::FuncOp>(createOnnxToLinalgPass(linalg));

@@ -72,6 +72,10 @@ static cl::opt<std::string>
              cl::desc("What sums of f32 at sync points travel as, where the plan does not round them: f32 (default), "
                       "bf16, f16"),
              cl::init("f32"), cl::cat(category));
+static cl::opt<std::string> cache("cache",
+                                  cl::desc("cpu: what caches of attention are stored as: f32, bf16 or f16 (default: "
+                                           "what --dtype says); attention is computed in f32"),
+                                  cl::cat(category));
 static cl::opt<bool> wideActivations("wide-activations",
                                      cl::desc("cuda: keep activations and caches in f32 where weights have 16 bits"),
                                      cl::cat(category));
@@ -137,6 +141,11 @@ int main(int argc, char **argv) {
       return usage("--gpu-arch=" + arch + ": expected chips from sm_80 on, e.g. sm_80,sm_90");
   if (dtype != "f32" && dtype != "bf16" && dtype != "f16")
     return usage("--dtype=" + dtype + ": expected f32, bf16 or f16");
+  if (cache.getNumOccurrences() && cache != "f32" && cache != "bf16" && cache != "f16")
+    return usage("--cache=" + cache + ": expected f32, bf16 or f16");
+  if (cache.getNumOccurrences() && target != "cpu")
+    return usage("--cache goes with --target=cpu: on GPUs caches have the type of activations (--wide-activations: "
+                 "f32)");
   for (llvm::StringRef text : weightRules)
     if (llvm::Expected<caat::WeightRule> rule = caat::WeightRule::parse(text); !rule)
       return usage("--weights=" + text + ": " + llvm::toString(rule.takeError()) +
@@ -187,6 +196,7 @@ int main(int argc, char **argv) {
   options.dtype = dtype;
   options.weightRules.assign(weightRules.begin(), weightRules.end());
   options.messages = messages;
+  options.cache = cache;
   options.wideActivations = wideActivations;
   options.target = target;
   options.weights = !noWeights;

@@ -28,6 +28,7 @@ struct CompileOptions {
   bool rotateInPlace = false;            // rtp: no spare buffer, no transfer beside products
   std::string dtype = "f32";             // of weights and products
   std::vector<std::string> weightRules;  // "[GLOB=]i4|i8|float": which matrices are stored in blocks
+  std::string cache;                     // cpu: of caches of attention: f32, bf16 or f16; empty: dtype
   bool wideActivations = false;          // cuda: f32 between products where weights have 16 bits
   bool weights = true;                   // read and write them; without, external files may be absent
   std::string target = "cpu";            // cpu, cuda

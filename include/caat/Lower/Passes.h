@@ -21,7 +21,8 @@ enum class Device { CPU, CUDA };
 /// How matrices and what is between products are stored.
 struct StorageOptions {
   std::string dtype = "f32";            // matrices of f32
-  bool wideActivations = false;         // f32 between products, on a GPU as well
+  std::string cache = "f32";            // caches of attention, on a CPU
+  bool wideActivations = false;         // f32 between products and in caches, on a GPU as well
   std::vector<std::string> weightRules; // of rt-block-weights
 };
 

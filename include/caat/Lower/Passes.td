@@ -122,6 +122,25 @@ def RTNarrowActivationsPass : Pass<"rt-narrow-activations", "::mlir::ModuleOp"> 
   let dependentDialects = ["::caat::onnx::ONNXDialect", "::caat::rt::RTDialect", "::mlir::tensor::TensorDialect"];
 }
 
+def RTNarrowCachesPass : Pass<"rt-narrow-caches", "::mlir::func::FuncOp"> {
+  let summary = "Store the caches of attention in 16 bits";
+  let description = [{
+    Caches that one `onnx.Attention` reads and appends to (`rt-form-caches`) have elements of 16 bits: new keys and
+    values are rounded once, when they are appended, and widened whenever they are read. Queries, scores and the result
+    stay f32, and so do caches that other ops append to. The interface keeps its types (`onnx.declared_type`).
+
+    ```mlir
+    %y, %keys, %values = onnx.Attention %q, %k, %v past_key %pk past_value %pv … : (…, tensor<1x2x?x4xf32>, …)
+    // becomes
+    %0 = onnx.Cast %k to bf16 : …
+    %1 = onnx.Cast %v to bf16 : …
+    %y, %keys, %values = onnx.Attention %q, %0, %1 past_key %pk past_value %pv … : (…, tensor<1x2x?x4xbf16>, …)
+    ```
+  }];
+  let options = [Option<"type", "type", "std::string", "\"bf16\"", "bf16 or f16">];
+  let dependentDialects = ["::caat::onnx::ONNXDialect", "::caat::rt::RTDialect", "::mlir::tensor::TensorDialect"];
+}
+
 def RTFormEntryPass : Pass<"rt-form-entry", "::mlir::ModuleOp"> {
   let summary = "Turn @main on tensors into @caat_forward on the artifact's buffers";
   let description = [{
