@@ -149,6 +149,8 @@ static Json report(const Options &options, const Result &result, const runtime::
                    {"sites", manifest.sites.size()},
                    {"layers", layers},
                    {"channels", manifest.sites.front().channels}};
+  if (!options.programFlags.empty())
+    json["model"]["compiled_with"] = options.programFlags;
   json["tp"] = manifest.tp;
   for (const auto &[site, order] : manifest.heads)
     if (!std::is_sorted(order.begin(), order.end()))
@@ -218,8 +220,9 @@ static Json report(const Options &options, const Result &result, const runtime::
                    {"evaluation_seconds", result.evaluationSeconds},
                    {"share_of_sites_passed", result.sweepRatio}};
   json["warnings"] = result.warnings;
+  std::string flags = options.programFlags.empty() ? "" : " " + options.programFlags;
   json["commands"] = {options.command, "caat-compile " + options.model + " --tp=" + std::to_string(manifest.tp) +
-                                           " --plan=" + options.output + "/plan.json -o program"};
+                                           flags + " --plan=" + options.output + "/plan.json -o program"};
   return json;
 }
 

@@ -57,6 +57,7 @@ std::string Session::identity() const {
       weights = runtime::fnv(bytesOf(file.data() + at, std::min(page, file.size() - at)), weights);
     }
   }
+  std::string flags = options.programFlags.empty() ? "" : options.programFlags + ", ";
   char buffer[200];
   std::snprintf(buffer, sizeof buffer,
                 "program %s, weights %016llx, text %016llx, %lld+%lld+%lld windows of %lld, %lld together",
@@ -64,7 +65,7 @@ std::string Session::identity() const {
                 static_cast<unsigned long long>(text), static_cast<long long>(options.testSamples),
                 static_cast<long long>(options.samples), static_cast<long long>(options.fitSamples),
                 static_cast<long long>(options.inputs.empty() ? options.length : 0), static_cast<long long>(batch));
-  return buffer;
+  return flags + buffer;
 }
 
 runtime::EngineOptions engineOptions(const Options &options) {

@@ -154,6 +154,36 @@ def check_heads(model: Path, tokens: Path, text: np.ndarray, exact: float, folde
           (out / "program" / "manifest.json").stat().st_mtime_ns == before)
 
 
+def check_formats(model: Path, tokens: Path, text: np.ndarray, folder: Path):
+    """The program as it will be deployed: its own exact plan is the baseline, and its results are kept apart from others."""
+    recipes, out, tested = folder / "formats-recipes.json", folder / "formats", folder / "tested.npy"
+    recipes.write_text(json.dumps({"plans": [{"label": "drop", "sites": {"layers.1.attn": "drop", "layers.0.mlp": "drop affine"}}]}))
+    flags = ["--weights=i4", "--weights=*lm_head*=i8", "--dtype=bf16"]
+    words = "--weights=i4 '--weights=*lm_head*=i8' --dtype=bf16"
+    output = programs.must("caat-ablate", model, "--tp=2", f"--tokens={tokens}", "-o", out, f"--recipes={recipes}", *OPTIONS, *flags)
+    report = json.loads((out / "report.json").read_text())
+    check("the program is named", report["model"]["compiled_with"] == words and words in output and
+          words in report["commands"][1] and "compiled with --weights=i4" in (out / "report.html").read_text(), str(report["model"]))
+    exact, plan = report["exact"]["perplexity"], report["plans"][0]
+    program = programs.compile_model(model, folder / "formats-exact", 2, flags=flags)
+    got = np.exp(score(program, tested, f"--batch={WINDOWS}"))
+    check("the exact plan is that program's", abs(got / exact - 1) < 1e-5, f"{got} against {exact}")
+    plain = np.exp(score(programs.compile_model(model, folder / "formats-plain", 2), tested, f"--batch={WINDOWS}"))
+    check("which is another than without", abs(plain / exact - 1) > 1e-5, f"{plain} against {exact}")
+    program = folder / "formats-plan"
+    programs.must("caat-compile", model, "--tp=2", *flags, f"--plan={out / 'recipe-1.json'}", "-o", program)
+    got = np.exp(score(program, tested, f"--batch={WINDOWS}"))
+    check("a plan of that program", abs(got / plan["perplexity"] - 1) < 1e-4, f"{got} against {plan['perplexity']}")
+    # Schedule and weights of a program with other caches are the same.
+    for other in [flags + ["--cache=f32"], flags[:2], []]:
+        done = programs.run("caat-ablate", model, "--tp=2", f"--tokens={tokens}", "-o", out, f"--recipes={recipes}", *OPTIONS, *other)
+        check("results of another program", done.returncode == 1 and f"holds results for {model} {words}, this run is for {model}" in done.stderr,
+              f"exit {done.returncode}: {done.stderr[-300:]}")
+    (out / "program.txt").unlink()
+    done = programs.run("caat-ablate", model, "--tp=2", f"--tokens={tokens}", "-o", out, f"--recipes={recipes}", *OPTIONS, *flags, "--cache=f32")
+    check("nor where the program is gone", done.returncode == 1 and f"holds results for {words}, program" in done.stderr, done.stderr[-300:])
+
+
 def check_encoder(folder: Path):
     """A sentence encoder: no logits, and sites that cannot defer."""
     model, inputs, out = programs.MODELS / "sentence-d18" / "model.onnx", folder / "sentences.npz", folder / "encoder"
@@ -263,6 +293,8 @@ def check_refusals(model: Path, text: np.ndarray, tokens: Path, out: Path, folde
     refused("no model", 1, "there is no such file", folder / "none.onnx", f"--tokens={tokens}", *fresh(4))
     refused("budget", 2, "expected ppl:RATIO", model, f"--tokens={tokens}", "--budget=ppl:0.5", *fresh(5))
     refused("link", 2, "--link=fast", model, f"--tokens={tokens}", "--link=fast", *fresh(6))
+    refused("weights", 2, "--weights=i5: 'i5' is none of", model, f"--tokens={tokens}", "--weights=i5", *fresh(8))
+    refused("dtype", 2, "f8 not in", model, f"--tokens={tokens}", "--dtype=f8", *fresh(9))
     refused("choice", 2, "expected for example", model, f"--tokens={tokens}", "--choice=drop it", *fresh(7))
     other = folder / "other" / "model.onnx"
     other.parent.mkdir()
@@ -289,6 +321,7 @@ def main():
             check_construction(report)
             check_recipes(model, tokens, text, folder)
             check_heads(model, tokens, text, report["exact"]["perplexity"], folder)
+            check_formats(model, tokens, text, folder)
             check_encoder(folder)
             check_resume(model, tokens, out, report)
             check_full_disk(model, tokens, out, report)

@@ -13,7 +13,11 @@ namespace {
 /// Data with every part, for a model of so many layers with two sites each, the last of which cannot defer.
 Json fullData(int layers) {
   Json data = {{"version", 1}, {"tp", 3}};
-  data["model"] = {{"file", "model.onnx"}, {"sites", 2 * layers}, {"layers", layers}, {"channels", 576}};
+  data["model"] = {{"file", "model.onnx"},
+                   {"sites", 2 * layers},
+                   {"layers", layers},
+                   {"channels", 576},
+                   {"compiled_with", "--weights=i4 --dtype=bf16"}};
   data["text"] = {{"file", "corpus.npy"}, {"length", 512}, {"samples", 8}, {"fit_samples", 6}, {"test_samples", 7}};
   data["exact"] = {{"perplexity", 26.59},       {"nll", 3.2805},       {"nll_error", 0.05}, {"tokens", 4088},
                    {"bytes_per_token", 138240}, {"syncs", 2 * layers}, {"seconds", 0.0042}};
@@ -130,6 +134,7 @@ TEST(Report, HasEveryPart) {
     EXPECT_EQ(occurrences(page, "href=\"#" + std::string(id) + "\""), 1u) << id;
   }
   EXPECT_TRUE(has(page, "<title>Ablation of model.onnx on 3\u00a0ranks</title>"));
+  EXPECT_TRUE(has(page, "compiled with --weights=i4 --dtype=bf16;"));
   // Chosen beside exact, with errors.
   EXPECT_TRUE(has(page, "26.59 ±\u00a01.3"));
   EXPECT_TRUE(has(page, "+2\u00a0%"));

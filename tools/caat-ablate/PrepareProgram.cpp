@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "PrepareProgram.h"
-#include "CompileProgram.h"
 #include "caat/Ablate/HeadGroups.h"
 #include "caat/runtime/Error.h"
 #include "caat/runtime/Npy.h"
@@ -12,15 +11,16 @@ namespace caat::ablate {
 
 namespace fs = std::filesystem;
 
-static std::string describeFile(const std::string &path) {
-  return fs::absolute(path).string() + "\n" + std::to_string(fs::file_size(path)) + " " +
-         std::to_string(fs::last_write_time(path).time_since_epoch().count()) + "\n";
+static std::string describeFile(const std::string &path, const std::string &flags = "") {
+  return fs::absolute(path).string() + (flags.empty() ? "" : " " + flags) + "\n" + std::to_string(fs::file_size(path)) +
+         " " + std::to_string(fs::last_write_time(path).time_since_epoch().count()) + "\n";
 }
 
-/// What decides the program: written beside it, so that it is compiled anew where any of it changes.
+/// What decides the program: written beside it, so that it is compiled anew where any of it changes. The first line has
+/// what decides the exact program's numbers.
 static std::string describeInput(const Arguments &arguments) {
-  std::string text =
-      describeFile(arguments.model) + std::to_string(arguments.tp) + " " + std::to_string(arguments.maxLength()) + "\n";
+  std::string text = describeFile(arguments.model, arguments.formats.flags()) + std::to_string(arguments.tp) + " " +
+                     std::to_string(arguments.maxLength()) + "\n";
   for (const auto *list : {&arguments.dims, &arguments.values})
     for (const std::string &entry : *list)
       text += entry + "\n";
@@ -85,7 +85,7 @@ groupHeads(const Arguments &arguments,
   return true;
 }
 
-/// Before anything in the folder changes: results for one model are no use for another.
+/// Before anything in the folder changes: results for one model, or for other numbers of it, are no use for another.
 static void refuseOtherModel(const Arguments &arguments, const std::string &had, const std::string &wanted) {
   std::string results = arguments.output + "/measurements.jsonl";
   std::string before = had.substr(0, had.find('\n')), now = wanted.substr(0, wanted.find('\n'));
@@ -109,9 +109,9 @@ bool prepareProgram(Arguments &arguments) {
     return true;
   refuseOtherModel(arguments, had, wanted);
   fs::remove(origin);
+  ProgramSource source{arguments.model, arguments.maxLength(), arguments.dims, arguments.values, arguments.formats};
   auto compile = [&](const std::string &folder, int64_t ranks, const std::string &heads) {
-    return compileProgram(arguments.model, folder, ranks, arguments.maxLength(), arguments.dims, arguments.values,
-                          heads, !arguments.quiet);
+    return compileProgram(source, folder, ranks, heads, !arguments.quiet);
   };
   if (arguments.groupsHeads) {
     bool grouped = groupHeads(arguments, compile);

@@ -3,6 +3,7 @@
 #ifndef CAAT_TOOLS_CAATABLATE_PREPAREPROGRAM_H
 #define CAAT_TOOLS_CAATABLATE_PREPAREPROGRAM_H
 
+#include "CompileProgram.h"
 #include "caat/Ablate/Ablation.h"
 
 namespace caat::ablate {
@@ -11,6 +12,7 @@ struct Arguments : Options {
   int64_t tp = 2;
   std::vector<std::string> budgetTexts, choiceTexts; // of no budget: ppl:1.05 or cos:0.995
   std::vector<std::string> dims, values;
+  NumberFormats formats;
   bool groupsHeads = false, quiet = false;
 
   /// Room of the caches.

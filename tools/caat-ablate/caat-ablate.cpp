@@ -37,6 +37,9 @@ private:
 };
 
 void printSummary(const Arguments &arguments, const ablate::Result &result) {
+  if (!arguments.programFlags.empty())
+    std::printf("program compiled with %s, against whose exact plan all others are measured\n",
+                arguments.programFlags.c_str());
   const ablate::Measure &exact = result.exactTest;
   // Of a language model its perplexity, of an encoder the mean cosine to the exact embeddings.
   auto print = [&](const std::string &name, const ablate::Measure &measure, const ablate::PlanCost &cost,
@@ -151,6 +154,15 @@ int main(int argc, char **argv) {
       ->capture_default_str();
   app.add_flag("--group-heads", arguments.groupsHeads,
                "Deal heads out to the ranks as SPD's head grouping does, instead of as they are numbered");
+  CLI::IsMember types({"f32", "bf16", "f16"});
+  app.add_option("--weights", arguments.formats.weights,
+                 "Compile the program with matrices of 4 or 8 bits, as caat-compile does: [GLOB=]i4|i8|float; may be "
+                 "repeated");
+  app.add_option("--dtype", arguments.formats.dtype, "What its matrices of f32 are stored and multiplied as")
+      ->check(types)
+      ->capture_default_str();
+  app.add_option("--cache", arguments.formats.cache, "What its caches are stored as (default: what --dtype says)")
+      ->check(types);
   app.add_option("--dim", arguments.dims, "Fixed value of a named dimension of the model: NAME=SIZE");
   app.add_option("--set", arguments.values, "Fixed value of an input of the model: NAME=VALUE");
   app.add_flag("--quiet,-q", arguments.quiet, "No progress on stderr");
@@ -161,6 +173,7 @@ int main(int argc, char **argv) {
       "Examples:\n"
       "  caat-ablate model.onnx --tp=3 --tokens=corpus.npy --length=512 --samples=8 --budget=ppl:1.05 -o out/\n"
       "  caat-ablate model.onnx --tp=2 --tokens=corpus.npy --budget=syncs:40 --link=1.25GB/s,20us -o out/\n"
+      "  caat-ablate model.onnx --tp=2 --tokens=corpus.npy --weights=i4 --dtype=bf16 -o out/\n"
       "Writes plan.json (+ plan.safetensors) for caat-compile --plan, sensitivity.json, frontier.csv, report.html.");
   try {
     app.parse(argc, argv);
@@ -186,6 +199,9 @@ int main(int argc, char **argv) {
     if (!link)
       runtime::failInput("--link=", arguments.linkText, ": ", error);
     arguments.link = *link;
+    if (std::string wrong = arguments.formats.check(); !wrong.empty())
+      runtime::failInput(wrong);
+    arguments.programFlags = arguments.formats.flags();
   } catch (const runtime::Error &e) {
     std::cerr << "caat-ablate: error: " << e.what() << "\nTry 'caat-ablate --help'.\n";
     return 2;

@@ -12,12 +12,13 @@ namespace caat::ablate {
 Choices defaultChoices();
 
 struct Options {
-  std::string program; // directory of the switchable artifact
-  std::string model;   // its file, for messages and reports
-  std::string tokens;  // i64 .npy; or
-  std::string inputs;  // .npz or .safetensors of a model without logits: rows of all its inputs
-  std::string output;  // directory for results
-  std::string recipes; // file of plans that are fitted and measured instead of a search; or empty
+  std::string program;      // directory of the switchable artifact
+  std::string model;        // its file, for messages and reports
+  std::string programFlags; // of caat-compile, which decide the program's numbers, as in a shell: --weights=i4
+  std::string tokens;       // i64 .npy; or
+  std::string inputs;       // .npz or .safetensors of a model without logits: rows of all its inputs
+  std::string output;       // directory for results
+  std::string recipes;      // file of plans that are fitted and measured instead of a search; or empty
   int64_t length = 512;
   // Windows, or rows of the inputs, that sites are measured on, that orders and estimates are fitted on, and that plans
   // are tested on: three stretches of the text, one behind the other in the order test, search, fit.

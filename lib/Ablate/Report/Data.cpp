@@ -173,6 +173,7 @@ Data readData(std::string_view source) {
   Data data;
   const Json &model = member(json, "model"), &corpus = member(json, "text"), &link = member(json, "link");
   data.model = text(model, "file"), data.layers = number(model, "layers"), data.channels = number(model, "channels");
+  data.compiledWith = text(model, "compiled_with");
   data.ranks = number(json, "tp"), data.lossName = text(json, "loss");
   data.text = text(corpus, "file"), data.length = number(corpus, "length"), data.samples = number(corpus, "samples");
   data.fitSamples = number(corpus, "fit_samples"), data.testSamples = number(corpus, "test_samples");

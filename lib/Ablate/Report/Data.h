@@ -45,7 +45,7 @@ struct Sample {
 };
 
 struct Data {
-  std::string model, text, link, workload, lossName, why;
+  std::string model, compiledWith, text, link, workload, lossName, why;
   Number ranks, layers, channels, length, fitSamples, testSamples, samples, tokens, tau1, tau2;
   bool hasExact = false;
   Plan exact;

@@ -48,6 +48,9 @@ void writeHeader(Html &html, const Data &data) {
   if (data.channels)
     add(model, counted(*data.channels, "channel"));
   fact(html, "Model", model);
+  if (!data.compiledWith.empty())
+    fact(html, "Program",
+         "compiled with " + data.compiledWith + "; its exact plan is what all others are compared with");
   std::string text = data.text;
   auto windows = [&](Number number, const std::string &what) {
     if (number)
