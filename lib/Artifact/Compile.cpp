@@ -222,6 +222,8 @@ private:
   }
 
   void buildShard(OpPassManager &pm) {
+    if (options.strategy != "rtp") // whose batch is divided already
+      pm.addPass(createTPFindHalves());
     ShardOptions shard;
     shard.size = options.tp;
     shard.plan = options.plan.empty() ? options.heads : options.plan;

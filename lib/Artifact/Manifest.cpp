@@ -81,6 +81,7 @@ public:
       });
       good &= succeeded(writeCollectives());
       writeSync();
+      writeHalves();
       if (options.vocabulary)
         json.attribute("vocabulary", options.vocabulary);
       if (program.numBuffers("caches"))
@@ -394,6 +395,20 @@ private:
             else if (auto number = dyn_cast<IntegerAttr>(attr.getValue()))
               json.attribute(attr.getName().getValue(), number.getInt());
           }
+        });
+    });
+  }
+
+  /// Along which dimensions a run may be divided in two, or why not.
+  void writeHalves() {
+    auto halves = module()->getAttrOfType<DictionaryAttr>(kHalvesAttrName);
+    if (!halves || options.isRotated())
+      return;
+    json.attributeObject("halves", [&] {
+      for (NamedAttribute half : halves)
+        json.attributeObject(half.getName().getValue(), [&] {
+          for (NamedAttribute text : cast<DictionaryAttr>(half.getValue()))
+            json.attribute(text.getName().getValue(), cast<StringAttr>(text.getValue()).getValue());
         });
     });
   }

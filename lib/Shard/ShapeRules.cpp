@@ -113,10 +113,13 @@ static LogicalResult splitFactors(Operation *op, FactorBuilder &factors) {
         factors.same(factors.operand(0, dim), factors.result(index, dim));
     parts.append(factors.result(index, *axis));
   }
-  if (splitSizes(split).empty() || factors.operandType(0).isDynamicDim(*axis))
-    factors.replicate(factors.operand(0, *axis), "is cut at places that are not known");
-  else
+  if (!splitSizes(split).empty() && !factors.operandType(0).isDynamicDim(*axis)) {
     factors.same(factors.operand(0, *axis), parts);
+    return success();
+  }
+  factors.replicate(factors.operand(0, *axis), "is cut at places that are not known");
+  for (unsigned index = 0; index < op->getNumResults(); ++index)
+    factors.replicate(factors.result(index, *axis), "is cut at places that are not known");
   return success();
 }
 

@@ -131,3 +131,37 @@ module {
     return %0 : tensor<?x4xf32>
   }
 }
+
+// -----
+
+module {
+  // expected-error@below {{(RMSNormalization) sums over them}}
+  func.func @main(%x: tensor<?x4xf32> {onnx.dims = ["batch", ""]}) -> tensor<?x4xf32> {
+    %scale = onnx.Constant dense<1.0> : tensor<1xf32>
+    %0 = onnx.Transpose %x {perm = array<i64: 1, 0>} : (tensor<?x4xf32>) -> tensor<4x?xf32>
+    %1 = onnx.RMSNormalization %0, %scale : (tensor<4x?xf32>, tensor<1xf32>) -> tensor<4x?xf32>
+    %2 = onnx.Transpose %1 {perm = array<i64: 1, 0>} : (tensor<4x?xf32>) -> tensor<?x4xf32>
+    return %2 : tensor<?x4xf32>
+  }
+}
+
+// -----
+
+// A part whose size is the batch's is not the part of each sample.
+module {
+  // expected-error@below {{(Split) needs them all: a dimension is cut at places that are not known}}
+  func.func @main(%x: tensor<?x4xf32> {onnx.dims = ["batch", ""]}, %t: tensor<64xf32> {onnx.dims = [""]}) -> tensor<?x4xf32> {
+    %c0 = arith.constant 0 : index
+    %one = onnx.Constant dense<1> : tensor<1xi64>
+    %b = tensor.dim %x, %c0 : tensor<?x4xf32>
+    %c64 = arith.constant 64 : index
+    %r = arith.subi %c64, %b : index
+    %bi = arith.index_cast %b : index to i64
+    %ri = arith.index_cast %r : index to i64
+    %sizes = tensor.from_elements %bi, %ri : tensor<2xi64>
+    %0:2 = onnx.Split %t sizes %sizes {axis = 0 : i64} : (tensor<64xf32>, tensor<2xi64>) -> (tensor<?xf32>, tensor<?xf32>)
+    %1 = onnx.Unsqueeze %0#0 axes %one : (tensor<?xf32>, tensor<1xi64>) -> tensor<?x1xf32>
+    %2 = onnx.Add %x, %1 : (tensor<?x4xf32>, tensor<?x1xf32>) -> tensor<?x4xf32>
+    return %2 : tensor<?x4xf32>
+  }
+}

@@ -18,6 +18,10 @@ namespace caat {
 /// Of a module: in which order the KV heads of each attention are dealt out, a dictionary of lists.
 inline constexpr llvm::StringLiteral kHeadsAttrName = "caat.heads";
 
+/// Of a module: along which dimensions a run may be divided in two, or why not: `tokens` and `batch`, each a dictionary
+/// with `dim` or `refused`.
+inline constexpr llvm::StringLiteral kHalvesAttrName = "caat.halves";
+
 struct ShardOptions : mlir::PassPipelineOptions<ShardOptions> {
   Option<int64_t> size{*this, "size", llvm::cl::desc("number of ranks"), llvm::cl::init(1)};
   Option<bool> pad{*this, "pad", llvm::cl::desc("pad what does not divide; if not, such a size is an error"),

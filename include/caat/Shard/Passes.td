@@ -33,6 +33,28 @@ def TPAutoShard : Pass<"tp-auto-shard", "::mlir::ModuleOp"> {
            "smallest table whose rows are split, as a share of the largest one that is looked up">];
 }
 
+def TPFindHalves : Pass<"tp-find-halves", "::mlir::ModuleOp"> {
+  let summary = "proves that a run may be divided in two";
+  let description = [{
+    Two halves of a run can take turns on a rank, so that one computes while the sums of the other travel. On a raised module,
+    before sharding, this proves what each may be a half of, and leaves the dimension, or what stands in its way, in the
+    module's attribute `caat.halves` and a remark:
+
+    - `batch`: samples do not meet (as `tp-find-batch` proves), so that rows may be run by themselves;
+    - `tokens`: the first tokens of one sequence, and then the others with these in the caches, give what all of them give at
+      once. The inputs are those that the engine fills from tokens. On a copy of the function whose symbols are distinct
+      numbers, with factor rules that follow tokens through causal attention with a cache: no op needs them whole, sums
+      over them, or joins them with others; positions are counted from the cached ones on; what is computed from their
+      number is only ever a shape; every result but the caches has a row for each token.
+
+    ```mlir
+    module attributes {caat.halves = {batch = {dim = "batch"}, tokens = {refused = "there are no caches"}}}
+    ```
+
+    That a program cannot be divided is no error.
+  }];
+}
+
 def TPPartition : Pass<"tp-partition", "::mlir::ModuleOp"> {
   let summary = "rewrites the program to what one rank computes";
   let description = [{

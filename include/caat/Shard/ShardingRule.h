@@ -85,6 +85,10 @@ public:
   template <typename... Ops> void add(FactorRule factors, LocalizeRule localize = {}) {
     (table.try_emplace(Ops::getOperationName(), Rule{factors, localize}), ...);
   }
+  /// In the place of the op's rule, for an analysis that is to carry out nothing.
+  template <typename... Ops> void replace(FactorRule factors) {
+    (table.insert_or_assign(Ops::getOperationName(), Rule{factors, {}}), ...);
+  }
   /// A rule for an op that takes and gives anything; null if there is none.
   const Rule *lookup(mlir::Operation *op) const;
 
