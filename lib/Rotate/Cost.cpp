@@ -138,7 +138,8 @@ void CostModel::print(llvm::raw_ostream &os, int64_t tokens, const cost::Link &l
                         mib(cost.sent.bytes), cost.sent.seconds(link) * 1e3, mib(cost.weightBytes),
                         mib(cost.spareBytes), mib(cost.activationBytes), cost.tokens);
   if (cacheBytes)
-    os << llvm::formatv("  caches: {0:F2} MiB (in f32) for each row of the batch, all ranks together\n", mib(cacheBytes));
+    os << llvm::formatv("  caches: {0:F2} MiB (in f32) for each row of the batch, all ranks together\n",
+                        mib(cacheBytes));
   if (std::optional<int64_t> tokensFrom = crossover())
     os << llvm::formatv("  rtp sends less than {0} from {1} tokens a step on\n", plannedPerToken ? "tp + plan" : "tp",
                         *tokensFrom);
