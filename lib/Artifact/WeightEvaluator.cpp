@@ -91,9 +91,20 @@ Expected<TensorView> WeightEvaluator::evaluateOp(OpResult value, ArrayRef<Tensor
         return combined(type, operands[0], operands[1], std::multiplies<>());
       })
       .Case([&](onnx::DivOp) -> Expected<TensorView> {
-        if (!isa<FloatType>(type.getElementType()))
-          return unsupported(op, "only of floating-point numbers");
-        return combined(type, operands[0], operands[1], std::divides<>());
+        if (isa<FloatType>(type.getElementType()))
+          return combined(type, operands[0], operands[1], std::divides<>());
+        constexpr double most = int64_t(1) << 53;
+        bool isExact = true, isByZero = false;
+        TensorView quotients = combined(type, operands[0], operands[1], [&](double x, double y) {
+          isExact &= std::abs(x) <= most && std::abs(y) <= most;
+          isByZero |= y == 0;
+          return y == 0 ? 0 : std::trunc(x / y);
+        });
+        if (isByZero)
+          return unsupported(op, "it divides by an integer that is 0");
+        if (!isExact)
+          return unsupported(op, "of integers with more than 53 bits");
+        return quotients;
       })
       .Case([&](onnx::NegOp) -> Expected<TensorView> { return mapped(type, operands[0], std::negate<>()); })
       .Case([&](onnx::SqrtOp) -> Expected<TensorView> {

@@ -52,17 +52,20 @@ void caat::writeNumber(char *at, Type element, double value) {
     uint64_t bits = number.bitcastToAPInt().getZExtValue();
     return type.getWidth() == 8 ? write(static_cast<uint8_t>(bits)) : write(static_cast<uint16_t>(bits));
   }
+  if (element.isUnsignedInteger(64))
+    return write(static_cast<uint64_t>(value));
+  auto integer = static_cast<int64_t>(value); // modulo the width, whatever the sign
   switch (element.getIntOrFloatBitWidth()) {
   case 1:
     return write(static_cast<uint8_t>(value != 0));
   case 8:
-    return element.isUnsignedInteger() ? write(static_cast<uint8_t>(value)) : write(static_cast<int8_t>(value));
+    return write(static_cast<uint8_t>(integer));
   case 16:
-    return element.isUnsignedInteger() ? write(static_cast<uint16_t>(value)) : write(static_cast<int16_t>(value));
+    return write(static_cast<uint16_t>(integer));
   case 32:
-    return element.isUnsignedInteger() ? write(static_cast<uint32_t>(value)) : write(static_cast<int32_t>(value));
+    return write(static_cast<uint32_t>(integer));
   default:
-    return element.isUnsignedInteger() ? write(static_cast<uint64_t>(value)) : write(static_cast<int64_t>(value));
+    return write(integer);
   }
 }
 

@@ -26,6 +26,8 @@ struct RangePattern : OpRewritePattern<onnx::RangeOp> {
       return known ? known : s.cast(scalarOf(s, tensor), compute);
     };
     Value start = bound(op.getStart()), delta = bound(op.getDelta());
+    if (!matchPattern(delta, m_Constant()))
+      checkAtRunTime(s, op, s.logicalNot(s.equal(delta, s.constant(compute, 0))), "the step is 0");
     Dims dims = resultSizes(facts, op, type, rewriter, [&]() -> Dims {
       Value span = s.sub(bound(op.getLimit()), start), count;
       if (isa<FloatType>(compute))

@@ -6,7 +6,9 @@
 #include "dialects/onnx/ONNX.h"
 #include "lib/Lower/Host/HostOps.h"
 #include "mlir/Conversion/SCFToControlFlow/SCFToControlFlow.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/Transforms/DialectConversion.h"
 
 namespace caat {
@@ -34,6 +36,26 @@ static LogicalResult lowerHost(RuntimeCalls &calls) {
     op->erase();
   }
   return success();
+}
+
+/// Code of the host goes on behind a check that fails, until it is asked for the next time: it must not trap. A size
+/// that is divided by may be zero then.
+static void guardDivisions(func::FuncOp function) {
+  function.walk([](Operation *op) {
+    if (!isa<arith::DivSIOp, arith::DivUIOp, arith::FloorDivSIOp, arith::CeilDivSIOp, arith::CeilDivUIOp,
+             arith::RemSIOp, arith::RemUIOp>(op) ||
+        !op->getResult(0).getType().isIntOrIndex())
+      return;
+    Value divisor = op->getOperand(1);
+    if (std::optional<int64_t> constant = getConstantIntValue(divisor); constant && *constant != 0)
+      return;
+    OpBuilder b(op);
+    auto number = [&](int64_t value) {
+      return arith::ConstantOp::create(b, op->getLoc(), b.getIntegerAttr(divisor.getType(), value));
+    };
+    Value isZero = arith::CmpIOp::create(b, op->getLoc(), arith::CmpIPredicate::eq, divisor, number(0));
+    op->setOperand(1, arith::SelectOp::create(b, op->getLoc(), isZero, number(1), divisor));
+  });
 }
 
 /// Dims of the function that computes the workspace's size.
@@ -101,8 +123,11 @@ struct ToLLVMPass : caat::impl::RTToLLVMPassBase<ToLLVMPass> {
     RuntimeCalls calls(*program, b);
     if (failed(lowerHost(calls)) || failed(lowerLoops(program->host)))
       return signalPassFailure();
-    if (auto workspace = module.lookupSymbol<func::FuncOp>("caat_workspace_bytes"))
+    guardDivisions(program->host);
+    if (auto workspace = module.lookupSymbol<func::FuncOp>("caat_workspace_bytes")) {
       lowerDims(calls, workspace);
+      guardDivisions(workspace);
+    }
     SymbolTable symbols(module);
     for (func::FuncOp kernel : program->kernels)
       if (kernel.isExternal())

@@ -102,16 +102,26 @@ static std::optional<double> unary(Operation *op, double x) {
       .Default(std::nullopt);
 }
 
+/// Integers modulo 2^64; by zero they are not divided.
 template <typename T> static std::optional<T> arithmetic(Operation *op, T a, T b) {
   using namespace caat::onnx;
+  auto wrapped = [&](auto function) -> std::optional<T> {
+    if constexpr (std::is_integral_v<T>)
+      return static_cast<T>(function(static_cast<uint64_t>(a), static_cast<uint64_t>(b)));
+    else
+      return function(a, b);
+  };
   return TypeSwitch<Operation *, std::optional<T>>(op)
-      .Case([&](AddOp) { return a + b; })
-      .Case([&](SubOp) { return a - b; })
-      .Case([&](MulOp) { return a * b; })
+      .Case([&](AddOp) { return wrapped(std::plus<>()); })
+      .Case([&](SubOp) { return wrapped(std::minus<>()); })
+      .Case([&](MulOp) { return wrapped(std::multiplies<>()); })
       .Case([&](DivOp) -> std::optional<T> {
         if constexpr (std::is_integral_v<T>)
-          if (b == 0 || (b == -1 && a == std::numeric_limits<T>::min()))
+          if (b == 0)
             return std::nullopt;
+        if constexpr (std::is_integral_v<T> && std::is_signed_v<T>)
+          if (b == -1)
+            return wrapped([](uint64_t a, uint64_t) { return 0 - a; });
         return a / b;
       })
       .Case([&](MinOp) { return std::min(a, b); })
@@ -183,22 +193,28 @@ static bool elementwise(Operation *op, ArrayRef<HostTensor> in, ArrayRef<int64_t
   if (in.size() != 2 || in[0].isFloat != in[1].isFloat)
     return false;
   const bool isFloat = in[0].isFloat;
-  auto truth = isFloat ? comparison(op, in[0].floats[at(0)], in[1].floats[at(1)])
-                       : comparison(op, in[0].ints[at(0)], in[1].ints[at(1)]);
+  // The upper half of uint64 is negative in `ints`.
+  const bool isUnsigned = getElementTypeOrSelf(op->getOperand(0)).isUnsignedInteger(64);
+  auto compute = [&](auto function) {
+    return isFloat      ? function(in[0].floats[at(0)], in[1].floats[at(1)])
+           : isUnsigned ? function(static_cast<uint64_t>(in[0].ints[at(0)]), static_cast<uint64_t>(in[1].ints[at(1)]))
+                        : function(in[0].ints[at(0)], in[1].ints[at(1)]);
+  };
+  auto truth = compute([&](auto a, auto b) { return comparison(op, a, b); });
   if (truth) {
     out.ints[i] = *truth;
     return true;
   }
-  if (isFloat) {
-    auto result = arithmetic(op, in[0].floats[at(0)], in[1].floats[at(1)]);
-    if (result)
-      out.floats[i] = *result;
-    return result.has_value();
-  }
-  auto result = arithmetic(op, in[0].ints[at(0)], in[1].ints[at(1)]);
-  if (result)
-    out.ints[i] = *result;
-  return result.has_value();
+  return compute([&](auto a, auto b) {
+    auto result = arithmetic(op, a, b);
+    if (!result)
+      return false;
+    if (isFloat)
+      out.floats[i] = static_cast<double>(*result);
+    else
+      out.ints[i] = static_cast<int64_t>(*result);
+    return true;
+  });
 }
 
 /// The element of which operand, and where in it, goes to `index` of an op that only moves elements.

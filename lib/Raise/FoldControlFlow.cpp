@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // onnx-fold-control-flow: see Passes.td.
+#include "Divisors.h"
 #include "OnnxBuilder.h"
 #include "caat/Raise/ConstantFolding.h"
 #include "caat/Raise/Passes.h"
@@ -153,10 +154,32 @@ private:
     });
     if (!pure || count > maxSpeculated)
       return refuse(op, op.getCond(), "which branch runs is only known at run time");
+    guardDivisors(op);
     auto &[thenValues, elseValues] = speculated[op];
     Operation *first = inlineRegion(op.getThenBranch(), op, thenValues);
     Operation *second = inlineRegion(op.getElseBranch(), op, elseValues);
     return first ? first : second ? second : op.getOperation();
+  }
+
+  /// Divides by 1 in the branch that is not taken: what it would divide by may be zero then.
+  void guardDivisors(onnx::IfOp op) {
+    OnnxBuilder builder(op, shapes);
+    Value condition;
+    for (Region *branch : {&op.getThenBranch(), &op.getElseBranch()})
+      branch->walk([&](Operation *inner) {
+        Value divisor = integerDivisor(inner);
+        if (!divisor || divisor.getDefiningOp<onnx::ConstantOp>())
+          return;
+        if (!condition)
+          condition = shapes.getRank(op.getCond()) == 0 ? op.getCond() : builder.reshape(op.getCond(), {});
+        Type element = getElementTypeOrSelf(divisor);
+        Value one = builder.scalar(1, element), x = divisor, y = one;
+        if (branch == &op.getElseBranch())
+          std::swap(x, y);
+        OpBuilder inside(inner);
+        inner->setOperand(
+            1, onnx::WhereOp::create(inside, inner->getLoc(), UnrankedTensorType::get(element), condition, x, y));
+      });
   }
 
   /// The results of an If whose branches both ran.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // onnx-fold-shapes: see Passes.td.
+#include "Divisors.h"
 #include "caat/Raise/ConstantFolding.h"
 #include "caat/Raise/Passes.h"
 #include "caat/Raise/SymbolicShapes.h"
@@ -364,6 +365,7 @@ private:
         changed |= checkEqualSizes(builder, assumptions.front(), shapes, checked);
       if (auto slice = dyn_cast<onnx::SliceOp>(op))
         changed |= checkTableLengths(builder, slice, shapes, checked);
+      changed |= checkSizesOf(builder, &op, shapes, checked);
       if (isa<onnx::ConstantOp>(op) || op.getNumResults() == 0)
         continue;
       auto replace = [&](Value by) {

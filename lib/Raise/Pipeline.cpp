@@ -53,6 +53,7 @@ void buildRaisePipeline(OpPassManager &pm, const RaiseOptions &options) {
     pm.addNestedPass<func::FuncOp>(createONNXRaiseMasksPass());
     pm.addNestedPass<func::FuncOp>(createONNXSimplifyMovementPass()); // what raising put around its ops
   }
+  pm.addNestedPass<func::FuncOp>(createONNXCheckDivisorsPass());
   foldShapes();
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createSymbolDCEPass());

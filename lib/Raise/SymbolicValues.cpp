@@ -44,7 +44,10 @@ static void elementsOfConstant(onnx::ConstantOp op, SymbolicShapes &shapes) {
   bool isBool = value.getElementType().isInteger(1), isUnsigned = value.getElementType().isUnsignedInteger();
   Dims elements;
   for (const APInt &element : value.getValues<APInt>())
-    elements.push_back(shapes.constant(isBool || isUnsigned ? element.getZExtValue() : element.getSExtValue()));
+    if (isUnsigned && element.getActiveBits() > 63)
+      elements.push_back({}); // no int64
+    else
+      elements.push_back(shapes.constant(isBool || isUnsigned ? element.getZExtValue() : element.getSExtValue()));
   shapes.setElements(op.getOutput(), elements);
 }
 

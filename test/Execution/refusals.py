@@ -217,6 +217,104 @@ class Sizes(Refusals):
         self.compile_refused(LLAMA / "model.onnx", "--target=abacus", names=["abacus"])
 
 
+class Divisions(Refusals):
+    """Integers divided by zero: refused when compiled where that is known, else when it happens."""
+
+    def model(self, nodes, inputs, constants=(), output=TensorProto.INT64):
+        inputs = [helper.make_tensor_value_info(name, kind, dims) for name, kind, dims in inputs]
+        constants = [onnx.numpy_helper.from_array(np.asarray(array), name) for name, array in constants]
+        graph = helper.make_graph(nodes, "g", inputs, [helper.make_tensor_value_info("y", output, None)], constants)
+        file = self.folder / "model.onnx"
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), file)
+        return file
+
+    def of_inputs(self, op, dtype=np.int64, **attributes):
+        kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+        model = self.model([helper.make_node(op, ["a", "b"], ["y"], name="divide", **attributes)],
+                           [("a", kind, ["n"]), ("b", kind, ["n"])], output=kind)
+        return programs.compile_model(model, self.folder / "program", 2)
+
+    def run_with(self, program, **inputs):
+        np.savez(self.folder / "in.npz", **inputs)
+        return programs.infer(program, self.folder / "in.npz")["y"]
+
+    def run_refused(self, program, *names, **inputs):
+        np.savez(self.folder / "in.npz", **inputs)
+        self.refused("caat-run", "infer", program, f"--inputs={self.folder / 'in.npz'}",
+                     f"--outputs={self.folder / 'out.npz'}", names=names)
+
+    def test_inputs(self):
+        for op, dtype, attributes in (("Div", np.int64, {}), ("Mod", np.int32, {}), ("Mod", np.int64, {"fmod": 1}),
+                                      ("Div", np.uint8, {})):
+            with self.subTest(op=op, dtype=dtype, **attributes):
+                program = self.of_inputs(op, dtype, **attributes)
+                a, b = np.array([7, 9, 5], dtype), np.array([2, 3, 4], dtype)
+                want = np.divide(a, b).astype(dtype) if op == "Div" else np.remainder(a, b)
+                self.assertEqual(self.run_with(program, a=a, b=b).tolist(), want.tolist())
+                self.run_refused(program, f"node 'divide' ({op}) divides by an integer that is 0", a=a,
+                                 b=b * np.array([1, 0, 1], dtype))
+                self.assertEqual(self.run_with(program, a=a[:0], b=b[:0]).size, 0)
+
+    def test_the_lowest_number_by_minus_one(self):
+        for dtype in (np.int8, np.int32, np.int64):
+            low, minus = np.array([np.iinfo(dtype).min], dtype), np.array([-1], dtype)
+            self.assertEqual(self.run_with(self.of_inputs("Div", dtype), a=low, b=minus), low)
+            self.assertEqual(self.run_with(self.of_inputs("Mod", dtype), a=low, b=minus), 0)
+
+    def test_constants(self):
+        a = [("a", TensorProto.INT64, ["n", 3])]
+        for op, constant in (("Div", np.array([0])), ("Mod", np.array([2, 0, 1]))):
+            node = helper.make_node(op, ["a", "c"], ["y"], name="divide")
+            self.compile_refused(self.model([node], a, [("c", constant)]), names=[f"node 'divide' ({op}) divides by a constant"])
+        # Of numbers that are only evaluated when weights are written.
+        table = [helper.make_node("Div", ["c", "w"], ["t"], name="divide"), helper.make_node("Gather", ["t", "i"], ["y"])]
+        indices = [("i", TensorProto.INT64, ["n"])]
+        self.compile_refused(self.model(table, indices, [("c", np.array(7)), ("w", np.arange(100))]),
+                             names=["divides by an integer that is 0"])
+        model = self.model(table, indices, [("c", np.array(-7)), ("w", np.arange(1, 101))])
+        program = programs.compile_model(model, self.folder / "program", 2)
+        self.assertEqual(self.run_with(program, i=np.array([0, 1, 99])).tolist(), [-7, -3, 0])
+
+    def test_sizes(self):
+        """As exporters divide them, on the way to a shape: behind a message the host's code must not trap."""
+        nodes = [helper.make_node("Shape", ["x"], ["s"]), helper.make_node("Shape", ["z"], ["t"]),
+                 helper.make_node("Div", ["s", "t"], ["q"], name="divide"),
+                 helper.make_node("Concat", ["q", "rest"], ["shape"], axis=0),
+                 helper.make_node("Reshape", ["x", "shape"], ["r"], name="reshape"),
+                 helper.make_node("ReduceSum", ["r"], ["y"], keepdims=0)]
+        model = self.model(nodes, [("x", TensorProto.FLOAT, ["n"]), ("z", TensorProto.FLOAT, ["k"])],
+                           [("rest", np.array([-1]))], TensorProto.FLOAT)
+        program = programs.compile_model(model, self.folder / "program", 2)
+        x, z = np.ones(4, np.float32), np.zeros(2, np.float32)
+        self.assertEqual(self.run_with(program, x=x, z=z), 4)
+        self.run_refused(program, "node 'divide' (Div) divides by k, which is 0", x=x, z=z[:0])
+
+    def test_a_branch_that_is_not_taken(self):
+        """Both branches run, and the divisor of the one is what the other is for."""
+        kind = TensorProto.INT64
+        value = helper.make_tensor_value_info
+        divided = helper.make_graph([helper.make_node("Div", ["a", "b"], ["p"], name="divide")], "then", [],
+                                    [value("p", kind, ["n"])])
+        whole = helper.make_graph([helper.make_node("Identity", ["a"], ["p"])], "else", [], [value("p", kind, ["n"])])
+        nodes = [helper.make_node("ReduceMin", ["b"], ["least"], keepdims=0),
+                 helper.make_node("Greater", ["least", "zero"], ["all"]),
+                 helper.make_node("If", ["all"], ["y"], then_branch=divided, else_branch=whole)]
+        model = self.model(nodes, [("a", kind, ["n"]), ("b", kind, ["n"])], [("zero", np.array(0))])
+        program = programs.compile_model(model, self.folder / "program", 2)
+        a, b = np.array([7, 9]), np.array([2, 3])
+        self.assertEqual(self.run_with(program, a=a, b=b).tolist(), [3, 3])
+        self.assertEqual(self.run_with(program, a=a, b=b * 0).tolist(), [7, 9])
+
+    def test_wide_constants(self):
+        """Halves of uint64, whose upper half is no int64."""
+        model = self.model([helper.make_node("Div", ["c", "two"], ["h"]), helper.make_node("Add", ["h", "x"], ["y"])],
+                           [("x", TensorProto.UINT64, ["n"])],
+                           [("c", np.array([2 ** 63 + 8], np.uint64)), ("two", np.array([2], np.uint64))],
+                           TensorProto.UINT64)
+        program = programs.compile_model(model, self.folder / "program", 2)
+        self.assertEqual(self.run_with(program, x=np.array([1], np.uint64)).tolist(), [2 ** 62 + 5])
+
+
 class Programs(Refusals):
     """Programs that were damaged, and inputs that do not fit."""
 

@@ -159,6 +159,26 @@ def ONNXDecomposeNormsPass : Pass<"onnx-decompose-norms", "::mlir::func::FuncOp"
   let dependentDialects = ["::caat::onnx::ONNXDialect"];
 }
 
+def ONNXCheckDivisorsPass : Pass<"onnx-check-divisors", "::mlir::func::FuncOp"> {
+  let summary = "Let no integer be divided by zero";
+  let description = [{
+    ONNX says nothing of it. A Div or Mod of integers whose divisor is a constant with a zero is an error; where the divisor is only known
+    when the program runs, an `onnx.check` in front of the op names the node. Constants without a zero, sizes that are at least 1, `max(x, 1)`
+    need none. The lowest number by -1 is the lowest number.
+
+    ```mlir
+    // in
+    %y = onnx.Div %a, %b : (tensor<?xi64>, tensor<?xi64>) -> tensor<?xi64>
+    // out
+    %0 = onnx.Equal %b, %zero : (tensor<?xi64>, tensor<i64>) -> tensor<?xi1>
+    …
+    onnx.check %3, "node 'halve' (Div) divides by an integer that is 0" : tensor<i1>
+    %y = onnx.Div %a, %b : (tensor<?xi64>, tensor<?xi64>) -> tensor<?xi64>
+    ```
+  }];
+  let dependentDialects = ["::caat::onnx::ONNXDialect", "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
+}
+
 def ONNXSimplifyMovementPass : Pass<"onnx-simplify-movement", "::mlir::func::FuncOp"> {
   let summary = "Write moves of elements as simpler ops";
   let description = [{
