@@ -15,8 +15,7 @@ static bool takesBounds(OpOperand &operand) {
   Operation *op = operand.getOwner();
   if (auto attention = dyn_cast<onnx::AttentionOp>(op))
     return operand.get() == attention.getNonpadKvSeqlen();
-  return takesShape(operand) || isa<onnx::RangeOp>(op) ||
-         (isa<onnx::SliceOp>(op) && operand.getOperandNumber() != 0);
+  return takesShape(operand) || isa<onnx::RangeOp>(op) || (isa<onnx::SliceOp>(op) && operand.getOperandNumber() != 0);
 }
 
 static bool isReduction(Operation *op) {
@@ -61,8 +60,8 @@ private:
     return dim.size() == 1 && dim.front().width() == 1 && unitsOf(dim.front()) == tokens;
   }
 
-  /// A dimension whose size is not the same in all runs: positions, with a number of elements each, or the past with the
-  /// tokens behind it.
+  /// A dimension whose size is not the same in all runs: positions, with a number of elements each, or the past with
+  /// the tokens behind it.
   bool isWhole(ArrayRef<Term> dim) {
     if (dim.size() == 1)
       return rules.isOfPositions(unitsOf(dim.front()));
@@ -92,7 +91,8 @@ private:
 
   /// Whether the op computes, otherwise than by shapes, with something that is not settled.
   bool takesCounted(Operation *op) {
-    if (isa<onnx::SliceOp>(op) && (positions.getCuts(op).empty() || llvm::is_contained(positions.getCuts(op), Cut::Unknown)))
+    if (isa<onnx::SliceOp>(op) &&
+        (positions.getCuts(op).empty() || llvm::is_contained(positions.getCuts(op), Cut::Unknown)))
       return true;
     return llvm::any_of(op->getOpOperands(), [&](OpOperand &operand) {
       return (counted.contains(operand.get()) || probe.isCounted(operand.get())) && !takesBounds(operand);
@@ -105,8 +105,8 @@ private:
     if (op->getNumRegions() != 0)
       return describeNode(op) + "has a body of its own";
     const OpFactors &factors = analysis.getFactors(op);
-    bool takes = llvm::any_of(op->getOperands(),
-                              [&](Value value) { return !analysis.isWeight(value) && hasPositions(value); });
+    bool takes =
+        llvm::any_of(op->getOperands(), [&](Value value) { return !analysis.isWeight(value) && hasPositions(value); });
     bool gives = llvm::any_of(op->getResults(), [&](Value value) { return hasPositions(value); });
     if (!factors.rule && (takes || gives) && !isa<onnx::ConstantOfShapeOp>(op))
       return describeNode(op) + (factors.replicated.empty() ? "has no rule" : factors.replicated);
@@ -161,7 +161,8 @@ private:
       for (const DimLayout &dim : analysis.getLayout(value)) {
         bool isLate = !found && !dim.empty() && !isTokens(dim);
         if (isLate || (found && hasPositions(dim)))
-          return name + (isLate ? "has another dimension before them, or no row for each" : "has a second dimension of them");
+          return name +
+                 (isLate ? "has another dimension before them, or no row for each" : "has a second dimension of them");
         found |= isTokens(dim);
       }
       if (!found)

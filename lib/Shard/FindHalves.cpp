@@ -33,9 +33,9 @@ struct FindHalves : caat::impl::TPFindHalvesBase<FindHalves> {
       remark::passed(function.getLoc(), options) << what.str() + text;
     else
       remark::missed(function.getLoc(), options) << what.str() + text;
-    return b.getNamedAttr(what, b.getDictionaryAttr(division.dim
-                                                        ? b.getNamedAttr("dim", division.dim)
-                                                        : b.getNamedAttr("refused", b.getStringAttr(division.refused))));
+    return b.getNamedAttr(
+        what, b.getDictionaryAttr(division.dim ? b.getNamedAttr("dim", division.dim)
+                                               : b.getNamedAttr("refused", b.getStringAttr(division.refused))));
   }
 
   void runOnOperation() override {

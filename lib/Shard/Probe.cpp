@@ -30,8 +30,7 @@ std::string describeNode(Operation *op) {
 
 void dropChecks(func::FuncOp function) {
   for (Operation &op : llvm::make_early_inc_range(llvm::reverse(function.getBody().front())))
-    if (isa<onnx::CheckOp>(op) ||
-        (op.use_empty() && isMemoryEffectFree(&op) && !op.hasTrait<OpTrait::IsTerminator>()))
+    if (isa<onnx::CheckOp>(op) || (op.use_empty() && isMemoryEffectFree(&op) && !op.hasTrait<OpTrait::IsTerminator>()))
       op.erase();
 }
 

@@ -68,8 +68,7 @@ LogicalResult TokenRules::attention(Operation *op, FactorBuilder &factors) {
   for (Value value : {attention.getPastKey(), attention.getPastValue()})
     if (size(value, 2) != past)
       return refuse(op, "has caches of different lengths");
-  if (Value lengths = attention.getNonpadKvSeqlen();
-      lengths && !positions.isNumber(lengths, positions.getSizes().keys))
+  if (Value lengths = attention.getNonpadKvSeqlen(); lengths && !positions.isNumber(lengths, positions.getSizes().keys))
     return refuse(op, "has lengths of rows that are not known to be those of all tokens so far");
   if (Value mask = attention.getAttnMask())
     if ((size(mask, 1) != keys && size(mask, 1) != 1) || (size(mask, 2) != tokens && size(mask, 2) != 1))

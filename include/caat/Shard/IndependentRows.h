@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Whether the samples of a batch meet anywhere in a program. Where they do not, any of its rows may be run by themselves.
+// Whether the samples of a batch meet anywhere in a program. Where they do not, any of its rows may be run by
+// themselves.
 #ifndef CAAT_SHARD_INDEPENDENTROWS_H
 #define CAAT_SHARD_INDEPENDENTROWS_H
 

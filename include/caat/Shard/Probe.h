@@ -16,8 +16,7 @@ namespace caat::shard {
 class Probe {
 public:
   /// `counts`: whether what is computed from a size of this expression is to be followed.
-  Probe(mlir::func::FuncOp function, const SymbolicShapes &shapes,
-        llvm::function_ref<bool(mlir::AffineExpr)> counts);
+  Probe(mlir::func::FuncOp function, const SymbolicShapes &shapes, llvm::function_ref<bool(mlir::AffineExpr)> counts);
 
   int64_t evaluate(mlir::AffineExpr expr);
   /// Whether a size that counts is part of what the scalar, or the shape, `value` is computed from.
