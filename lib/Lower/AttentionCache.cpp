@@ -31,7 +31,8 @@ static bool follow(OpOperand &use, AttentionCache &cache) {
   if (isa<tensor::DimOp, tp::RotateOp, func::ReturnOp>(user)) // tp.rotate only waits for them
     return true;
   if (auto attention = dyn_cast<onnx::AttentionOp>(user)) {
-    bool isKey = &use == &attention.getPastKeyMutable()[0], isValue = &use == &attention.getPastValueMutable()[0];
+    auto is = [&](MutableOperandRange operand) { return !operand.empty() && &operand[0] == &use; };
+    bool isKey = is(attention.getPastKeyMutable()), isValue = is(attention.getPastValueMutable());
     Value present = isKey ? attention.getPresentKey() : attention.getPresentValue();
     if ((!isKey && !isValue) || !present)
       return false;
@@ -54,6 +55,10 @@ std::optional<AttentionCache> AttentionCache::find(func::FuncOp function, BlockA
     for (OpOperand &use : cache.values[i].getUses())
       if (!follow(use, cache))
         return std::nullopt;
+  auto isOfCache = [&](Value value) { return llvm::is_contained(cache.values, value); };
+  for (Value value : cache.values)
+    if (auto blocks = value.getDefiningOp<tp::BlocksOp>(); blocks && !llvm::all_of(blocks.getValues(), isOfCache))
+      return std::nullopt;
   if (cache.appended.empty())
     return std::nullopt;
   return cache;

@@ -52,7 +52,8 @@ struct NarrowCachesPass : caat::impl::RTNarrowCachesPassBase<NarrowCachesPass> {
     std::optional<AttentionCache> cache = AttentionCache::find(function, argument);
     if (!cache) {
       remark::missed(argument.getLoc(), options)
-          << nameOf(function, argument) + " stays f32: other ops than attention read or append to it";
+          << nameOf(function, argument) +
+                 " stays f32: others than the attentions whose past it is read or append to it";
       return;
     }
     for (OpOperand *fresh : cache->appended)

@@ -54,9 +54,9 @@ func.func @stored(%narrow: tensor<1x2x3x4xbf16>, %keys: tensor<1x2x?x4xf32> {rt.
 // -----
 
 // A cache that a Concat appends to stays; so does one that something else reads, and arguments that are no caches.
-// REMARK: 'concat' stays f32: other ops than attention read or append to it
+// REMARK: 'concat' stays f32: others than the attentions whose past it is read or append to it
 // REMARK: 'k' is stored as bf16
-// REMARK: 'v' stays f32: other ops than attention read or append to it
+// REMARK: 'v' stays f32: others than the attentions whose past it is read or append to it
 // CHECK-LABEL: func.func @others
 // CHECK:   onnx.Concat {{.*}} -> tensor<1x2x?x4xf32>
 // CHECK:   onnx.Attention {{.*}} -> (tensor<1x2x1x4xf32>, tensor<1x2x?x4xbf16>, tensor<1x2x?x4xf32>)
@@ -75,6 +75,21 @@ func.func @others(%x: tensor<1x2x1x4xf32>, %concat: tensor<1x2x?x4xf32> {onnx.na
   %read = onnx.Relu %r#2 : (tensor<1x2x?x4xf32>) -> tensor<1x2x?x4xf32>
   %s:3 = onnx.Attention %x, %x, %x past_key %given past_value %given {resultSegmentSizes = array<i32: 1, 1, 1, 0>} : (tensor<1x2x1x4xf32>, tensor<1x2x1x4xf32>, tensor<1x2x1x4xf32>, tensor<1x2x?x4xf32>, tensor<1x2x?x4xf32>) -> (tensor<1x2x1x4xf32>, tensor<1x2x?x4xf32>, tensor<1x2x?x4xf32>)
   return %r#0, %c, %r#1, %r#2, %read, %s#1, %s#2 : tensor<1x2x1x4xf32>, tensor<1x2x?x4xf32>, tensor<1x2x?x4xf32>, tensor<1x2x?x4xf32>, tensor<1x2x?x4xf32>, tensor<1x2x?x4xf32>, tensor<1x2x?x4xf32>
+}
+
+// -----
+
+// Nor one that a later layer reads as well, as it was appended to here.
+// REMARK: 'shared' stays f32
+// CHECK-LABEL: func.func @shared
+// CHECK-NOT: bf16
+func.func @shared(%x: tensor<1x2x1x4xf32>, %keys: tensor<1x2x?x4xf32> {onnx.name = "shared", rt.cache = "pk"},
+                  %given: tensor<1x2x?x4xf32>) -> (tensor<1x2x1x4xf32>, tensor<1x2x?x4xf32> {rt.cache = 1 : i64}) {
+  %past = rt.dim "past"
+  %pk = tensor.extract_slice %keys[0, 0, 0, 0] [1, 2, %past, 4] [1, 1, 1, 1] : tensor<1x2x?x4xf32> to tensor<1x2x?x4xf32>
+  %r:3 = onnx.Attention %x, %x, %x past_key %pk past_value %given {resultSegmentSizes = array<i32: 1, 1, 1, 0>} : (tensor<1x2x1x4xf32>, tensor<1x2x1x4xf32>, tensor<1x2x1x4xf32>, tensor<1x2x?x4xf32>, tensor<1x2x?x4xf32>) -> (tensor<1x2x1x4xf32>, tensor<1x2x?x4xf32>, tensor<1x2x?x4xf32>)
+  %s = onnx.Attention %r#0, %r#1, %r#2 {resultSegmentSizes = array<i32: 1, 0, 0, 0>} : (tensor<1x2x1x4xf32>, tensor<1x2x?x4xf32>, tensor<1x2x?x4xf32>) -> tensor<1x2x1x4xf32>
+  return %s, %r#1 : tensor<1x2x1x4xf32>, tensor<1x2x?x4xf32>
 }
 
 // -----
