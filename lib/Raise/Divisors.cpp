@@ -87,8 +87,8 @@ bool checkSizesOf(OpBuilder &builder, Operation *op, const SymbolicShapes &shape
       continue;
     Location loc = op->getLoc();
     Value zero = arith::ConstantIndexOp::create(builder, loc, 0);
-    Value holds = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ne, shapes.materialize(builder, loc, size),
-                                        zero);
+    Value holds =
+        arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ne, shapes.materialize(builder, loc, size), zero);
     Value condition =
         tensor::FromElementsOp::create(builder, loc, RankedTensorType::get({}, builder.getI1Type()), holds);
     onnx::CheckOp::create(builder, loc, condition, builder.getStringAttr(message));
