@@ -32,7 +32,7 @@ class TokenProof {
 public:
   TokenProof(func::FuncOp function, const SymbolicShapes &shapes, const Positions &positions, const Probe &probe,
              int64_t tokens, int64_t past, int64_t keys)
-      : function(function), shapes(shapes), positions(positions), probe(probe), tokens(tokens), past(past),
+      : function(function), shapes(shapes), positions(positions), probe(probe), tokens(tokens),
         rules(positions, tokens, past, keys),
         analysis(function, rules.getRules(),
                  [&](unsigned argument, int64_t dim) {
@@ -60,13 +60,11 @@ private:
     return dim.size() == 1 && dim.front().width() == 1 && unitsOf(dim.front()) == tokens;
   }
 
-  /// A dimension whose size is not the same in all runs: positions, with a number of elements each, or the past with
-  /// the tokens behind it.
+  /// A dimension whose size is not the same in all runs: positions, with a number of elements each, or copies of
+  /// tokens.
   bool isWhole(ArrayRef<Term> dim) {
     if (dim.size() == 1)
       return rules.isOfPositions(unitsOf(dim.front()));
-    if (dim.size() == 2 && unitsOf(dim[0]) == past && unitsOf(dim[1]) == tokens)
-      return dim[0].width() == dim[1].width();
     return !dim.empty() && llvm::all_of(dim, [&](const Term &term) { return unitsOf(term) == tokens; });
   }
 
@@ -175,7 +173,7 @@ private:
   const SymbolicShapes &shapes;
   const Positions &positions;
   const Probe &probe;
-  int64_t tokens, past;
+  int64_t tokens;
   TokenRules rules;
   ShardingAnalysis analysis;
   DimSpace &space;

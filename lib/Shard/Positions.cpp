@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Positions.h"
-#include "dialects/onnx/ONNX.h"
 
 using namespace mlir;
 
@@ -135,6 +134,24 @@ std::optional<Progression> Positions::inferProduct(Operation *op) {
   return Progression{(counts ? b : a)->base, at};
 }
 
+/// Operands of one number, or that go on where the one before ends.
+std::optional<Progression> Positions::inferJoined(onnx::ConcatOp concat) {
+  std::optional<int64_t> rank = shapes.getRank(concat.getResult());
+  std::optional<int64_t> axis = rank ? onnx::normalizeAxis(concat.getAxis(), *rank) : std::nullopt;
+  const Progression *first = get(concat.getInputs().front());
+  if (!axis || !first || (first->dim >= 0 && first->dim != *axis))
+    return std::nullopt;
+  AffineExpr next = first->base;
+  for (Value input : concat.getInputs()) {
+    const Progression *part = get(input);
+    AffineExpr size = shapes.getDim(input, *axis);
+    if (!part || part->dim != first->dim || !next || part->base != next || !size)
+      return std::nullopt;
+    next = first->dim < 0 ? next : addDims(next, size);
+  }
+  return *first;
+}
+
 /// The axes of a reduction; all of them where it names none.
 static std::optional<SmallVector<int64_t>> summedAxes(onnx::ReduceSumOp sum, int64_t rank) {
   SmallVector<int64_t> axes;
@@ -174,6 +191,17 @@ std::optional<Progression> Positions::infer(Operation *op) {
     return inferSum(op, /*subtracts=*/true);
   if (isa<onnx::MulOp>(op))
     return inferProduct(op);
+  if (auto concat = dyn_cast<onnx::ConcatOp>(op))
+    return inferJoined(concat);
+  if (isa<onnx::MaxOp>(op) && op->getNumOperands() == 2) {
+    const Progression *a = get(op->getOperand(0)), *b = get(op->getOperand(1));
+    if (!a || !b || a->dim >= 0 || b->dim >= 0)
+      return std::nullopt;
+    for (auto [larger, other] : {std::pair(a, b), std::pair(b, a)})
+      if (provablyGreaterEqual(larger->base, other->base))
+        return *larger;
+    return std::nullopt;
+  }
   if (auto sum = dyn_cast<onnx::ReduceSumOp>(op)) {
     std::optional<SymbolicShapes::Dims> dims = shapes.getDims(sum.getData());
     const Progression *from = get(sum.getData());

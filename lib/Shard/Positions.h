@@ -9,6 +9,7 @@
 #define CAAT_LIB_SHARD_POSITIONS_H
 
 #include "caat/Raise/SymbolicShapes.h"
+#include "dialects/onnx/ONNX.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
 namespace caat::shard {
@@ -59,6 +60,7 @@ private:
   std::optional<Progression> inferMoved(mlir::Operation *op);
   std::optional<Progression> inferSum(mlir::Operation *op, bool subtracts);
   std::optional<Progression> inferProduct(mlir::Operation *op);
+  std::optional<Progression> inferJoined(onnx::ConcatOp concat);
   void set(mlir::Value value, Progression progression);
   void cut(mlir::Operation *slice);
   bool isSettled(mlir::AffineExpr size, mlir::AffineExpr part, mlir::AffineExpr from, int64_t step) const;

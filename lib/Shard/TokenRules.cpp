@@ -16,6 +16,7 @@ TokenRules::TokenRules(const Positions &positions, int64_t tokens, int64_t past,
   rules.replace<onnx::RotaryEmbeddingOp>(with(&TokenRules::rotary));
   rules.replace<onnx::SliceOp>(with(&TokenRules::slice));
   rules.replace<onnx::GatherOp>(with(&TokenRules::gather));
+  rules.replace<onnx::ConcatOp>(with(&TokenRules::concat));
   rules.replace<onnx::CumSumOp>(with(&TokenRules::cumulative));
   // How many elements it has, and what they are, Positions knows.
   rules.replace<onnx::RangeOp>([](Operation *, FactorBuilder &) { return success(); });
@@ -139,6 +140,24 @@ LogicalResult TokenRules::gather(Operation *op, FactorBuilder &factors) {
                    positions.isNumber(gather.getIndices(), getAffineConstantExpr(0, op->getContext()));
   if (data.getDimSize(*axis) != keys || !isSettled)
     factors.replicate(factors.operand(0, *axis), "is indexed");
+  return success();
+}
+
+/// What is joined behind the past need not be what it would have been as part of the past: only numbers are known to
+/// be.
+LogicalResult TokenRules::concat(Operation *op, FactorBuilder &factors) {
+  int64_t rank = factors.resultType(0).getRank();
+  std::optional<int64_t> axis = onnx::normalizeAxis(cast<onnx::ConcatOp>(op).getAxis(), rank);
+  if (!axis)
+    return failure();
+  const Progression *known = positions.get(op->getResult(0));
+  for (unsigned index = 0; index < op->getNumOperands(); ++index) {
+    for (int64_t dim = 0; dim < rank; ++dim)
+      if (dim != *axis)
+        factors.same(factors.operand(index, dim), factors.result(0, dim));
+    if (isOfPositions(factors.operandType(index).getDimSize(*axis)) && !(known && known->settled))
+      return refuse(op, "joins them with others");
+  }
   return success();
 }
 

@@ -29,6 +29,7 @@ private:
   mlir::LogicalResult rotary(mlir::Operation *op, FactorBuilder &factors);
   mlir::LogicalResult slice(mlir::Operation *op, FactorBuilder &factors);
   mlir::LogicalResult gather(mlir::Operation *op, FactorBuilder &factors);
+  mlir::LogicalResult concat(mlir::Operation *op, FactorBuilder &factors);
   mlir::LogicalResult cumulative(mlir::Operation *op, FactorBuilder &factors);
   mlir::LogicalResult refuse(mlir::Operation *op, llvm::StringRef reason);
 

@@ -176,6 +176,18 @@ def cut_by_number(g, x, s): return g.Add(x, g.Slice(TABLE, s.p1, g.Add(s.p1, 1),
 def last_position(g, x, s): return g.Add(x, g.Cast(g.ReduceMax(g.Range(0, s.t, 1), keepdims=0), to=to_float))
 
 
+@before()
+def zeros_for_the_past(g, x, s):
+    past = g.ConstantOfShape(g.Concat([1], s.p1, axis=0), value=numpy_helper.from_array(np.zeros(1, np.int64)))
+    marked = g.CumSum(g.Concat(past, "input_ids", axis=1), 1)
+    return g.Add(x, g.Unsqueeze(g.Cast(g.Slice(marked, s.p1, s.t1, [1]), to=to_float), [2]))
+
+
+@before(proved=True)
+def positions_in_two_parts(g, x, s):
+    return rows(g, x, g.Slice(g.Concat(g.Range(0, s.p, 1), g.Range(s.p, s.t, 1), axis=0), s.p1, s.t1, [0]))
+
+
 @before(proved=True)
 def copies_for_tokens(g, x, s): return g.Mul(x, g.Expand(TABLE[:1], g.Concat(s.n1, [WIDTH], axis=0)))
 

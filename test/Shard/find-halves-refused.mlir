@@ -365,7 +365,7 @@ module {
 
 // -----
 
-// CHECK: tokens = {refused = "(Concat) gives a dimension that is none of tokens or keys: seq + 3"}
+// CHECK: tokens = {refused = "(Concat) joins them with others"}
 module {
   func.func @main(%ids: tensor<?x?xi64> {onnx.name = "input_ids", onnx.dims = ["batch", "seq"]},
                   %pk: tensor<?x2x?x4xf32> {onnx.name = "past_key_values.0.key", onnx.dims = ["batch", "", "past", ""]},

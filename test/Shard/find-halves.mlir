@@ -129,7 +129,21 @@ module {
     %seen = onnx.ReduceSum %mask axes %along {keepdims = 0 : i64} : (tensor<?x?xi64>, tensor<1xi64>) -> tensor<?xi64>
     %less = onnx.Sub %seen, %last : (tensor<?xi64>, tensor<i64>) -> tensor<?xi64>
     %lengths = onnx.Add %less, %last : (tensor<?xi64>, tensor<i64>) -> tensor<?xi64>
-    %y, %k, %v = onnx.Attention %s, %s, %s past_key %pk past_value %pv kv_lengths %lengths {is_causal = 1 : i64, q_num_heads = 2 : i64, kv_num_heads = 2 : i64, resultSegmentSizes = array<i32: 1, 1, 1, 0>}
+    %ni = arith.index_cast %n : index to i64
+    %ns = tensor.from_elements %ni : tensor<i64>
+    %c0 = arith.constant 0 : index
+    %bd = tensor.dim %ids, %c0 : tensor<?x?xi64>
+    %bi = arith.index_cast %bd : index to i64
+    %old = onnx.Sub %lengths, %ns : (tensor<?xi64>, tensor<i64>) -> tensor<?xi64>
+    %start = onnx.Max %old, %zero : (tensor<?xi64>, tensor<i64>) -> tensor<?xi64>
+    %starts = onnx.Unsqueeze %start axes %along : (tensor<?xi64>, tensor<1xi64>) -> tensor<?x1xi64>
+    %numbers = onnx.Range %zero, %ns, %last : (tensor<i64>, tensor<i64>, tensor<i64>) -> tensor<?xi64>
+    %rows2 = tensor.from_elements %bi, %ni : tensor<2xi64>
+    %each = onnx.Expand %numbers, %rows2 : (tensor<?xi64>, tensor<2xi64>) -> tensor<?x?xi64>
+    %places = onnx.Add %each, %starts : (tensor<?x?xi64>, tensor<?x1xi64>) -> tensor<?x?xi64>
+    %e3 = onnx.Gather %table, %places : (tensor<16x8xf32>, tensor<?x?xi64>) -> tensor<?x?x8xf32>
+    %s3 = onnx.Add %s, %e3 : (tensor<?x?x8xf32>, tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+    %y, %k, %v = onnx.Attention %s3, %s3, %s3 past_key %pk past_value %pv kv_lengths %lengths {is_causal = 1 : i64, q_num_heads = 2 : i64, kv_num_heads = 2 : i64, resultSegmentSizes = array<i32: 1, 1, 1, 0>}
         : (tensor<?x?x8xf32>, tensor<?x?x8xf32>, tensor<?x?x8xf32>, tensor<?x2x?x4xf32>, tensor<?x2x?x4xf32>, tensor<?xi64>) -> (tensor<?x?x8xf32>, tensor<?x2x?x4xf32>, tensor<?x2x?x4xf32>)
     return %y, %k, %v : tensor<?x?x8xf32>, tensor<?x2x?x4xf32>, tensor<?x2x?x4xf32>
   }
