@@ -3,7 +3,7 @@
 // The classes and which of them to split. What is compared is bytes: of the weights that a rank need not hold and read,
 // and of what it sends for each token (TokenCost.h). Classes that send least for what they save come first.
 #include "caat/Shard/ShardingChoice.h"
-#include "TokenCost.h"
+#include "ClassWeigher.h"
 #include "dialects/onnx/ONNX.h"
 #include "llvm/ADT/IntEqClasses.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -91,85 +91,12 @@ std::optional<std::string> whyWhole(ShardingAnalysis &analysis, const Split &spl
 }
 
 void ShardingChoice::weigh() {
-  auto classOfLayout = [&](const DimLayout &terms) { return const_cast<DimClass *>(getClass(terms)); };
-  TokenCost cost(analysis);
-  llvm::SmallPtrSet<DimClass *, 8> products, needed;
-  llvm::DenseSet<std::pair<Value, DimClass *>> gathered;
-  // Units of a dimension of unknown size lie apart in it: no slice and no gather can take them out.
-  auto stick = [&](Value value, DimClass *only) {
-    auto type = dyn_cast<RankedTensorType>(value.getType());
-    if (!type || analysis.isWeight(value))
-      return;
-    for (auto [dim, terms] : llvm::enumerate(analysis.getLayout(value)))
-      if (DimClass *cls = type.isDynamicDim(dim) ? classOfLayout(terms) : nullptr; cls && (!only || cls == only))
-        cls->stuck = "is merged with a dimension of unknown size where an op needs it whole";
-  };
-  for (Operation *op : analysis.getOps()) {
-    if (isa<func::ReturnOp>(op)) {
-      for (Value value : op->getOperands())
-        for (const DimLayout &terms : analysis.getLayout(value))
-          if (DimClass *cls = classOfLayout(terms))
-            cls->returnedBytes += cost.bytes(value);
-      for (Value value : op->getOperands())
-        stick(value, nullptr);
-      continue;
-    }
-    const OpFactors &factors = analysis.getFactors(op);
-    needed.clear();
-    for (const Need &need : factors.needs)
-      if (DimClass *cls = classOfLayout(need.layout)) {
-        needed.insert(cls);
-        if (cls->needed.empty())
-          cls->needed = need.reason;
-      }
-    auto isWhole = [&](Operation *other, DimClass *cls) {
-      const OpFactors &rules = analysis.getFactors(other);
-      return !rules.rule ||
-             llvm::any_of(rules.needs, [&](const Need &need) { return classOfLayout(need.layout) == cls; });
-    };
-    for (OpOperand &operand : op->getOpOperands()) {
-      bool weight = analysis.isWeight(operand.get());
-      ValueLayout layout = weight ? analysis.getLayout(operand) : analysis.getLayout(operand.get());
-      for (const DimLayout &terms : layout) {
-        DimClass *cls = classOfLayout(terms);
-        if (!cls)
-          continue;
-        bool whole = !factors.rule || needed.contains(cls);
-        if (weight && !whole)
-          cls->weightBytes += onnx::storageBytes(cast<RankedTensorType>(operand.get().getType())).value_or(0);
-        else if (Operation *producer = operand.get().getDefiningOp(); producer && isWhole(producer, cls))
-          continue; // what was computed whole need not be gathered
-        else if (!weight && whole && gathered.insert({operand.get(), cls}).second)
-          cls->gatheredBytes += cost.bytes(operand.get());
-      }
-      if (weight && isa<RankedTensorType>(operand.get().getType()))
-        allWeights += onnx::storageBytes(cast<RankedTensorType>(operand.get().getType())).value_or(0);
-    }
-    for (DimClass *cls : needed)
-      for (ValueRange values : {ValueRange(op->getOperands()), ValueRange(op->getResults())})
-        for (Value value : values)
-          stick(value, cls);
-    if (!factors.rule)
-      for (ValueRange values : {ValueRange(op->getOperands()), ValueRange(op->getResults())})
-        for (Value value : values)
-          stick(value, nullptr);
-    for (const Contraction &contraction : factors.contractions)
-      if (DimClass *cls = classOfLayout(contraction.layout); cls && !needed.contains(cls)) {
-        cls->reducedBytes += cost.bytes(op->getResult(0));
-        if (contraction.lookup) {
-          cls->lookupOnly |= !products.contains(cls);
-          largestTable = std::max(largestTable, contraction.tableBytes);
-        } else {
-          products.insert(cls);
-          cls->lookupOnly = false;
-        }
-      }
-    for (const Statistic &statistic : factors.statistics)
-      if (DimClass *cls = classOfLayout(statistic.layout); cls && !needed.contains(cls))
-        cls->reducedBytes +=
-            statistic.count * cost.bytes(op->getResult(0)) /
-            std::max<int64_t>(1, analysis.getSpace().getSize(analysis.getSpace().resolve(statistic.layout)));
-  }
+  auto classAt = [&](ArrayRef<Term> layout) { return const_cast<DimClass *>(getClass(layout)); };
+  ClassWeigher weigher(analysis, classAt);
+  for (Operation *op : analysis.getOps())
+    weigher.visit(op);
+  largestTable = weigher.largestTable;
+  allWeights = weigher.allWeights;
 }
 
 /// A value can be split in one dimension only: classes that meet in a value exclude each other.
