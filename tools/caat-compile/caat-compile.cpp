@@ -113,6 +113,137 @@ static int usage(const llvm::Twine &message) {
   return 2;
 }
 
+static llvm::Error wrong(const llvm::Twine &message) { return llvm::createStringError(message); }
+
+static bool isFloatName(llvm::StringRef type) { return type == "f32" || type == "bf16" || type == "f16"; }
+
+static llvm::Error readArtifact(caat::CompileOptions &options) {
+  if (model.empty())
+    return wrong("no model given");
+  if (output.empty())
+    return wrong("no output directory given: -o DIR");
+  if (tp < 1 || tp > caat::kMaxRanks)
+    return wrong("--tp=" + llvm::Twine(tp.getValue()) + " is not in 1 … " + llvm::Twine(caat::kMaxRanks));
+  options.model = model;
+  options.output = output;
+  options.tp = tp;
+  options.weights = !noWeights;
+  return llvm::Error::success();
+}
+
+static llvm::Error readTarget(caat::CompileOptions &options) {
+  if (target != "cpu" && target != "cuda")
+    return wrong("--target=" + target + ": expected cpu or cuda");
+  if (target != "cuda" && (!gpuArchs.empty() || hostKernels || emulate || wideActivations))
+    return wrong("--gpu-arch and --wide-activations go with --target=cuda");
+  for (llvm::StringRef arch : gpuArchs)
+    if (!caat::gpuArch(arch))
+      return wrong("--gpu-arch=" + arch + ": expected chips from sm_80 on, e.g. sm_80,sm_90");
+  options.target = target;
+  options.gpuArchs.assign(gpuArchs.begin(), gpuArchs.end());
+  options.hostKernels = hostKernels;
+  options.emulate = emulate;
+  options.wideActivations = wideActivations;
+  return llvm::Error::success();
+}
+
+/// What weights, caches and messages are stored and sent as.
+static llvm::Error readTypes(caat::CompileOptions &options) {
+  if (!isFloatName(dtype))
+    return wrong("--dtype=" + dtype + ": expected f32, bf16 or f16");
+  if (cache.getNumOccurrences() && !isFloatName(cache))
+    return wrong("--cache=" + cache + ": expected f32, bf16 or f16");
+  if (cache.getNumOccurrences() && target != "cpu")
+    return wrong("--cache goes with --target=cpu: on GPUs caches have the type of activations (--wide-activations: "
+                 "f32)");
+  for (llvm::StringRef text : weightRules)
+    if (llvm::Expected<caat::WeightRule> rule = caat::WeightRule::parse(text); !rule)
+      return wrong("--weights=" + text + ": " + llvm::toString(rule.takeError()) +
+                   "; expected [GLOB=]i4, [GLOB=]i8 or [GLOB=]float");
+  if (!isFloatName(messages))
+    return wrong("--messages=" + messages + ": expected f32, bf16 or f16");
+  if (messages != "f32" && (switchable || strategy != "tp"))
+    return wrong("--messages goes without --switchable and --strategy: it is of sync points that are compiled");
+  options.dtype = dtype;
+  options.cache = cache;
+  options.weightRules.assign(weightRules.begin(), weightRules.end());
+  options.messages = messages;
+  return llvm::Error::success();
+}
+
+static llvm::Error readCaches(caat::CompileOptions &options) {
+  if (maxLength < 1)
+    return wrong("--max-length=" + llvm::Twine(maxLength.getValue()) + " is less than 1");
+  options.maxLength = maxLength;
+  options.rowLengths = rowLengths;
+  return llvm::Error::success();
+}
+
+/// What ranks send each other, and when.
+static llvm::Error readStrategy(caat::CompileOptions &options) {
+  if (strategy != "tp" && strategy != "rtp" && strategy != "auto")
+    return wrong("--strategy=" + strategy + ": expected tp, rtp or auto");
+  if (tokens < 1)
+    return wrong("--tokens=" + llvm::Twine(tokens.getValue()) + " is less than 1");
+  std::string why;
+  std::optional<caat::cost::Link> link = caat::cost::Link::parse(linkText, why);
+  if (!link)
+    return wrong("--link=" + linkText + ": " + why);
+  if (rotate != "out-of-place" && rotate != "in-place")
+    return wrong("--rotate=" + rotate + ": expected out-of-place or in-place");
+  if (overlap != "on" && overlap != "off")
+    return wrong("--overlap=" + overlap + ": expected on or off");
+  if (overlap == "on" && overlap.getNumOccurrences() && (switchable || strategy == "rtp"))
+    return wrong("--overlap=on goes without --switchable, whose sites decide at run time what they send, and without "
+                 "--strategy=rtp, whose transfers are always beside the work");
+  if (strategy == "rtp" && !plan.empty())
+    return wrong("--plan with --strategy=rtp: rotated weights leave no sums to rewrite");
+  if (switchable && (!plan.empty() || strategy != "tp"))
+    return wrong("--switchable goes without --plan and --strategy: every site takes its policy at run time");
+  if (!plan.empty() && !heads.empty())
+    return wrong("--heads goes without --plan, which has an order of heads itself");
+  options.strategy = strategy;
+  options.tokens = tokens;
+  options.link = *link;
+  options.rotateInPlace = rotate == "in-place";
+  options.overlap = overlap == "on";
+  options.plan = plan;
+  options.switchable = switchable;
+  options.heads = heads;
+  return llvm::Error::success();
+}
+
+/// Sizes and inputs that are fixed.
+static llvm::Error readBindings(caat::CompileOptions &options) {
+  for (llvm::StringRef text : dims) {
+    auto [name, value] = text.split('=');
+    int64_t number;
+    if (name.empty() || value.getAsInteger(10, number) || number < 1)
+      return wrong("--dim=" + text + ": expected NAME=VALUE with a positive number");
+    options.dims.push_back(text.str());
+  }
+  for (llvm::StringRef text : values) {
+    auto [name, value] = text.split('=');
+    if (name.empty() || value.empty())
+      return wrong("--set=" + text + ": expected NAME=VALUE");
+    options.values.push_back(text.str());
+  }
+  return llvm::Error::success();
+}
+
+/// The first thing that is wrong with the command line, or what it asks for.
+static llvm::Expected<caat::CompileOptions> readOptions() {
+  caat::CompileOptions options;
+  for (auto *read : {readArtifact, readTarget, readTypes, readCaches, readStrategy, readBindings})
+    if (llvm::Error error = read(options))
+      return std::move(error);
+  options.dumpDirectory = dump;
+  options.progress = !quiet;
+  options.report = report;
+  options.raise = !noRaise;
+  return options;
+}
+
 int main(int argc, char **argv) {
   caat::useLargePages();
   llvm::InitLLVM init(argc, argv);
@@ -126,106 +257,13 @@ int main(int argc, char **argv) {
     llvm::errs() << errors;
     return 2;
   }
-  if (model.empty())
-    return usage("no model given");
-  if (output.empty())
-    return usage("no output directory given: -o DIR");
-  if (tp < 1 || tp > caat::kMaxRanks)
-    return usage("--tp=" + llvm::Twine(tp.getValue()) + " is not in 1 … " + llvm::Twine(caat::kMaxRanks));
-  if (target != "cpu" && target != "cuda")
-    return usage("--target=" + target + ": expected cpu or cuda");
-  if (target != "cuda" && (!gpuArchs.empty() || hostKernels || emulate || wideActivations))
-    return usage("--gpu-arch and --wide-activations go with --target=cuda");
-  for (llvm::StringRef arch : gpuArchs)
-    if (!caat::gpuArch(arch))
-      return usage("--gpu-arch=" + arch + ": expected chips from sm_80 on, e.g. sm_80,sm_90");
-  if (dtype != "f32" && dtype != "bf16" && dtype != "f16")
-    return usage("--dtype=" + dtype + ": expected f32, bf16 or f16");
-  if (cache.getNumOccurrences() && cache != "f32" && cache != "bf16" && cache != "f16")
-    return usage("--cache=" + cache + ": expected f32, bf16 or f16");
-  if (cache.getNumOccurrences() && target != "cpu")
-    return usage("--cache goes with --target=cpu: on GPUs caches have the type of activations (--wide-activations: "
-                 "f32)");
-  for (llvm::StringRef text : weightRules)
-    if (llvm::Expected<caat::WeightRule> rule = caat::WeightRule::parse(text); !rule)
-      return usage("--weights=" + text + ": " + llvm::toString(rule.takeError()) +
-                   "; expected [GLOB=]i4, [GLOB=]i8 or [GLOB=]float");
-  if (messages != "f32" && messages != "bf16" && messages != "f16")
-    return usage("--messages=" + messages + ": expected f32, bf16 or f16");
-  if (messages != "f32" && (switchable || strategy != "tp"))
-    return usage("--messages goes without --switchable and --strategy: it is of sync points that are compiled");
-  if (maxLength < 1)
-    return usage("--max-length=" + llvm::Twine(maxLength.getValue()) + " is less than 1");
-
-  if (strategy != "tp" && strategy != "rtp" && strategy != "auto")
-    return usage("--strategy=" + strategy + ": expected tp, rtp or auto");
-  if (tokens < 1)
-    return usage("--tokens=" + llvm::Twine(tokens.getValue()) + " is less than 1");
-  std::string wrong;
-  std::optional<caat::cost::Link> link = caat::cost::Link::parse(linkText, wrong);
-  if (!link)
-    return usage("--link=" + linkText + ": " + wrong);
-  if (rotate != "out-of-place" && rotate != "in-place")
-    return usage("--rotate=" + rotate + ": expected out-of-place or in-place");
-  if (overlap != "on" && overlap != "off")
-    return usage("--overlap=" + overlap + ": expected on or off");
-  if (overlap == "on" && overlap.getNumOccurrences() && (switchable || strategy == "rtp"))
-    return usage("--overlap=on goes without --switchable, whose sites decide at run time what they send, and without "
-                 "--strategy=rtp, whose transfers are always beside the work");
-  if (strategy == "rtp" && !plan.empty())
-    return usage("--plan with --strategy=rtp: rotated weights leave no sums to rewrite");
-
-  if (switchable && (!plan.empty() || strategy != "tp"))
-    return usage("--switchable goes without --plan and --strategy: every site takes its policy at run time");
-
-  if (!plan.empty() && !heads.empty())
-    return usage("--heads goes without --plan, which has an order of heads itself");
-
-  caat::CompileOptions options;
-  options.model = model;
-  options.output = output;
-  options.tp = tp;
-  options.plan = plan;
-  options.heads = heads;
-  options.switchable = switchable;
-  options.strategy = strategy;
-  options.tokens = tokens;
-  options.link = *link;
-  options.overlap = overlap == "on";
-  options.rotateInPlace = rotate == "in-place";
-  options.dtype = dtype;
-  options.weightRules.assign(weightRules.begin(), weightRules.end());
-  options.messages = messages;
-  options.cache = cache;
-  options.wideActivations = wideActivations;
-  options.target = target;
-  options.weights = !noWeights;
-  options.gpuArchs.assign(gpuArchs.begin(), gpuArchs.end());
-  options.hostKernels = hostKernels;
-  options.emulate = emulate;
-  options.maxLength = maxLength;
-  options.rowLengths = rowLengths;
-  options.dumpDirectory = dump;
-  options.progress = !quiet;
-  options.report = report;
-  options.raise = !noRaise;
-  for (llvm::StringRef text : dims) {
-    auto [name, value] = text.split('=');
-    int64_t number;
-    if (name.empty() || value.getAsInteger(10, number) || number < 1)
-      return usage("--dim=" + text + ": expected NAME=VALUE with a positive number");
-    options.dims.push_back(text.str());
-  }
-  for (llvm::StringRef text : values) {
-    auto [name, value] = text.split('=');
-    if (name.empty() || value.empty())
-      return usage("--set=" + text + ": expected NAME=VALUE");
-    options.values.push_back(text.str());
-  }
+  llvm::Expected<caat::CompileOptions> options = readOptions();
+  if (!options)
+    return usage(llvm::toString(options.takeError()));
   caat::CompileSummary summary;
-  if (failed(caat::compileModel(options, summary)))
+  if (failed(caat::compileModel(*options, summary)))
     return 1;
   if (!quiet)
-    caat::printSummary(options, summary, timing);
+    caat::printSummary(*options, summary, timing);
   return 0;
 }
