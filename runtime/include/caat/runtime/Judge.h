@@ -32,6 +32,7 @@ public:
 
 private:
   struct Slice;
+  struct Step;
   enum class Mode { Losses, SetReference, Compare };
   Judgement judge(const Tensor &tokens, Mode mode);
 
