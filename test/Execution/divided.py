@@ -113,17 +113,20 @@ def try_cases(ids: np.ndarray) -> bool:
         file = Path(scratch, "model.onnx")
         for name in [*divided_cases.INPUT, *divided_cases.OUTPUT]:
             divided_cases.write(name, file)
-            reason = find_halves(file, Path(scratch))["tokens"]
-            try:
-                worst = divide_tokens(Decoder(file), ids)
-            except ValueError:  # results that cannot even be joined
-                worst = np.inf
-            holds = worst <= TOLERANCE
-            bad = (not reason and not holds) or (name in divided_cases.PROVED and (reason or not holds))
-            good &= not bad
-            if reason and holds:
-                cautious.append(name)
-            print(f"{'FAILED' if bad else 'ok'} {name}: {reason or 'proved'}; parts differ by {worst:.1e}")
+            halves, decoder = find_halves(file, Path(scratch)), Decoder(file)
+            for what, divide in (("tokens", divide_tokens), ("batch", divide_batch)):
+                reason = halves[what]
+                try:
+                    worst = divide(decoder, ids)
+                except ValueError:  # results that cannot even be joined
+                    worst = np.inf
+                holds = worst <= TOLERANCE
+                wanted = what == "tokens" and name in divided_cases.PROVED
+                bad = (not reason and not holds) or (wanted and (reason or not holds))
+                good &= not bad
+                if reason and holds:
+                    cautious.append(f"{name} ({what})")
+                print(f"{'FAILED' if bad else 'ok'} {name} {what}: {reason or 'proved'}; parts differ by {worst:.1e}")
     print(f"not proved, although it holds: {', '.join(cautious) or 'none'}")
     return good
 

@@ -39,7 +39,8 @@ class Sizes:
     def __init__(self, g):
         self.n, self.p = g.size("input_ids", 1), g.size("past_key_values.0.key", 2)
         self.t = g.Add(self.n, self.p)
-        self.n1, self.p1, self.t1 = (g.Reshape(s, [1]) for s in (self.n, self.p, self.t))
+        self.b = g.size("input_ids", 0)
+        self.n1, self.p1, self.t1, self.b1 = (g.Reshape(s, [1]) for s in (self.n, self.p, self.t, self.b))
 
 
 TABLE = np.random.default_rng(3).standard_normal((ROWS, WIDTH)) * 0.5
@@ -157,7 +158,7 @@ def number_of_cached(g, x, s): return g.Add(x, g.Cast(s.p, to=to_float))
 
 
 @before()
-def number_of_keys(g, x, s): return g.Add(x, g.Cast(g.ReduceSum("attention_mask", [1], keepdims=0), to=to_float))
+def number_of_keys(g, x, s): return g.Add(x, g.Cast(g.Unsqueeze(g.ReduceSum("attention_mask", [1]), [2]), to=to_float))
 
 
 @before(proved=True)
@@ -178,7 +179,7 @@ def last_position(g, x, s): return g.Add(x, g.Cast(g.ReduceMax(g.Range(0, s.t, 1
 
 @before()
 def zeros_for_the_past(g, x, s):
-    past = g.ConstantOfShape(g.Concat([1], s.p1, axis=0), value=numpy_helper.from_array(np.zeros(1, np.int64)))
+    past = g.ConstantOfShape(g.Concat(s.b1, s.p1, axis=0), value=numpy_helper.from_array(np.zeros(1, np.int64)))
     marked = g.CumSum(g.Concat(past, "input_ids", axis=1), 1)
     return g.Add(x, g.Unsqueeze(g.Cast(g.Slice(marked, s.p1, s.t1, [1]), to=to_float), [2]))
 
@@ -202,7 +203,7 @@ def first_tokens(g, x, s): return g.Where(g.Unsqueeze(g.Less(g.Range(0, s.n, 1),
 
 
 @behind(proved=True)
-def merged_and_back(g, y, s): return g.Reshape(g.Relu(g.Reshape(y, [-1])), g.Concat([1], s.n1, [WIDTH], axis=0))
+def merged_and_back(g, y, s): return g.Reshape(g.Relu(g.Reshape(y, [-1])), g.Concat(s.b1, s.n1, [WIDTH], axis=0))
 
 
 @behind(proved=True)
@@ -259,7 +260,7 @@ def rounded_together(g, y, s): return g.DequantizeLinear(*g.DynamicQuantizeLinea
 
 @behind()
 def mixed_by_a_reshape(g, y, s):
-    return g.Reshape(g.Transpose(y, perm=[0, 2, 1]), g.Concat([1], s.n1, [WIDTH], axis=0))
+    return g.Reshape(g.Transpose(y, perm=[0, 2, 1]), g.Concat(s.b1, s.n1, [WIDTH], axis=0))
 
 
 @behind()
@@ -274,6 +275,42 @@ def products_of_tokens(g, y, s): return g.MatMul(g.MatMul(y, g.Transpose(y, perm
 
 @behind()
 def lower_products_of_tokens(g, y, s): return g.MatMul(g.Trilu(g.MatMul(y, g.Transpose(y, perm=[0, 2, 1])), upper=0), y)
+
+
+@behind(proved=True)
+def number_of_samples(g, y, s): return g.Add(y, g.Cast(s.b, to=to_float))
+
+
+@behind(proved=True)
+def mean_of_samples(g, y, s): return g.Sub(y, g.ReduceMean(y, [0], keepdims=1))
+
+
+@behind(proved=True)
+def softmax_of_samples(g, y, s): return g.Softmax(y, axis=0)
+
+
+@behind(proved=True)
+def first_sample_added(g, y, s): return g.Add(y, g.Slice(y, [0], [1], [0]))
+
+
+@behind()
+def norm_of_samples(g, y, s):
+    turned = g.Transpose(y, perm=[1, 2, 0])
+    root = g.Sqrt(g.Add(g.ReduceMean(g.Mul(turned, turned), [-1], keepdims=1), 1e-6))
+    return g.Transpose(g.Mul(g.Div(turned, root), np.ones(1)), perm=[2, 0, 1])
+
+
+@behind()
+def samples_in_reverse(g, y, s): return g.Slice(y, [-1], [-2**40], [0], [-1])
+
+
+@behind()
+def numbered_samples(g, y, s):
+    return g.Add(y, g.Unsqueeze(g.Cast(g.Range(0, s.b, 1), to=to_float), [1, 2]))
+
+
+@behind()
+def row_by_number_of_samples(g, y, s): return g.Add(y, g.Gather(TABLE, s.b))
 
 
 def write(name: str, file: Path):
