@@ -37,7 +37,8 @@ static std::optional<Append> findAppend(BlockArgument past, func::ReturnOp ret) 
       append.present = isKey ? attention.getPresentKey() : attention.getPresentValue();
       append.fresh = isKey ? attention.getK() : attention.getV();
     } else if (auto concat = dyn_cast<onnx::ConcatOp>(user)) {
-      if (concat.getInputs().size() != 2 || concat.getInputs()[0] != past || concat.getAxis() != 2)
+      if (concat.getInputs().size() != 2 || concat.getInputs()[0] != past ||
+          onnx::normalizeAxis(concat.getAxis(), /*rank=*/4) != 2)
         return std::nullopt;
       append.present = concat.getResult();
       append.fresh = concat.getInputs()[1];

@@ -38,12 +38,15 @@ func.func @no_present(%new: tensor<?x2x?x4xf32> {onnx.dims = ["batch", "", "seq"
 
 // -----
 
-// The model's own Concat appends.
+// The model's own Concat appends, along a dimension that it may count from the end.
 // CHECK-LABEL: func.func @concat(
-// CHECK-SAME:    rt.cache
+// CHECK-SAME:    rt.cache = "present.k"
+// CHECK-SAME:    rt.cache = "present.v"
 func.func @concat(%new: tensor<?x2x?x4xf32> {onnx.dims = ["batch", "", "seq", ""]},
-                  %past: tensor<?x2x?x4xf32> {onnx.name = "past.k", onnx.dims = ["batch", "", "past", ""]})
-    -> (tensor<?x2x?x4xf32> {onnx.name = "present.k"}) {
+                  %past: tensor<?x2x?x4xf32> {onnx.name = "past.k", onnx.dims = ["batch", "", "past", ""]},
+                  %pastv: tensor<?x2x?x4xf32> {onnx.name = "past.v", onnx.dims = ["batch", "", "past", ""]})
+    -> (tensor<?x2x?x4xf32> {onnx.name = "present.k"}, tensor<?x2x?x4xf32> {onnx.name = "present.v"}) {
   %0 = onnx.Concat %past, %new {axis = 2 : i64} : (tensor<?x2x?x4xf32>, tensor<?x2x?x4xf32>) -> tensor<?x2x?x4xf32>
-  return %0 : tensor<?x2x?x4xf32>
+  %1 = onnx.Concat %pastv, %new {axis = -2 : i64} : (tensor<?x2x?x4xf32>, tensor<?x2x?x4xf32>) -> tensor<?x2x?x4xf32>
+  return %0, %1 : tensor<?x2x?x4xf32>, tensor<?x2x?x4xf32>
 }
