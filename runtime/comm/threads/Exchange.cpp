@@ -14,10 +14,13 @@ constexpr auto pollInterval = std::chrono::milliseconds(5);
 /// What is copied before the link's speed is looked at.
 constexpr size_t pieceBytes = 256 << 10;
 
-void waitUntil(Clock::time_point begin, double seconds, Waiting how, const std::function<bool()> &stop) {
+static Clock::time_point after(Clock::time_point begin, double seconds) {
   constexpr double longest = 1e8; // so that it can be added to a time
-  auto end =
-      begin + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(std::min(seconds, longest)));
+  return begin + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(std::min(seconds, longest)));
+}
+
+void waitUntil(Clock::time_point begin, double seconds, Waiting how, const std::function<bool()> &stop) {
+  auto end = after(begin, seconds);
   auto inaccuracy = std::chrono::microseconds(how == Waiting::Precise ? 100 : 0); // of a sleep
   for (auto now = Clock::now(); now < end; now = Clock::now()) {
     if (end - now <= inaccuracy)
@@ -65,6 +68,7 @@ void Exchange::start(int rank, Task &&task) {
   Seat &seat = seatOf(rank);
   {
     std::lock_guard lock(mutex);
+    task.started = Clock::now();
     seat.open.push_back(std::move(task));
     if (!seat.thread.joinable())
       seat.thread = std::thread([this, rank] { serve(rank); });
@@ -79,28 +83,31 @@ bool Exchange::haveStarted(const Task &task, uint64_t number, bool andReaders) {
   return has(seatOf(task.from)) && (!andReaders || has(seatOf(task.to)));
 }
 
-/// At the link's speed, if it is slow.
-void Exchange::copy(const Task &source, Task &mine) {
-  auto begin = Clock::now();
+/// What so many bytes of a task take on the link.
+double Exchange::secondsOf(const Task &task, double bytes) const {
+  return (task.isSum() ? cost::allReduce(cost::AllReduce::Ring, size(), bytes) : cost::permute(size(), bytes))
+      .seconds(link);
+}
+
+void Exchange::waitForLink(const Task &task, double bytes) const {
+  if (link.isSlow())
+    waitUntil(task.time.begin, secondsOf(task, bytes), Waiting::Idle, aborted);
+}
+
+void Exchange::copy(const Task &source, const Task &mine) {
   const auto *in = static_cast<const std::byte *>(source.in);
   auto *out = static_cast<std::byte *>(mine.out);
   for (size_t at = 0; at < mine.bytes && !aborted(); at += pieceBytes) {
     size_t piece = std::min(pieceBytes, mine.bytes - at);
+    waitForLink(mine, static_cast<double>(at));
     std::memcpy(out + at, in + at, piece);
-    if (link.isSlow())
-      waitUntil(begin, cost::permute(size(), static_cast<double>(at + piece)).seconds(link), Waiting::Idle, aborted);
   }
 }
 
-void Exchange::sum(int rank, std::span<void *const> data, const CollectiveCall &call) {
-  auto begin = Clock::now();
+void Exchange::sum(int rank, std::span<void *const> data, const Task &mine) {
   std::vector<const void *> sources(data.begin(), data.end());
-  Slice slice = Slice::of(call.count, rank, size());
-  sumInOrder(call.dtype, sources, data, slice.begin, slice.end);
-  if (link.isSlow()) {
-    auto bytes = static_cast<double>(call.count) * static_cast<double>(sizeOf(call.dtype));
-    waitUntil(begin, cost::allReduce(cost::AllReduce::Ring, size(), bytes).seconds(link), Waiting::Idle, aborted);
-  }
+  Slice slice = Slice::of(mine.call.count, rank, size());
+  sumInOrder(mine.call.dtype, sources, data, slice.begin, slice.end);
 }
 
 void Exchange::serve(int rank) {
@@ -130,14 +137,25 @@ void Exchange::serve(int rank) {
       continue;
     }
     std::vector<void *> data;
-    for (const Task *other : others)
+    auto ready = mine.started;
+    for (const Task *other : others) {
       data.push_back(other->out);
+      ready = std::max(ready, other->started);
+    }
     seat.busy = true;
+    // A link takes up the next task as soon as it is free, however long this thread waits for a processor.
+    auto begin = link.isSlow() ? std::max(ready, seat.free) : Clock::now();
     lock.unlock();
-    mine.time.begin = Clock::now();
-    mine.isSum() ? sum(rank, data, mine.call) : copy(*others.front(), mine);
+    mine.time.begin = begin;
+    mine.isSum() ? sum(rank, data, mine) : copy(*others.front(), mine);
     mine.time.end = Clock::now();
+    if (link.isSlow()) {
+      auto bytes = static_cast<double>(mine.bytes);
+      mine.time.end = std::max(mine.time.end, after(begin, secondsOf(mine, bytes)));
+      waitForLink(mine, bytes);
+    }
     lock.lock();
+    seat.free = mine.time.end;
     seat.busy = false;
     ++seat.served;
     for (Task *other : others)
@@ -185,6 +203,7 @@ void Exchange::reset() {
   for (Seat &seat : seats) {
     seat.open.clear();
     seat.finished = seat.served = 0;
+    seat.free = {};
     seat.disagrees = false;
   }
 }

@@ -52,6 +52,7 @@ private:
     size_t bytes;
     int from, to; // of a transfer
     int missing;  // parts that somebody has still to do: for a sum one of each rank, else what comes and what goes
+    std::chrono::steady_clock::time_point started = {};
     Interval time = {};
     bool isSum() const { return call.kind == CollectiveKind::AllReduce; }
   };
@@ -60,7 +61,8 @@ private:
     std::deque<Task> open; // not finished
     uint64_t finished = 0, served = 0;
     bool busy = false, disagrees = false;
-    std::thread thread; // made at the first start
+    std::chrono::steady_clock::time_point free = {}; // when its link has done with the task before
+    std::thread thread;                              // made at the first start
     uint64_t started() const { return finished + open.size(); }
     Task &operator[](uint64_t number) { return open[number - finished]; }
   };
@@ -70,8 +72,10 @@ private:
   /// The ranks whose data the task needs, or who need its data.
   bool haveStarted(const Task &task, uint64_t number, bool andReaders);
   void serve(int rank);
-  void copy(const Task &source, Task &mine);
-  void sum(int rank, std::span<void *const> data, const CollectiveCall &call);
+  void copy(const Task &source, const Task &mine);
+  void sum(int rank, std::span<void *const> data, const Task &mine);
+  void waitForLink(const Task &task, double bytes) const;
+  double secondsOf(const Task &task, double bytes) const;
 
   Link link;
   std::function<bool()> aborted;
