@@ -431,6 +431,23 @@ def RT_AllReduceWaitOp : RT_Op<"all_reduce_wait", [DeclareOpInterfaceMethods<Mem
   }];
 }
 
+def RT_PartRowsOp : RT_Op<"part_rows", [Pure]> {
+  let summary = "rows that a part of a product has at least";
+  let description = [{
+    A product is computed in parts so that the sum of some rows goes on beside the rest. Of a run that has other work for that time, all rows are one
+    part, which the runtime knows: then this is as many as there can be, else `least`.
+
+    ```mlir
+    %rows = rt.part_rows 64 : index
+    ```
+
+    **Constraints:** `least` is positive.
+  }];
+  let arguments = (ins ConfinedAttr<I64Attr, [IntPositive]>:$least);
+  let results = (outs Index:$result);
+  let assemblyFormat = "$least attr-dict `:` type($result)";
+}
+
 class RT_RotationOp<string mnemonic> : RT_Op<mnemonic> {
   let arguments = (ins StrAttr:$group);
   let assemblyFormat = "$group attr-dict";

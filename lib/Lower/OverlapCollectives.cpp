@@ -33,7 +33,7 @@ struct RowParts {
   Location loc;
   Value rows, step;
 
-  RowParts(OpBuilder &b, Location loc, Value buffer, int64_t parts, int64_t least) : b(b), loc(loc) {
+  RowParts(OpBuilder &b, Location loc, Value buffer, int64_t parts, Value least) : b(b), loc(loc) {
     auto type = cast<MemRefType>(buffer.getType());
     rows = constant(1);
     for (int64_t d = 0; d + 1 < type.getRank(); ++d)
@@ -42,8 +42,7 @@ struct RowParts {
     int64_t unit = parts * kRowTile;
     Value tiles = b.createOrFold<arith::DivUIOp>(loc, b.createOrFold<arith::AddIOp>(loc, rows, constant(unit - 1)),
                                                  constant(unit));
-    step = b.createOrFold<arith::MaxUIOp>(loc, b.createOrFold<arith::MulIOp>(loc, tiles, constant(kRowTile)),
-                                          constant(least));
+    step = b.createOrFold<arith::MaxUIOp>(loc, b.createOrFold<arith::MulIOp>(loc, tiles, constant(kRowTile)), least);
   }
 
   Value constant(int64_t value) { return arith::ConstantIndexOp::create(b, loc, value); }
@@ -146,7 +145,7 @@ private:
       return remarkOn(sum, false, "what follows needs the sum, and " + reason);
     remarkOn(sum, true, "the sum of some rows goes on beside the product of the next, in " + Twine(parts) + " parts");
     b.setInsertionPoint(product);
-    RowParts rows(b, product.getLoc(), buffer, parts, leastRows);
+    RowParts rows(b, product.getLoc(), buffer, parts, getPartRows());
     Value begin = rows.constant(0);
     for (int64_t part = 0; part < parts; ++part) {
       Value end = part + 1 == parts ? rows.rows : rows.boundary(part + 1);
@@ -159,6 +158,15 @@ private:
     }
     product.erase();
     sum.erase();
+  }
+
+  /// The same for all products.
+  Value getPartRows() {
+    if (!partRows) {
+      OpBuilder b = OpBuilder::atBlockBegin(&block);
+      partRows = rt::PartRowsOp::create(b, block.getParentOp()->getLoc(), b.getIndexType(), leastRows);
+    }
+    return partRows;
   }
 
   /// Why the product before a sum is not computed in parts; empty where it can be.
@@ -185,6 +193,7 @@ private:
 
   Block &block;
   int64_t parts, leastRows;
+  Value partRows;
   SmallVector<rt::AllReduceWaitOp> waits; // in the order of the starts
 };
 

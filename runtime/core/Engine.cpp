@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "caat/runtime/Engine.h"
 #include "Dims.h"
-#include "SiteRunner.h"
+#include "Halves.h"
 #include "Workers.h"
 #include "caat/runtime/Error.h"
 #include <algorithm>
@@ -57,6 +57,8 @@ Engine::Engine(const std::string &directory, EngineOptions opts) : options(std::
     failInput("threads per rank: ", options.threadsPerRank);
   if (options.timeout.count() < 1)
     failInput("timeout: ", options.timeout.count(), " ms");
+  if (options.halves == HalvesMode::On)
+    checkDivisible(manifest());
   auto say = [&](const std::string &text) {
     if (options.progress)
       options.progress(text);
@@ -98,7 +100,7 @@ static void setNumbers(Profile &p, const double *from) {
 Profile Engine::slowestProfile() {
   std::vector<double> all;
   onRanks([&](Rank &rank) {
-    std::vector<double> mine = numbersOf(rank.context.profile), got(mine.size() * static_cast<size_t>(size()));
+    std::vector<double> mine = numbersOf(rank.profile), got(mine.size() * static_cast<size_t>(size()));
     rank.communicator().allGatherBytes("profiles", mine.data(), got.data(), mine.size() * sizeof(double));
     if (rank.rank() == firstRank())
       all = std::move(got);
@@ -108,7 +110,7 @@ Profile Engine::slowestProfile() {
   for (size_t rank = 1; rank < static_cast<size_t>(size()); ++rank)
     if (own(rank) > own(slowest))
       slowest = rank;
-  Profile result = workers->ranks[0]->context.profile;
+  Profile result = workers->ranks[0]->profile;
   setNumbers(result, all.data() + slowest * count);
   return result;
 }
@@ -124,7 +126,7 @@ void Engine::combine(Rank &rank, Tensor &whole) const {
 
 void Engine::resetProfile() {
   for (auto &rank : workers->ranks)
-    rank->context.profile.reset();
+    rank->profile.reset();
 }
 
 void Engine::setTiming(bool enabled) {
@@ -225,15 +227,13 @@ TensorMap Engine::infer(const TensorMap &given, const SiteRange &range) {
   DimSolver solver(m);
   Given taken = takeInputs(given, m, solver);
   setCapacity(solver, m, presentLength(solver, m));
-  std::vector<int64_t> dims = solver.solve();
-  if (range.into)
-    range.into->ranks.resize(static_cast<size_t>(size()));
-  onRanks([&](Rank &rank) {
-    rank.prepare(taken.inputs, dims);
+  RunInputs whole{std::move(taken.inputs), solver.solve()};
+  const std::vector<int64_t> &dims = whole.dims;
+  auto setPasts = [&](Rank &rank) {
     for (size_t i = 0; i < taken.pasts.size(); ++i)
       rank.setPast(i, taken.pasts[i]);
-    rank.forward(range);
-  });
+  };
+  runProgram(whole, divide(whole, nullptr, 0), range, setPasts, {});
   if (range.stopAt)
     return {};
 
@@ -281,7 +281,7 @@ void Engine::setPolicies(Policies policies) {
     checkPolicy(*policies[i], sites[i], size());
   auto shared = std::make_shared<const Policies>(std::move(policies));
   for (auto &rank : workers->ranks)
-    rank->context.sites.setPolicies(shared);
+    rank->context().sites.setPolicies(shared);
 }
 
 void Engine::start(int64_t capacity) {
@@ -294,24 +294,9 @@ void Engine::start(int64_t capacity) {
   sequence = Tensor();
 }
 
-void Engine::step(const Tensor &next, const std::function<void(Rank &)> &then, const SiteRange &range) {
+/// What a step of these tokens is given.
+RunInputs Engine::fillInputs(const Tensor &ids, int64_t past) const {
   const Manifest &m = manifest();
-  if (next.dtype != DType::I64 || next.shape.size() != 2 || next.count() == 0)
-    failInput("tokens must be a non-empty i64 array [batch, n], not ", nameOf(next.dtype), toString(next.shape));
-  if (past_ + next.shape[1] > capacity_)
-    failInput("a sequence of ", past_ + next.shape[1], " tokens, but room for ", capacity_);
-  checkTokens(next, "tokens", m);
-
-  Tensor ids = next;
-  int64_t past = past_;
-  if (m.caches.empty() && past > 0) { // the whole sequence again
-    if (sequence.shape[0] != next.shape[0])
-      failInput("a batch of ", next.shape[0], " after one of ", sequence.shape[0]);
-    ids = Tensor(DType::I64, {next.shape[0], past + next.shape[1]});
-    copyBox(ids, {0, 0}, sequence, {0, 0}, sequence.shape);
-    copyBox(ids, {0, past}, next, {0, 0}, next.shape);
-    past = 0;
-  }
   int64_t batch = ids.shape[0], n = ids.shape[1];
   DimSolver solver(m);
   std::vector<Tensor> inputs;
@@ -343,15 +328,73 @@ void Engine::step(const Tensor &next, const std::function<void(Rank &)> &then, c
   for (const CacheSpec &cache : m.caches)
     solver.set(cache.pastLength, past, "the caches");
   setCapacity(solver, m, capacity_);
-  std::vector<int64_t> dims = solver.solve();
+  return {std::move(inputs), solver.solve()};
+}
+
+/// Columns [begin, end) of tokens of one row, in place.
+static Tensor columnsOf(const Tensor &ids, int64_t begin, int64_t end) {
+  Tensor part = ids;
+  part.shape[1] = end - begin;
+  part.data = std::shared_ptr<std::byte>(ids.data, ids.data.get() + static_cast<size_t>(begin) * sizeOf(ids.dtype));
+  return part;
+}
+
+/// The halves of a run, where it is to be divided: rows where there are some, else tokens, where `ids` are a step's.
+std::optional<TwoHalves> Engine::divide(const RunInputs &whole, const Tensor *ids, int64_t past) const {
+  const Manifest &m = manifest();
+  if (options.halves == HalvesMode::Off || size() == 1 || m.batch || !m.sites.empty())
+    return std::nullopt;
+  if (options.halves == HalvesMode::Auto && !options.link.isSlow())
+    return std::nullopt;
+  std::optional<TwoHalves> halves;
+  if (m.halves.batch && whole.dims[*m.halves.batch] > 1) {
+    halves = divideRows(m, whole, *m.halves.batch);
+  } else if (m.halves.tokens && ids && ids->shape[0] == 1 && ids->shape[1] > 1) {
+    int64_t first = firstHalf(ids->shape[1]);
+    halves = {fillInputs(columnsOf(*ids, 0, first), past),
+              fillInputs(columnsOf(*ids, first, ids->shape[1]), past + first)};
+  }
+  if (halves && options.halves == HalvesMode::Auto && !pays(m, whole, *halves, options.link))
+    return std::nullopt;
+  return halves;
+}
+
+/// `before`: when the arrays are there; `then`: right after the program.
+void Engine::runProgram(const RunInputs &whole, const std::optional<TwoHalves> &halves, const SiteRange &range,
+                        const std::function<void(Rank &)> &before, const std::function<void(Rank &)> &then) {
   if (range.into)
     range.into->ranks.resize(static_cast<size_t>(size()));
   onRanks([&](Rank &rank) {
-    rank.prepare(inputs, dims);
+    halves ? rank.prepareHalves(whole, *halves) : rank.prepare(whole);
+    if (before)
+      before(rank);
     rank.forward(range);
     if (then)
       then(rank);
   });
+  halvedRuns_ += halves.has_value();
+}
+
+void Engine::step(const Tensor &next, const std::function<void(Rank &)> &then, const SiteRange &range) {
+  const Manifest &m = manifest();
+  if (next.dtype != DType::I64 || next.shape.size() != 2 || next.count() == 0)
+    failInput("tokens must be a non-empty i64 array [batch, n], not ", nameOf(next.dtype), toString(next.shape));
+  if (past_ + next.shape[1] > capacity_)
+    failInput("a sequence of ", past_ + next.shape[1], " tokens, but room for ", capacity_);
+  checkTokens(next, "tokens", m);
+
+  Tensor ids = next;
+  int64_t past = past_;
+  if (m.caches.empty() && past > 0) { // the whole sequence again
+    if (sequence.shape[0] != next.shape[0])
+      failInput("a batch of ", next.shape[0], " after one of ", sequence.shape[0]);
+    ids = Tensor(DType::I64, {next.shape[0], past + next.shape[1]});
+    copyBox(ids, {0, 0}, sequence, {0, 0}, sequence.shape);
+    copyBox(ids, {0, past}, next, {0, 0}, next.shape);
+    past = 0;
+  }
+  RunInputs whole = fillInputs(ids, past);
+  runProgram(whole, divide(whole, &ids, past), range, {}, then);
   past_ += next.shape[1];
   if (m.caches.empty())
     sequence = ids;

@@ -106,6 +106,10 @@ struct Api {
 
   static void all_reduce(void *ctx, int64_t collective, void *data, int64_t count) {
     step(ctx, [&](RankContext &c) {
+      if (c.half.turns && c.started.empty()) {
+        c.startSum(collective, data, count, false);
+        return c.finishSum();
+      }
       c.exchange(collective, CollectiveKind::AllReduce, count, 0,
                  [&](const CollectiveCall &call) { c.communicator.allReduce(call, data); });
     });
@@ -179,6 +183,11 @@ struct Api {
   static int64_t ring_shard(void *ctx, int64_t stepNumber) {
     const auto &rings = static_cast<RankContext *>(ctx)->rings;
     return rings ? rings->shardAt(stepNumber) : 0;
+  }
+
+  static int64_t part_rows(void *ctx, int64_t least) {
+    constexpr int64_t all = int64_t(1) << 40; // a multiple of it can be reckoned with
+    return static_cast<RankContext *>(ctx)->half.turns ? all : least;
   }
 
   static void sync_point(void *ctx, int64_t site, void *buffers, void *sizes, int64_t live) {

@@ -14,7 +14,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr int64_t maxFormat = 7;
+constexpr int64_t maxFormat = 8;
 constexpr int64_t maxRanks = 1024;
 constexpr size_t maxTensorRank = 8;
 constexpr size_t maxEntries = 1 << 20;
@@ -363,6 +363,18 @@ void checkUnique(const std::vector<std::string> &names, const std::string &what)
       failArtifact(what, ": '", name, "' appears twice");
 }
 
+/// {"dim": name} or {"refused": why}.
+void readHalves(const Reader &entry, const Manifest &manifest, std::optional<size_t> &dim, std::string &refused) {
+  if (!entry.has("dim")) {
+    refused = entry.at("refused").string();
+    return;
+  }
+  std::string name = entry.at("dim").string();
+  dim = manifest.dim(name);
+  if (!dim)
+    entry.error("'", name, "' is no dimension of the program");
+}
+
 } // namespace
 
 std::string_view nameOf(CollectiveKind kind) { return kindNames[static_cast<int>(kind)]; }
@@ -429,6 +441,11 @@ Manifest Manifest::parse(std::string_view text, const std::string &origin) {
     checkUnique(groups, origin + ".rotations");
   } else if (!manifest.strategy.empty() && manifest.strategy != "tp") {
     failArtifact(origin, ".strategy: '", manifest.strategy, "' is not known to this runtime; update caat");
+  }
+  if (root.has("halves")) {
+    Reader halves = root.at("halves");
+    readHalves(halves.at("tokens"), manifest, manifest.halves.tokens, manifest.halves.tokensRefused);
+    readHalves(halves.at("batch"), manifest, manifest.halves.batch, manifest.halves.batchRefused);
   }
   std::vector<std::string> names;
   for (const Reader &input : root.list("inputs"))

@@ -4,11 +4,13 @@
 #include "caat/runtime/Error.h"
 #include <algorithm>
 #include <cstring>
+#include <thread>
 
 namespace caat::runtime {
 
 Rank::Rank(const Program &program, Communicator &communicator, Device &device, Trace::Track *trace)
-    : context(program, communicator, device, trace), program(program), comm(communicator), device_(device) {}
+    : program(program), comm(communicator), device_(device), trace(trace),
+      run(program, communicator, device, profile, trace) {}
 
 void Rank::load() {
   const Manifest &manifest = program.manifest();
@@ -42,15 +44,17 @@ void Rank::loadRandom(uint32_t seed) {
 
 void Rank::give(std::span<const HostParameter> given) {
   std::vector<void *> places = device_.load(given);
+  std::vector<void *> &buffers = run.buffers;
   buffers.resize(program.manifest().bufferCount());
   size_t first = buffers.size() - places.size();
   std::copy(places.begin(), places.end(), buffers.begin() + static_cast<std::ptrdiff_t>(first));
-  if (!context.rings)
+  Rings *rings = context().rings.get();
+  if (!rings)
     return;
   for (size_t i = 0; i < given.size(); ++i)
     if (const ParameterSpec &spec = *given[i].spec; spec.rotation)
-      context.rings->add(*spec.rotation, i, &buffers[first + i], given[i].taken);
-  context.rings->allocate();
+      rings->add(*spec.rotation, i, &buffers[first + i], given[i].taken);
+  rings->allocate();
 }
 
 /// Rows are dealt out evenly, the first ranks get one more.
@@ -102,41 +106,103 @@ static size_t bytesOf(const ArraySpec &spec, const Shape &shape) {
   return static_cast<size_t>(elementCount(shape, size)) * size;
 }
 
-void Rank::prepare(const std::vector<Tensor> &inputs, std::span<const int64_t> values) {
-  const Manifest &manifest = program.manifest();
-  dims.assign(values.begin(), values.end());
+void Rank::prepare(const RunInputs &whole) {
+  isHalved = false;
+  dims = whole.dims;
   divideBatch();
-  size_t at = 0;
-  localInputs.resize(inputs.size());
-  inputMemory.resize(inputs.size());
+  makeArrays();
+  run.dims = dims;
+  takeInputs(run, whole.inputs);
+  size_t at = whole.inputs.size();
+  for (const std::vector<Tensor> *arrays : {&caches, &outputs})
+    for (const Tensor &array : *arrays)
+      run.buffers[at++] = array.data.get();
+  reserveWorkspace(run);
+}
+
+/// Bytes of the half in front, where `whole` is one half with the other behind it.
+static size_t bytesInFront(const Tensor &whole, const Shape &first, const Shape &second, const std::string &name) {
+  size_t dim = 0;
+  while (dim < whole.shape.size() && whole.shape[dim] == 1)
+    ++dim;
+  auto isPart = [&](const Shape &shape) {
+    Shape rest = whole.shape;
+    if (shape.size() != rest.size() || dim == rest.size())
+      return false;
+    rest[dim] = shape[dim];
+    return shape == rest;
+  };
+  if (!isPart(first) || !isPart(second) || first[dim] + second[dim] != whole.shape[dim])
+    failRun("'", name, "' of shape ", toString(whole.shape), " is not made of ", toString(first), " and ",
+            toString(second));
+  return static_cast<size_t>(elementCount(first)) * sizeOf(whole.dtype);
+}
+
+void Rank::prepareHalves(const RunInputs &whole, const std::array<RunInputs, 2> &halves) {
+  const Manifest &manifest = program.manifest();
+  if (!second) {
+    second = std::make_unique<Run>(program, comm, device_, profile, trace);
+    second->buffers = run.buffers;
+  }
+  isHalved = true;
+  dims = whole.dims;
+  rows_ = {};
+  makeArrays();
+  run.dims = halves[0].dims, second->dims = halves[1].dims;
+  takeInputs(run, halves[0].inputs);
+  takeInputs(*second, halves[1].inputs);
+  size_t at = halves[0].inputs.size();
+  auto divide = [&](const Tensor &array, const ArraySpec &spec) {
+    Shape first = spec.evaluate(run.dims), last = spec.evaluate(second->dims);
+    size_t behind = first == array.shape && last == array.shape ? 0 : bytesInFront(array, first, last, spec.name);
+    run.buffers[at] = array.data.get();
+    second->buffers[at++] = array.data.get() + behind;
+  };
+  for (size_t i = 0; i < caches.size(); ++i)
+    divide(caches[i], manifest.caches[i].array);
+  for (size_t i = 0; i < outputs.size(); ++i)
+    divide(outputs[i], manifest.outputs[i]);
+  reserveWorkspace(run);
+  reserveWorkspace(*second);
+}
+
+void Rank::takeInputs(Run &to, const std::vector<Tensor> &inputs) {
+  const Manifest &manifest = program.manifest();
+  to.localInputs.resize(inputs.size());
+  to.inputMemory.resize(inputs.size());
   for (size_t i = 0; i < inputs.size(); ++i) {
     const ArraySpec &spec = manifest.inputs[i];
     Tensor whole = localRows(spec, inputs[i]);
-    localInputs[i] = whole;
+    to.localInputs[i] = whole;
     if (spec.shard) {
       Tensor local(spec.dtype, partShape(spec));
       for (int64_t number = 0; number < manifest.partsOf(spec); ++number) {
         Tensor part = partOf(local, spec, number);
-        Shape to(part.shape.size(), 0), from = to, extent = part.shape;
-        for (const ShardRun &run : heldRuns(*spec.shard, static_cast<int>(shardOf(number)))) {
-          to[spec.shard->dim] = run.local, from[spec.shard->dim] = run.global, extent[spec.shard->dim] = run.length;
-          copyBox(part, to, whole, from, extent);
+        Shape at(part.shape.size(), 0), from = at, extent = part.shape;
+        for (const ShardRun &held : heldRuns(*spec.shard, static_cast<int>(shardOf(number)))) {
+          at[spec.shard->dim] = held.local, from[spec.shard->dim] = held.global, extent[spec.shard->dim] = held.length;
+          copyBox(part, at, whole, from, extent);
         }
       }
-      localInputs[i] = local;
+      to.localInputs[i] = local;
     }
-    buffers[at++] = onDevice(device_, localInputs[i], inputMemory[i], "input '" + spec.name + "'").data.get();
+    Tensor given = onDevice(device_, to.localInputs[i], to.inputMemory[i], "input '" + spec.name + "'");
+    to.buffers[i] = given.data.get();
   }
+}
+
+/// Caches and outputs of the whole run.
+void Rank::makeArrays() {
+  const Manifest &manifest = program.manifest();
   caches.resize(manifest.caches.size());
   for (size_t i = 0; i < caches.size(); ++i) {
     const ArraySpec &spec = manifest.caches[i].array;
     Shape shape = partShape(spec);
-    if (!caches[i].data || caches[i].shape != shape) {
-      caches[i] = {spec.dtype, {}};
-      caches[i].data = device_.allocate(bytesOf(spec, shape), "cache '" + spec.name + "'");
-      caches[i].shape = shape;
-    }
-    buffers[at++] = caches[i].data.get();
+    if (caches[i].data && caches[i].shape == shape)
+      continue;
+    caches[i] = {spec.dtype, {}};
+    caches[i].data = device_.allocate(bytesOf(spec, shape), "cache '" + spec.name + "'");
+    caches[i].shape = shape;
   }
   outputs.resize(manifest.outputs.size());
   outputMemory.resize(outputs.size());
@@ -145,8 +211,14 @@ void Rank::prepare(const std::vector<Tensor> &inputs, std::span<const int64_t> v
     Shape shape = partShape(spec);
     outputMemory[i].reserve(device_, bytesOf(spec, shape) + 64, "output '" + spec.name + "'");
     outputs[i] = Tensor::view(spec.dtype, shape, outputMemory[i].data());
-    buffers[at++] = outputMemory[i].data();
   }
+}
+
+void Rank::reserveWorkspace(Run &of) {
+  int64_t bytes = program.workspaceBytes(of.dims.data());
+  if (bytes < 0)
+    failRun("the code asks for a workspace of ", bytes, " bytes");
+  of.workspace.reserve(device_, static_cast<size_t>(bytes) + 64, "the workspace");
 }
 
 void Rank::setPast(size_t index, const Tensor &array) {
@@ -170,20 +242,46 @@ void Rank::setPast(size_t index, const Tensor &array) {
 }
 
 void Rank::forward(const SiteRange &range) {
-  ProfilerRange step(Trace::Row::Compute, "step", std::to_string(context.profile.runs));
-  int64_t bytes = program.workspaceBytes(dims.data());
-  if (bytes < 0)
-    failRun("the code asks for a workspace of ", bytes, " bytes");
-  workspace.reserve(device_, static_cast<size_t>(bytes) + 64, "the workspace");
-  if (context.rings && !context.rings->isValid())
-    context.rings->refill();
-  context.begin();
-  context.sites.begin(range);
+  ProfilerRange step(Trace::Row::Compute, "step", std::to_string(profile.runs));
+  if (context().rings && !context().rings->isValid())
+    context().rings->refill();
+  context().sites.begin(range);
   auto before = std::chrono::steady_clock::now();
-  program.forward(RankContext::api(), &context, buffers.data(), dims.data(), workspace.data());
-  context.finish();
-  context.profile.total += std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();
-  ++context.profile.runs;
+  device_.beginRun();
+  if (isHalved) {
+    forwardHalves();
+  } else {
+    context().begin();
+    forward(run);
+    context().finish();
+  }
+  profile.total += std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();
+  ++profile.runs;
+}
+
+void Rank::forward(Run &of) {
+  program.forward(RankContext::api(), &of.context, of.buffers.data(), of.dims.data(), of.workspace.data());
+}
+
+/// All ranks alike, so that the collectives of both halves alternate everywhere.
+void Rank::forwardHalves() {
+  Turns turns;
+  comm.setAlwaysBeside(true);
+  run.context.begin({&turns, 0});
+  second->context.begin({&turns, 1});
+  std::thread other([&] {
+    device_.attach();
+    turns.enter(1);
+    forward(*second);
+    turns.end(1);
+  });
+  turns.enter(0);
+  forward(run);
+  turns.end(0);
+  other.join();
+  comm.setAlwaysBeside(false);
+  run.context.finish();
+  second->context.finish();
 }
 
 std::vector<Rank::Part> Rank::parts(size_t index) const {

@@ -5,6 +5,7 @@
 
 #include "RankContext.h"
 #include "caat/runtime/SafeTensors.h"
+#include <array>
 
 namespace caat::runtime {
 
@@ -12,6 +13,12 @@ namespace caat::runtime {
 std::vector<ShardRun> heldRuns(const ShardSpec &shard, int rank);
 /// The same without what a lower rank holds too, so that each index is written once.
 std::vector<ShardRun> ownedRuns(const ShardSpec &shard, int rank);
+
+/// What a run is given: whole arrays, in the manifest's order, and the values of the dimensions.
+struct RunInputs {
+  std::vector<Tensor> inputs;
+  std::vector<int64_t> dims;
+};
 
 class Rank {
 public:
@@ -23,9 +30,13 @@ public:
   /// The same with numbers that are made up, to measure programs without their weights.
   void loadRandom(uint32_t seed);
 
-  /// Makes arrays for these dimensions and takes the inputs (whole arrays, in the manifest's order; kept alive by the
-  /// caller until the next call). Caches keep their contents where their shape stays the same.
-  void prepare(const std::vector<Tensor> &inputs, std::span<const int64_t> dims);
+  /// Makes arrays for these dimensions and takes the inputs (kept alive by the caller until the next call). Caches keep
+  /// their contents where their shape stays the same.
+  void prepare(const RunInputs &whole);
+  /// The same for a run in two halves, which take turns: the first and the last rows of all arrays, or the first and
+  /// the last tokens of all but the caches, which both use then. `whole` has no inputs. Throws Error (Run) where an
+  /// output, or a cache of the rows, is not that of the first half with that of the second one behind it.
+  void prepareHalves(const RunInputs &whole, const std::array<RunInputs, 2> &halves);
   /// Copies this rank's part of a whole past array [.., length, ..] into cache `index`.
   void setPast(size_t index, const Tensor &whole);
   /// Runs the program, or the part of it that `range` says. Throws Error (Run).
@@ -53,10 +64,27 @@ public:
   Communicator &communicator() { return comm; }
   Device &device() { return device_; }
   int rank() const { return comm.rank(); }
-  RankContext context;
+  RankContext &context() { return run.context; }
+  Profile profile;
 
 private:
+  /// A run of the program, or one of two halves.
+  struct Run {
+    Run(const Program &program, Communicator &communicator, Device &device, Profile &profile, Trace::Track *trace)
+        : context(program, communicator, device, profile, trace) {}
+    RankContext context;
+    std::vector<Tensor> localInputs; // in the host's memory
+    std::vector<DeviceBuffer> inputMemory;
+    std::vector<int64_t> dims;
+    std::vector<void *> buffers; // of which the parameters' stay
+    DeviceBuffer workspace;
+  };
   void give(std::span<const HostParameter> parameters);
+  void takeInputs(Run &run, const std::vector<Tensor> &inputs);
+  void makeArrays();
+  void reserveWorkspace(Run &run);
+  void forward(Run &run);
+  void forwardHalves();
   Shape partShape(const ArraySpec &spec) const;
   Tensor partOf(const Tensor &parts, const ArraySpec &spec, int64_t number) const;
   int64_t shardOf(int64_t part) const;
@@ -66,15 +94,16 @@ private:
   const Program &program;
   Communicator &comm;
   Device &device_;
+  Trace::Track *trace;
   SafeTensors weights;
   std::vector<Tensor> aligned;         // copies of parameters that are not aligned in the file
-  std::vector<Tensor> localInputs;     // in the host's memory
-  std::vector<Tensor> caches, outputs; // in the device's
-  std::vector<DeviceBuffer> inputMemory, outputMemory;
-  std::vector<void *> buffers;
-  std::vector<int64_t> dims;
+  std::vector<Tensor> caches, outputs; // in the device's memory
+  std::vector<DeviceBuffer> outputMemory;
+  std::vector<int64_t> dims; // of the whole run
   Rows rows_;
-  DeviceBuffer workspace;
+  Run run;
+  std::unique_ptr<Run> second; // made for the first run in halves
+  bool isHalved = false;
 };
 
 /// Copies a box of `extent` elements between two arrays.

@@ -47,9 +47,10 @@ StopRank StopRank::fromEnvironment() {
   return stop;
 }
 
-RankContext::RankContext(const Program &program, Communicator &communicator, Device &device, Trace::Track *trace)
+RankContext::RankContext(const Program &program, Communicator &communicator, Device &device, Profile &profile,
+                         Trace::Track *trace)
     : sites(program.manifest(), communicator, device), program(program), communicator(communicator), device(device),
-      trace(trace), stop(StopRank::fromEnvironment()) {
+      profile(profile), trace(trace), stop(StopRank::fromEnvironment()) {
   if (!program.manifest().rotations.empty())
     rings = std::make_unique<Rings>(program.manifest(), device, communicator);
   profile.collectives.resize(program.manifest().collectives.size());
@@ -63,13 +64,20 @@ void RankContext::fail(const std::string &text) {
   communicator.abort(error);
 }
 
-void RankContext::begin() {
+void RankContext::begin(Half which) {
+  half = which;
+  turnNumber = 0;
   error.clear();
   open.clear();
   turned.clear();
   started.clear();
   lastProduct = {};
-  device.beginRun();
+}
+
+Turns::Clock::time_point RankContext::takeTurns() {
+  ++turnNumber;
+  half.turns->leave(half.number);
+  return half.turns->enter(half.number);
 }
 
 void RankContext::finish() {
@@ -184,13 +192,13 @@ CollectiveStats &RankContext::beginExchange(const CollectiveSpec &spec, int64_t 
 /// Of a sum that was started, the start and the wait are the rank's work, and the sum itself is what goes on beside it.
 void RankContext::startSum(int64_t index, void *data, int64_t count, bool leaves) {
   const CollectiveSpec &spec = collective(index, CollectiveKind::AllReduce);
-  StartedSum sum{{index, spec.name.c_str(), spec.kind, spec.dtype, count, 0}, data};
+  StartedSum sum{{index, spec.name.c_str(), spec.kind, spec.dtype, count, 0}, data, turnNumber};
   if (count == 0) { // a part without rows
     started.push_back(sum);
     return;
   }
   CollectiveStats &stats = beginExchange(spec, index, count);
-  sum.isLeft = leaves || communicator.leavesToKernel(sum.call, data);
+  sum.isLeft = !half.turns && (leaves || communicator.leavesToKernel(sum.call, data));
   if (!sum.isLeft) {
     Timer timer(*this, stats.seconds, {Trace::Row::Compute, "start", spec.name, {}, {}}, &profile.communication);
     communicator.startAllReduce(sum.call, data);
@@ -201,12 +209,15 @@ void RankContext::startSum(int64_t index, void *data, int64_t count, bool leaves
   stats.bytes += sum.bytes();
 }
 
-/// Waits for the sum that was started first.
+/// Waits for the sum that was started first: of the whole rank, since each half waits for all that it has started
+/// before it starts more, or leaves its turn again.
 void RankContext::finishSum() {
   if (started.empty())
     failRun("the code waits for a sum that was not started");
   StartedSum sum = started.front();
   started.pop_front();
+  if (half.turns && sum.turn == turnNumber)
+    takeTurns();
   if (sum.call.count == 0)
     return;
   CollectiveStats &stats = profile.collectives[static_cast<size_t>(sum.call.index)];

@@ -5,6 +5,7 @@
 
 #include "Rings.h"
 #include "SiteRunner.h"
+#include "Turns.h"
 #include "caat/runtime/Device.h"
 #include "caat/runtime/Profile.h"
 #include <deque>
@@ -22,19 +23,20 @@ struct StopRank {
 
 class RankContext {
 public:
-  RankContext(const Program &program, Communicator &communicator, Device &device, Trace::Track *trace = nullptr);
+  /// What it does is added to `profile` and `trace`, which a rank's contexts share.
+  RankContext(const Program &program, Communicator &communicator, Device &device, Profile &profile,
+              Trace::Track *trace = nullptr);
 
   /// The table that caat_forward receives.
   static const void *const *api();
 
   /// Forgets the error of the run before.
-  void begin();
+  void begin(Half half = {});
   /// Waits for the device. Throws the first error of this run, if any.
   void finish();
 
   std::unique_ptr<Rings> rings; // where weights travel
   SiteRunner sites;
-  Profile profile;
 
 private:
   friend struct Api;
@@ -67,6 +69,10 @@ private:
   template <typename F> void exchange(int64_t index, CollectiveKind kind, int64_t count, int64_t extra, F &&run);
   template <typename F>
   void exchange(const CollectiveSpec &spec, int64_t index, int64_t count, int64_t bytes, int64_t extra, F &&run);
+  /// Of a half: `run`, an exchange that keeps this thread waiting, in the other one's turn.
+  template <typename F> void exchangeBeside(CollectiveStats &stats, Trace::Event event, F &&run);
+  /// The other half's turn, then this one's again. Gives back since when.
+  Turns::Clock::time_point takeTurns();
 
   /// A stretch of the device's work whose times are not known yet.
   struct Stretch {
@@ -88,6 +94,7 @@ private:
   struct StartedSum {
     CollectiveCall call;
     void *data;
+    int64_t turn;        // in which it was started
     bool isLeft = false; // to what waits for it: nobody has begun it
     Moment work = {};    // when the rank went on with its work
     int64_t bytes() const { return call.count * static_cast<int64_t>(sizeOf(call.dtype)); }
@@ -99,7 +106,10 @@ private:
   const Program &program;
   Communicator &communicator;
   Device &device;
+  Profile &profile;
   Trace::Track *trace;
+  Half half;
+  int64_t turnNumber = 0; // of the half
   std::vector<Stretch> open;
   StopRank stop;
   std::string error;

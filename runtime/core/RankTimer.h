@@ -5,6 +5,8 @@
 
 #include "Nvtx.h"
 #include "RankContext.h"
+#include <algorithm>
+#include <exception>
 
 namespace caat::runtime {
 
@@ -48,13 +50,48 @@ template <typename F>
 void RankContext::exchange(const CollectiveSpec &spec, int64_t index, int64_t count, int64_t bytes, int64_t extra,
                            F &&run) {
   CollectiveStats &stats = beginExchange(spec, index, count);
-  {
-    Timer timer(*this, stats.seconds, {Trace::Row::Communication, nameOf(spec.kind), spec.name, {}, {}, bytes},
-                &profile.communication);
-    run(CollectiveCall{index, spec.name.c_str(), spec.kind, spec.dtype, count, extra});
+  Trace::Event event{Trace::Row::Communication, nameOf(spec.kind), spec.name, {}, {}, bytes};
+  CollectiveCall call{index, spec.name.c_str(), spec.kind, spec.dtype, count, extra};
+  if (half.turns && device.isHost()) { // another device does what it is asked for by and by
+    exchangeBeside(stats, event, [&] { run(call); });
+  } else {
+    Timer timer(*this, stats.seconds, event, &profile.communication);
+    run(call);
   }
   ++stats.calls;
   stats.bytes += bytes;
+}
+
+/// The rank waits for it where the other half has come to an exchange too. A sum of an earlier turn would be waited for
+/// out of order if this turn ended before it is.
+template <typename F> void RankContext::exchangeBeside(CollectiveStats &stats, Trace::Event event, F &&run) {
+  ProfilerRange range(event.row, event.kind, event.name);
+  bool leaves = started.empty() || started.front().turn == turnNumber;
+  if (leaves) {
+    ++turnNumber;
+    half.turns->leave(half.number);
+  }
+  std::exception_ptr failure;
+  {
+    Turns::Exchange exchange(*half.turns, half.number);
+    event.time.begin = Turns::Clock::now();
+    try {
+      run();
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    event.time.end = Turns::Clock::now();
+  }
+  auto back = leaves ? half.turns->enter(half.number) : event.time.begin;
+  if (failure)
+    std::rethrow_exception(failure);
+  auto seconds = [](auto begin, auto end) { return std::chrono::duration<double>(end - begin).count(); };
+  double exposed = std::max(0.0, seconds(std::max(back, event.time.begin), event.time.end));
+  stats.seconds += exposed;
+  profile.communication += exposed;
+  stats.hidden += seconds(event.time.begin, event.time.end) - exposed;
+  if (trace)
+    trace->add(event);
 }
 
 } // namespace caat::runtime

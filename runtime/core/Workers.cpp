@@ -99,8 +99,8 @@ void Engine::Workers::run(const std::function<void(Rank &)> &job) {
     return;
   group->reset();
   for (auto &rank : ranks)
-    if (rank->context.rings)
-      rank->context.rings->invalidate();
+    if (rank->context().rings)
+      rank->context().rings->invalidate();
   throw Error(error->kind, error->what());
 }
 

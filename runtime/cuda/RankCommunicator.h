@@ -18,7 +18,8 @@ public:
   /// Large sums go on beside the rank's work, on the stream of transfers; small ones come before it, since two streams
   /// that wait for each other take longer than they do.
   void startAllReduce(const CollectiveCall &call, void *data) override {
-    if (size() > 1 && static_cast<size_t>(call.count) * sizeOf(call.dtype) >= leastBeside) {
+    size_t bytes = static_cast<size_t>(call.count) * sizeOf(call.dtype);
+    if (size() > 1 && (isAlwaysBeside || bytes >= leastBeside)) {
       startSum(call, data);
       sums.emplace_back();
       return;
@@ -35,6 +36,7 @@ public:
     sums.pop_front();
     return time ? *time : finishSum(call);
   }
+  void setAlwaysBeside(bool always) override { isAlwaysBeside = always; }
   void allGatherBytes(const char *name, const void *in, void *out, size_t bytes) override {
     host.allGatherBytes(name, in, out, bytes);
   }
@@ -117,7 +119,8 @@ protected:
 
 private:
   DeviceBuffer came[2];
-  size_t leastBeside = 256 << 10;          // bytes of a sum
+  size_t leastBeside = 256 << 10; // bytes of a sum
+  bool isAlwaysBeside = false;
   std::deque<std::optional<Stretch>> sums; // not waited for; with their time where they were no transfers
 };
 

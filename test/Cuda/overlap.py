@@ -29,13 +29,13 @@ class Sums(unittest.TestCase):
         self.arrays, _ = overlap.many_rows(*(programs.load(path) for path in programs.cases(MODEL)[0]), rows=ROWS)
         np.savez(self.folder / "in.npz", **self.arrays)
 
-    def run_program(self, program: Path, each_own: bool, **environment):
+    def run_program(self, program: Path, each_own: bool, flags=(), **environment):
         ranks = len(list(program.glob("weights-*.safetensors")))
         devices = [f"--device={','.join(map(str, range(ranks)))}"] if each_own else []
         double = {"CAAT_CUDA_DRIVER": DOUBLE, "CAAT_CUBLASLT": DOUBLE, "CAAT_NCCL": DOUBLE, "CAAT_DOUBLE_CODE": program / "code.so",
                   "CAAT_DOUBLE_DEVICES": 4, "CAAT_CUDA_BESIDE": 0, **environment}
         return programs.run("caat-run", "infer", program, f"--inputs={self.folder / 'in.npz'}", f"--outputs={self.folder / 'out.npz'}",
-                            "--quiet", "--timeout=10", *devices, environment={name: str(value) for name, value in double.items()})
+                            "--quiet", "--timeout=10", *devices, *flags, environment={name: str(value) for name, value in double.items()})
 
     def test_plans(self):
         """Numbers of every kind of plan; and sums are beside products, in both communicators."""
@@ -58,6 +58,29 @@ class Sums(unittest.TestCase):
                     beside = [any(s.is_beside(p) for p in products) for s in sums]
                     # Nothing follows the last part of a product.
                     self.assertGreaterEqual(2 * beside.count(True), len(beside))
+
+    def test_halves(self):
+        """Two halves that take turns: the same numbers, and nearly every sum is beside products of the other half."""
+        for tp, name in ((2, "full"), (2, "deferred"), (3, "private"), (2, "rounded")):
+            plan = overlap.make_plans(tp)[name]
+            gpu = programs.compile_model(MODEL, self.folder / f"{name}-halves", tp, plan, FLAGS)
+            for each_own in (False, True):
+                with self.subTest(plan=name, tp=tp, each_own=each_own):
+                    log = self.folder / "operations.txt"
+                    results = {}
+                    for mode in ("off", "on"):
+                        done = self.run_program(gpu, each_own, [f"--halves={mode}"], CAAT_DOUBLE_LOG=log, CAAT_CUDA_BESIDE=1 << 40)
+                        self.assertEqual(done.returncode, 0, done.stderr)
+                        results[mode] = programs.load(self.folder / "out.npz")
+                    difference, where = programs.worst_difference(self.arrays, results["off"], results["on"])
+                    self.assertLessEqual(difference, 0.05 if name == "rounded" else 1e-4, where)
+                    operations = [Operation(line) for line in log.read_text().splitlines()]
+                    products = [o for o in operations if o.name == "a product"]
+                    sums = [o for o in operations if o.stream not in {p.stream for p in products}]
+                    beside = [any(s.is_beside(p) for p in products) for s in sums]
+                    self.assertGreaterEqual(beside.count(True), 0.75 * len(beside))
+                    if name != "rounded":
+                        self.assertGreater(len(sums), 6)
 
     def test_forgotten_wait(self):
         """Each wait for an event is needed: without it, the stand-in finds two accesses that nothing orders."""

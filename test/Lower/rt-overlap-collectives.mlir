@@ -81,7 +81,8 @@ func.func @caat_forward() {
 // A sum that is needed at once: the product before it is computed in parts of its rows, which are summed one after the other.
 // CHECK-LABEL: func.func @caat_forward(
 // CHECK-DAG:     %[[N:.*]] = rt.dim "n"
-// CHECK-DAG:     %[[STEP:.*]] = arith.maxui %{{.*}}, %c64
+// CHECK-DAG:     %[[LEAST:.*]] = rt.part_rows 64 : index
+// CHECK-DAG:     %[[STEP:.*]] = arith.maxui %{{.*}}, %[[LEAST]]
 // CHECK-DAG:     %[[X:.*]] = memref.collapse_shape %{{.*}} {{\[\[}}0, 1], [2]] : memref<2x?x4xf32> into memref<?x4xf32>
 // CHECK:         %[[X0:.*]] = memref.subview %[[X]][%c0{{.*}}, 0]
 // CHECK:         %[[Y0:.*]] = memref.subview

@@ -59,6 +59,7 @@ std::string tinyManifest(int tp, bool cache) {
   m["collectives"] = {{{"name", "embed"}, {"kind", "all_reduce"}, {"dtype", "f32"}, {"count", count}},
                       {{"name", "layers.0.mlp"}, {"kind", "all_reduce"}, {"dtype", "f32"}, {"count", count}},
                       {{"name", "heads"}, {"kind", "all_gather"}, {"dtype", "f32"}, {"count", count}}};
+  m["halves"] = {{"tokens", {{"dim", "seq"}}}, {"batch", {{"dim", "batch"}}}};
   m["digest"] = "0123456789abcdef";
   m["vocabulary"] = vocabulary;
   m["max_length"] = maxLength;
@@ -66,6 +67,7 @@ std::string tinyManifest(int tp, bool cache) {
     m["dims"] = {"batch", "seq"};
     m["inputs"][1]["shape"] = {"batch", "seq"};
     m.erase("caches");
+    m["halves"]["tokens"] = {{"refused", "there is no cache"}};
   }
   return m.dump(1);
 }

@@ -117,6 +117,7 @@ Json measure(runtime::Engine &engine, const BenchOptions &options, Progress &pro
   std::vector<double> prefill, decode;
   timed(prompt); // prepares the products for this length
   engine.resetProfile();
+  int64_t halved = engine.halvedRuns();
   for (int i = 0; i < options.repeats; ++i) {
     progress("prefill " + std::to_string(i + 1) + " of " + std::to_string(options.repeats));
     engine.start(options.prefill + options.decode);
@@ -142,6 +143,7 @@ Json measure(runtime::Engine &engine, const BenchOptions &options, Progress &pro
                        {"batch", options.batch},
                        {"seconds", seconds},
                        {"tokens_per_second", tokens / seconds},
+                       {"in_halves", engine.halvedRuns() > halved},
                        {"share", shares(profile, runs * options.prefill * options.batch)}};
   if (options.sites)
     result["prefill"]["sites"] = sitesOf(engine, profile);
@@ -221,7 +223,8 @@ void print(const Json &json) {
               << percent("linear") << " %, matmul " << percent("matmul") << " %, kernels " << percent("kernels")
               << " %, communication " << percent("communication") << " %, other " << percent("other") << " %; "
               << std::setprecision(0) << share["collective_bytes_per_token"].get<double>() << " bytes/token in "
-              << share["collectives_per_run"].get<double>() << " collectives\n";
+              << share["collectives_per_run"].get<double>() << " collectives"
+              << (part.value("in_halves", false) ? ", in two halves\n" : "\n");
   };
   line("prefill ", json["prefill"], json["prefill"]["seconds"], "");
   if (json.contains("decode")) {
@@ -372,7 +375,9 @@ void addBench(CLI::App &app, Action &run) {
       "that in which it went beside the rank's work");
   command->add_flag("--limits", options->limits,
                     "Measure too what the program cannot be faster than: its products alone, reading its weights");
-  command->footer("Example:\n  caat-run bench model/ --prefill=512 --decode=64 --json");
+  command->footer(
+      "Examples:\n  caat-run bench model/ --prefill=512 --decode=64 --json\n"
+      "  caat-run bench model/ --link=250MB/s,20us --sites --halves=off  # what sums cost that nothing hides");
   command->callback([options, &run] { run = [options] { bench(*options); }; });
 }
 

@@ -24,7 +24,7 @@ struct Common {
   std::string link, plan, trace;
   std::vector<int> devices;
   bool json = false, quiet = false;
-  std::string processes = "auto";
+  std::string processes = "auto", halves = "auto";
 
   void addTo(CLI::App &command);
   runtime::EngineOptions engineOptions() const;

@@ -27,6 +27,12 @@ void Common::addTo(CLI::App &command) {
       ->capture_default_str();
   command.add_option("--link", link, "Make the ranks as slow as a link between machines: 10GB/s or 10GB/s,5us")
       ->check([](const std::string &text) { return wrongIn([&] { runtime::parseLink(text); }); });
+  command
+      .add_option("--halves", halves,
+                  "Run in two halves that take turns, so that the sums of one travel while the other computes; the "
+                  "results are the same. auto: where --link is slow enough for it to pay")
+      ->check(CLI::IsMember({"auto", "on", "off"}))
+      ->capture_default_str();
   command.add_option("--plan", plan, "What each sync point sends; the program must be compiled with --switchable");
   command.add_option("--device", devices, "Numbers of the GPUs, where the program is compiled for some: 0 or 0,1,2,3")
       ->delimiter(',')
@@ -68,6 +74,9 @@ runtime::EngineOptions Common::engineOptions() const {
   options.timeout = std::chrono::milliseconds(static_cast<int64_t>(std::max(1.0, timeout * 1000)));
   options.trace = trace;
   options.devices = devices;
+  options.halves = halves == "on"    ? runtime::HalvesMode::On
+                   : halves == "off" ? runtime::HalvesMode::Off
+                                     : runtime::HalvesMode::Auto;
   options.world = world();
   if (!isFirst() && !std::freopen("/dev/null", "w", stdout)) // rank 0 prints
     runtime::failRun("cannot write to /dev/null");

@@ -48,6 +48,7 @@ struct Program {
   llvm::SmallVector<rt::SyncPointOp> sites; // whose policy is read at run time
   llvm::SetVector<mlir::StringAttr> messages;
   bool hasEpilogues = false; // whether a product has a bias or an activation
+  bool hasParts = false;     // whether the runtime says how large parts of products are
   /// Groups of weights that travel, and the spare buffer that each is received in (below 0: none, in place).
   llvm::MapVector<mlir::StringAttr, int64_t> rotations;
 

@@ -98,6 +98,12 @@ LogicalResult lower(RuntimeCalls &calls, tp::RingShardOp op) {
   return success();
 }
 
+LogicalResult lower(RuntimeCalls &calls, rt::PartRowsOp op) {
+  Value rows = calls.call(CAAT_API_part_rows, {calls.constant(op.getLeast())}, calls.getI64Type());
+  op.getResult().replaceAllUsesWith(calls.toIndex(rows));
+  return success();
+}
+
 static LogicalResult callRotation(RuntimeCalls &calls, caat_api_index entry, StringAttr group) {
   const auto &rotations = calls.getProgram().rotations;
   calls.call(entry, {calls.constant(rotations.find(group) - rotations.begin())});

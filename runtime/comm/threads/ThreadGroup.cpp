@@ -146,6 +146,8 @@ public:
     return time ? Stretch{{time->begin}, {time->end}} : finish(call, "sum different data");
   }
 
+  void setAlwaysBeside(bool always) override { alwaysBeside = always; }
+
   void quantizedAllReduce(const CollectiveCall &call, const WireFormat &format, float *data, float *error,
                           int64_t rows) override {
     QuantizedRows layout(format, rows, size());
@@ -277,6 +279,7 @@ public:
   bool aborted() const override { return state.barrier.aborted(); }
   void reset() {
     round = 0;
+    alwaysBeside = false;
     started.clear();
     mine.lastCall.store(nullptr);
   }
@@ -286,8 +289,8 @@ private:
 
   /// Whether a sum that is started goes on beside the work: the same on all ranks.
   bool goesBeside(const CollectiveCall &call) const {
-    if (size() == 1 || state.beside != CommunicatorOptions::Beside::Auto)
-      return size() > 1 && state.beside == CommunicatorOptions::Beside::Always;
+    if (size() == 1 || alwaysBeside || state.beside != CommunicatorOptions::Beside::Auto)
+      return size() > 1 && (alwaysBeside || state.beside == CommunicatorOptions::Beside::Always);
     auto bytes = static_cast<double>(call.count) * static_cast<double>(sizeOf(call.dtype));
     return state.link.isSlow() &&
            cost::allReduce(cost::AllReduce::Ring, size(), bytes).seconds(state.link) > besideSeconds;
@@ -396,6 +399,7 @@ private:
   State &state;
   Slot &mine;
   std::deque<Started> started;
+  bool alwaysBeside = false;
   uint32_t round = 0;
   std::chrono::steady_clock::time_point met; // when the last barrier was passed
 };

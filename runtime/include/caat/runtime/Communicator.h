@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// How the ranks of a program exchange data. One object per rank; its members are called by that rank's thread only,
-// except abort(), which any thread may call.
+// How the ranks of a program exchange data. One object per rank; its members are called by that rank's threads, one at
+// a time but for what goes on beside others: one thread may be in a collective while another one starts and finishes
+// all-reduces. abort() any thread may call.
 #ifndef CAAT_RUNTIME_COMMUNICATOR_H
 #define CAAT_RUNTIME_COMMUNICATOR_H
 
@@ -60,6 +61,9 @@ public:
     Moment begin, end;
   };
   virtual Stretch finishAllReduce(const CollectiveCall &call, void *data) = 0;
+  /// Whether what is started goes on beside the work whatever that takes, and is not taken at once: there is enough to
+  /// do meanwhile. All ranks say the same, while nothing is under way.
+  virtual void setAlwaysBeside(bool always) {}
   /// Whether an all-reduce that was started had better be left to the kernel behind it, where there is one that can:
   /// what all ranks find alike. Who is told so starts nothing, and calls sumInKernel() or allReduce() in its turn.
   virtual bool leavesToKernel(const CollectiveCall &call, const void *data) const { return false; }

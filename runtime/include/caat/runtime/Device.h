@@ -84,14 +84,14 @@ bool isBefore(const Candidate &a, const Candidate &b);
 /// Puts the best `count` first, in their order, and drops the others; the first of them keeps what is known of all.
 void keepBest(std::vector<Candidate> &candidates, size_t count);
 
-/// The memory and the work of one rank. Its members are called by that rank's thread only. Pointers are into the
-/// device's memory unless said otherwise; what a member asks for is done in the order of the calls, but maybe later.
-/// All throw Error (Run).
+/// The memory and the work of one rank. Its members are called by that rank's threads, one at a time. Pointers are into
+/// the device's memory unless said otherwise; what a member asks for is done in the order of the calls, but maybe
+/// later. All throw Error (Run).
 class Device {
 public:
   virtual ~Device() = default;
 
-  /// Called once on the rank's thread, before all others.
+  /// Called on each of the rank's threads, before all others.
   virtual void attach() {}
 
   /// Zeros, aligned to 64 bytes; `what` is for messages.

@@ -7,17 +7,24 @@
 #include "caat/runtime/Program.h"
 #include "caat/runtime/Sites.h"
 #include "caat/runtime/World.h"
+#include <array>
 #include <chrono>
 #include <functional>
 
 namespace caat::runtime {
 
 class Rank;
+struct RunInputs;
+
+/// Whether runs are made in two halves that take turns, so that the sums of one travel while the other computes. Auto:
+/// where the link is so slow that it pays. On: wherever a run can be divided.
+enum class HalvesMode { Auto, On, Off };
 
 struct EngineOptions {
   int threadsPerRank = 1;
-  std::chrono::milliseconds timeout{30000};          // of a collective
-  Link link = {};                                    // between the ranks
+  std::chrono::milliseconds timeout{30000}; // of a collective
+  Link link = {};                           // between the ranks
+  HalvesMode halves = HalvesMode::Auto;
   std::function<void(const std::string &)> progress; // may be empty; called by the loading thread
   std::string trace;                                 // file for a Trace, or empty
   std::optional<uint32_t> randomWeights;             // a seed: the artifact's are not read
@@ -71,6 +78,8 @@ public:
   void setTiming(bool enabled);
   /// Whether the ranks' devices are the host's.
   bool isHost() const;
+  /// Runs that were made in two halves.
+  int64_t halvedRuns() const { return halvedRuns_; }
   /// Graphs that rank 0's device has started instead of steps one by one.
   int64_t graphs() const;
   /// Who has computed attention on rank 0's device, where there is a choice, for people.
@@ -83,11 +92,15 @@ public:
 private:
   struct Workers;
   void combine(Rank &rank, Tensor &whole) const;
+  RunInputs fillInputs(const Tensor &ids, int64_t past) const;
+  std::optional<std::array<RunInputs, 2>> divide(const RunInputs &whole, const Tensor *ids, int64_t past) const;
+  void runProgram(const RunInputs &whole, const std::optional<std::array<RunInputs, 2>> &halves, const SiteRange &range,
+                  const std::function<void(Rank &)> &before, const std::function<void(Rank &)> &then);
 
   EngineOptions options;
   Program program_;
   std::unique_ptr<Workers> workers;
-  int64_t past_ = 0, capacity_ = 0;
+  int64_t past_ = 0, capacity_ = 0, halvedRuns_ = 0;
   Tensor sequence; // all tokens so far, where the program has no cache
 };
 

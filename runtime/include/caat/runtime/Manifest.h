@@ -114,11 +114,20 @@ struct GpuSpec {
   int64_t sums = 0;                            // in which way kernels sum rows, where any do (rowsVersion)
 };
 
+/// Along which dimensions a run can be divided in two, whose results are those of the whole: that was proved when the
+/// program was compiled. Where it was not, why.
+struct HalvesSpec {
+  std::optional<size_t> tokens; // fed one half after the other, with the caches between them
+  std::optional<size_t> batch;  // dimension 0 of all that depends on it
+  std::string tokensRefused = "the artifact does not say", batchRefused = tokensRefused;
+};
+
 struct Manifest {
   int tp = 1;
   std::string strategy, device, features, code; // features: "+avx512f,..." that the code needs
   std::vector<RotationSpec> rotations;          // rtp
   std::optional<size_t> batch;                  // rtp: the dimension that is divided over the ranks
+  HalvesSpec halves;
   std::vector<std::string> dims;
   std::vector<ArraySpec> inputs, outputs;
   std::vector<CacheSpec> caches;
