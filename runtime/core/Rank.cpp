@@ -69,8 +69,8 @@ void Rank::divideBatch() {
     dims[*batch] = std::max<int64_t>(rows_.count, 1);
 }
 
-Shape Rank::partShape(const ArraySpec &spec) const {
-  Shape shape = spec.evaluate(dims);
+Shape Rank::partShape(const ArraySpec &spec, std::span<const int64_t> of) const {
+  Shape shape = spec.evaluate(of);
   if (int64_t count = program.manifest().partsOf(spec); count > 1)
     shape.insert(shape.begin(), count);
   return shape;
@@ -138,8 +138,23 @@ static size_t bytesInFront(const Tensor &whole, const Shape &first, const Shape 
   return static_cast<size_t>(elementCount(first)) * sizeOf(whole.dtype);
 }
 
+/// Inputs of a half are as its dimensions say, unless the manifest divides a run where it cannot be.
+static void checkInputs(const Manifest &manifest, const RunInputs &half) {
+  for (size_t i = 0; i < half.inputs.size(); ++i) {
+    const ArraySpec &spec = manifest.inputs[i];
+    Shape shape = spec.evaluate(half.dims);
+    if (spec.shard)
+      shape[spec.shard->dim] = spec.shard->global;
+    if (half.inputs[i].shape != shape)
+      failRun("input '", spec.name, "' of half a run has shape ", toString(half.inputs[i].shape), " instead of ",
+              toString(shape));
+  }
+}
+
 void Rank::prepareHalves(const RunInputs &whole, const std::array<RunInputs, 2> &halves) {
   const Manifest &manifest = program.manifest();
+  for (const RunInputs &half : halves)
+    checkInputs(manifest, half);
   if (!second) {
     second = std::make_unique<Run>(program, comm, device_, profile, trace);
     second->buffers = run.buffers;
@@ -175,7 +190,7 @@ void Rank::takeInputs(Run &to, const std::vector<Tensor> &inputs) {
     Tensor whole = localRows(spec, inputs[i]);
     to.localInputs[i] = whole;
     if (spec.shard) {
-      Tensor local(spec.dtype, partShape(spec));
+      Tensor local(spec.dtype, partShape(spec, to.dims));
       for (int64_t number = 0; number < manifest.partsOf(spec); ++number) {
         Tensor part = partOf(local, spec, number);
         Shape at(part.shape.size(), 0), from = at, extent = part.shape;
@@ -197,7 +212,7 @@ void Rank::makeArrays() {
   caches.resize(manifest.caches.size());
   for (size_t i = 0; i < caches.size(); ++i) {
     const ArraySpec &spec = manifest.caches[i].array;
-    Shape shape = partShape(spec);
+    Shape shape = partShape(spec, dims);
     if (caches[i].data && caches[i].shape == shape)
       continue;
     caches[i] = {spec.dtype, {}};
@@ -208,7 +223,7 @@ void Rank::makeArrays() {
   outputMemory.resize(outputs.size());
   for (size_t i = 0; i < outputs.size(); ++i) {
     const ArraySpec &spec = manifest.outputs[i];
-    Shape shape = partShape(spec);
+    Shape shape = partShape(spec, dims);
     outputMemory[i].reserve(device_, bytesOf(spec, shape) + 64, "output '" + spec.name + "'");
     outputs[i] = Tensor::view(spec.dtype, shape, outputMemory[i].data());
   }

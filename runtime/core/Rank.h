@@ -6,6 +6,7 @@
 #include "RankContext.h"
 #include "caat/runtime/SafeTensors.h"
 #include <array>
+#include <span>
 
 namespace caat::runtime {
 
@@ -34,8 +35,9 @@ public:
   /// their contents where their shape stays the same.
   void prepare(const RunInputs &whole);
   /// The same for a run in two halves, which take turns: the first and the last rows of all arrays, or the first and
-  /// the last tokens of all but the caches, which both use then. `whole` has no inputs. Throws Error (Run) where an
-  /// output, or a cache of the rows, is not that of the first half with that of the second one behind it.
+  /// the last tokens of all but the caches, which both use then. Throws Error (Run) where an input of a half
+  /// is not as its dimensions say, or an output, or a cache of the rows, is not that of the first half with that of the
+  /// second one behind it.
   void prepareHalves(const RunInputs &whole, const std::array<RunInputs, 2> &halves);
   /// Copies this rank's part of a whole past array [.., length, ..] into cache `index`.
   void setPast(size_t index, const Tensor &whole);
@@ -85,7 +87,7 @@ private:
   void reserveWorkspace(Run &run);
   void forward(Run &run);
   void forwardHalves();
-  Shape partShape(const ArraySpec &spec) const;
+  Shape partShape(const ArraySpec &spec, std::span<const int64_t> of) const;
   Tensor partOf(const Tensor &parts, const ArraySpec &spec, int64_t number) const;
   int64_t shardOf(int64_t part) const;
   void divideBatch();

@@ -180,7 +180,28 @@ TEST(Halves, ThatAreNoPartsOfTheWholeAreRefused) {
   std::string directory = artifact(2);
   replaceInManifest(directory, R"("dim": "batch")", R"("dim": "seq")");
   Engine engine(directory, in(HalvesMode::On));
-  expectError("is not made of", [&] { engine.infer(inputs(someTokens(2, 4))); });
+  for (int64_t batch : {1, 2})
+    expectError("'input_ids' of half a run has shape " + toString(Shape{batch, 4}) + " instead of " +
+                    toString(Shape{batch, 2}),
+                [&] { engine.infer(inputs(someTokens(batch, 4))); });
+  replaceInManifest(directory, R"("batch": {
+   "dim": "seq")",
+                    R"("batch": {
+   "dim": "max_length")");
+  Engine caches(directory, in(HalvesMode::On));
+  expectError("'past.0' of shape [2, 1, 4, 6] is not made of", [&] { caches.infer(inputs(someTokens(2, 4))); });
+}
+
+/// A half has its rows of what each rank has a part of.
+TEST(Halves, TakeRowsOfShardedInputs) {
+  std::string directory = artifact(2);
+  replaceInManifest(directory, R"("past + seq"
+   ])",
+                    R"(2], "shard": {"dim": 1, "global": 4, "pieces": [[[0, 2]], [[2, 2]]]})");
+  Engine engine(directory, in(HalvesMode::On));
+  Tensor tokens = someTokens(5, 4);
+  expectNear(engine.infer(inputs(tokens))["logits"], tinyLogits(tokens), 1e-4);
+  EXPECT_EQ(engine.halvedRuns(), 1);
 }
 
 TEST(Turns, AlternateAndKeepExchangesInOrder) {
