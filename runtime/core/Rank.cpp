@@ -4,6 +4,7 @@
 #include "caat/runtime/Error.h"
 #include <algorithm>
 #include <cstring>
+#include <exception>
 #include <thread>
 
 namespace caat::runtime {
@@ -284,10 +285,17 @@ void Rank::forwardHalves() {
   comm.setAlwaysBeside(true);
   run.context.begin({&turns, 0});
   second->context.begin({&turns, 1});
+  std::exception_ptr failure;
   std::thread other([&] {
-    device_.attach();
+    try {
+      device_.attach();
+    } catch (const std::exception &e) {
+      failure = std::current_exception();
+      comm.abort(e.what());
+    }
     turns.enter(1);
-    forward(*second);
+    if (!failure)
+      forward(*second);
     turns.end(1);
   });
   turns.enter(0);
@@ -295,6 +303,8 @@ void Rank::forwardHalves() {
   turns.end(0);
   other.join();
   comm.setAlwaysBeside(false);
+  if (failure)
+    std::rethrow_exception(failure);
   run.context.finish();
   second->context.finish();
 }

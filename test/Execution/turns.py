@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import programs
+from graphs import Graph, onnxruntime_results, worst
 from overlap import make_plans
 from plans import Check
 
@@ -81,6 +82,30 @@ class Models:
             self.check.report(f"{title} generate", "" if np.array_equal(text, other) else f"{other} instead of {text}")
 
 
+def check_divided_inputs(check: Check, folder: Path, tp: int):
+    """Keys and values that are inputs, of which each rank takes its heads: of each half's rows."""
+    heads, size, hidden, tokens, keys = 4, 8, 16, 5, 7
+    g = Graph(opset=23)
+    x = g.input("x", ["batch", tokens, hidden])
+    k, v = (g.input(name, ["batch", heads, keys, size]) for name in ("keys", "values"))
+    q = g.node("Reshape", [g.node("MatMul", [x, g.weight(hidden, heads * size)]), g.constant(np.array([0, 0, heads, size]))])
+    y = g.node("Attention", [g.node("Transpose", [q], perm=[0, 2, 1, 3]), k, v])
+    y = g.node("Reshape", [g.node("Transpose", [y], perm=[0, 2, 1, 3]), g.constant(np.array([0, 0, heads * size]))])
+    g.node("Add", [x, g.node("MatMul", [y, g.weight(heads * size, hidden)])], ["y"])
+    g.output("y", ["batch", tokens, hidden])
+    model = g.save(folder / "model.onnx")
+    program = programs.compile_model(folder, folder / "program", tp)
+    divided = [i["name"] for i in json.loads((program / "manifest.json").read_text())["inputs"] if "shard" in i]
+    random = np.random.default_rng(1)
+    shapes = {"x": (3, tokens, hidden), "keys": (3, heads, keys, size), "values": (3, heads, keys, size)}
+    feeds = {name: random.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    np.savez(folder / "in.npz", **feeds)
+    got = programs.infer(program, folder / "in.npz", flags=["--halves=on"])
+    off, where = worst(onnxruntime_results(model, feeds), got)
+    check.report(f"divided inputs N={tp}", f"{divided} are divided; off by {off:.2g}: {where}"
+                 if divided != ["keys", "values"] or not off <= 1e-5 else "")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="*", default=MODELS)
@@ -98,6 +123,9 @@ def main():
                     Models(check, arguments.tolerance, arguments.flags.split(), arguments.link, Path(folder)).run(
                         programs.MODELS / name, tp, plan_name, plan)
         print(f"{name}: done", flush=True)
+    for tp in (2, 3):
+        with tempfile.TemporaryDirectory() as folder:
+            check_divided_inputs(check, Path(folder), tp)
     print(f"{check.total - check.failed} of {check.total} agree")
     sys.exit(check.failed != 0)
 
