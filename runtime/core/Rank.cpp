@@ -207,19 +207,39 @@ void Rank::takeInputs(Run &to, const std::vector<Tensor> &inputs) {
   }
 }
 
+/// In the host's memory one behind the other: most models have many caches, each too small for large pages.
+void Rank::makeCaches() {
+  const std::vector<CacheSpec> &specs = program.manifest().caches;
+  std::vector<Shape> shapes;
+  for (const CacheSpec &spec : specs)
+    shapes.push_back(partShape(spec.array, dims));
+  if (caches.size() == specs.size() && std::equal(caches.begin(), caches.end(), shapes.begin(),
+                                                  [](const Tensor &c, const Shape &shape) { return c.shape == shape; }))
+    return;
+  caches.clear();
+  constexpr size_t line = 64, tooMuch = size_t{1} << 62; // of which a sum cannot overflow
+  auto room = [&](size_t i) { return (bytesOf(specs[i].array, shapes[i]) + line - 1) / line * line; };
+  std::shared_ptr<std::byte> all;
+  size_t bytes = 0;
+  for (size_t i = 0; i < specs.size(); ++i)
+    bytes = std::min(bytes, tooMuch) + room(i);
+  if (device_.isHost() && bytes > 0)
+    all = device_.allocate(bytes, "the caches");
+  size_t at = 0;
+  for (size_t i = 0; i < specs.size(); at += room(i++)) {
+    const ArraySpec &spec = specs[i].array;
+    Tensor &cache = caches.emplace_back();
+    cache.dtype = spec.dtype;
+    cache.data = all ? std::shared_ptr<std::byte>(all, all.get() + at)
+                     : device_.allocate(bytesOf(spec, shapes[i]), "cache '" + spec.name + "'");
+    cache.shape = shapes[i];
+  }
+}
+
 /// Caches and outputs of the whole run.
 void Rank::makeArrays() {
   const Manifest &manifest = program.manifest();
-  caches.resize(manifest.caches.size());
-  for (size_t i = 0; i < caches.size(); ++i) {
-    const ArraySpec &spec = manifest.caches[i].array;
-    Shape shape = partShape(spec, dims);
-    if (caches[i].data && caches[i].shape == shape)
-      continue;
-    caches[i] = {spec.dtype, {}};
-    caches[i].data = device_.allocate(bytesOf(spec, shape), "cache '" + spec.name + "'");
-    caches[i].shape = shape;
-  }
+  makeCaches();
   outputs.resize(manifest.outputs.size());
   outputMemory.resize(outputs.size());
   for (size_t i = 0; i < outputs.size(); ++i) {

@@ -32,7 +32,7 @@ public:
   void loadRandom(uint32_t seed);
 
   /// Makes arrays for these dimensions and takes the inputs (kept alive by the caller until the next call). Caches keep
-  /// their contents where their shape stays the same.
+  /// their contents where their shapes stay the same.
   void prepare(const RunInputs &whole);
   /// The same for a run in two halves, which take turns: the first and the last rows of all arrays, or the first and
   /// the last tokens of all but the caches, which both use then. Throws Error (Run) where an input of a half
@@ -84,6 +84,7 @@ private:
   void give(std::span<const HostParameter> parameters);
   void takeInputs(Run &run, const std::vector<Tensor> &inputs);
   void makeArrays();
+  void makeCaches();
   void reserveWorkspace(Run &run);
   void forward(Run &run);
   void forwardHalves();
