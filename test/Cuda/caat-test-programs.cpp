@@ -6,7 +6,8 @@
 //   mean NAME PROGRAM INPUTS WANT TOLERANCE        the root of the mean square of the differences
 //   generate NAME PROGRAM PROMPT WANT              the same tokens
 //
-// Prints a line for each; the exit code is 1 where one failed.
+// Prints a line for each; the exit code is 1 where one failed. With --halves, runs are made in two halves that take
+// turns where the program allows it.
 #include "caat/runtime/Engine.h"
 #include "caat/runtime/Error.h"
 #include "caat/runtime/Npy.h"
@@ -110,22 +111,32 @@ Difference compare(const TensorMap &inputs, const TensorMap &want, const TensorM
 /// One program is open at a time: the checks of one follow each other.
 class Programs {
 public:
+  explicit Programs(bool halves) : halves(halves) {}
   Engine &open(const std::string &directory) {
     if (directory != name) {
-      engine.reset();
-      engine = std::make_unique<Engine>(directory);
+      close();
+      EngineOptions options;
+      if (Manifest manifest = Manifest::read(directory + "/manifest.json");
+          halves && manifest.sites.empty() && (manifest.halves.tokens || manifest.halves.batch))
+        options.halves = HalvesMode::On;
+      engine = std::make_unique<Engine>(directory, options);
       name = directory;
     }
     return *engine;
   }
   void close() {
+    if (engine)
+      halvedRuns_ += engine->halvedRuns();
     engine.reset();
     name.clear();
   }
+  int64_t halvedRuns() const { return halvedRuns_; }
 
 private:
+  bool halves;
   std::string name;
   std::unique_ptr<Engine> engine;
+  int64_t halvedRuns_ = 0;
 };
 
 /// Returns what to print behind the name.
@@ -163,9 +174,13 @@ std::string check(const std::vector<std::string> &fields, Programs &programs) {
 
 } // namespace
 
-int main() {
-  Programs programs;
-  bool failed = false;
+int main(int argc, char **argv) {
+  bool halves = argc == 2 && std::string_view(argv[1]) == "--halves", failed = false;
+  if (argc > 1 && !halves) {
+    std::cerr << "usage: caat-test-programs [--halves] < CHECKS\n";
+    return 2;
+  }
+  Programs programs(halves);
   for (std::string line; std::getline(std::cin, line);) {
     std::vector<std::string> fields;
     std::istringstream stream(line);
@@ -182,5 +197,8 @@ int main() {
       programs.close();
     }
   }
+  programs.close();
+  if (halves)
+    std::cout << programs.halvedRuns() << " runs were made in two halves" << std::endl;
   return failed;
 }
