@@ -11,17 +11,24 @@ using namespace mlir;
 
 namespace caat::shard {
 
-static LogicalResult gatherFactors(Operation *op, FactorBuilder &factors) {
-  auto gather = cast<onnx::GatherOp>(op);
+std::optional<int64_t> linkGathered(FactorBuilder &factors, onnx::GatherOp gather) {
   RankedTensorType data = factors.operandType(0), indices = factors.operandType(1);
   std::optional<int64_t> axis = onnx::normalizeAxis(gather.getAxis(), data.getRank());
   if (!axis)
-    return failure();
+    return std::nullopt;
   for (int64_t dim = 0; dim < data.getRank(); ++dim)
     if (dim != *axis)
       factors.same(factors.operand(0, dim), factors.result(0, dim < *axis ? dim : dim - 1 + indices.getRank()));
   for (int64_t dim = 0; dim < indices.getRank(); ++dim)
     factors.same(factors.operand(1, dim), factors.result(0, *axis + dim));
+  return axis;
+}
+
+static LogicalResult gatherFactors(Operation *op, FactorBuilder &factors) {
+  std::optional<int64_t> axis = linkGathered(factors, cast<onnx::GatherOp>(op));
+  if (!axis)
+    return failure();
+  RankedTensorType data = factors.operandType(0);
   DimLayout rows = factors.operand(0, *axis);
   bool table = factors.isWeight(0) && !factors.isWeight(1) && *axis == 0 && isa<FloatType>(data.getElementType());
   std::optional<int64_t> bytes = onnx::storageBytes(data);

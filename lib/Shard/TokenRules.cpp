@@ -127,18 +127,12 @@ LogicalResult TokenRules::slice(Operation *op, FactorBuilder &factors) {
 /// Rows of all positions may be looked up by position, or the first one.
 LogicalResult TokenRules::gather(Operation *op, FactorBuilder &factors) {
   auto gather = cast<onnx::GatherOp>(op);
-  RankedTensorType data = factors.operandType(0), indices = factors.operandType(1);
-  std::optional<int64_t> axis = onnx::normalizeAxis(gather.getAxis(), data.getRank());
+  std::optional<int64_t> axis = linkGathered(factors, gather);
   if (!axis)
     return failure();
-  for (int64_t dim = 0; dim < data.getRank(); ++dim)
-    if (dim != *axis)
-      factors.same(factors.operand(0, dim), factors.result(0, dim < *axis ? dim : dim - 1 + indices.getRank()));
-  for (int64_t dim = 0; dim < indices.getRank(); ++dim)
-    factors.same(factors.operand(1, dim), factors.result(0, *axis + dim));
   bool isSettled = positions.isPosition(gather.getIndices()) ||
                    positions.isNumber(gather.getIndices(), getAffineConstantExpr(0, op->getContext()));
-  if (data.getDimSize(*axis) != keys || !isSettled)
+  if (factors.operandType(0).getDimSize(*axis) != keys || !isSettled)
     factors.replicate(factors.operand(0, *axis), "is indexed");
   return success();
 }

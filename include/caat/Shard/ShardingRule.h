@@ -13,6 +13,10 @@
 #include "llvm/ADT/StringMap.h"
 #include <functional>
 
+namespace caat::onnx {
+class GatherOp;
+} // namespace caat::onnx
+
 namespace caat::shard {
 
 class ShardingAnalysis;
@@ -96,6 +100,10 @@ private:
   llvm::StringMap<Rule> table;
   Rule elementwise;
 };
+
+/// Links what a Gather takes as it is: dimensions of the data beside the axis, and those of the indices. The axis;
+/// nothing where it is none of the data's.
+std::optional<int64_t> linkGathered(FactorBuilder &factors, onnx::GatherOp gather);
 
 void populateElementwiseRules(ShardingRules &rules, ShardingRules::Rule &elementwise);
 void populateMatMulRules(ShardingRules &rules);
