@@ -57,9 +57,12 @@ static void mergeTree(onnx::AddOp root, WeightExpressions &weights) {
     else
       others.push_back(leaf);
   }
+  // The others add up to the tree's type where one of them has it: start with that one.
+  auto stream = llvm::find_if(others, [&](Value value) { return value.getType() == type; });
+  bool hasStream = stream != others.end();
   // One all-reduce beside several other values joins what they add up to: the stream, and what a module adds to it that
   // every rank computes whole.
-  if (reduces.empty() || (reduces.size() == 1 && others.size() < 2))
+  if (reduces.empty() || (reduces.size() == 1 && (others.size() < 2 || !hasStream)))
     return;
 
   OpBuilder builder(root);
@@ -72,19 +75,21 @@ static void mergeTree(onnx::AddOp root, WeightExpressions &weights) {
   }
   for (Value value : biases)
     bias = add(builder, loc, bias, value, value.getType());
-  // The sum so far has the tree's type only where its addends together do: start with one that has.
-  auto first = llvm::find_if(others, [&](Value value) { return value.getType() == type; });
-  if (first != others.end())
-    std::rotate(others.begin(), first, std::next(first));
-  for (Value value : others)
-    residual = add(builder, loc, residual, value, type);
+  if (hasStream) {
+    std::rotate(others.begin(), stream, std::next(stream));
+    for (Value value : others)
+      residual = add(builder, loc, residual, value, type);
+  }
   Value sum = tp::AllReduceOp::create(builder, loc, TypeRange{type}, partial, reduces[0].getMeshAttr(),
                                       reduces[0].getAxesAttr(), site)
                   .getResult();
   if (bias)
     sum = add(builder, loc, sum, bias, type);
-  if (residual)
+  if (hasStream)
     sum = add(builder, loc, residual, sum, type);
+  else
+    for (Value value : others)
+      sum = add(builder, loc, value, sum, type);
   root.replaceAllUsesWith(sum);
   if (reduces.size() > 1)
     remark::passed(loc, remark::RemarkOpts::name("merge-all-reduces").category("caat"))

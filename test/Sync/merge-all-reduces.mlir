@@ -63,3 +63,37 @@ func.func @one_of_three(%x: tensor<?x4xf32>, %a: tensor<?x4xf32>, %p: tensor<?x4
   %1 = onnx.Add %0, %x : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
   return %1 : tensor<?x4xf32>
 }
+
+// What is added has fewer dimensions than the sum, and would not add up to its shape.
+// CHECK-LABEL: func.func @small_addends(
+// CHECK-SAME:    %[[P:.*]]: tensor<?x?x4xf32>, %[[A:.*]]: tensor<?x1xf32>, %[[C:.*]]: tensor<?x4xf32>)
+func.func @small_addends(%p: tensor<?x?x4xf32>, %a: tensor<?x1xf32>, %c: tensor<?x4xf32>) -> tensor<?x?x4xf32> {
+  // CHECK: %[[R:.*]] = tp.all_reduce %[[P]]
+  // CHECK: %[[RA:.*]] = onnx.Add %[[R]], %[[A]]
+  // CHECK: %[[S:.*]] = tp.all_reduce %[[C]]
+  // CHECK: %[[Y:.*]] = onnx.Add %[[RA]], %[[S]]
+  // CHECK: return %[[Y]]
+  %r = tp.all_reduce %p on @mesh ["tp"] : tensor<?x?x4xf32>
+  %ra = onnx.Add %r, %a : (tensor<?x?x4xf32>, tensor<?x1xf32>) -> tensor<?x?x4xf32>
+  %s = tp.all_reduce %c on @mesh ["tp"] : tensor<?x4xf32>
+  %y = onnx.Add %ra, %s : (tensor<?x?x4xf32>, tensor<?x4xf32>) -> tensor<?x?x4xf32>
+  return %y : tensor<?x?x4xf32>
+}
+
+// Beside two sums they are added to the merged one.
+// CHECK-LABEL: func.func @small_addends_of_two(
+// CHECK-SAME:    %[[P:.*]]: tensor<?x?x4xf32>, %[[Q:.*]]: tensor<?x?x4xf32>, %[[A:.*]]: tensor<?x1xf32>, %[[C:.*]]: tensor<?x4xf32>)
+func.func @small_addends_of_two(%p: tensor<?x?x4xf32>, %q: tensor<?x?x4xf32>, %a: tensor<?x1xf32>, %c: tensor<?x4xf32>)
+    -> tensor<?x?x4xf32> {
+  // CHECK: %[[PQ:.*]] = onnx.Add %[[P]], %[[Q]]
+  // CHECK: %[[R:.*]] = tp.all_reduce %[[PQ]]
+  // CHECK: %[[RA:.*]] = onnx.Add %[[A]], %[[R]] : (tensor<?x1xf32>, tensor<?x?x4xf32>) -> tensor<?x?x4xf32>
+  // CHECK: %[[Y:.*]] = onnx.Add %[[C]], %[[RA]] : (tensor<?x4xf32>, tensor<?x?x4xf32>) -> tensor<?x?x4xf32>
+  // CHECK: return %[[Y]]
+  %r = tp.all_reduce %p on @mesh ["tp"] : tensor<?x?x4xf32>
+  %ra = onnx.Add %r, %a : (tensor<?x?x4xf32>, tensor<?x1xf32>) -> tensor<?x?x4xf32>
+  %s = tp.all_reduce %q on @mesh ["tp"] : tensor<?x?x4xf32>
+  %sc = onnx.Add %s, %c : (tensor<?x?x4xf32>, tensor<?x4xf32>) -> tensor<?x?x4xf32>
+  %y = onnx.Add %ra, %sc : (tensor<?x?x4xf32>, tensor<?x?x4xf32>) -> tensor<?x?x4xf32>
+  return %y : tensor<?x?x4xf32>
+}
