@@ -75,7 +75,10 @@ void Session::timeOverLink(Result &result) {
         double bytes = static_cast<double>(stats.bytes) / static_cast<double>(stats.calls);
         common += static_cast<double>(stats.calls) * model.seconds(bytes, false, options.link);
       }
-    return StepTime{model.of(plan).seconds + common, least};
+    PlanCost cost = model.of(plan);
+    if (cost.halvedSeconds)
+      *cost.halvedSeconds += common;
+    return StepTime{cost.seconds + common, least, cost.halvedSeconds};
   };
   result.exactOverLink = time(Choices(numSites()), {});
   for (NamedPlan &named : result.plans)

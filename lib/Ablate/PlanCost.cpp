@@ -2,6 +2,7 @@
 #include "caat/Ablate/PlanCost.h"
 #include "caat/runtime/Wire.h"
 #include <algorithm>
+#include <array>
 
 namespace caat::ablate {
 
@@ -23,22 +24,54 @@ double CostModel::seconds(double bytes, bool isRounded, const cost::Link &over) 
   return cost::allReduce(way, manifest.tp, bytes).seconds(over);
 }
 
+double CostModel::workSeconds(size_t site, const Choice &choice) const {
+  double seconds = choice.isFull()      ? workload.sumSeconds
+                   : choice.isRounded() ? workload.roundedSeconds
+                                        : workload.deferredSeconds;
+  if (choice.estimate == Estimate::SmallRank && !choice.isPrivate && (choice.shared < 1 || choice.rate > 0)) {
+    int64_t channels = manifest.sites[site].channels, features = (choice.feature == Feature::Both ? 2 : 1) * channels;
+    auto products = static_cast<double>(workload.tokens * choice.rank * (channels + features));
+    seconds += 2 * products * workload.flopSeconds;
+  }
+  return seconds;
+}
+
 PlanCost CostModel::of(size_t site, const Choice &choice, const cost::Link &over) const {
   PlanCost cost;
   cost.bytesPerToken = bytesPerToken(site, choice);
-  auto tokens = static_cast<double>(workload.tokens);
-  if (double bytes = cost.bytesPerToken * tokens; bytes > 0) {
+  if (double bytes = cost.bytesPerToken * static_cast<double>(workload.tokens); bytes > 0) {
     cost.syncs = 1;
     cost.seconds = seconds(bytes, choice.isRounded(), over);
   }
-  cost.seconds += choice.isFull()      ? workload.sumSeconds
-                  : choice.isRounded() ? workload.roundedSeconds
-                                       : workload.deferredSeconds;
-  if (choice.estimate == Estimate::SmallRank && !choice.isPrivate && (choice.shared < 1 || choice.rate > 0)) {
-    int64_t channels = manifest.sites[site].channels, features = (choice.feature == Feature::Both ? 2 : 1) * channels;
-    cost.seconds += 2 * tokens * static_cast<double>(choice.rank * (channels + features)) * workload.flopSeconds;
-  }
+  cost.seconds += workSeconds(site, choice);
   return cost;
+}
+
+/// The schedule of such a run: a half computes up to its next sum, then the other one does, on the same processor; sums
+/// travel one after the other, and a half goes on when its own is there.
+double CostModel::inHalves(const Choices &choices, const cost::Link &over) const {
+  const std::array<double, 2> shares = {workload.firstHalf, 1 - workload.firstHalf};
+  double each = (workload.computeSeconds - workload.headSeconds) / static_cast<double>(choices.size());
+  double work = 0; // of the whole step since the last sum: who has none to wait for goes on
+  double processor = 0, wire = 0;
+  std::array<double, 2> arrived = {};
+  auto compute = [&](size_t half) { processor = std::max(processor, arrived[half]) + work * shares[half]; };
+  for (size_t site = 0; site < choices.size(); ++site) {
+    work += each + workSeconds(site, choices[site]);
+    double bytes = bytesPerToken(site, choices[site]) * static_cast<double>(workload.tokens);
+    if (bytes <= 0)
+      continue;
+    for (size_t half : {0, 1}) {
+      compute(half);
+      wire = std::max(wire, processor) + seconds(bytes * shares[half], choices[site].isRounded(), over);
+      arrived[half] = wire;
+    }
+    work = 0;
+  }
+  work += workload.headSeconds;
+  for (size_t half : {0, 1})
+    compute(half);
+  return processor;
 }
 
 PlanCost CostModel::of(const Choices &choices, const cost::Link &other) const {
@@ -50,6 +83,8 @@ PlanCost CostModel::of(const Choices &choices, const cost::Link &other) const {
     cost.bytesPerToken += part.bytesPerToken;
     cost.seconds += part.seconds;
   }
+  if (workload.firstHalf > 0)
+    cost.halvedSeconds = inHalves(choices, other);
   return cost;
 }
 

@@ -19,6 +19,12 @@ void append(Json &to, const Json &more) {
     to[key] = value;
 }
 
+/// Seconds that are known only where a step may run in halves.
+void append(Json &to, const char *key, std::optional<double> seconds) {
+  if (seconds)
+    to[key] = *seconds;
+}
+
 Json figures(const Measure &measure, const Result &result) {
   Json json = Json::object();
   if (result.hasLogits)
@@ -123,8 +129,11 @@ Json plansJson(const Result &result, const runtime::Manifest &manifest) {
                    {"seconds", named.plan.cost.seconds},
                    {"chosen", named.isChosen},
                    {"frontier", named.isFrontier}});
+    append(entry, "halved_seconds", named.plan.cost.halvedSeconds);
     if (named.overLink)
       append(entry, {{"link_seconds", named.overLink->predicted}, {"measured_link_seconds", named.overLink->measured}});
+    if (named.overLink)
+      append(entry, "halved_link_seconds", named.overLink->halved);
     list.push_back(std::move(entry));
   }
   return list;
@@ -164,6 +173,7 @@ static Json report(const Options &options, const Result &result, const runtime::
                    {"bytes_per_token", result.exactCost.bytesPerToken},
                    {"syncs", result.exactCost.syncs},
                    {"seconds", result.exactCost.seconds}};
+  append(json["exact"], "halved_seconds", result.exactCost.halvedSeconds);
   if (result.hasLogits)
     append(json["exact"], {{"perplexity", result.exactTest.perplexity()},
                            {"nll", result.exactTest.nll},
@@ -176,7 +186,8 @@ static Json report(const Options &options, const Result &result, const runtime::
                       {"compute_seconds", result.workload.computeSeconds},
                       {"sum_seconds", result.workload.sumSeconds},
                       {"deferred_seconds", result.workload.deferredSeconds},
-                      {"rounded_seconds", result.workload.roundedSeconds}};
+                      {"rounded_seconds", result.workload.roundedSeconds},
+                      {"head_seconds", result.workload.headSeconds}};
   json["sites"] = sitesJson(result, manifest);
   json["thresholds"] = {{"tau1", result.tau1}, {"tau2", result.tau2}, {"why", result.tauReason}};
   json["sensitivity"] = sensitivityJson(result, manifest);
@@ -191,12 +202,14 @@ static Json report(const Options &options, const Result &result, const runtime::
                                           {"10 Gb/s", 1.25e9, 20e-6},
                                           {"1 Gb/s", 0.125e9, 50e-6}}) {
     cost::Link link{latency, bandwidth};
-    Json entry = {{"name", name},
-                  {"bandwidth", bandwidth},
-                  {"latency", latency},
-                  {"exact_seconds", cost.of(Choices(manifest.sites.size()), link).seconds}};
-    if (chosen)
-      entry["chosen_seconds"] = cost.of(chosen->plan.choices, link).seconds;
+    PlanCost exact = cost.of(Choices(manifest.sites.size()), link);
+    Json entry = {{"name", name}, {"bandwidth", bandwidth}, {"latency", latency}, {"exact_seconds", exact.seconds}};
+    append(entry, "exact_halved_seconds", exact.halvedSeconds);
+    if (chosen) {
+      PlanCost plan = cost.of(chosen->plan.choices, link);
+      entry["chosen_seconds"] = plan.seconds;
+      append(entry, "chosen_halved_seconds", plan.halvedSeconds);
+    }
     entry["measured"] = false;
     links.push_back(std::move(entry));
   }
@@ -206,9 +219,12 @@ static Json report(const Options &options, const Result &result, const runtime::
                   {"latency", options.link.latency},
                   {"exact_seconds", result.exactOverLink->predicted},
                   {"measured_exact_seconds", result.exactOverLink->measured}};
-    if (chosen && chosen->overLink)
+    append(entry, "exact_halved_seconds", result.exactOverLink->halved);
+    if (chosen && chosen->overLink) {
       append(entry, {{"chosen_seconds", chosen->overLink->predicted},
                      {"measured_chosen_seconds", chosen->overLink->measured}});
+      append(entry, "chosen_halved_seconds", chosen->overLink->halved);
+    }
     links.push_back(std::move(entry));
   }
   json["links"] = std::move(links);
@@ -237,11 +253,12 @@ void writeResults(const Options &options, const Result &result, const runtime::M
                       {"orders", json["orders"]}, {"sweep", json["sweep"]}};
   write(options.output + "/sensitivity.json", sensitivity.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
   std::string csv = "id,family,label,syncs,bytes_per_token,bytes_share,seconds,perplexity,ratio,added,added_error,kl,"
-                    "kl99,agree,chosen,frontier\n";
+                    "kl99,agree,chosen,frontier,halved_seconds\n";
   for (const Json &plan : json["plans"]) {
     std::string line;
-    for (const char *key : {"id", "family", "label", "syncs", "bytes_per_token", "bytes_share", "seconds", "perplexity",
-                            "ratio", "added", "added_error", "kl", "kl99", "agree", "chosen", "frontier"})
+    for (const char *key :
+         {"id", "family", "label", "syncs", "bytes_per_token", "bytes_share", "seconds", "perplexity", "ratio", "added",
+          "added_error", "kl", "kl99", "agree", "chosen", "frontier", "halved_seconds"})
       line += (line.empty() ? "" : ",") + (plan.contains(key) ? plan[key].dump() : "");
     csv += line + "\n";
   }

@@ -67,7 +67,7 @@ double Budget::resource(const PlanCost &cost) const {
   case Kind::Seconds:
     break;
   }
-  return cost.seconds;
+  return cost.fastest();
 }
 
 /// The options of least loss + weight * resource, with option 0 at all but the `trust` sites that gain most.
@@ -194,8 +194,8 @@ bool isBetter(const Candidate &a, const Candidate &b, const Budget &budget, cons
   double overA = excess(a, budget, exact), overB = excess(b, budget, exact);
   if (overA != overB)
     return overA < overB;
-  if (budget.limitsLoss() && a.cost.seconds != b.cost.seconds)
-    return a.cost.seconds < b.cost.seconds;
+  if (budget.limitsLoss() && a.cost.fastest() != b.cost.fastest())
+    return a.cost.fastest() < b.cost.fastest();
   return a.measure.kl < b.measure.kl;
 }
 

@@ -34,9 +34,16 @@ private:
   size_t numSites() const { return manifest().sites.size(); }
 
   // Workload.cpp: time.
-  /// The step that time is reckoned for: runs it and returns its tokens.
-  int64_t step(runtime::Engine &engine) const;
+  /// The step that time is reckoned for.
+  struct Step {
+    int64_t tokens;
+    double firstHalf; // share of them that the first of two halves has; 0: it cannot be divided, or is too short
+  };
+  Step describeStep() const;
+  /// Runs it.
+  void step(runtime::Engine &engine, const runtime::SiteRange &range = {}) const;
   Workload measureStep();
+  double measureHead();
 
   // Orders.cpp: what sites tell alone, and one after another.
   void sweep(Result &result);

@@ -7,21 +7,41 @@
 
 namespace caat::ablate {
 
-int64_t Session::step(runtime::Engine &on) const {
+static int64_t lengthOf(const runtime::Tensor &tokens, int64_t most, const runtime::Manifest &manifest) {
+  return std::min({most, tokens.shape[0], manifest.maxLength.value_or(most)});
+}
+
+/// As the runtime divides runs: a step of one sequence along its tokens, several rows along these.
+Session::Step Session::describeStep() const {
+  const runtime::HalvesSpec &halves = manifest().halves;
+  int64_t units = 0, tokens = 0; // what is divided, and of all of it
+  bool mayBeDivided = false;
   if (searchText.isTokens()) {
-    runtime::Tensor tokens = data.begin()->second;
-    int64_t length = std::min({options.stepTokens, tokens.shape[0], manifest().maxLength.value_or(options.stepTokens)});
-    tokens.shape = {1, length};
-    on.start(length);
-    on.step(tokens);
-    return length;
+    units = tokens = lengthOf(data.begin()->second, options.stepTokens, manifest());
+    mayBeDivided = halves.tokens.has_value();
+  } else {
+    for (const auto &[name, tensor] : searchText.at(0)) {
+      units = tensor.shape[0];
+      tokens = std::max(tokens, tensor.shape.size() > 1 ? units * tensor.shape[1] : units);
+    }
+    mayBeDivided = halves.batch.has_value();
   }
-  const runtime::TensorMap inputs = searchText.at(0);
-  on.infer(inputs);
-  int64_t rows = 0;
-  for (const auto &[name, tensor] : inputs)
-    rows = std::max(rows, tensor.shape.size() > 1 ? tensor.shape[0] * tensor.shape[1] : tensor.shape[0]);
-  return rows;
+  if (!mayBeDivided || units < 2)
+    return {tokens, 0};
+  int64_t first = runtime::firstHalf(units);
+  bool isLong = (units - first) * (tokens / units) >= runtime::fewestHalfRows;
+  return {tokens, isLong ? static_cast<double>(first) / static_cast<double>(units) : 0};
+}
+
+void Session::step(runtime::Engine &on, const runtime::SiteRange &range) const {
+  if (!searchText.isTokens()) {
+    on.infer(searchText.at(0), range);
+    return;
+  }
+  runtime::Tensor tokens = data.begin()->second;
+  tokens.shape = {1, lengthOf(tokens, options.stepTokens, manifest())};
+  on.start(tokens.shape[1]);
+  on.step(tokens, {}, range);
 }
 
 namespace {
@@ -35,14 +55,31 @@ struct Variant {
 
 } // namespace
 
+/// What the exact program computes behind the sum of its last site: beside it no sum goes on. Of three runs the least.
+double Session::measureHead() {
+  engine.setPolicies({});
+  runtime::Snapshot last;
+  step(engine, {nullptr, numSites() - 1, &last});
+  double seconds = INFINITY;
+  for (int run = 0; run < 4; ++run) {
+    engine.resetProfile();
+    step(engine, {&last, {}, nullptr});
+    runtime::Profile profile = engine.slowestProfile();
+    if (run > 0) // the first one warms up
+      seconds = std::min(seconds, profile.total - profile.communication);
+  }
+  return std::max(seconds, 0.0);
+}
+
 /// The step's compute on the rank that needs most, without its sites, and what sites do there beside their messages:
 /// from the exact program, one with half of the channels deferred at every site, and one with all of them rounded. Of
 /// three runs the least. A run that goes on takes what the first one measured: plans are chosen by it.
 Workload Session::measureStep() {
   std::string what = "a step of at most " + std::to_string(options.stepTokens) + " tokens";
-  if (const std::vector<double> *known = store.findTimes(what); known && known->size() == 6) {
+  auto [tokens, firstHalf] = describeStep();
+  if (const std::vector<double> *known = store.findTimes(what); known && known->size() == 7) {
     const std::vector<double> &k = *known;
-    return {static_cast<int64_t>(k[0]), k[1], k[2], k[3], k[4], k[5]};
+    return {static_cast<int64_t>(k[0]), k[1], k[2], k[3], k[4], k[5], k[6], firstHalf};
   }
   std::vector<Variant> variants;
   for (Choice choice :
@@ -56,14 +93,13 @@ Workload Session::measureStep() {
     auto others = std::count_if(plan.begin(), plan.end(), [](const Choice &c) { return !c.isFull(); });
     variants.push_back({fitter.fit(plan), static_cast<double>(others)});
   }
-  int64_t tokens = 0;
   double compute = INFINITY;
   for (int run = 0; run < 4; ++run)
     for (Variant &variant : variants) {
       engine.setPolicies(variant.policies);
       engine.resetProfile();
       auto begin = Clock::now();
-      tokens = step(engine);
+      step(engine);
       double seconds = secondsSince(begin);
       if (run == 0) // warms up
         continue;
@@ -83,9 +119,16 @@ Workload Session::measureStep() {
   for (const runtime::ParameterSpec &spec : engine.manifest().parameters)
     if (spec.linear)
       flops += 2 * static_cast<double>(tokens * spec.k() * spec.n());
-  Workload workload{tokens, compute, flops > 0 ? compute / flops : 0, sum, work(variants[1]), work(variants[2])};
+  Workload workload{tokens,
+                    compute,
+                    flops > 0 ? compute / flops : 0,
+                    sum,
+                    work(variants[1]),
+                    work(variants[2]),
+                    std::min(measureHead(), compute),
+                    firstHalf};
   store.addTimes(what, {static_cast<double>(tokens), compute, workload.flopSeconds, workload.sumSeconds,
-                        workload.deferredSeconds, workload.roundedSeconds});
+                        workload.deferredSeconds, workload.roundedSeconds, workload.headSeconds});
   return workload;
 }
 

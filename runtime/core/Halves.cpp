@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Halves.h"
+#include "caat/runtime/Engine.h"
 #include "caat/runtime/Error.h"
 #include <algorithm>
 #include <limits>
@@ -60,10 +61,9 @@ static int64_t rowsOfProducts(const RunInputs &whole, const TwoHalves &halves) {
 }
 
 bool pays(const Manifest &manifest, const RunInputs &whole, const TwoHalves &halves, const Link &link) {
-  constexpr int64_t fewRows = 128;      // of products, below which halves take longer
   constexpr double worthwhile = 0.5e-3; // seconds of a collective, of which a switch of threads is a fifth or less
   constexpr double latencyBound = 1.5;  // times as long in halves
-  if (!link.isSlow() || rowsOfProducts(whole, halves) < fewRows)
+  if (!link.isSlow() || rowsOfProducts(whole, halves) < fewestHalfRows)
     return false;
   double atOnce = secondsOnLink(manifest, whole.dims, link), inHalves = 0;
   for (const RunInputs &half : halves)

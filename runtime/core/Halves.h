@@ -10,9 +10,6 @@ namespace caat::runtime {
 
 using TwoHalves = std::array<RunInputs, 2>;
 
-/// Tokens or rows of the first of two halves: of many tokens a multiple of 16, which products like.
-int64_t firstHalf(int64_t count);
-
 /// The first and the last rows of a batch, which is dimension `batch`; of at least two.
 TwoHalves divideRows(const Manifest &manifest, const RunInputs &whole, size_t batch);
 

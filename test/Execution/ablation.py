@@ -184,6 +184,29 @@ def check_formats(model: Path, tokens: Path, text: np.ndarray, folder: Path):
     check("nor where the program is gone", done.returncode == 1 and f"holds results for {words}, program" in done.stderr, done.stderr[-300:])
 
 
+def check_halves(model: Path, text: np.ndarray, folder: Path):
+    """A step that may be divided is reckoned in halves too, beside which dropping sums saves less; a short one is not."""
+    recipes, tokens = folder / "halves-recipes.json", folder / "halves.npy"
+    recipes.write_text(json.dumps({"plans": [{"label": "drop", "sites": {"layers.0.*": "drop"}}]}))
+    np.save(tokens, np.tile(text, 3))
+    for steps, divided in (272, True), (240, False):
+        out = folder / f"halves-{steps}"
+        programs.must("caat-ablate", model, "--tp=2", f"--tokens={tokens}", "-o", out, f"--recipes={recipes}", f"--step-tokens={steps}",
+                      "--link=100MB/s", *(o for o in OPTIONS if "step" not in o))
+        report = json.loads((out / "report.json").read_text())
+        step, figures = report["workload"]["tokens"], [report["exact"], report["plans"][0]]
+        check("tokens of the step", step == steps, f"{step} instead of {steps}")
+        check("in halves", all(("halved_seconds" in f) == divided for f in figures) and
+              all(("exact_halved_seconds" in link) == divided for link in report["links"]), str(report["links"]))
+        check("in the page", ("in halves" in (out / "report.html").read_text()) == divided)
+        if divided:
+            check("the head is a part", 0 < report["workload"]["head_seconds"] < report["workload"]["compute_seconds"], str(report["workload"]))
+            for link in report["links"]: # whatever the machine's speed: at most a message more for each site than the whole
+                most = link["exact_seconds"] + len(report["sites"]) * link["latency"]
+                check("between the compute and all in turn", report["workload"]["compute_seconds"] <= link["exact_halved_seconds"] <= most + 1e-9,
+                      f"{report['workload']} {link}")
+
+
 def check_encoder(folder: Path):
     """A sentence encoder: no logits, and sites that cannot defer."""
     model, inputs, out = programs.MODELS / "sentence-d18" / "model.onnx", folder / "sentences.npz", folder / "encoder"
@@ -322,6 +345,7 @@ def main():
             check_recipes(model, tokens, text, folder)
             check_heads(model, tokens, text, report["exact"]["perplexity"], folder)
             check_formats(model, tokens, text, folder)
+            check_halves(model, text, folder)
             check_encoder(folder)
             check_resume(model, tokens, out, report)
             check_full_disk(model, tokens, out, report)

@@ -324,6 +324,51 @@ TEST(PlanCost, CountsBytesSyncsAndTime) {
   EXPECT_DOUBLE_EQ(model.bytesPerToken(0, Choice::round(4, 8, true)), 13 * 4 + 4 + 8 * 2);
 }
 
+/// Two sites of 100 channels, ten tokens, a link of 1 MB/s without latency: a half's sum of bf16 takes 1 ms.
+TEST(PlanCost, HalvesTakeTurns) {
+  runtime::Manifest manifest = manifestOf(2, 100, 2);
+  auto model = [&](double compute, double head, double firstHalf = 0.5, double latency = 0) {
+    return CostModel(manifest, {latency, 1e6}, {10, compute, 0, 0, 0, 0.004, head, firstHalf});
+  };
+  EXPECT_FALSE(model(0.01, 0, 0).of(Choices(2)).halvedSeconds);
+  // 2 ms of each half before each sum: all sums but the last one of the second half are hidden.
+  EXPECT_NEAR(*model(0.008, 0).of(Choices(2)).halvedSeconds, 0.008 + 0.001, 1e-12);
+  // The first half's head, 0.5 ms, goes on beside that sum.
+  EXPECT_NEAR(*model(0.009, 0.001).of(Choices(2)).halvedSeconds, 0.008 + 0.001 + 0.0005, 1e-12);
+  // 0.25 ms before each sum: the link is never free from the first one on, and the second half's head comes behind it.
+  EXPECT_NEAR(*model(0.002, 0.001).of(Choices(2)).halvedSeconds, 0.00025 + 4 * 0.001 + 0.0005, 1e-12);
+  // Every message has its latency.
+  EXPECT_NEAR(*model(0.002, 0.001, 0.5, 0.003).of(Choices(2)).halvedSeconds, 0.00025 + 4 * 0.004 + 0.0005, 1e-12);
+  // A half of 60 %: its messages are 1.2 ms.
+  EXPECT_NEAR(*model(0.002, 0, 0.6).of(Choices(2)).halvedSeconds, 0.0006 + 2 * 0.0012 + 2 * 0.0008, 1e-12);
+  // Without sums a half goes on; rounding, 4 ms a site, is work.
+  EXPECT_NEAR(*model(0.008, 0).of({Choice::drop(), Choice::drop()}).halvedSeconds, 0.008, 1e-12);
+  EXPECT_NEAR(*model(0.008, 0).of({Choice::round(8, 0, true), Choice::drop()}).halvedSeconds, 0.012, 1e-12);
+  // What is hidden costs nothing: dropping it saves no more than the other half's wait.
+  PlanCost exact = model(0.008, 0.004).of(Choices(2)),
+           dropped = model(0.008, 0.004).of({Choice::drop(), Choice::drop()});
+  EXPECT_NEAR(exact.fastest(), dropped.fastest(), 1e-12);
+  EXPECT_GT(exact.seconds, dropped.seconds + 0.003);
+}
+
+/// Against what was measured (docs/performance.md): prefill of 512 tokens, two ranks, 61 sums of 512 x 576 floats. In
+/// bf16 compute is the median of what whole runs took without waiting, and the head the share of it that it has in f32.
+TEST(PlanCost, HalvesAreAsFastAsMeasured) {
+  runtime::Manifest manifest = manifestOf(61, 576, 2);
+  struct Row {
+    double compute, head, bandwidth, whole, halved;
+  };
+  for (const Row &row : {Row{0.518, 0.064, 1e9, 0.561, 0.534}, Row{0.518, 0.064, 250e6, 0.7645, 0.5515},
+                         Row{0.518, 0.064, 100e6, 1.268, 0.830}, Row{0.2, 0.025, 250e6, 0.529, 0.332},
+                         Row{0.2, 0.025, 100e6, 0.999, 0.747}}) {
+    cost::Link link{20e-6, row.bandwidth};
+    CostModel model(manifest, link, {512, row.compute, 0, 0, 0, 0, row.head, 0.5}, sizeof(float), /*rings=*/true);
+    PlanCost cost = model.of(Choices(61));
+    EXPECT_NEAR(cost.seconds / row.whole, 1, 0.1) << row.compute << " " << row.bandwidth;
+    EXPECT_NEAR(*cost.halvedSeconds / row.halved, 1, 0.1) << row.compute << " " << row.bandwidth;
+  }
+}
+
 TEST(Choice, WhatASiteCanDo) {
   runtime::SiteSpec site = manifestOf(1, 10, 2).sites[0];
   EXPECT_TRUE(isPossible(Choice::drop(), site));

@@ -246,6 +246,18 @@ TEST(Report, KeepsSitesThatShareALayer) {
   EXPECT_EQ(occurrences(renderReport(data.dump()), "<td class=\"pt h"), 3u);
 }
 
+TEST(Report, ComparesBetterTimes) {
+  Json data = fullData(2);
+  EXPECT_FALSE(has(renderReport(data.dump()), "in halves"));
+  EXPECT_EQ(occurrences(renderReport(data.dump()), "<td>faster</td>"), 1u);
+  data["links"][1]["exact_halved_seconds"] = 0.61; // hides what the plan drops: 0.6 whole, 0.7 as measured
+  data["links"][1]["chosen_halved_seconds"] = 0.605;
+  std::string page = renderReport(data.dump());
+  EXPECT_TRUE(has(page, "Exact, in halves"));
+  EXPECT_EQ(occurrences(page, "<td>no faster</td>"), 2u);
+  EXPECT_FALSE(has(page, "<td>faster</td>"));
+}
+
 TEST(Report, RefusesOtherData) {
   for (const char *text : {"", "{", "[]", "7", "{}", R"({"version": 2})", R"({"version": "1"})", "{\"version\": 1} x"})
     EXPECT_THROW(renderReport(text), std::invalid_argument) << text;

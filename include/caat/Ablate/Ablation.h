@@ -61,9 +61,11 @@ struct OrderStep {
   Measure measure; // of all given up so far
 };
 
-/// Seconds of a step over the link with f32 on the wire, as the model of time says and as measured.
+/// Seconds of a step over the link with f32 on the wire, as the model of time says and as measured. The program that is
+/// measured is switchable, and these have no halves.
 struct StepTime {
   double predicted = 0, measured = 0;
+  std::optional<double> halved = {}; // predicted in halves
 };
 
 struct NamedPlan {

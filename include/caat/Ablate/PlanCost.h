@@ -5,6 +5,8 @@
 
 #include "caat/Ablate/Choice.h"
 #include "caat/Cost/Link.h"
+#include <algorithm>
+#include <optional>
 
 namespace caat::ablate {
 
@@ -13,6 +15,12 @@ struct PlanCost {
   int64_t syncs = 0;        // sites that exchange anything
   double bytesPerToken = 0; // that each rank gives to the sums of sites
   double seconds = 0;       // of a step: products and kernels as measured, then the sums over the link
+  // Of a step in two halves that take turns, whose sums go on beside the other one's work; nothing of single sites, and
+  // where a step cannot be divided.
+  std::optional<double> halvedSeconds = {};
+
+  /// Of a step, whole or in halves.
+  double fastest() const { return std::min(seconds, halvedSeconds.value_or(seconds)); }
 };
 
 /// A step of the workload.
@@ -22,6 +30,8 @@ struct Workload {
   double flopSeconds = 0;    // of one operation of an estimate's products
   // Of a site, beside its messages: what it sums in full, of which some channels wait, and which it rounds.
   double sumSeconds = 0, deferredSeconds = 0, roundedSeconds = 0;
+  double headSeconds = 0; // of the compute: what is behind the last site's sum
+  double firstHalf = 0;   // share of the tokens that the first of two halves has; 0: the step cannot be divided
 };
 
 class CostModel {
@@ -44,6 +54,9 @@ public:
 
 private:
   PlanCost of(size_t site, const Choice &choice, const cost::Link &over) const;
+  /// Of a site beside its messages.
+  double workSeconds(size_t site, const Choice &choice) const;
+  double inHalves(const Choices &choices, const cost::Link &over) const;
 
   const runtime::Manifest &manifest;
   cost::Link link;

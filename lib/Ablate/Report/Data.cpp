@@ -65,6 +65,8 @@ static std::string familyName(const std::string &family) {
   return family;
 }
 
+Number lesser(Number a, Number b) { return a && b ? Number(std::min(*a, *b)) : a ? a : b; }
+
 static Plan readPlan(const Json &json) {
   Plan plan;
   plan.id = text(json, "id"), plan.family = familyName(text(json, "family"));
@@ -77,7 +79,8 @@ static Plan readPlan(const Json &json) {
   plan.kl = number(json, "kl"), plan.kl99 = number(json, "kl99"), plan.agree = number(json, "agree");
   plan.bytes = number(json, "bytes_per_token"), plan.bytesShare = number(json, "bytes_share");
   plan.syncs = number(json, "syncs"), plan.seconds = number(json, "seconds");
-  plan.measuredSeconds = number(json, "measured_seconds");
+  plan.halvedSeconds = number(json, "halved_seconds"), plan.measuredSeconds = number(json, "measured_seconds");
+  plan.fastest = lesser(plan.seconds, plan.halvedSeconds);
   plan.chosen = flag(json, "chosen"), plan.frontier = flag(json, "frontier");
   return plan;
 }
@@ -89,7 +92,9 @@ static Link readLink(const Json &json) {
             number(json, "exact_seconds"),
             number(json, "chosen_seconds"),
             number(json, "measured_exact_seconds"),
-            number(json, "measured_chosen_seconds")};
+            number(json, "measured_chosen_seconds"),
+            number(json, "exact_halved_seconds"),
+            number(json, "chosen_halved_seconds")};
   if (flag(json, "measured") && !link.measuredExact && !link.measuredChosen) {
     link.measuredExact = std::exchange(link.exactSeconds, {});
     link.measuredChosen = std::exchange(link.chosenSeconds, {});

@@ -26,7 +26,8 @@ struct Sensitivity {
 struct Plan {
   std::string id, family, label, words;
   Number perplexity, nll, nllError, ratio, added, addedError, kl, kl99, agree;
-  Number bytes, bytesShare, syncs, seconds, measuredSeconds;
+  Number bytes, bytesShare, syncs, seconds, halvedSeconds, measuredSeconds;
+  Number fastest; // predicted: whole or in halves
   bool chosen = false, frontier = false;
 };
 
@@ -37,7 +38,7 @@ struct Ranked {
 
 struct Link {
   std::string name;
-  Number bandwidth, latency, exactSeconds, chosenSeconds, measuredExact, measuredChosen;
+  Number bandwidth, latency, exactSeconds, chosenSeconds, measuredExact, measuredChosen, exactHalved, chosenHalved;
 };
 
 struct Sample {
@@ -62,6 +63,9 @@ struct Data {
   /// Null where it was not measured.
   const Sensitivity *find(size_t site, const std::string &choice) const;
 };
+
+/// The lesser one of those that are there.
+Number lesser(Number a, Number b);
 
 /// Throws std::invalid_argument where `json` is no object of version 1.
 Data readData(std::string_view json);

@@ -56,7 +56,7 @@ static std::string describe(const Plan &plan, const Data &data) {
   add("agreement", share(plan.agree), plan.agree.has_value());
   add("bytes", share(plan.bytesShare), plan.bytesShare.has_value());
   add("sync points", count(plan.syncs), plan.syncs.has_value());
-  add("time", seconds(plan.seconds), plan.seconds.has_value());
+  add("time", seconds(plan.fastest), plan.fastest.has_value());
   return text;
 }
 
@@ -227,7 +227,7 @@ static void writeTable(Html &html, const Data &data) {
     numberCell(html, share(plan->agree));
     numberCell(html, share(plan->bytesShare));
     numberCell(html, count(plan->syncs));
-    numberCell(html, seconds(plan->seconds));
+    numberCell(html, seconds(plan->fastest));
     if (hasMeasured)
       numberCell(html, seconds(plan->measuredSeconds));
     html.leaf("td", plan->chosen ? "chosen" : plan->frontier ? "frontier" : "").close("tr");
@@ -244,7 +244,7 @@ bool writeFrontier(Html &html, const Data &data) {
       std::any_of(data.plans.begin(), data.plans.end(), [](const Plan &plan) { return plan.ratio.has_value(); });
   static const Saving savings[] = {{"share of the exact program's bytes", &Plan::bytesShare, share},
                                    {"sync points left", &Plan::syncs, count},
-                                   {"predicted time", &Plan::seconds, seconds}};
+                                   {"predicted time", &Plan::fastest, seconds}};
   html.open("section", {{"id", "frontier"}}).leaf("h2", "Quality against what is saved");
   std::vector<Plot> plots;
   for (const Saving &saving : savings)

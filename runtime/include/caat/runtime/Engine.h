@@ -20,6 +20,11 @@ struct RunInputs;
 /// where the link is so slow that it pays. On: wherever a run can be divided.
 enum class HalvesMode { Auto, On, Off };
 
+/// Tokens or rows of the first of two halves: of many tokens a multiple of 16, which products like.
+int64_t firstHalf(int64_t count);
+/// Rows of a half's products below which halves take longer than the whole.
+inline constexpr int64_t fewestHalfRows = 128;
+
 struct EngineOptions {
   int threadsPerRank = 1;
   std::chrono::milliseconds timeout{30000}; // of a collective
