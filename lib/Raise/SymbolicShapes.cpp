@@ -156,7 +156,8 @@ AffineExpr SymbolicShapes::getDim(Value value, int64_t axis) const {
 }
 
 std::optional<int64_t> SymbolicShapes::getStaticDim(Value value, int64_t axis) const {
-  return constantDim(getDim(value, axis));
+  auto size = constantDim(getDim(value, axis));
+  return size && *size < 0 ? std::nullopt : size; // of a shape that is refused when its op is verified
 }
 
 std::optional<SymbolicShapes::Dims> SymbolicShapes::getElements(Value value) const {

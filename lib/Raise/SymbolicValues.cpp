@@ -23,7 +23,7 @@ static std::optional<SmallVector<int64_t>> smallShape(Value value, const Symboli
   int64_t count = 1;
   for (AffineExpr dim : *dims) {
     auto size = constantDim(dim);
-    if (!size || *size > SymbolicShapes::maxElements || (count *= *size) > SymbolicShapes::maxElements)
+    if (!size || *size < 0 || *size > SymbolicShapes::maxElements || (count *= *size) > SymbolicShapes::maxElements)
       return std::nullopt;
     shape.push_back(*size);
   }

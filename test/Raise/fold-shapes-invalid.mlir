@@ -8,3 +8,12 @@ func.func @permutation_of_another_rank(%x: tensor<2x3xf32>) -> tensor<*xf32> {
   %1 = onnx.Transpose %0 {perm = array<i64: 0, 5>} : (tensor<*xf32>) -> tensor<*xf32>
   return %1 : tensor<*xf32>
 }
+
+// A size below -1 is none, wherever it is looked at.
+func.func @sizes_below_minus_one(%x: tensor<i64>) -> tensor<*xi64> {
+  %s = onnx.Constant dense<-5> : tensor<1xi64>
+  // expected-error@below {{turns 1 elements of shape [] into -5 of shape [-5]}}
+  %0 = onnx.Reshape %x, %s : (tensor<i64>, tensor<1xi64>) -> tensor<*xi64>
+  %1 = onnx.Concat %0, %s {axis = 0 : i64} : (tensor<*xi64>, tensor<1xi64>) -> tensor<*xi64>
+  return %1 : tensor<*xi64>
+}
