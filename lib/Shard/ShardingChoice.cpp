@@ -99,20 +99,30 @@ void ShardingChoice::weigh() {
   allWeights = weigher.allWeights;
 }
 
-/// A value can be split in one dimension only: classes that meet in a value exclude each other.
+/// A value can be split in one dimension only, and one that is a sum over the ranks in none: classes that meet in a
+/// value exclude each other.
 void ShardingChoice::findRivals() {
   SmallVector<int> met;
-  forEachLayout(analysis, [&](const ValueLayout &layout) {
+  auto meet = [&](const ValueLayout &layout, ArrayRef<Contraction> sums = {}) {
     met.clear();
-    for (const DimLayout &terms : layout)
-      if (!terms.empty())
+    auto add = [&](ArrayRef<Term> terms) {
+      if (!terms.empty() && classOf[terms.front().atom] >= 0)
         met.push_back(classOf[terms.front().atom]);
-    for (auto [i, a] : llvm::enumerate(met))
-      for (int b : ArrayRef(met).drop_front(i + 1)) {
-        classes[a].rivals.push_back(b);
-        classes[b].rivals.push_back(a);
+    };
+    for (const Contraction &sum : sums)
+      add(analysis.getSpace().resolve(sum.layout));
+    size_t numSums = met.size();
+    llvm::for_each(layout, add);
+    for (size_t i = 0; i < met.size(); ++i)
+      for (size_t j = std::max(i + 1, numSums); j < met.size(); ++j) {
+        classes[met[i]].rivals.push_back(met[j]);
+        classes[met[j]].rivals.push_back(met[i]);
       }
-  });
+  };
+  forEachLayout(analysis, [&](const ValueLayout &layout) { meet(layout); });
+  for (Operation *op : analysis.getOps())
+    if (ArrayRef<Contraction> sums = analysis.getFactors(op).contractions; !sums.empty())
+      meet(analysis.getLayout(op->getResult(0)), sums);
   for (DimClass &cls : classes) {
     llvm::sort(cls.rivals);
     cls.rivals.erase(llvm::unique(cls.rivals), cls.rivals.end());
