@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Divisors.h"
+#include "SizeCheck.h"
 #include "dialects/onnx/ONNX.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -87,11 +88,7 @@ bool checkSizesOf(OpBuilder &builder, Operation *op, const SymbolicShapes &shape
       continue;
     Location loc = op->getLoc();
     Value zero = arith::ConstantIndexOp::create(builder, loc, 0);
-    Value holds =
-        arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ne, shapes.materialize(builder, loc, size), zero);
-    Value condition =
-        tensor::FromElementsOp::create(builder, loc, RankedTensorType::get({}, builder.getI1Type()), holds);
-    onnx::CheckOp::create(builder, loc, condition, builder.getStringAttr(message));
+    addSizeCheck(builder, loc, arith::CmpIPredicate::ne, shapes.materialize(builder, loc, size), zero, message);
     added = true;
   }
   return added;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // onnx-fold-shapes: see Passes.td.
 #include "Divisors.h"
+#include "SizeCheck.h"
 #include "caat/Raise/ConstantFolding.h"
 #include "caat/Raise/Passes.h"
 #include "caat/Raise/SymbolicShapes.h"
@@ -58,10 +59,8 @@ static bool checkEqualSizes(OpBuilder &builder, const SymbolicShapes::Assumption
   Value x = shapes.materializeAsWas(builder, loc, a), y = shapes.materializeAsWas(builder, loc, b);
   if (!x || !y)
     return false;
-  Value equal = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::eq, x, y);
-  Value condition = tensor::FromElementsOp::create(builder, loc, RankedTensorType::get({}, builder.getI1Type()), equal);
   std::string message = node + "(" + op->getName().stripDialect().str() + ")" + kEqualSizes.str() + sizes;
-  onnx::CheckOp::create(builder, loc, condition, builder.getStringAttr(message));
+  addSizeCheck(builder, loc, arith::CmpIPredicate::eq, x, y, message);
   return true;
 }
 
@@ -302,11 +301,7 @@ static bool checkTableLengths(OpBuilder &builder, onnx::SliceOp op, const Symbol
       continue;
     Location loc = op.getLoc();
     Value bound = arith::ConstantIndexOp::create(builder, loc, *size);
-    Value fits =
-        arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ule, shapes.materialize(builder, loc, end), bound);
-    Value condition =
-        tensor::FromElementsOp::create(builder, loc, RankedTensorType::get({}, builder.getI1Type()), fits);
-    onnx::CheckOp::create(builder, loc, condition, builder.getStringAttr(message));
+    addSizeCheck(builder, loc, arith::CmpIPredicate::ule, shapes.materialize(builder, loc, end), bound, message);
     added = true;
   }
   return added;

@@ -38,7 +38,8 @@ TwoHalves divideRows(const Manifest &manifest, const RunInputs &whole, size_t ba
   return halves;
 }
 
-double secondsOnLink(const Manifest &manifest, std::span<const int64_t> dims, const Link &link) {
+/// Seconds that the collectives of a run of these dimensions take on the link.
+static double secondsOnLink(const Manifest &manifest, std::span<const int64_t> dims, const Link &link) {
   double seconds = 0;
   for (const CollectiveSpec &spec : manifest.collectives) {
     auto count = static_cast<double>(spec.count.evaluate(dims));

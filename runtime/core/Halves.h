@@ -13,9 +13,6 @@ using TwoHalves = std::array<RunInputs, 2>;
 /// The first and the last rows of a batch, which is dimension `batch`; of at least two.
 TwoHalves divideRows(const Manifest &manifest, const RunInputs &whole, size_t batch);
 
-/// Seconds that the collectives of a run of these dimensions take on the link.
-double secondsOnLink(const Manifest &manifest, std::span<const int64_t> dims, const Link &link);
-
 /// Whether the link is slow enough for a run to be worth dividing: messages are twice as many, and products have half
 /// of the rows.
 bool pays(const Manifest &manifest, const RunInputs &whole, const TwoHalves &halves, const Link &link);

@@ -289,8 +289,10 @@ private:
 
   /// Whether a sum that is started goes on beside the work: the same on all ranks.
   bool goesBeside(const CollectiveCall &call) const {
-    if (size() == 1 || alwaysBeside || state.beside != CommunicatorOptions::Beside::Auto)
-      return size() > 1 && (alwaysBeside || state.beside == CommunicatorOptions::Beside::Always);
+    if (size() == 1)
+      return false;
+    if (alwaysBeside || state.beside != CommunicatorOptions::Beside::Auto)
+      return alwaysBeside || state.beside == CommunicatorOptions::Beside::Always;
     auto bytes = static_cast<double>(call.count) * static_cast<double>(sizeOf(call.dtype));
     return state.link.isSlow() &&
            cost::allReduce(cost::AllReduce::Ring, size(), bytes).seconds(state.link) > besideSeconds;
