@@ -3,6 +3,7 @@
 #include "caat/Ablate/Ablation.h"
 #include "caat/Ablate/PlanFile.h"
 #include "caat/Ablate/Report.h"
+#include "caat/Ablate/ShellWord.h"
 #include "caat/runtime/Error.h"
 #include <algorithm>
 #include <fstream>
@@ -139,6 +140,19 @@ Json plansJson(const Result &result, const runtime::Manifest &manifest) {
   return list;
 }
 
+/// What makes these results again, and the program of the chosen plan or of the first recipe.
+Json commandsJson(const Options &options, const Result &result, const runtime::Manifest &manifest) {
+  Json commands = {options.command};
+  std::string plan = chosenPlan(result) ? "plan.json" : options.recipes.empty() ? "" : "recipe-1.json";
+  if (plan.empty())
+    return commands;
+  std::string compile = "caat-compile " + shellWord(options.model) + " --tp=" + std::to_string(manifest.tp);
+  for (const std::string &flags : {options.programFlags, options.inputFlags})
+    compile += flags.empty() ? "" : " " + flags;
+  commands.push_back(compile + " " + shellWord("--plan=" + options.output + "/" + plan) + " -o program");
+  return commands;
+}
+
 void write(const std::string &path, const std::string &text) {
   std::ofstream file(path);
   file << text;
@@ -236,9 +250,7 @@ static Json report(const Options &options, const Result &result, const runtime::
                    {"evaluation_seconds", result.evaluationSeconds},
                    {"share_of_sites_passed", result.sweepRatio}};
   json["warnings"] = result.warnings;
-  std::string flags = options.programFlags.empty() ? "" : " " + options.programFlags;
-  json["commands"] = {options.command, "caat-compile " + options.model + " --tp=" + std::to_string(manifest.tp) +
-                                           flags + " --plan=" + options.output + "/plan.json -o program"};
+  json["commands"] = commandsJson(options, result, manifest);
   return json;
 }
 

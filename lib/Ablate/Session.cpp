@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Session.h"
 #include "caat/runtime/Error.h"
-#include "caat/runtime/File.h"
 #include "caat/runtime/Fnv.h"
 #include "caat/runtime/Npy.h"
 #include "caat/runtime/Tasks.h"
@@ -47,16 +46,12 @@ std::string Session::identity() const {
   uint64_t text = runtime::fnvBasis;
   for (const auto &[name, tensor] : data)
     text = runtime::fnv(bytesOf(tensor.data.get(), tensor.bytes()), runtime::fnv(name, text));
+  if (manifest().weights.empty())
+    runtime::failInput(options.program, ": its manifest has no digests of weights; remove the folder, and it is "
+                                        "compiled anew");
   uint64_t weights = runtime::fnvBasis;
-  for (int rank = 0; rank < manifest().tp; ++rank) {
-    // Some pages from all over the file: reading gigabytes would take longer than what they guard.
-    runtime::MappedFile file = runtime::MappedFile::open(engine.program().weightsPath(rank));
-    constexpr size_t page = 4096, pages = 512;
-    for (size_t i = 0; i < pages && file.size() > 0; ++i) {
-      size_t at = file.size() / pages * i;
-      weights = runtime::fnv(bytesOf(file.data() + at, std::min(page, file.size() - at)), weights);
-    }
-  }
+  for (const std::string &digest : manifest().weights)
+    weights = runtime::fnv(digest, weights);
   std::string flags = options.programFlags.empty() ? "" : options.programFlags + ", ";
   char buffer[200];
   std::snprintf(buffer, sizeof buffer,

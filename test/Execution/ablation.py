@@ -7,6 +7,7 @@ by construction, a run that was interrupted, and input that does not fit.
 """
 import json
 import resource
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -110,6 +111,8 @@ def check_recipes(model: Path, tokens: Path, text: np.ndarray, folder: Path):
     for plan in report["plans"]:
         quotient = plan["measured_link_seconds"] / plan["link_seconds"]
         check(f"{plan['label']} over a slow link", 0.95 < quotient < 1.5, str(plan))
+    for file in shlex.split(report["commands"][1]):
+        check("the command names a plan that is there", not file.startswith("--plan=") or Path(file[7:]).exists(), file)
     check("private channels are warned about", "private" in "".join(report["warnings"]), str(report["warnings"]))
     check("estimates help", by_label["guess"]["kl"] < 0.5 * by_label["drop"]["kl"], str(by_label))
     for plan in report["plans"]:
@@ -313,6 +316,14 @@ def check_refusals(model: Path, text: np.ndarray, tokens: Path, out: Path, folde
     refused("too few tokens", 1, "too few tokens", model, f"--tokens={short}", *fresh(1))
     refused("tokens of another vocabulary", 1, f"token {VOCABULARY}", model, f"--tokens={foreign}", *fresh(2))
     refused("tokens of another shape", 1, "tokens must be an i64 array [n]", model, f"--tokens={shape}", *fresh(3))
+    for number in 1, 3:
+        check("before it is compiled", not (folder / f"refused-{number}").exists())
+    refused("no text", 1, "none.npy", model, f"--tokens={folder / 'none.npy'}", *fresh(10))
+    refused("no recipes", 1, "none.json: there is no such file", model, f"--tokens={tokens}", "--recipes=none.json", *fresh(11))
+    refused("a budget that is not measured", 2, "embeddings are measured with --inputs", model, f"--tokens={tokens}",
+            "--budget=cos:0.9", *fresh(12))
+    refused("nor of embeddings", 2, "no perplexity", model, f"--inputs={tokens}", "--budget=ppl:1.1", *fresh(12))
+    refused("numbers below zero", 2, "--starts: Value -1 not in range", model, f"--tokens={tokens}", "--starts=-1", *fresh(13))
     refused("no model", 1, "there is no such file", folder / "none.onnx", f"--tokens={tokens}", *fresh(4))
     refused("budget", 2, "expected ppl:RATIO", model, f"--tokens={tokens}", "--budget=ppl:0.5", *fresh(5))
     refused("link", 2, "--link=fast", model, f"--tokens={tokens}", "--link=fast", *fresh(6))

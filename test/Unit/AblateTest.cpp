@@ -3,6 +3,7 @@
 #include "caat/Ablate/Evaluator.h"
 #include "caat/Ablate/PlanFile.h"
 #include "caat/Ablate/Recipes.h"
+#include "caat/Ablate/ShellWord.h"
 #include "caat/Ablate/Store.h"
 #include "caat/runtime/Error.h"
 #include <algorithm>
@@ -173,6 +174,13 @@ TEST(Store, RefusesResultsOfAnotherRun) {
             std::string::npos);
   std::ofstream(path, std::ios::app) << "no json\n";
   EXPECT_NE(errorOf([&] { Store(path, "a model"); }).find(":2: is damaged"), std::string::npos);
+}
+
+TEST(ShellWord, QuotesWhatAShellWouldTakeApart) {
+  EXPECT_EQ(shellWord("--budget=ppl:1.05"), "--budget=ppl:1.05");
+  EXPECT_EQ(shellWord("--choice=drop rank 64 of both"), "'--choice=drop rank 64 of both'");
+  EXPECT_EQ(shellWord("it's $HOME"), "'it'\\''s $HOME'");
+  EXPECT_EQ(shellWord(""), "''");
 }
 
 TEST(Budget, Texts) {

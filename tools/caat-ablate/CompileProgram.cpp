@@ -1,21 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "CompileProgram.h"
+#include "caat/Ablate/ShellWord.h"
 #include "caat/Artifact/Compile.h"
 #include "caat/Lower/WeightRules.h"
 
-/// Between quotes where a shell would not take it as it stands.
-static std::string quoted(const std::string &text) {
-  if (text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789=._-/:") == text.npos)
-    return text;
-  std::string result = "'";
-  for (char c : text)
-    result += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return result + "'";
-}
-
 std::string NumberFormats::flags() const {
   std::string text;
-  auto add = [&](const std::string &flag) { text += (text.empty() ? "" : " ") + quoted(flag); };
+  auto add = [&](const std::string &flag) { text += (text.empty() ? "" : " ") + caat::ablate::shellWord(flag); };
   for (const std::string &rule : weights)
     add("--weights=" + rule);
   if (dtype != "f32")

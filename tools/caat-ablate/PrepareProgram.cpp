@@ -30,6 +30,15 @@ static std::string describeInput(const Arguments &arguments) {
   return text;
 }
 
+/// What can be said of the text without a program, which takes minutes to compile. Throws Error.
+static void checkText(const Arguments &arguments) {
+  int64_t all = arguments.testSamples + arguments.samples + arguments.fitSamples;
+  if (!arguments.inputs.empty())
+    Text::rows(runtime::readTensors(arguments.inputs), 0, all, 1);
+  else
+    Text::cut(runtime::readNpy(arguments.tokens), 0, all, arguments.length, 1);
+}
+
 /// Some of the text that estimates are fitted on.
 static Text groupingText(const Arguments &arguments) {
   constexpr int64_t most = 4; // windows or rows
@@ -97,9 +106,9 @@ static void refuseOtherModel(const Arguments &arguments, const std::string &had,
 bool prepareProgram(Arguments &arguments) {
   if (!fs::is_regular_file(arguments.model))
     runtime::failInput(arguments.model, ": there is no such file");
-  const std::string &data = arguments.inputs.empty() ? arguments.tokens : arguments.inputs;
-  if (arguments.groupsHeads && !fs::is_regular_file(data))
-    runtime::failInput(data, ": there is no such file");
+  checkText(arguments);
+  if (!arguments.recipes.empty() && !fs::is_regular_file(arguments.recipes))
+    runtime::failInput(arguments.recipes, ": there is no such file");
   fs::create_directories(arguments.output);
   arguments.program = arguments.output + "/program";
   std::string origin = arguments.output + "/program.txt", wanted = describeInput(arguments), had;

@@ -2,9 +2,11 @@
 // Finds out which sync points of a model need to synchronise, and the best plan for a budget. Results go to files and,
 // in short, to stdout; progress and errors to stderr. Exit 0 good, 1 the input or the run failed, 2 usage.
 #include "PrepareProgram.h"
+#include "caat/Ablate/ShellWord.h"
 #include "caat/runtime/Error.h"
 #include <CLI/CLI.hpp>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <iostream>
 #include <unistd.h>
@@ -47,11 +49,13 @@ void printChosenTime(const Arguments &arguments, const ablate::Result &result) {
     return std::string(line);
   };
   for (const ablate::NamedPlan &named : result.plans)
-    if (named.isChosen)
-      std::printf("a step of %lld tokens over %s, predicted: exact %s; plan.json %s: %.1f%% saved\n",
+    if (named.isChosen) {
+      double saved = 1 - named.plan.cost.fastest() / result.exactCost.fastest();
+      std::printf("a step of %lld tokens over %s, predicted: exact %s; plan.json %s: %.1f%% %s\n",
                   static_cast<long long>(result.workload.tokens), arguments.linkText.c_str(),
-                  text(result.exactCost).c_str(), text(named.plan.cost).c_str(),
-                  100 * (1 - named.plan.cost.fastest() / result.exactCost.fastest()));
+                  text(result.exactCost).c_str(), text(named.plan.cost).c_str(), 100 * std::abs(saved),
+                  saved < 0 ? "slower" : "saved");
+    }
 }
 
 void printSummary(const Arguments &arguments, const ablate::Result &result) {
@@ -106,6 +110,27 @@ void printSummary(const Arguments &arguments, const ablate::Result &result) {
               arguments.recipes.empty() ? "plan.json" : "recipe-N.json");
 }
 
+/// Throws Error also where what it limits is not measured.
+ablate::Budget parseBudget(const std::string &text, const Arguments &arguments) {
+  using Kind = ablate::Budget::Kind;
+  ablate::Budget budget = ablate::Budget::parse(text);
+  if (budget.kind == Kind::Cosine && arguments.inputs.empty())
+    runtime::failInput("--budget=", text, ": embeddings are measured with --inputs; with --tokens say ppl:RATIO");
+  if (budget.kind == Kind::Quality && !arguments.inputs.empty())
+    runtime::failInput("--budget=", text, ": there is no perplexity with --inputs, which say cos:COSINE");
+  return budget;
+}
+
+/// What caat-compile must be told of the model's inputs, as in a shell.
+std::string inputFlags(const Arguments &arguments) {
+  std::string flags;
+  for (const std::string &dim : arguments.dims)
+    flags += (flags.empty() ? "" : " ") + ablate::shellWord("--dim=" + dim);
+  for (const std::string &value : arguments.values)
+    flags += (flags.empty() ? "" : " ") + ablate::shellWord("--set=" + value);
+  return flags;
+}
+
 } // namespace
 
 int main(int argc, char **argv) {
@@ -141,9 +166,8 @@ int main(int argc, char **argv) {
                  "Windows that final plans are measured on; used for nothing else")
       ->check(positive)
       ->capture_default_str();
-  app.add_option("--batch", arguments.batch, "Windows run together (0: chosen)")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  auto count = CLI::Range(int64_t{0}, int64_t{1} << 20);
+  app.add_option("--batch", arguments.batch, "Windows run together (0: chosen)")->check(count)->capture_default_str();
   app.add_option("--budget", arguments.budgetTexts,
                  "ppl:RATIO, cos:COSINE, time:3ms, bytes:SHARE or syncs:COUNT; several: one search each, the first "
                  "decides plan.json")
@@ -160,10 +184,16 @@ int main(int argc, char **argv) {
       ->check(positive)
       ->capture_default_str();
   app.add_option("--starts", arguments.starts, "Plans from the prices of single sites that the search begins with")
+      ->check(count)
       ->capture_default_str();
-  app.add_option("--rounds", arguments.rounds, "Rounds of the search for each budget")->capture_default_str();
-  app.add_option("--width", arguments.width, "Plans of a round that are measured as wholes")->capture_default_str();
+  app.add_option("--rounds", arguments.rounds, "Rounds of the search for each budget")
+      ->check(count)
+      ->capture_default_str();
+  app.add_option("--width", arguments.width, "Plans of a round that are measured as wholes")
+      ->check(count)
+      ->capture_default_str();
   app.add_option("--greedy-steps", arguments.greedySteps, "Sites that the greedy order gives up, three plans each")
+      ->check(count)
       ->capture_default_str();
   app.add_option(
          "--thresholds", arguments.thresholds,
@@ -201,7 +231,7 @@ int main(int argc, char **argv) {
     return app.exit(e) == 0 ? 0 : 2;
   }
   for (int i = 0; i < argc; ++i)
-    arguments.command += (i ? " " : "") + std::string(i ? argv[i] : "caat-ablate");
+    arguments.command += i ? " " + ablate::shellWord(argv[i]) : "caat-ablate";
   try {
     if (arguments.tokens.empty() && arguments.inputs.empty())
       runtime::failInput("--tokens or --inputs is required");
@@ -209,7 +239,7 @@ int main(int argc, char **argv) {
       arguments.budgetTexts = {arguments.inputs.empty() ? "ppl:1.05" : "cos:0.995"};
     arguments.budgets.clear();
     for (const std::string &text : arguments.budgetTexts)
-      arguments.budgets.push_back(ablate::Budget::parse(text));
+      arguments.budgets.push_back(parseBudget(text, arguments));
     if (!arguments.choiceTexts.empty())
       arguments.choices = {ablate::Choice::full()};
     for (const std::string &text : arguments.choiceTexts)
@@ -222,6 +252,7 @@ int main(int argc, char **argv) {
     if (std::string wrong = arguments.formats.check(); !wrong.empty())
       runtime::failInput(wrong);
     arguments.programFlags = arguments.formats.flags();
+    arguments.inputFlags = inputFlags(arguments);
   } catch (const runtime::Error &e) {
     std::cerr << "caat-ablate: error: " << e.what() << "\nTry 'caat-ablate --help'.\n";
     return 2;

@@ -15,6 +15,7 @@ struct Options {
   std::string program;      // directory of the switchable artifact
   std::string model;        // its file, for messages and reports
   std::string programFlags; // of caat-compile, which decide the program's numbers, as in a shell: --weights=i4
+  std::string inputFlags;   // its others, that the model needs: --dim=batch=1
   std::string tokens;       // i64 .npy; or
   std::string inputs;       // .npz or .safetensors of a model without logits: rows of all its inputs
   std::string output;       // directory for results
@@ -35,7 +36,7 @@ struct Options {
   size_t starts = 24;             // plans of the Lagrangian around the exact one
   size_t rounds = 6, width = 4;   // of the search for each budget, and plans of a round
   size_t greedySteps = 20;        // sites of the greedy order
-  std::string command;            // how it was called, for the report
+  std::string command;            // how it was called, as in a shell, for the report
   /// A line that says what is done and how long it will take.
   std::function<void(const std::string &)> progress;
 };
