@@ -13,6 +13,7 @@ import jsonschema
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
+from safetensors.numpy import save_file
 
 import programs
 
@@ -313,6 +314,26 @@ class Divisions(Refusals):
                            TensorProto.UINT64)
         program = programs.compile_model(model, self.folder / "program", 2)
         self.assertEqual(self.run_with(program, x=np.array([1], np.uint64)).tolist(), [2 ** 62 + 5])
+
+
+class Names(Refusals):
+    """What caat-run prints of a program's names cannot steer a terminal, and is JSON still."""
+
+    def test_control_characters(self):
+        steers, shown = "a\x1b]0;b\x07\x7f\x9bJ\rü", "a\\u001B]0;b\\u0007\\u007F\\u009BJ\\u000Dü"
+        value = helper.make_tensor_value_info
+        graph = helper.make_graph([helper.make_node("Neg", [f"x{steers}"], [f"y{steers}"])], "g",
+                                  [value(f"x{steers}", TensorProto.FLOAT, ["n"])], [value(f"y{steers}", TensorProto.FLOAT, ["n"])])
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), self.folder / "model.onnx")
+        program = programs.compile_model(self.folder / "model.onnx", self.folder / "program", 1)
+        save_file({f"x{steers}": np.ones(3, np.float32)}, self.folder / "in.safetensors")
+        np.savez(self.folder / "other.npz", z=np.ones(3, np.float32))
+        infer = ["caat-run", "infer", program, f"--outputs={self.folder / 'out.npz'}"]
+        self.assertEqual(programs.must(*infer, f"--inputs={self.folder / 'in.safetensors'}"), f"y{shown}: f32[3]\n")
+        written = programs.must(*infer, f"--inputs={self.folder / 'in.safetensors'}", "--json")
+        self.assertEqual(list(json.loads(written)["outputs"]), [f"y{steers}"])
+        self.assertFalse(any(ord(c) < 32 or 127 <= ord(c) < 160 for c in written.rstrip("\n")), written)
+        self.refused(*infer, f"--inputs={self.folder / 'other.npz'}", names=[f"x{shown}"])
 
 
 class Programs(Refusals):

@@ -90,11 +90,14 @@ void Common::applyPlan(runtime::Engine &engine) const {
     engine.setPolicies(readPolicies(runtime::readPlan(plan), engine.manifest()));
 }
 
+/// Not through std::cerr, which lets no escape sequence pass.
+static void clearLine() { std::fputs("\r\x1b[K", stderr); }
+
 Progress::Progress(bool quiet) : quiet(quiet), terminal(isatty(STDERR_FILENO)) {}
 
 Progress::~Progress() {
   if (terminal && shown)
-    std::cerr << "\r\x1b[K";
+    clearLine();
 }
 
 void Progress::operator()(const std::string &text) {
@@ -103,9 +106,8 @@ void Progress::operator()(const std::string &text) {
   if (quiet || (shown && now - last < pause))
     return;
   if (terminal)
-    std::cerr << "\r\x1b[K" << text << std::flush;
-  else
-    std::cerr << text << std::endl;
+    clearLine();
+  std::cerr << text << (terminal ? "" : "\n") << std::flush;
   shown = true;
   last = now;
 }
