@@ -95,19 +95,22 @@ static void wrapKernel(RuntimeCalls &calls, func::FuncOp kernel, SymbolTable &sy
   func::ReturnOp::create(b, loc);
 }
 
-/// The host's loops become blocks here, the last one first: each splits the block that it stands in, which moves all
-/// operations behind it. From the front that would take time with the square of the layers.
-static LogicalResult lowerLoops(func::FuncOp host) {
-  SmallVector<scf::ForOp> loops;
-  host.walk<WalkOrder::PreOrder>([&](scf::ForOp loop) { loops.push_back(loop); });
+/// The host's loops and branches become blocks here, the last one first: each splits the block that it stands in, which
+/// moves all operations behind it. From the front that would take time with the square of the layers.
+static LogicalResult lowerControlFlow(func::FuncOp host) {
+  SmallVector<Operation *> ops;
+  host.walk<WalkOrder::PreOrder>([&](Operation *op) {
+    if (isa<scf::ForOp, scf::IfOp>(op))
+      ops.push_back(op);
+  });
   RewritePatternSet set(host.getContext());
   populateSCFToControlFlowConversionPatterns(set);
   FrozenRewritePatternSet patterns(std::move(set));
   ConversionTarget target(*host.getContext());
-  target.addIllegalOp<scf::ForOp>();
+  target.addIllegalOp<scf::ForOp, scf::IfOp>();
   target.markUnknownOpDynamicallyLegal([](Operation *) { return true; });
-  for (scf::ForOp loop : llvm::reverse(loops))
-    if (failed(applyPartialConversion(loop.getOperation(), target, patterns)))
+  for (Operation *op : llvm::reverse(ops))
+    if (failed(applyPartialConversion(op, target, patterns)))
       return failure();
   return success();
 }
@@ -121,7 +124,7 @@ struct ToLLVMPass : caat::impl::RTToLLVMPassBase<ToLLVMPass> {
       return signalPassFailure();
     OpBuilder b(&getContext());
     RuntimeCalls calls(*program, b);
-    if (failed(lowerHost(calls)) || failed(lowerLoops(program->host)))
+    if (failed(lowerHost(calls)) || failed(lowerControlFlow(program->host)))
       return signalPassFailure();
     guardDivisions(program->host);
     if (auto workspace = module.lookupSymbol<func::FuncOp>("caat_workspace_bytes")) {

@@ -111,6 +111,19 @@ module attributes {rt.interface = {dims = ["n", "m"], inputs = [{}], caches = []
     // CHECK: llvm.call %{{.*}}(%[[CTX]], %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}) : !llvm.ptr, (!llvm.ptr, i64, i64, i64, i64, !llvm.ptr, i64, !llvm.ptr, i64) -> ()
     %left = rt.all_reduce_start %y on @mesh ["tp"] {left, site = "t"} : memref<?x8xf32>
     rt.launch @k0 grid(%n) buffers(%y, %p : memref<?x8xf32>, memref<8xf32>) dims(%n) sums(%left) by @k0
+
+    // Branches are blocks from here on, those inside of others too.
+    // CHECK-NOT: scf.if
+    // CHECK: cf.cond_br
+    // CHECK: cf.cond_br
+    %few = arith.cmpi ult, %n, %rank : index
+    scf.if %few {
+      rt.launch @k0 grid(%n) buffers(%x, %p : memref<?x4xf32>, memref<8xf32>) dims(%n)
+      %none = arith.cmpi ult, %rank, %n : index
+      scf.if %none {
+        rt.launch @k0 grid(%rank) buffers(%x, %p : memref<?x4xf32>, memref<8xf32>) dims(%n)
+      }
+    }
     return
   }
   // CHECK-LABEL: func.func @k0(
