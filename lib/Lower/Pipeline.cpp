@@ -64,11 +64,11 @@ void caat::buildTensorPipeline(OpPassManager &pm, Device device, const StorageOp
   constants.constants = true;
   pm.addPass(createRTExtractParametersPass(constants));
   pm.addPass(createRTFormEntryPass());
-  pm.addPass(createCSEPass());
+  pm.addNestedPass<func::FuncOp>(createRTMergeEqualOpsPass());
   pm.addNestedPass<func::FuncOp>(createRTFormKernelsPass());
   pm.addNestedPass<func::FuncOp>(memref::createResolveShapedTypeResultDimsPass());
   addCanonicalizer(pm);
-  pm.addPass(createCSEPass());
+  pm.addNestedPass<func::FuncOp>(createRTMergeEqualOpsPass());
 }
 
 void caat::buildBufferPipeline(OpPassManager &pm, Device device, bool overlap, bool sumInKernels) {

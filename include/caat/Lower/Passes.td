@@ -164,6 +164,15 @@ def RTFormKernelsPass : Pass<"rt-form-kernels", "::mlir::func::FuncOp"> {
                            "::mlir::linalg::LinalgDialect", "::mlir::affine::AffineDialect"];
 }
 
+def RTMergeEqualOpsPass : Pass<"rt-merge-equal-ops", "::mlir::func::FuncOp"> {
+  let summary = "Keep one of operations that compute the same";
+  let description = [{
+    Like `cse`, for programs of one block a region, without operations that read memory. `cse` tells operations with regions
+    apart by their operands only, before it compares them: of kernels on tensors, which use most values from outside of
+    their body, each would be compared with those of all layers before it.
+  }];
+}
+
 def RTBufferizePass : Pass<"rt-bufferize", "::mlir::func::FuncOp"> {
   let summary = "One-shot bufferization of the host function";
   let description = [{
