@@ -218,7 +218,7 @@ struct OutlineKernelsPass : caat::impl::RTOutlineKernelsPassBase<OutlineKernelsP
       func::FuncOp func = outline(kernel, captures);
       std::string text;
       llvm::raw_string_ostream os(text);
-      func.print(os, OpPrintingFlags().useLocalScope());
+      func.print(os, OpPrintingFlags().useLocalScope().assumeVerified());
       auto [entry, isNew] = known.try_emplace(text);
       if (isNew) {
         func.setSymName(llvm::formatv("k{0}_{1}", known.size() - 1, describe(kernel)).str());
