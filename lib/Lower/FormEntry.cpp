@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "StructuredRewrites.h"
 #include "caat/Lower/Passes.h"
 #include "caat/Lower/Program.h"
 #include "caat/Raise/DimExpr.h"
@@ -11,7 +12,6 @@
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/MemRef/Transforms/Transforms.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
-#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 #include "llvm/ADT/StringSet.h"
 
 namespace caat {
@@ -21,6 +21,7 @@ namespace caat {
 
 using namespace mlir;
 using namespace caat;
+using namespace caat::lower;
 
 namespace {
 
@@ -100,7 +101,7 @@ void resolveDims(Operation *op) {
   bufferization::ToTensorOp::getCanonicalizationPatterns(patterns, op->getContext());
   rt::BufferOp::getCanonicalizationPatterns(patterns, op->getContext());
   memref::populateResolveShapedTypeResultDimsPatterns(patterns);
-  (void)applyPatternsGreedily(op, std::move(patterns));
+  (void)applyToStructured(op, std::move(patterns));
 }
 
 /// The part of a virtual rank in `buffer`, or the buffer itself where `shard` is null.

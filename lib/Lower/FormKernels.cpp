@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "RowClusters.h"
+#include "StructuredRewrites.h"
 #include "caat/Lower/Passes.h"
 #include "mlir/Analysis/TopologicalSortUtils.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
@@ -11,7 +12,6 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Utils/StructuredOpsUtils.h"
 #include "mlir/IR/Remarks.h"
-#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 
 namespace caat {
 #define GEN_PASS_DEF_RTFORMKERNELSPASS
@@ -303,7 +303,7 @@ struct FormKernelsPass : caat::impl::RTFormKernelsPassBase<FormKernelsPass> {
     RewritePatternSet patterns(func.getContext());
     tensor::EmptyOp::getCanonicalizationPatterns(patterns, func.getContext());
     func.getContext()->getLoadedDialect<tensor::TensorDialect>()->getCanonicalizationPatterns(patterns);
-    (void)applyPatternsGreedily(func, std::move(patterns));
+    (void)applyToStructured(func, std::move(patterns));
   }
 
   /// Element-wise producers with one use go into their consumer.
@@ -314,7 +314,7 @@ struct FormKernelsPass : caat::impl::RTFormKernelsPassBase<FormKernelsPass> {
     linalg::populateEraseUnusedOperandsAndResultsPatterns(patterns);
     linalg::populateConstantFoldLinalgOperations(patterns, control);
     tensor::EmptyOp::getCanonicalizationPatterns(patterns, func.getContext());
-    (void)applyPatternsGreedily(func, std::move(patterns));
+    (void)applyToStructured(func, std::move(patterns));
   }
 
   /// A fill belongs to whoever continues it.

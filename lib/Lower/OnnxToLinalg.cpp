@@ -8,11 +8,11 @@
 #include "dialects/tp/TP.h"
 #include "lib/Lower/OnnxLowering.h"
 #include "lib/Lower/ShapeFacts.h"
+#include "lib/Lower/StructuredRewrites.h"
 #include "mlir/Dialect/Linalg/Transforms/Transforms.h"
 #include "mlir/Dialect/MemRef/Transforms/Transforms.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Rewrite/PatternApplicator.h"
-#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 
 using namespace mlir;
 
@@ -263,7 +263,7 @@ struct OnnxToLinalgPass : impl::OnnxToLinalgPassBase<OnnxToLinalgPass> {
     tensor::CastOp::getCanonicalizationPatterns(patterns, context);
     tensor::ExpandShapeOp::getCanonicalizationPatterns(patterns, context);
     tensor::CollapseShapeOp::getCanonicalizationPatterns(patterns, context);
-    if (failed(applyPatternsGreedily(func, std::move(patterns))))
+    if (failed(lower::applyToStructured(func, std::move(patterns))))
       return failure();
     // What is left of them: loops like all others.
     IRRewriter rewriter(context);

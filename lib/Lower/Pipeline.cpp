@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "StructuredRewrites.h"
 #include "caat/Lower/Passes.h"
 #include "dialects/onnx/ONNX.h"
 #include "dialects/tp/TP.h"
@@ -32,12 +33,8 @@
 using namespace mlir;
 using namespace caat;
 
-/// Programs are structured until the end: there are no blocks to merge and none that cannot be reached, which the
-/// canonicalizer would look for in the whole program time and again.
-static void addCanonicalizer(OpPassManager &pm) {
-  pm.addPass(
-      createCanonicalizerPass(GreedyRewriteConfig().setRegionSimplificationLevel(GreedySimplifyRegionLevel::Disabled)));
-}
+/// Programs are structured until the end.
+static void addCanonicalizer(OpPassManager &pm) { pm.addPass(createCanonicalizerPass(lower::structuredRewrites())); }
 
 /// Row buffers of a GPU kernel: shared memory, of which reductions take a little too.
 static constexpr int64_t kSharedRowBytes = 40 * 1024;
@@ -66,7 +63,7 @@ void caat::buildTensorPipeline(OpPassManager &pm, Device device, const StorageOp
   pm.addPass(createRTFormEntryPass());
   pm.addNestedPass<func::FuncOp>(createRTMergeEqualOpsPass());
   pm.addNestedPass<func::FuncOp>(createRTFormKernelsPass());
-  pm.addNestedPass<func::FuncOp>(memref::createResolveShapedTypeResultDimsPass());
+  pm.addNestedPass<func::FuncOp>(createRTResolveDimsPass());
   addCanonicalizer(pm);
   pm.addNestedPass<func::FuncOp>(createRTMergeEqualOpsPass());
 }
@@ -81,7 +78,7 @@ void caat::buildBufferPipeline(OpPassManager &pm, Device device, bool overlap, b
     normalize.rowBytes = kSharedRowBytes;
   pm.addNestedPass<func::FuncOp>(createRTNormalizeBuffersPass(normalize));
   pm.addPass(createCSEPass());
-  pm.addNestedPass<func::FuncOp>(memref::createResolveShapedTypeResultDimsPass());
+  pm.addNestedPass<func::FuncOp>(createRTResolveDimsPass());
   if (device == Device::CUDA) {
     pm.addNestedPass<func::FuncOp>(createRTChainKernelsPass());
     pm.addNestedPass<func::FuncOp>(createRTMergeKernelsPass());

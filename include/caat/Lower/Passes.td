@@ -173,6 +173,15 @@ def RTMergeEqualOpsPass : Pass<"rt-merge-equal-ops", "::mlir::func::FuncOp"> {
   }];
 }
 
+def RTResolveDimsPass : Pass<"rt-resolve-dims", "::mlir::func::FuncOp"> {
+  let summary = "Compute sizes of results from the operands of what makes them";
+  let description = [{
+    Like `resolve-shaped-type-result-dims`, for programs of one block a region.
+  }];
+  let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect",
+                           "::mlir::tensor::TensorDialect"];
+}
+
 def RTBufferizePass : Pass<"rt-bufferize", "::mlir::func::FuncOp"> {
   let summary = "One-shot bufferization of the host function";
   let description = [{
