@@ -217,12 +217,14 @@ def RT_LinearOp : RT_Product<"linear", [AttrSizedOperandSegments, DeclareOpInter
     - (C4) `shard` is given exactly where the weight has a group.
     - (C5) the bias is [N], of f32 or of y's element type.
     - (C6) alpha is 1, but for `swish`.
+    - (C7) `only_results` (`rt-mark-results`): y is [batch, tokens, N], and its row is read by the same row of the
+      program's results alone.
   }];
   let arguments = (ins FlatSymbolRefAttr:$weight, AnyTypeOf<[AnyRankedTensor, AnyMemRef]>:$x,
                        AnyTypeOf<[AnyRankedTensor, AnyMemRef]>:$init, Optional<Index>:$shard,
                        Optional<AnyTypeOf<[AnyRankedTensor, AnyMemRef]>>:$bias,
                        OptionalAttr<RT_Activation>:$activation, DefaultValuedAttr<F32Attr, "1.0f">:$alpha,
-                       UnitAttr:$accumulate);
+                       UnitAttr:$accumulate, UnitAttr:$only_results);
   let assemblyFormat = [{
     $weight (`accumulate` $accumulate^)? (`at` $shard^)? `ins` `(` $x `:` type($x) `)`
     (`bias` `(` $bias^ `:` type($bias) `)`)? (`then` $activation^)? `outs` `(` $init `:` type($init) `)` attr-dict
@@ -446,6 +448,21 @@ def RT_PartRowsOp : RT_Op<"part_rows", [Pure]> {
   let arguments = (ins ConfinedAttr<I64Attr, [IntPositive]>:$least);
   let results = (outs Index:$result);
   let assemblyFormat = "$least attr-dict `:` type($result)";
+}
+
+def RT_UnreadTokensOp : RT_Op<"unread_tokens", [Pure]> {
+  let summary = "tokens of a run whose results nobody reads";
+  let description = [{
+    Who generates text reads the logits of the last token alone, who scores it reads all of them; the runtime knows.
+    This is how many of a run's `tokens` come before those that are read: from none up to all of them.
+
+    ```mlir
+    %unread = rt.unread_tokens of %tokens : index
+    ```
+  }];
+  let arguments = (ins Index:$tokens);
+  let results = (outs Index:$result);
+  let assemblyFormat = "`of` $tokens attr-dict `:` type($result)";
 }
 
 class RT_RotationOp<string mnemonic> : RT_Op<mnemonic> {

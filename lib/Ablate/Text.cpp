@@ -62,7 +62,7 @@ TensorMap Text::run(runtime::Engine &engine, int64_t number, const runtime::Site
     return engine.infer(at(number), range);
   Tensor windows = tokensAt(number);
   engine.start(windows.shape[1]);
-  engine.step(windows, {}, range);
+  engine.step(windows, runtime::Results::All, {}, range);
   return {};
 }
 

@@ -41,7 +41,7 @@ void Session::step(runtime::Engine &on, const runtime::SiteRange &range) const {
   runtime::Tensor tokens = data.begin()->second;
   tokens.shape = {1, lengthOf(tokens, options.stepTokens, manifest())};
   on.start(tokens.shape[1]);
-  on.step(tokens, {}, range);
+  on.step(tokens, runtime::Results::All, {}, range);
 }
 
 namespace {

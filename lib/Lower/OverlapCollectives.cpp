@@ -7,8 +7,7 @@
 #include "caat/Lower/Passes.h"
 #include "caat/Lower/Program.h"
 #include "dialects/tp/TP.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "lib/Lower/RowParts.h"
 #include "mlir/IR/Remarks.h"
 
 namespace caat {
@@ -18,6 +17,7 @@ namespace caat {
 
 using namespace mlir;
 using namespace caat;
+using namespace caat::lower;
 
 /// What takes time on the processor.
 static bool isWork(Operation *op) {
@@ -49,20 +49,6 @@ struct RowParts {
   Value boundary(int64_t part) {
     Value at = b.createOrFold<arith::MulIOp>(loc, step, constant(part));
     return b.createOrFold<arith::MinUIOp>(loc, at, rows);
-  }
-
-  /// Rows [begin, end) of a dense buffer as a matrix.
-  Value take(Value buffer, Value begin, Value end) {
-    auto type = cast<MemRefType>(buffer.getType());
-    SmallVector<ReassociationIndices> groups(2);
-    for (int64_t d = 0; d < type.getRank(); ++d)
-      groups[d + 1 == type.getRank()].push_back(d);
-    if (type.getRank() > 2)
-      buffer = memref::CollapseShapeOp::create(b, loc, buffer, groups);
-    Value count = b.createOrFold<arith::SubIOp>(loc, end, begin);
-    OpFoldResult zero = b.getIndexAttr(0), one = b.getIndexAttr(1), columns = b.getIndexAttr(type.getShape().back());
-    return memref::SubViewOp::create(b, loc, buffer, ArrayRef<OpFoldResult>{begin, zero},
-                                     ArrayRef<OpFoldResult>{count, columns}, ArrayRef<OpFoldResult>{one, one});
   }
 };
 
@@ -149,7 +135,8 @@ private:
     Value begin = rows.constant(0);
     for (int64_t part = 0; part < parts; ++part) {
       Value end = part + 1 == parts ? rows.rows : rows.boundary(part + 1);
-      Value x = rows.take(product.getX(), begin, end), y = rows.take(buffer, begin, end);
+      Value x = takeRows(b, product.getLoc(), product.getX(), begin, end);
+      Value y = takeRows(b, product.getLoc(), buffer, begin, end);
       auto some = cast<rt::LinearOp>(b.clone(*product));
       some.getXMutable().assign(x);
       some.getInitMutable().assign(y);
@@ -178,11 +165,9 @@ private:
     for (Operation *op = product->getNextNode(); op != sum; op = op->getNextNode())
       if (isWork(op) || isa<tp::CollectiveOpInterface>(op))
         return "there is other work behind its product";
-    auto x = cast<MemRefType>(product.getX().getType()), y = cast<MemRefType>(product.getInit().getType());
-    if (!x.getLayout().isIdentity() || !y.getLayout().isIdentity() || x.getRank() < 2 ||
-        ShapedType::isDynamic(x.getShape().back()) || ShapedType::isDynamic(y.getShape().back()))
+    if (!hasDenseRows(product))
       return "its product's rows do not lie side by side";
-    ArrayRef<int64_t> leading = y.getShape().drop_back();
+    ArrayRef<int64_t> leading = cast<MemRefType>(product.getInit().getType()).getShape().drop_back();
     int64_t known = 1;
     for (int64_t size : leading)
       known *= ShapedType::isDynamic(size) ? 1 : size;

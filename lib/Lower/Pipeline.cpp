@@ -54,6 +54,7 @@ void caat::buildTensorPipeline(OpPassManager &pm, Device device, const StorageOp
     pm.addPass(createRTNarrowActivationsPass());
   if (device == Device::CPU && storage.cache != "f32")
     pm.addNestedPass<func::FuncOp>(createRTNarrowCachesPass({storage.cache}));
+  pm.addNestedPass<func::FuncOp>(createRTMarkResultsPass());
   OnnxToLinalgPassOptions linalg;
   linalg.forGPU = device == Device::CUDA;
   pm.addNestedPass<func::FuncOp>(createOnnxToLinalgPass(linalg));
@@ -94,6 +95,7 @@ void caat::buildBufferPipeline(OpPassManager &pm, Device device, bool overlap, b
     }
     pm.addNestedPass<func::FuncOp>(createRTOverlapCollectivesPass(parts));
   }
+  pm.addNestedPass<func::FuncOp>(createRTSkipUnreadPass());
   if (sumInKernels)
     pm.addPass(createRTSumInKernelsPass());
   pm.addPass(createRTPlanMemoryPass());

@@ -71,6 +71,8 @@ FailureOr<Program> Program::get(ModuleOp module) {
       program.sites.push_back(site);
     } else if (isa<rt::PartRowsOp>(op)) {
       program.hasParts = true;
+    } else if (isa<rt::UnreadTokensOp>(op)) {
+      program.skipsUnread = true;
     } else if (auto check = dyn_cast<rt::CheckOp>(op)) {
       program.messages.insert(check.getMessageAttr());
     } else if (auto start = dyn_cast<rt::RotateStartOp>(op)) {

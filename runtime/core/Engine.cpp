@@ -350,9 +350,11 @@ std::optional<TwoHalves> Engine::divide(const RunInputs &whole, const Tensor *id
   if (m.halves.batch && whole.dims[*m.halves.batch] > 1) {
     halves = divideRows(m, whole, *m.halves.batch);
   } else if (m.halves.tokens && ids && ids->shape[0] == 1 && ids->shape[1] > 1) {
-    int64_t first = firstHalf(ids->shape[1]);
+    int64_t first = firstHalf(ids->shape[1]), rest = ids->shape[1] - first;
     halves = {fillInputs(columnsOf(*ids, 0, first), past),
               fillInputs(columnsOf(*ids, first, ids->shape[1]), past + first)};
+    (*halves)[0].readTokens = std::max<int64_t>(whole.readTokens - rest, 0);
+    (*halves)[1].readTokens = whole.readTokens;
   }
   if (halves && options.halves == HalvesMode::Auto && !pays(m, whole, *halves, options.link))
     return std::nullopt;
@@ -375,7 +377,7 @@ void Engine::runProgram(const RunInputs &whole, const std::optional<TwoHalves> &
   halvedRuns_ += halves.has_value();
 }
 
-void Engine::step(const Tensor &next, const std::function<void(Rank &)> &then, const SiteRange &range) {
+void Engine::step(const Tensor &next, Results read, const std::function<void(Rank &)> &then, const SiteRange &range) {
   const Manifest &m = manifest();
   if (next.dtype != DType::I64 || next.shape.size() != 2 || next.count() == 0)
     failInput("tokens must be a non-empty i64 array [batch, n], not ", nameOf(next.dtype), toString(next.shape));
@@ -394,6 +396,8 @@ void Engine::step(const Tensor &next, const std::function<void(Rank &)> &then, c
     past = 0;
   }
   RunInputs whole = fillInputs(ids, past);
+  if (read == Results::LastToken)
+    whole.readTokens = 1;
   runProgram(whole, divide(whole, &ids, past), range, {}, then);
   past_ += next.shape[1];
   if (m.caches.empty())

@@ -190,6 +190,10 @@ struct Api {
     return static_cast<RankContext *>(ctx)->half.turns ? all : least;
   }
 
+  static int64_t unread_tokens(void *ctx, int64_t tokens) {
+    return std::max<int64_t>(tokens - static_cast<RankContext *>(ctx)->readTokens, 0);
+  }
+
   static void sync_point(void *ctx, int64_t site, void *buffers, void *sizes, int64_t live) {
     auto &context = *static_cast<RankContext *>(ctx);
     if (!context.error.empty())

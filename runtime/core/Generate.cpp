@@ -48,11 +48,11 @@ static std::vector<Candidate> bestOfShard(Rank &rank, const Manifest &manifest, 
   return result;
 }
 
-std::vector<int64_t> nextTokens(Engine &engine, const Tensor &last, const Sampling *sampling) {
+std::vector<int64_t> nextTokens(Engine &engine, const Tensor &last, const Sampling *sampling, Results computed) {
   size_t output = logitsOutput(engine.manifest());
   int64_t batch = last.shape[0], count = sampling ? sampling->topK : 1, position = engine.past() + last.shape[1];
   std::vector<int64_t> tokens;
-  engine.step(last, [&](Rank &rank) {
+  engine.step(last, computed, [&](Rank &rank) {
     auto rows = static_cast<size_t>(batch), best = static_cast<size_t>(count),
          ranks = static_cast<size_t>(engine.size());
     std::vector<Candidate> mine = bestOfShard(rank, engine.manifest(), output, batch, count), all(mine.size() * ranks);

@@ -113,6 +113,7 @@ void Rank::prepare(const RunInputs &whole) {
   divideBatch();
   makeArrays();
   run.dims = dims;
+  run.context.readTokens = whole.readTokens;
   takeInputs(run, whole.inputs);
   size_t at = whole.inputs.size();
   for (const std::vector<Tensor> *arrays : {&caches, &outputs})
@@ -165,6 +166,7 @@ void Rank::prepareHalves(const RunInputs &whole, const std::array<RunInputs, 2> 
   rows_ = {};
   makeArrays();
   run.dims = halves[0].dims, second->dims = halves[1].dims;
+  run.context.readTokens = halves[0].readTokens, second->context.readTokens = halves[1].readTokens;
   takeInputs(run, halves[0].inputs);
   takeInputs(*second, halves[1].inputs);
   size_t at = halves[0].inputs.size();

@@ -19,6 +19,7 @@ std::vector<ShardRun> ownedRuns(const ShardSpec &shard, int rank);
 struct RunInputs {
   std::vector<Tensor> inputs;
   std::vector<int64_t> dims;
+  int64_t readTokens = allTokens; // at the end of the run: those whose results are read
 };
 
 class Rank {

@@ -21,6 +21,9 @@ struct StopRank {
   static StopRank fromEnvironment();
 };
 
+/// As a number of tokens whose results are read.
+inline constexpr int64_t allTokens = INT64_MAX;
+
 class RankContext {
 public:
   /// What it does is added to `profile` and `trace`, which a rank's contexts share.
@@ -35,7 +38,8 @@ public:
   /// Waits for the device. Throws the first error of this run, if any.
   void finish();
 
-  std::unique_ptr<Rings> rings; // where weights travel
+  int64_t readTokens = allTokens; // at the end of the run: those whose results are read
+  std::unique_ptr<Rings> rings;   // where weights travel
   SiteRunner sites;
 
 private:

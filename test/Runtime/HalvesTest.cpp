@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Runs in two halves that take turns: the results of whole ones, whichever way they are divided.
-#include "../../runtime/core/Turns.h"
+#include "../../runtime/core/Rank.h"
 #include "Expect.h"
 #include "TinyModel.h"
 #include "caat/runtime/Engine.h"
@@ -92,6 +92,33 @@ TEST_P(HalvesTest, OfTokensAreTheWhole) {
     EXPECT_EQ(halved.past(), length + 5);
     EXPECT_EQ(halved.halvedRuns(), runs(4));
   }
+}
+
+/// Of the last token alone: what was there before stays in all other rows, whole or in halves of either kind.
+TEST_P(HalvesTest, LeaveOutLogitsThatNobodyReads) {
+  for (HalvesMode mode : {HalvesMode::Off, HalvesMode::On})
+    for (int64_t batch : {1, 3}) {
+      Engine engine(artifact(tp), in(mode));
+      constexpr int64_t length = 7;
+      auto logits = [&](const Tensor &tokens, Results read) {
+        Tensor all(DType::F32, {batch, length, vocabulary});
+        engine.start(length);
+        engine.step(tokens, read, [&](Rank &rank) { rank.collectOutput(0, all); });
+        return all;
+      };
+      Tensor first = someTokens(batch, length), second = someTokens(batch, length);
+      second.as<int64_t>()[0] = 5;
+      for (int64_t b = 0; b < batch; ++b)
+        second.as<int64_t>()[b * length + 3] = 8;
+      Tensor want = tinyLogits(first), after = tinyLogits(second);
+      expectNear(logits(first, Results::All), want, 1e-4);
+      for (int64_t b = 0; b < batch; ++b)
+        std::copy_n(after.as<float>() + ((b + 1) * length - 1) * vocabulary, vocabulary,
+                    want.as<float>() + ((b + 1) * length - 1) * vocabulary);
+      expectNear(logits(second, Results::LastToken), want, 1e-4);
+      EXPECT_EQ(engine.halvedRuns(), mode == HalvesMode::On ? runs(2) : 0);
+      expectNear(logits(second, Results::All), after, 1e-4);
+    }
 }
 
 TEST(Halves, OfTokensNeedCaches) {

@@ -18,7 +18,7 @@ struct BenchOptions : Common {
   int64_t prefill = 512, decode = 64, batch = 1;
   int repeats = 5;
   std::optional<uint32_t> randomWeights;
-  bool collectives = false, limits = false, sites = false;
+  bool collectives = false, limits = false, sites = false, lastLogits = false;
   std::vector<int64_t> products; // rows
 };
 
@@ -111,7 +111,8 @@ Json measure(runtime::Engine &engine, const BenchOptions &options, Progress &pro
   runtime::Tensor prompt = someTokens(options.batch, options.prefill, vocabulary);
   auto timed = [&](const runtime::Tensor &tokens) {
     auto begin = Clock::now();
-    runtime::nextTokens(engine, tokens);
+    runtime::nextTokens(engine, tokens, nullptr,
+                        options.lastLogits ? runtime::Results::LastToken : runtime::Results::All);
     return std::chrono::duration<double>(Clock::now() - begin).count();
   };
   std::vector<double> prefill, decode;
@@ -143,6 +144,7 @@ Json measure(runtime::Engine &engine, const BenchOptions &options, Progress &pro
                        {"batch", options.batch},
                        {"seconds", seconds},
                        {"tokens_per_second", tokens / seconds},
+                       {"logits", options.lastLogits ? "last" : "all"},
                        {"in_halves", engine.halvedRuns() > halved},
                        {"share", shares(profile, runs * options.prefill * options.batch)}};
   if (options.sites)
@@ -373,8 +375,16 @@ void addBench(CLI::App &app, Action &run) {
       "--sites", options->sites,
       "Print for each sync point what it sends, its product's time, the time that the rank waits for it, and "
       "that in which it went beside the rank's work");
-  command->add_flag("--limits", options->limits,
-                    "Measure too what the program cannot be faster than: its products alone, reading its weights");
+  CLI::Option *limits =
+      command->add_flag("--limits", options->limits,
+                        "Measure too what the program cannot be faster than: its products alone, reading its weights");
+  command
+      ->add_option_function<std::string>(
+          "--logits", [options](const std::string &which) { options->lastLogits = which == "last"; },
+          "Of the prompt: all of them, as for scoring, or those of its last token, as for generating text")
+      ->check(CLI::IsMember({"all", "last"}))
+      ->default_str("all")
+      ->excludes(limits);
   command->footer(
       "Examples:\n  caat-run bench model/ --prefill=512 --decode=64 --json\n"
       "  caat-run bench model/ --link=250MB/s,20us --sites --halves=off  # what sums cost that nothing hides");

@@ -249,6 +249,39 @@ def RTOutlineKernelsPass : Pass<"rt-outline-kernels", "::mlir::ModuleOp"> {
                            "::mlir::func::FuncDialect", "::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect"];
 }
 
+def RTMarkResultsPass : Pass<"rt-mark-results", "::mlir::func::FuncOp"> {
+  let summary = "Mark products that make nothing but the program's results";
+  let description = [{
+    An `rt.linear` of [batch, tokens, N] whose rows become rows of results, through element-wise ops at most, and which
+    nothing else reads, gets `only_results`. Caches are no results here: later tokens read them.
+  }];
+  let dependentDialects = ["::caat::rt::RTDialect"];
+}
+
+def RTSkipUnreadPass : Pass<"rt-skip-unread", "::mlir::func::FuncOp"> {
+  let summary = "Compute no rows of results that nobody reads";
+  let description = [{
+    A product that makes only results (`rt-mark-results`) asks the runtime how many tokens come before those whose
+    results are read, and leaves them out: of a prompt that text is generated from, all but the last. What it leaves
+    out is undefined in the results.
+
+    ```mlir
+    rt.linear @head ins(%x : memref<?x?x64xf32>) outs(%y : memref<?x?x256xf32>) {only_results}
+    // becomes
+    %unread = rt.unread_tokens of %tokens : index
+    scf.if %some {
+      scf.for %row = %c0 to %batch step %c1 {
+        rt.linear @head ins(%x rows [row * tokens + unread, (row + 1) * tokens)) outs(%y, the same rows)
+      }
+    } else {
+      rt.linear @head ins(%x : memref<?x?x64xf32>) outs(%y : memref<?x?x256xf32>)
+    }
+    ```
+  }];
+  let dependentDialects = ["::caat::rt::RTDialect", "::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect",
+                           "::mlir::scf::SCFDialect"];
+}
+
 def RTOverlapCollectivesPass : Pass<"rt-overlap-collectives", "::mlir::func::FuncOp"> {
   let summary = "Take sums over the ranks beside what does not need them";
   let description = [{

@@ -49,6 +49,7 @@ struct Program {
   llvm::SetVector<mlir::StringAttr> messages;
   bool hasEpilogues = false; // whether a product has a bias or an activation
   bool hasParts = false;     // whether the runtime says how large parts of products are
+  bool skipsUnread = false;  // whether the runtime says which tokens' results are read
   /// Groups of weights that travel, and the spare buffer that each is received in (below 0: none, in place).
   llvm::MapVector<mlir::StringAttr, int64_t> rotations;
 

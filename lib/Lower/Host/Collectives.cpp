@@ -104,6 +104,12 @@ LogicalResult lower(RuntimeCalls &calls, rt::PartRowsOp op) {
   return success();
 }
 
+LogicalResult lower(RuntimeCalls &calls, rt::UnreadTokensOp op) {
+  Value tokens = calls.call(CAAT_API_unread_tokens, {calls.toI64(op.getTokens())}, calls.getI64Type());
+  op.getResult().replaceAllUsesWith(calls.toIndex(tokens));
+  return success();
+}
+
 static LogicalResult callRotation(RuntimeCalls &calls, caat_api_index entry, StringAttr group) {
   const auto &rotations = calls.getProgram().rotations;
   calls.call(entry, {calls.constant(rotations.find(group) - rotations.begin())});

@@ -39,8 +39,9 @@ LogicalResult lowerHostOp(RuntimeCalls &calls, Operation *op) {
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
       .Case<rt::DimOp, rt::BufferOp, rt::ParameterOp, rt::WorkspaceOp, rt::CopyOp, memref::LoadOp, memref::StoreOp,
             rt::LinearOp, rt::MatmulOp, rt::AttentionOp, tp::RankOp, rt::AllReduceStartOp, rt::AllReduceWaitOp,
-            tp::CollectiveOpInterface, rt::SyncPointOp, tp::RingShardOp, rt::PartRowsOp, rt::RotateStartOp,
-            rt::RotateWaitOp, rt::RotateOp, rt::LaunchOp, rt::CheckOp>([&](auto known) { return lower(calls, known); })
+            tp::CollectiveOpInterface, rt::SyncPointOp, tp::RingShardOp, rt::PartRowsOp, rt::UnreadTokensOp,
+            rt::RotateStartOp, rt::RotateWaitOp, rt::RotateOp, rt::LaunchOp, rt::CheckOp>(
+          [&](auto known) { return lower(calls, known); })
       .Default([](Operation *other) { return other->emitOpError("cannot be lowered to a call of the runtime"); });
 }
 

@@ -31,6 +31,7 @@ llvm::LogicalResult lower(RuntimeCalls &calls, rt::AllReduceWaitOp op);
 llvm::LogicalResult lower(RuntimeCalls &calls, rt::SyncPointOp op);
 llvm::LogicalResult lower(RuntimeCalls &calls, tp::RingShardOp op);
 llvm::LogicalResult lower(RuntimeCalls &calls, rt::PartRowsOp op);
+llvm::LogicalResult lower(RuntimeCalls &calls, rt::UnreadTokensOp op);
 llvm::LogicalResult lower(RuntimeCalls &calls, rt::RotateStartOp op);
 llvm::LogicalResult lower(RuntimeCalls &calls, rt::RotateWaitOp op);
 llvm::LogicalResult lower(RuntimeCalls &calls, rt::RotateOp op);

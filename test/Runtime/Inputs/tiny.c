@@ -86,5 +86,12 @@ void caat_forward(const void *const *api, void *ctx, void *const *buffers, const
   CALL(all_gather)(ctx, COLLECTIVE_HEADS, sums, gathered, rows, LOCAL);
   void *scatter[] = {x, gathered};
   CALL(launch)(ctx, KERNEL_ADD, rows, scatter, 2, d, 5);
-  CALL(linear)(ctx, PARAMETER_HEAD, x, rows, buffers[BUFFER_LOGITS], 0);
+  int64_t unread = CALL(unread_tokens)(ctx, dims[1]), read = dims[1] - unread;
+  float *logits = buffers[BUFFER_LOGITS];
+  if (unread == 0) {
+    CALL(linear)(ctx, PARAMETER_HEAD, x, rows, logits, 0);
+    return;
+  }
+  for (int64_t first = unread; first < rows; first += dims[1])
+    CALL(linear)(ctx, PARAMETER_HEAD, x + first * HIDDEN, read, logits + first * ROWS, 0);
 }

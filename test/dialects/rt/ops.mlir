@@ -108,6 +108,8 @@ tp.mesh @mesh <["tp" = 2]>
 func.func @sums(%m: memref<?x4xf32>, %n: memref<?x4xf32>) {
   // CHECK: rt.part_rows 64 : index
   %least = rt.part_rows 64 : index
+  // CHECK: rt.unread_tokens of %{{.*}} : index
+  %unread = rt.unread_tokens of %least : index
   // CHECK: %[[A:.*]] = rt.all_reduce_start %{{.*}} on @mesh ["tp"] {site = "layers.0.attn"} : memref<?x4xf32>
   %a = rt.all_reduce_start %m on @mesh ["tp"] {site = "layers.0.attn"} : memref<?x4xf32>
   // CHECK: %[[B:.*]] = rt.all_reduce_start %{{.*}} on @mesh ["tp"] {part = 1 : i64, parts = 2 : i64} : memref<?x4xf32>

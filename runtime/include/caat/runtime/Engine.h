@@ -25,6 +25,9 @@ int64_t firstHalf(int64_t count);
 /// Rows of a half's products below which halves take longer than the whole.
 inline constexpr int64_t fewestHalfRows = 128;
 
+/// Of a step's results, what is read: those of other tokens are not computed, where the program can leave them out.
+enum class Results { All, LastToken };
+
 struct EngineOptions {
   int threadsPerRank = 1;
   std::chrono::milliseconds timeout{30000}; // of a collective
@@ -62,9 +65,10 @@ public:
   void start(int64_t capacity);
   /// Feeds the next tokens [batch, n] i64: fills input_ids, attention_mask, position_ids and cache_position. A program
   /// without caches runs the whole sequence again. Outputs stay with the ranks: `then`, where given, runs on each
-  /// rank's thread right after the program.
+  /// rank's thread right after the program, and reads what `read` says.
   /// A switchable program may run in part: `range`.
-  void step(const Tensor &tokens, const std::function<void(Rank &)> &then = {}, const SiteRange &range = {});
+  void step(const Tensor &tokens, Results read = Results::All, const std::function<void(Rank &)> &then = {},
+            const SiteRange &range = {});
   int64_t past() const { return past_; }
 
   /// What each site of a switchable program does from the next run on; empty: full everywhere. Throws Error (Input)

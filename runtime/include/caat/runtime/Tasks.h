@@ -55,8 +55,9 @@ ScoreResult score(Engine &engine, const Tensor &tokens, const ScoreOptions &opti
 size_t logitsOutput(const Manifest &manifest);
 
 /// Feeds tokens [batch, n] and returns one for each row by the logits at the last position: the most likely, or one
-/// that is drawn.
-std::vector<int64_t> nextTokens(Engine &engine, const Tensor &tokens, const Sampling *sampling = nullptr);
+/// that is drawn. `computed`: the logits that are made, read or not.
+std::vector<int64_t> nextTokens(Engine &engine, const Tensor &tokens, const Sampling *sampling = nullptr,
+                                Results computed = Results::LastToken);
 
 /// An all-reduce of fp32 in place, as nccl-tests times it.
 struct CollectiveTiming {
