@@ -9,6 +9,8 @@ using namespace caat::onnx::detail;
 
 LogicalResult GatherOp::verify() {
   RankedTensorType data = ranked(getData()), indices = ranked(getIndices());
+  if (failed(verifyIndices(*this, getIndices())))
+    return failure();
   if (!data)
     return success();
   FailureOr<int64_t> axis = verifyAxis(*this, getAxis(), data.getRank());
@@ -22,6 +24,8 @@ LogicalResult GatherOp::verify() {
 
 LogicalResult GatherElementsOp::verify() {
   RankedTensorType data = ranked(getData()), indices = ranked(getIndices());
+  if (failed(verifyIndices(*this, getIndices())))
+    return failure();
   if (!data || !indices)
     return success();
   if (failed(verifyAxis(*this, getAxis(), data.getRank())) ||
@@ -32,6 +36,8 @@ LogicalResult GatherElementsOp::verify() {
 
 LogicalResult GatherNDOp::verify() {
   RankedTensorType data = ranked(getData()), indices = ranked(getIndices());
+  if (failed(verifyIndices(*this, getIndices())))
+    return failure();
   if (!data || !indices)
     return success();
   int64_t batch = getBatchDims(), least = std::min(data.getRank(), indices.getRank());
@@ -48,7 +54,8 @@ LogicalResult GatherNDOp::verify() {
 }
 
 template <typename Op> static LogicalResult verifyScatter(Op op) {
-  if (failed(verifyOneOf(op, "reduction", op.getReduction(), {"none", "add", "mul", "max", "min"})))
+  if (failed(verifyIndices(op, op.getIndices())) ||
+      failed(verifyOneOf(op, "reduction", op.getReduction(), {"none", "add", "mul", "max", "min"})))
     return failure();
   RankedTensorType data = ranked(op.getData());
   return data ? verifyShape(op, "output", op.getOutput(), data.getShape()) : success();

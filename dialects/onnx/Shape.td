@@ -132,7 +132,7 @@ def ONNX_GatherOp : ONNX_ShapeOpBase<"Gather", [AllElementTypesMatch<["data", "o
   let description = [{
     Replaces dimension `axis` of `data` by the shape of `indices`: rank q + r - 1. Negative indices count from the end.
 
-    **Constraints:** `axis` is within the rank; the result's shape follows.
+    **Constraints:** `indices` are of i32 or i64; `axis` is within the rank; the result's shape follows.
   }];
   let arguments = (ins AnyTensor:$data, AnyTensor:$indices, ONNX_IntDefault<"0">:$axis);
   let results = (outs AnyTensor:$output);
@@ -141,7 +141,7 @@ def ONNX_GatherOp : ONNX_ShapeOpBase<"Gather", [AllElementTypesMatch<["data", "o
 
 def ONNX_GatherElementsOp : ONNX_ShapeOpBase<"GatherElements", [AllElementTypesMatch<["data", "output"]>]> {
   let summary = "output[i][j] = data[indices[i][j]][j], for axis 0";
-  let description = "`output` has the shape of `indices`, which has `data`'s rank.\n\n**Constraints:** `axis` is within the rank; ranks agree.";
+  let description = "`output` has the shape of `indices`, which has `data`'s rank.\n\n**Constraints:** `indices` are of i32 or i64; `axis` is within the rank; ranks agree.";
   let arguments = (ins AnyTensor:$data, AnyTensor:$indices, ONNX_IntDefault<"0">:$axis);
   let results = (outs AnyTensor:$output);
   let hasVerifier = 1;
@@ -152,7 +152,7 @@ def ONNX_GatherNDOp : ONNX_ShapeOpBase<"GatherND", [AllElementTypesMatch<["data"
   let description = [{
     The last dimension of `indices` holds index tuples into `data` behind its first `batch_dims` dimensions, which both share.
 
-    **Constraints:** `batch_dims` is below both ranks.
+    **Constraints:** `indices` are of i32 or i64; `batch_dims` is below both ranks.
   }];
   let arguments = (ins AnyTensor:$data, AnyTensor:$indices, ONNX_IntDefault<"0">:$batch_dims);
   let results = (outs AnyTensor:$output);
@@ -168,7 +168,7 @@ def ONNX_ScatterNDOp : ONNX_Scatter<"ScatterND"> {
   let description = [{
     The inverse of `onnx.GatherND`; `reduction` ("none", "add", "mul", "max", "min") joins the update with what is there.
 
-    **Constraints:** `reduction` is one of these; the result has `data`'s shape.
+    **Constraints:** `indices` are of i32 or i64; `reduction` is one of these; the result has `data`'s shape.
   }];
   let arguments = (ins AnyTensor:$data, AnyTensor:$indices, AnyTensor:$updates, ONNX_StringDefault<"none">:$reduction);
 }
@@ -177,7 +177,7 @@ def ONNX_ScatterElementsOp : ONNX_Scatter<"ScatterElements"> {
   let description = [{
     The inverse of `onnx.GatherElements`; `reduction` as in `onnx.ScatterND`.
 
-    **Constraints:** `axis` is within the rank; `reduction` is one of these; the result has `data`'s shape.
+    **Constraints:** `indices` are of i32 or i64; `axis` is within the rank; `reduction` is one of these; the result has `data`'s shape.
   }];
   let arguments = (ins AnyTensor:$data, AnyTensor:$indices, AnyTensor:$updates, ONNX_IntDefault<"0">:$axis,
                        ONNX_StringDefault<"none">:$reduction);

@@ -72,6 +72,18 @@ FailureOr<SmallVector<int64_t>> onnx::detail::verifyAxes(Operation *op, ArrayRef
   return positive;
 }
 
+LogicalResult onnx::detail::verifyIndices(Operation *op, Value indices) {
+  Type type = getElementTypeOrSelf(indices.getType());
+  if (type.isSignlessInteger(32) || type.isSignlessInteger(64))
+    return success();
+  InFlightDiagnostic error = op->emitOpError("indices");
+  if (auto argument = dyn_cast<BlockArgument>(indices))
+    if (auto function = dyn_cast<FunctionOpInterface>(argument.getOwner()->getParentOp()))
+      if (auto name = function.getArgAttrOfType<StringAttr>(argument.getArgNumber(), "onnx.name"))
+        error << " are the input '" << name.getValue() << "' and";
+  return error << " have type " << type << "; expected i32 or i64";
+}
+
 LogicalResult onnx::detail::verifyOneOf(Operation *op, StringRef name, StringRef value, ArrayRef<StringRef> allowed) {
   if (llvm::is_contained(allowed, value))
     return success();

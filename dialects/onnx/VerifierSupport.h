@@ -37,6 +37,9 @@ llvm::FailureOr<int64_t> verifyAxis(mlir::Operation *op, int64_t axis, int64_t r
 /// The same for every constant axis; fails where one stands twice.
 llvm::FailureOr<llvm::SmallVector<int64_t>> verifyAxes(mlir::Operation *op, llvm::ArrayRef<int64_t> axes, int64_t rank);
 
+/// `indices` are of i32 or i64, as ONNX has them; an argument is called by its name.
+llvm::LogicalResult verifyIndices(mlir::Operation *op, mlir::Value indices);
+
 /// The attribute `name` is one of `allowed`.
 llvm::LogicalResult verifyOneOf(mlir::Operation *op, llvm::StringRef name, llvm::StringRef value,
                                 llvm::ArrayRef<llvm::StringRef> allowed);

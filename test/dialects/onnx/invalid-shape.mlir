@@ -206,6 +206,38 @@ func.func @gathered(%x: tensor<4x8xf32>, %i: tensor<5xi64>) {
 
 // -----
 
+func.func @indices(%x: tensor<4x8xf32>, %i: tensor<5xf32> {onnx.name = "input_ids"}) {
+  // expected-error @+1 {{indices are the input 'input_ids' and have type 'f32'; expected i32 or i64}}
+  %0 = onnx.Gather %x, %i : (tensor<4x8xf32>, tensor<5xf32>) -> tensor<5x8xf32>
+  return
+}
+
+// -----
+
+func.func @element_indices(%x: tensor<4x8xf32>, %i: tensor<4x8xui8>) {
+  // expected-error @+1 {{indices have type 'ui8'; expected i32 or i64}}
+  %0 = onnx.GatherElements %x, %i : (tensor<4x8xf32>, tensor<4x8xui8>) -> tensor<4x8xf32>
+  return
+}
+
+// -----
+
+func.func @tuple_indices(%x: tensor<4x8xf32>, %i: tensor<5x2xf32>) {
+  // expected-error @+1 {{indices have type 'f32'; expected i32 or i64}}
+  %0 = onnx.GatherND %x, %i : (tensor<4x8xf32>, tensor<5x2xf32>) -> tensor<5xf32>
+  return
+}
+
+// -----
+
+func.func @scatter_indices(%x: tensor<4xf32>, %i: tensor<5x1xf32>, %u: tensor<5xf32>) {
+  // expected-error @+1 {{indices have type 'f32'; expected i32 or i64}}
+  %0 = onnx.ScatterND %x, %i, %u : (tensor<4xf32>, tensor<5x1xf32>, tensor<5xf32>) -> tensor<4xf32>
+  return
+}
+
+// -----
+
 func.func @elements(%x: tensor<4x8xf32>, %i: tensor<5xi64>) {
   // expected-error @+1 {{'indices' has rank 1, not 2}}
   %0 = onnx.GatherElements %x, %i : (tensor<4x8xf32>, tensor<5xi64>) -> tensor<5xf32>
