@@ -241,6 +241,7 @@ def RT_MatmulOp : RT_Product<"matmul"> {
     a is [batch..., m, k] ([batch..., k, m] with `transpose_a`), b is [batch..., k, n] ([batch..., n, k] with
     `transpose_b`), c is [batch..., m, n]. A batch dimension of a or b may be 1 and is then repeated. On memrefs any
     strides are allowed, but the columns of c are contiguous. The old value of c counts only where beta is not 0.
+    Factors of bf16 may have f32 sums.
 
     ```mlir
     %c = rt.matmul ins(%a, %b : tensor<?x?x8xf32>, tensor<?x?x8xf32>) outs(%init : tensor<?x?x?xf32>)
@@ -249,7 +250,7 @@ def RT_MatmulOp : RT_Product<"matmul"> {
 
     **Constraints:**
     - (C1) tensors with one result of c's type, or memrefs without result.
-    - (C2) equal element types, equal ranks of at least 2.
+    - (C2) equal element types, or bf16 in a and b and f32 in c; equal ranks of at least 2.
     - (C3) static m, n, k agree, and static batch dimensions are equal, or 1 in a or b.
   }];
   let arguments = (ins AnyTypeOf<[AnyRankedTensor, AnyMemRef]>:$a, AnyTypeOf<[AnyRankedTensor, AnyMemRef]>:$b,

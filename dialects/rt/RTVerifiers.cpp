@@ -139,10 +139,11 @@ LogicalResult LinearOp::verifySymbolUses(SymbolTableCollection &tables) {
 LogicalResult MatmulOp::verify() {
   if (failed(verifyForm(*this, getInit())))
     return failure();
-  Type element = getElementTypeOrSelf(getInit());
-  for (Value operand : {getA(), getB()})
-    if (getElementTypeOrSelf(operand) != element)
-      return emitOpError("has operands of element types ") << getElementTypeOrSelf(operand) << " and " << element;
+  Type sum = getElementTypeOrSelf(getInit()), factor = getElementTypeOrSelf(getA());
+  if (getElementTypeOrSelf(getB()) != factor)
+    return emitOpError("has operands of element types ") << factor << " and " << getElementTypeOrSelf(getB());
+  if (factor != sum && !(factor.isBF16() && sum.isF32()))
+    return emitOpError("has factors of element type ") << factor << " and sums of " << sum;
   ArrayRef<int64_t> a = cast<ShapedType>(getA().getType()).getShape(),
                     b = cast<ShapedType>(getB().getType()).getShape(),
                     c = cast<ShapedType>(getInit().getType()).getShape();

@@ -121,7 +121,9 @@ static Value appendedByRow(ScalarBuilder &s, const AttentionProblem &p, Value pa
 
 /// The type of products on a GPU's tensor cores: that of the operands where it is a 16-bit one, else that of the
 /// program's matrices. None where the program computes in f32, or a head is too large for the kernel.
-static Type matrixType(const AttentionProblem &p, const GPUForms &gpu) {
+static Type fusedType(const AttentionProblem &p, const ProgramForms &forms) {
+  if (!forms.forGPU)
+    return {};
   Type element = tensorType(p.query).getElementType();
   for (Value operand : {p.keys, p.values})
     if (tensorType(operand).getElementType() != element)
@@ -130,37 +132,51 @@ static Type matrixType(const AttentionProblem &p, const GPUForms &gpu) {
     return {};
   if (isHalf(element))
     return element;
-  return element.isF32() ? gpu.matrixType : Type();
+  return element.isF32() ? forms.matrixType : Type();
 }
 
-static PrefillBuffers makeBuffers(ScalarBuilder s, const AttentionProblem &p, const PrefillPlan &plan, Value out) {
+/// The type of the library's products: bf16 on a CPU where the operands or the program's matrices are bf16, else that
+/// of their sums. Keys and values of f16 have digits that bf16 would lose.
+static Type productType(const AttentionProblem &p, const ProgramForms &forms) {
+  Type element = tensorType(p.query).getElementType();
+  auto isF16 = [](Value x) { return tensorType(x).getElementType().isF16(); };
+  bool isNarrow = element.isBF16() || (element.isF32() && forms.matrixType && forms.matrixType.isBF16());
+  if (forms.forGPU || !isNarrow || isF16(p.keys) || isF16(p.values))
+    return computeType(element);
+  return BFloat16Type::get(element.getContext());
+}
+
+static PrefillBuffers makeBuffers(ScalarBuilder s, const AttentionProblem &p, const PrefillPlan &plan, Type factor,
+                                  Value out) {
   OpFoldResult pairs = plan.pairs, rows = plan.rows;
   OpFoldResult size = s.b.getIndexAttr(p.size), valueSize = s.b.getIndexAttr(p.valueSize);
   Type compute = computeType(tensorType(out).getElementType());
-  PrefillBuffers buffers = {out,
-                            empty(s, {pairs, rows, size}, compute),
-                            empty(s, {pairs, rows, p.total}, compute),
-                            empty(s, {pairs, rows, valueSize}, compute),
-                            Value(),
-                            Value()};
-  // The library's products are of f32.
+  PrefillBuffers buffers;
+  buffers.out = out;
+  buffers.query = empty(s, {pairs, rows, size}, factor);
+  buffers.scores = empty(s, {pairs, rows, p.total}, compute);
+  buffers.result = empty(s, {pairs, rows, valueSize}, compute);
+  if (factor != compute) {
+    buffers.exponentials = empty(s, {pairs, rows, p.total}, factor);
+    buffers.inverses = empty(s, {pairs, rows}, compute);
+  }
   OpFoldResult kvHeads = s.b.getIndexAttr(p.kvHeads);
-  if (tensorType(p.keys).getElementType() != compute)
-    buffers.keys = empty(s, {p.batch, kvHeads, p.total, size}, compute);
-  if (tensorType(p.values).getElementType() != compute)
-    buffers.values = empty(s, {p.batch, kvHeads, p.total, valueSize}, compute);
+  if (tensorType(p.keys).getElementType() != factor)
+    buffers.keys = empty(s, {p.batch, kvHeads, p.total, size}, factor);
+  if (tensorType(p.values).getElementType() != factor)
+    buffers.values = empty(s, {p.batch, kvHeads, p.total, valueSize}, factor);
   return buffers;
 }
 
-static Value chooseForm(ScalarBuilder s, AttentionProblem p, const GPUForms *gpu) {
-  bool forGPU = gpu != nullptr;
+static Value chooseForm(ScalarBuilder s, AttentionProblem p, const ProgramForms &forms) {
+  bool forGPU = forms.forGPU;
   Type element = tensorType(p.query).getElementType();
   OpFoldResult heads = s.b.getIndexAttr(p.heads), valueSize = s.b.getIndexAttr(p.valueSize);
   Value out = empty(s, {p.batch, p.tokens, heads, valueSize}, element);
   int64_t most = decodeTokens(p);
   std::optional<int64_t> tokens = getConstantIntValue(p.tokens);
 
-  Type via = gpu ? matrixType(p, *gpu) : Type();
+  Type via = fusedType(p, forms);
   if (via && p.mask && !tensorType(p.mask).getElementType().isF32())
     p.mask = converted(s, p.mask, s.b.getF32Type());
   if (via && via == element) // whatever the number of tokens; caches of f32 would be rounded anew for each
@@ -178,7 +194,7 @@ static Value chooseForm(ScalarBuilder s, AttentionProblem p, const GPUForms *gpu
   PrefillBuffers buffers;
   if (!via) {
     plan = planPrefill(s, p, forGPU ? kBlockRowsOfGPU : kBlockRows);
-    buffers = makeBuffers(s, p, plan, out);
+    buffers = makeBuffers(s, p, plan, productType(p, forms), out);
   }
   auto many = [&](ScalarBuilder in) {
     return via ? attentionFused(in, p, via, out) : attentionPrefill(in, p, plan, buffers);
@@ -196,13 +212,13 @@ static Value chooseForm(ScalarBuilder s, AttentionProblem p, const GPUForms *gpu
 namespace {
 
 struct AttentionPattern : OpRewritePattern<onnx::AttentionOp> {
-  AttentionPattern(MLIRContext *context, const GPUForms *gpu) : OpRewritePattern(context), gpu(gpu) {}
+  AttentionPattern(MLIRContext *context, const ProgramForms &forms) : OpRewritePattern(context), forms(forms) {}
 
   LogicalResult matchAndRewrite(onnx::AttentionOp op, PatternRewriter &rewriter) const override {
     ScalarBuilder s{rewriter, op.getLoc()};
     AttentionProblem p;
     p.query = tokenMajor(s, op.getQ(), op.getQNumHeads());
-    bool byToken = gpu && op.getPastKey() && !op.getNonpadKvSeqlen();
+    bool byToken = forms.forGPU && op.getPastKey() && !op.getNonpadKvSeqlen();
     auto appended = [&](Value x) {
       bool asIs = !byToken || x.getDefiningOp<onnx::RotaryEmbeddingOp>() || x.getDefiningOp<scf::ForallOp>();
       return asIs ? headMajor(s, x, op.getKvNumHeads()) : headMajorByToken(s, x, op.getKvNumHeads());
@@ -244,7 +260,7 @@ struct AttentionPattern : OpRewritePattern<onnx::AttentionOp> {
     }
     p.total = dimOf(s, presentKeys, 2);
 
-    Value y = chooseForm(s, p, gpu);
+    Value y = chooseForm(s, p, forms);
     y = tensorType(op.getQ()).getRank() == 4 ? transposed(s, y, {0, 2, 1, 3}) : collapsed(s, y, 2, 4);
     SmallVector<Value> results = {castTo(s, y, op.getY().getType())};
     if (op.getPresentKey())
@@ -261,13 +277,13 @@ struct AttentionPattern : OpRewritePattern<onnx::AttentionOp> {
     return success();
   }
 
-  const GPUForms *gpu; // null: for the CPU
+  ProgramForms forms;
 };
 
 } // namespace
 
-void populateOnnxAttentionToLinalgPatterns(RewritePatternSet &patterns, const GPUForms *gpu) {
-  patterns.add<AttentionPattern>(patterns.getContext(), gpu);
+void populateOnnxAttentionToLinalgPatterns(RewritePatternSet &patterns, const ProgramForms &forms) {
+  patterns.add<AttentionPattern>(patterns.getContext(), forms);
 }
 
 } // namespace caat

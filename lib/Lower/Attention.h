@@ -49,11 +49,16 @@ struct PrefillPlan {
 };
 PrefillPlan planPrefill(ScalarBuilder s, const AttentionProblem &p, int64_t blockRows);
 
-/// Destination [B, S, H, Dv] and scratch memory [pairs, rows, D], [pairs, rows, T], [pairs, rows, Dv], made by the
-/// caller outside of any branch or loop; [B, KV, T, D] and [B, KV, T, Dv] in f32 where keys and values are 16-bit
-/// floats.
+/// Made by the caller outside of any branch or loop. The products' factors have the type of `query`, their sums that of
+/// `scores`.
 struct PrefillBuffers {
-  mlir::Value out, query, scores, result, keys, values;
+  mlir::Value out;          // the destination [B, S, H, Dv]
+  mlir::Value query;        // [pairs, rows, D]
+  mlir::Value scores;       // [pairs, rows, T]
+  mlir::Value result;       // [pairs, rows, Dv]
+  mlir::Value exponentials; // [pairs, rows, T] of the factors' type, and
+  mlir::Value inverses;     // [pairs, rows], 1 / their sums, where that is not the sums' type; else null
+  mlir::Value keys, values; // [B, KV, T, D] and [B, KV, T, Dv] where the given ones are not of the factors' type
 };
 
 /// How attention of few tokens is split on a GPU where it is generated: chunks of so many keys, and what each leaves,

@@ -66,10 +66,22 @@ static Value gatherQueries(ScalarBuilder &s, const AttentionProblem &p, const Bl
   })[0];
 }
 
-static Value softmaxBlock(ScalarBuilder &s, const AttentionProblem &p, const Block &block, Value scores) {
+namespace {
+/// What a block's values are multiplied by, [pairs, G * tokens, keys].
+struct Probabilities {
+  Value factors, inverses; // [pairs, G * tokens], what the products are multiplied by then; null: they are 1
+};
+} // namespace
+
+static Probabilities softmaxBlock(ScalarBuilder &s, const AttentionProblem &p, const Block &block, Value scores,
+                                  const PrefillBuffers &buffers) {
   OpFoldResult one = s.b.getIndexAttr(1), zero = s.b.getIndexAttr(0);
   OpFoldResult rows = s.mul(s.b.getIndexAttr(p.group()), block.tokens);
-  return forEachRow(s, s.mul(block.pairs, rows), scores, [&](ScalarBuilder &in, Value row, ValueRange outs) {
+  SmallVector<Value> dests = {scores};
+  if (buffers.exponentials)
+    dests = {takeRows(s, p, block, buffers.exponentials, block.keys),
+             slice(s, buffers.inverses, zeros(s, 2), {block.pairs, rows})};
+  auto results = forEachRow(s, s.mul(block.pairs, rows), dests, [&](ScalarBuilder &in, Value row, ValueRange outs) {
     BlockRow at = placeRow(in, p, block, row);
     Value inPair = in.add(in.mul(at.group, in.value(block.tokens)), at.token);
     Dims offsets = {at.pair, inPair, zero}, sizes = {one, one, block.keys};
@@ -80,13 +92,32 @@ static Value softmaxBlock(ScalarBuilder &s, const AttentionProblem &p, const Blo
     std::tie(options.begin, options.end) = visibleKeys(in, p, at.batch, at.globalToken);
     if (p.mask || p.softcap > 0)
       options.score = finish;
-    Value line = softmaxRow(in, Value(), slice(in, outs[0], offsets, sizes, 2), options);
-    return SmallVector<RowPiece>{{line, offsets, sizes}};
-  })[0];
+    Value dest = slice(in, outs[0], offsets, sizes, 2);
+    if (!buffers.exponentials)
+      return SmallVector<RowPiece>{{softmaxRow(in, Value(), dest, options), offsets, sizes}};
+    auto [line, inverse] = exponentialRow(in, slice(in, scores, offsets, sizes, 2), dest, options);
+    Dims place = {at.pair, inPair}, single = {one, one};
+    Value number = tensor::InsertOp::create(in.b, in.loc, inverse, slice(in, outs[1], place, single, 1), in.index(0));
+    return SmallVector<RowPiece>{{clearOutside(in, line, options), offsets, sizes}, {number, place, single}};
+  });
+  return {results[0], buffers.exponentials ? results[1] : Value()};
+}
+
+/// dest[i] = factor * source[i].
+static Value scaleRow(ScalarBuilder &s, Value source, Value factor, Value dest) {
+  AffineMap map = s.b.getMultiDimIdentityMap(1);
+  return linalg::GenericOp::create(s.b, s.loc, tensorType(dest), source, dest, ArrayRef{map, map},
+                                   utils::IteratorType::parallel,
+                                   [&](OpBuilder &b, Location loc, ValueRange x) {
+                                     ScalarBuilder in{b, loc};
+                                     linalg::YieldOp::create(b, loc, in.cast(in.mul(x[0], factor), x[1].getType()));
+                                   })
+      .getResult(0);
 }
 
 /// The block's result rows [pairs, G * tokens, Dv] to their places in `out` [B, S, H, Dv].
-static Value scatterResults(ScalarBuilder &s, const AttentionProblem &p, const Block &block, Value result, Value out) {
+static Value scatterResults(ScalarBuilder &s, const AttentionProblem &p, const Block &block, Value result,
+                            Value inverses, Value out) {
   OpFoldResult one = s.b.getIndexAttr(1), zero = s.b.getIndexAttr(0), size = s.b.getIndexAttr(p.valueSize);
   OpFoldResult rows = s.mul(s.b.getIndexAttr(p.group()), block.tokens);
   return forEachRow(s, s.mul(block.pairs, rows), out, [&](ScalarBuilder &in, Value row, ValueRange outs) {
@@ -94,8 +125,10 @@ static Value scatterResults(ScalarBuilder &s, const AttentionProblem &p, const B
     Value inPair = in.add(in.mul(at.group, in.value(block.tokens)), at.token);
     Value source = slice(in, result, {at.pair, inPair, zero}, {one, one, size}, 2);
     Dims offsets = {at.batch, at.globalToken, at.head, zero}, sizes = {one, one, one, size};
-    Value copy = linalg::CopyOp::create(in.b, in.loc, source, slice(in, outs[0], offsets, sizes, 3)).getResult(0);
-    return SmallVector<RowPiece>{{copy, offsets, sizes}};
+    Value dest = slice(in, outs[0], offsets, sizes, 3);
+    Value line = inverses ? scaleRow(in, source, extract(in, inverses, {at.pair, inPair}), dest)
+                          : linalg::CopyOp::create(in.b, in.loc, source, dest).getResult(0);
+    return SmallVector<RowPiece>{{line, offsets, sizes}};
   })[0];
 }
 
@@ -106,14 +139,14 @@ static Value takeKeys(ScalarBuilder &s, const Block &block, Value flat, int64_t 
 }
 
 Value attentionPrefill(ScalarBuilder s, const AttentionProblem &p, const PrefillPlan &plan, PrefillBuffers buffers) {
-  auto widened = [&](Value cache, Value buffer) {
+  auto asFactors = [&](Value cache, Value buffer) {
     if (!buffer)
       return cache;
     Value valid = slice(s, cache, zeros(s, 4), dimsOf(s, buffer));
     return linalg::CopyOp::create(s.b, s.loc, valid, buffer).getResult(0);
   };
-  Value keys = collapsed(s, widened(p.keys, buffers.keys), 0, 2);
-  Value values = collapsed(s, widened(p.values, buffers.values), 0, 2);
+  Value keys = collapsed(s, asFactors(p.keys, buffers.keys), 0, 2);
+  Value values = collapsed(s, asFactors(p.values, buffers.values), 0, 2);
   Value pairCount = s.value(s.mul(p.batch, s.b.getIndexAttr(p.kvHeads))), tokenCount = s.value(p.tokens);
   Value zero = s.index(0), blockSize = s.index(plan.blockTokens), fitting = plan.pairs;
 
@@ -131,10 +164,10 @@ Value attentionPrefill(ScalarBuilder s, const AttentionProblem &p, const Prefill
     Value queries = gatherQueries(in, p, block, takeRows(in, p, block, buffers.query, in.b.getIndexAttr(p.size)));
     Value scores = takeRows(in, p, block, buffers.scores, block.keys);
     scores = batchMatmul(in, queries, takeKeys(in, block, keys, p.size), scores, /*transposeB=*/true, p.scale);
-    scores = softmaxBlock(in, p, block, scores);
+    auto [factors, inverses] = softmaxBlock(in, p, block, scores, buffers);
     Value result = takeRows(in, p, block, buffers.result, in.b.getIndexAttr(p.valueSize));
-    result = batchMatmul(in, scores, takeKeys(in, block, values, p.valueSize), result, /*transposeB=*/false);
-    return scatterResults(in, p, block, result, out);
+    result = batchMatmul(in, factors, takeKeys(in, block, values, p.valueSize), result, /*transposeB=*/false);
+    return scatterResults(in, p, block, result, inverses, out);
   };
   auto loop = scf::ForOp::create(
       s.b, s.loc, zero, pairCount, fitting, buffers.out, [&](OpBuilder &b, Location loc, Value pair, ValueRange outer) {

@@ -39,8 +39,10 @@ Value generatedProduct(ScalarBuilder s, Value a, Value bMatrix, Value out, bool 
                                            {map(a, m, k), transposeB ? map(bMatrix, n, k) : map(bMatrix, k, n), outMap},
                                            iterators, [&](OpBuilder &inner, Location loc, ValueRange args) {
                                              ScalarBuilder in{inner, loc};
-                                             Value scaled = in.mul(args[0], in.constant(args[0].getType(), alpha));
-                                             linalg::YieldOp::create(inner, loc, in.fma(scaled, args[1], args[2]));
+                                             Type sum = args[2].getType();
+                                             Value scaled = in.mul(in.cast(args[0], sum), in.constant(sum, alpha));
+                                             Value other = in.cast(args[1], sum);
+                                             linalg::YieldOp::create(inner, loc, in.fma(scaled, other, args[2]));
                                            });
   return generic.getResult(0);
 }

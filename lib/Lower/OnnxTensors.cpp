@@ -251,7 +251,7 @@ Value batchMatmul(ScalarBuilder s, Value a, Value bMatrix, Value out, bool trans
   Type element = tensorType(out).getElementType(), compute = computeType(element);
   if (element == compute)
     return product(a, bMatrix, out);
-  // The library has products of f32; sums of 16-bit floats want f32 anyway.
+  // Sums of 16-bit floats want f32.
   Value init = empty(s, dimsOf(s, out), compute);
   return converted(s, product(converted(s, a, compute), converted(s, bMatrix, compute), init), element);
 }

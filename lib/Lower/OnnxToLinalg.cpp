@@ -58,7 +58,7 @@ static LogicalResult lowerCheck(onnx::CheckOp op, PatternRewriter &rewriter) {
   return success();
 }
 
-void populateOnnxToLinalgPatterns(RewritePatternSet &patterns, const ShapeFacts *facts, const GPUForms *gpu) {
+void populateOnnxToLinalgPatterns(RewritePatternSet &patterns, const ShapeFacts *facts, const ProgramForms &forms) {
   patterns.add(lowerCheck);
   populateOnnxElementwiseToLinalgPatterns(patterns);
   populateOnnxReductionToLinalgPatterns(patterns);
@@ -70,8 +70,8 @@ void populateOnnxToLinalgPatterns(RewritePatternSet &patterns, const ShapeFacts 
   populateOnnxMatMulToLinalgPatterns(patterns);
   populateOnnxConvolutionToLinalgPatterns(patterns);
   populateOnnxQuantizeToLinalgPatterns(patterns);
-  populateOnnxRotaryToLinalgPatterns(patterns, /*forGPU=*/gpu != nullptr);
-  populateOnnxAttentionToLinalgPatterns(patterns, gpu);
+  populateOnnxRotaryToLinalgPatterns(patterns, forms.forGPU);
+  populateOnnxAttentionToLinalgPatterns(patterns, forms);
   populateOnnxLinearAttentionToLinalgPatterns(patterns);
 }
 
@@ -177,8 +177,7 @@ struct OnnxToLinalgPass : impl::OnnxToLinalgPassBase<OnnxToLinalgPass> {
   LogicalResult lowerOps(func::FuncOp func) {
     ShapeFacts facts(func);
     RewritePatternSet patterns(&getContext());
-    GPUForms gpu{matrixType(func->getParentOfType<ModuleOp>())};
-    populateOnnxToLinalgPatterns(patterns, &facts, forGPU ? &gpu : nullptr);
+    populateOnnxToLinalgPatterns(patterns, &facts, {forGPU, matrixType(func->getParentOfType<ModuleOp>())});
     FrozenRewritePatternSet frozen(std::move(patterns));
     PatternApplicator applicator(frozen);
     applicator.applyDefaultCostModel();

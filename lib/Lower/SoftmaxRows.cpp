@@ -39,7 +39,19 @@ static Scored scored(ScalarBuilder &s, Value begin, Value end, Value source, Val
   return {begin, end, source, dest, s.select(empty, s.constant(type, 0), maximum), empty};
 }
 
-/// Scores into `dest` if there is something to do to them, and their maximum.
+/// The score of position j of `row`, with what there is to do to it.
+static Value finished(ScalarBuilder &s, Value row, Value j, const SoftmaxRow &options) {
+  Value x = load(s, row, j);
+  return options.score ? options.score(s, x, j) : x;
+}
+
+/// Whether `dest` rounds what is stored in it.
+static bool isNarrow(Value dest) {
+  Type element = tensorType(dest).getElementType();
+  return element != computeType(element);
+}
+
+/// Scores into `dest` where there is something to do to them and it does not round them, and their maximum.
 static Scored scoreRow(ScalarBuilder &s, Value source, Value dest, const SoftmaxRow &options) {
   Value begin = options.begin ? options.begin : s.index(0);
   Value end = options.end ? options.end : s.value(dimOf(s, dest, 0));
@@ -48,10 +60,10 @@ static Scored scoreRow(ScalarBuilder &s, Value source, Value dest, const Softmax
   auto maximum = [](ScalarBuilder &in, Value x, Value y) -> Value {
     return arith::MaxNumFOp::create(in.b, in.loc, x, y, kMaxFastMath);
   };
-  if (!options.score) {
+  if (!options.score || isNarrow(dest)) {
     Value from = source ? source : dest;
     auto state = loop(s, begin, end, lowest, [&](ScalarBuilder &in, Value j, ValueRange state) {
-      return SmallVector<Value>{maximum(in, load(in, from, j), state[0])};
+      return SmallVector<Value>{maximum(in, finished(in, from, j, options), state[0])};
     });
     return scored(s, begin, end, source, dest, state[0]);
   }
@@ -66,8 +78,10 @@ std::pair<Value, Value> exponentialRow(ScalarBuilder &s, Value source, Value des
   Scored row = scoreRow(s, source, dest, options);
   Type compute = row.maximum.getType();
   Value zero = s.constant(compute, 0);
+  bool again = options.score && isNarrow(dest);
   auto state = loop(s, row.begin, row.end, {row.dest, zero}, [&](ScalarBuilder &in, Value j, ValueRange state) {
-    Value x = load(in, row.source ? row.source : state[0], j);
+    Value from = row.source ? row.source : state[0];
+    Value x = again ? finished(in, from, j, options) : load(in, from, j);
     Value e = in.exp(in.sub(x, row.maximum));
     return SmallVector<Value>{store(in, e, state[0], j), in.add(state[1], e)};
   });
@@ -94,19 +108,22 @@ Value softmaxRow(ScalarBuilder &s, Value source, Value dest, const SoftmaxRow &o
   if (options.isLog)
     return logRow(s, source, dest, options);
   auto [row, inverse] = exponentialRow(s, source, dest, options);
-  Value begin = options.begin ? options.begin : s.index(0), length = s.value(dimOf(s, dest, 0));
-  Value end = options.end ? options.end : length;
+  Value begin = options.begin ? options.begin : s.index(0);
+  Value end = options.end ? options.end : s.value(dimOf(s, dest, 0));
   auto scale = [&](ScalarBuilder &in, Value j, ValueRange state) {
     return SmallVector<Value>{store(in, in.mul(load(in, state[0], j), inverse), state[0], j)};
   };
+  return clearOutside(s, loop(s, begin, end, row, scale)[0], options);
+}
+
+Value clearOutside(ScalarBuilder &s, Value row, const SoftmaxRow &options) {
   auto clear = [&](ScalarBuilder &in, Value j, ValueRange state) {
-    return SmallVector<Value>{store(in, in.constant(inverse.getType(), 0), state[0], j)};
+    return SmallVector<Value>{store(in, in.constant(tensorType(row).getElementType(), 0), state[0], j)};
   };
-  row = loop(s, begin, end, row, scale)[0];
   if (options.begin)
-    row = loop(s, s.index(0), begin, row, clear)[0];
+    row = loop(s, s.index(0), options.begin, row, clear)[0];
   if (options.end)
-    row = loop(s, end, length, row, clear)[0];
+    row = loop(s, options.end, s.value(dimOf(s, row, 0)), row, clear)[0];
   return row;
 }
 

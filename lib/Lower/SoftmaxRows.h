@@ -26,6 +26,9 @@ mlir::Value softmaxRow(ScalarBuilder &s, mlir::Value source, mlir::Value dest, c
 std::pair<mlir::Value, mlir::Value> exponentialRow(ScalarBuilder &s, mlir::Value source, mlir::Value dest,
                                                    const SoftmaxRow &options);
 
+/// Zeros outside of [begin, end).
+mlir::Value clearOutside(ScalarBuilder &s, mlir::Value row, const SoftmaxRow &options);
+
 } // namespace caat::lower
 
 #endif // CAAT_LIB_LOWER_SOFTMAXROWS_H

@@ -47,7 +47,7 @@ private:
   std::unique_ptr<State> state;
 };
 
-/// fp32, and plain loops for f64, i64, i32.
+/// fp32, bf16 where the processor has it (else as fp32), and plain loops for f64, i64, i32.
 void runMatMul(const MatMul &matmul);
 
 } // namespace caat::runtime

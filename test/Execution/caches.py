@@ -20,8 +20,9 @@ TYPES = {"bf16": (T.BFLOAT16, ml_dtypes.bfloat16), "f16": (T.FLOAT16, np.float16
 PRESENTS = ("present.key", "present.value")
 
 
-def decoder(rounding=None, value_size=D, **attributes) -> Graph:
-    """Attention with rotated keys, values with a bias, a mask, and a cache of heads that two query heads share."""
+def decoder(rounding=None, value_size=D, products=False, **attributes) -> Graph:
+    """Attention with rotated keys, values with a bias, a mask, and a cache of heads that two query heads share. Keys and values are rounded
+    to `rounding`, with `products` all other factors of products too, but for what softmax gives."""
     g = Graph(seed=7, opset=23)
     x, positions = g.input("x", ["batch", "seq", W]), g.input("positions", ["batch", "seq"], T.INT64)
     mask = g.input("mask", ["batch", 1, "seq", "past + seq"])
@@ -31,15 +32,21 @@ def decoder(rounding=None, value_size=D, **attributes) -> Graph:
     def stored(y):
         return g.node("Cast", [g.node("Cast", [y], to=rounding)], to=T.FLOAT) if rounding else y
 
-    def rotated(heads):
-        return g.node("RotaryEmbedding", [g.node("MatMul", [x, g.weight(W, heads * D)]), cos, sin, positions], num_heads=heads)
+    def factor(y):
+        return stored(y) if products else y
 
-    q, k = rotated(HEADS), rotated(KV)
-    v = g.node("Add", [g.node("MatMul", [x, g.weight(W, KV * value_size)]), g.weight(KV * value_size)])
+    def multiplied(y, *shape):
+        return g.node("MatMul", [factor(y), factor(g.weight(*shape))])
+
+    def rotated(heads):
+        return g.node("RotaryEmbedding", [multiplied(x, W, heads * D), cos, sin, positions], num_heads=heads)
+
+    q, k = factor(rotated(HEADS)), rotated(KV)
+    v = g.node("Add", [multiplied(x, W, KV * value_size), g.weight(KV * value_size)])
     pasts = [g.input("past.key", ["batch", KV, "past", D]), g.input("past.value", ["batch", KV, "past", value_size])]
     g.node("Attention", [q, stored(k), stored(v), mask, *map(stored, pasts)], ["y", *PRESENTS],
            q_num_heads=HEADS, kv_num_heads=KV, **attributes)
-    g.node("MatMul", ["y", g.weight(HEADS * value_size, W)], ["out"])
+    g.node("Identity", [multiplied("y", HEADS * value_size, W)], ["out"])
     g.output("out", ["batch", "seq", W])
     for name, size in zip(PRESENTS, (D, value_size)):
         g.output(name, ["batch", KV, "past + seq", size])
@@ -95,6 +102,30 @@ class Caches(unittest.TestCase):
 
     def test_value_size(self):
         self.check("bf16", value_size=16, scale=0.2)
+
+    def check_products(self, value_size=D, **attributes):
+        """Attention of many tokens multiplies in bf16 where the matrices are bf16."""
+        model = decoder(None, value_size, **attributes).save(self.folder / "model.onnx")
+        twin = decoder(T.BFLOAT16, value_size, products=True, **attributes).save(self.folder / "rounded.onnx")
+        for size in SIZES:
+            compiled = {cache: self.compile(model, size, "--dtype=bf16", f"--cache={cache}") for cache in ("bf16", "f16", "f32")}
+            for tokens, past in ((40, 0), (40, 60), (300, 7)):
+                feeds = feeds_of(tokens, past, value_size)
+                want, plain = (onnxruntime_results(m, feeds)["out"] for m in (twin, model))
+                got = {cache: program_results(program, feeds)["out"] for cache, program in compiled.items()}
+                rounding = np.abs(plain - want).mean()
+                for cache in ("bf16", "f32"):  # the rounding of probabilities is not in the twin
+                    self.assertLess(np.abs(got[cache] - want).mean(), rounding / 2, f"N={size}, {cache}, {tokens} behind {past}")
+                self.assertLess(np.abs(got["f16"] - plain).mean(), 1.5 * rounding)
+
+    def test_products(self):
+        self.check_products()
+
+    def test_products_capped(self):
+        self.check_products(value_size=16, softcap=4.0)
+
+    def test_products_causal(self):
+        self.check_products(is_causal=1, scale=0.2)
 
     def test_steps(self):
         """Tokens one by one or few at a time, whose kernel reads the cache itself, as all at once, where products do."""

@@ -61,3 +61,47 @@ func.func @cached(%q: tensor<?x6x1x64xf32>, %k: tensor<?x2x1x64xf32>, %v: tensor
   %0, %1, %2 = onnx.Attention %q, %k, %v past_key %pk past_value %pv {is_causal = 1 : i64, resultSegmentSizes = array<i32: 1, 1, 1, 0>} : (tensor<?x6x1x64xf32>, tensor<?x2x1x64xf32>, tensor<?x2x1x64xf32>, tensor<?x2x?x64xf32>, tensor<?x2x?x64xf32>) -> (tensor<?x6x1x64xf32>, tensor<?x2x?x64xf32>, tensor<?x2x?x64xf32>)
   return %0, %1, %2 : tensor<?x6x1x64xf32>, tensor<?x2x?x64xf32>, tensor<?x2x?x64xf32>
 }
+
+// -----
+
+// Matrices of bf16: queries, keys and what softmax gives are rounded to bf16, which products take, with sums of f32. The
+// results are divided by the rows' sums at the end.
+// CHECK-LABEL: func.func @narrow
+// CHECK: linalg.copy ins({{.*}} : tensor<?x2x?x64xf32>) outs({{.*}}tensor<?x2x?x64xbf16>)
+// CHECK: scf.for
+// CHECK: scf.forall
+// CHECK: linalg.copy ins({{.*}} : tensor<64xf32>) outs({{.*}} : tensor<64xbf16>)
+// CHECK: rt.matmul ins({{.*}} : tensor<?x?x64xbf16>, tensor<?x?x64xbf16>) outs({{.*}} : tensor<?x?x?xf32>) {alpha = 1.250000e-01 : f32, transpose_b}
+// CHECK: %[[SOFTMAX:.*]]:2 = scf.forall {{.*}} -> (tensor<?x?x?xbf16>, tensor<?x?xf32>)
+// CHECK: math.exp
+// CHECK-NOT: arith.mulf
+// CHECK: rt.matmul ins(%[[SOFTMAX]]#0, {{.*}} : tensor<?x?x?xbf16>, tensor<?x?x64xbf16>) outs({{.*}} : tensor<?x?x64xf32>)
+// CHECK: scf.forall
+// CHECK: %[[INVERSE:.*]] = tensor.extract %[[SOFTMAX]]#1
+// CHECK: arith.mulf %{{.*}}, %[[INVERSE]]
+rt.weight @w linear : tensor<4x4xbf16> {
+  %0 = arith.constant dense<1.0> : tensor<4x4xbf16>
+  rt.yield %0 : tensor<4x4xbf16>
+}
+func.func @narrow(%q: tensor<?x6x99x64xf32>, %k: tensor<?x2x?x64xf32>, %v: tensor<?x2x?x64xbf16>) -> tensor<?x6x99x64xf32> {
+  %0 = onnx.Attention %q, %k, %v {resultSegmentSizes = array<i32: 1, 0, 0, 0>} : (tensor<?x6x99x64xf32>, tensor<?x2x?x64xf32>, tensor<?x2x?x64xbf16>) -> tensor<?x6x99x64xf32>
+  return %0 : tensor<?x6x99x64xf32>
+}
+
+// -----
+
+// Keys of f16 have more digits than bf16: products of f32.
+// CHECK-LABEL: func.func @wide
+// CHECK-NOT: bf16
+// CHECK: rt.matmul ins({{.*}} : tensor<?x?x64xf32>, tensor<?x?x64xf32>)
+// CHECK: rt.matmul ins({{.*}} : tensor<?x?x?xf32>, tensor<?x?x64xf32>)
+// CHECK-NOT: bf16
+// CHECK: return
+rt.weight @w linear : tensor<4x4xbf16> {
+  %0 = arith.constant dense<1.0> : tensor<4x4xbf16>
+  rt.yield %0 : tensor<4x4xbf16>
+}
+func.func @wide(%q: tensor<?x6x99x64xf32>, %k: tensor<?x2x?x64xf16>, %v: tensor<?x2x?x64xf16>) -> tensor<?x6x99x64xf32> {
+  %0 = onnx.Attention %q, %k, %v {resultSegmentSizes = array<i32: 1, 0, 0, 0>} : (tensor<?x6x99x64xf32>, tensor<?x2x?x64xf16>, tensor<?x2x?x64xf16>) -> tensor<?x6x99x64xf32>
+  return %0 : tensor<?x6x99x64xf32>
+}

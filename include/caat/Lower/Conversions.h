@@ -27,8 +27,9 @@
 
 namespace caat {
 
-/// What a program for a GPU has that decides about the forms of its ops.
-struct GPUForms {
+/// What of a program decides about the forms of its ops.
+struct ProgramForms {
+  bool forGPU = false;
   mlir::Type matrixType; // of its matrices, where that is bf16 or f16; else null
 };
 
@@ -64,12 +65,11 @@ void populateOnnxConvolutionToLinalgPatterns(mlir::RewritePatternSet &patterns);
 void populateOnnxQuantizeToLinalgPatterns(mlir::RewritePatternSet &patterns);
 void populateOnnxRotaryToLinalgPatterns(mlir::RewritePatternSet &patterns, bool forGPU = false);
 void populateOnnxLinearAttentionToLinalgPatterns(mlir::RewritePatternSet &patterns);
-/// `gpu`, where the program runs on one, outlives the patterns.
-void populateOnnxAttentionToLinalgPatterns(mlir::RewritePatternSet &patterns, const GPUForms *gpu = nullptr);
+void populateOnnxAttentionToLinalgPatterns(mlir::RewritePatternSet &patterns, const ProgramForms &forms = {});
 
 /// All of the above.
 void populateOnnxToLinalgPatterns(mlir::RewritePatternSet &patterns, const ShapeFacts *facts = nullptr,
-                                  const GPUForms *gpu = nullptr);
+                                  const ProgramForms &forms = {});
 
 #define GEN_PASS_DECL
 #include "caat/Lower/ConversionPasses.h.inc"

@@ -48,8 +48,9 @@ struct Matrices {
 /// Batch dimensions before the last become loops.
 LogicalResult lower(RuntimeCalls &calls, rt::MatmulOp op) {
   auto type = cast<MemRefType>(op.getInit().getType());
-  if (!dtypeCode(type.getElementType()))
-    return op.emitOpError("no product of ") << type.getElementType();
+  Type factor = getElementTypeOrSelf(op.getA());
+  if (!dtypeCode(factor))
+    return op.emitOpError("no product of ") << factor;
   auto matrices = [&](Value memref, bool isTransposed) {
     return Matrices{calls.fromMemRef(memref), cast<MemRefType>(memref.getType()).getShape(), isTransposed};
   };
@@ -61,24 +62,23 @@ LogicalResult lower(RuntimeCalls &calls, rt::MatmulOp op) {
   OpBuilder &builder = calls.getBuilder();
   OpBuilder::InsertionGuard guard(builder);
   Location loc = calls.getLoc();
-  Type element = calls.convertType(type.getElementType());
   for (int64_t d = 0; d + 1 < batchRank; ++d) {
     Value zero = arith::ConstantIndexOp::create(builder, loc, 0), one = arith::ConstantIndexOp::create(builder, loc, 1);
     auto loop = scf::ForOp::create(builder, loc, zero, calls.toIndex(c.pieces.sizes[d]), one);
     builder.setInsertionPoint(loop.getBody()->getTerminator());
     Value at = calls.toI64(loop.getInductionVar());
-    for (Matrices *of : {&a, &b, &c})
+    for (auto [of, element] : {std::pair(&a, factor), {&b, factor}, {&c, type.getElementType()}})
       if (!repeats(*of, d))
-        of->pieces.pointer =
-            calls.advance(of->pieces.pointer, element, LLVM::MulOp::create(builder, loc, at, of->pieces.strides[d]));
+        of->pieces.pointer = calls.advance(of->pieces.pointer, calls.convertType(element),
+                                           LLVM::MulOp::create(builder, loc, at, of->pieces.strides[d]));
   }
   auto batchStride = [&](const Matrices &of) {
     return batchRank == 0 || repeats(of, batchRank - 1) ? calls.constant(0) : of.stride(3);
   };
   Value batch = batchRank ? c.pieces.sizes[batchRank - 1] : calls.constant(1);
   Value k = a.pieces.sizes[op.getTransposeA() ? rank - 2 : rank - 1];
-  calls.call(CAAT_API_matmul, {calls.dtypeOf(op.getInit()), batch, c.pieces.sizes[rank - 2], c.pieces.sizes[rank - 1],
-                               k, a.pieces.pointer, batchStride(a), a.rowStride(), a.columnStride(), b.pieces.pointer,
+  calls.call(CAAT_API_matmul, {calls.dtypeOf(op.getA()), batch, c.pieces.sizes[rank - 2], c.pieces.sizes[rank - 1], k,
+                               a.pieces.pointer, batchStride(a), a.rowStride(), a.columnStride(), b.pieces.pointer,
                                batchStride(b), b.rowStride(), b.columnStride(), c.pieces.pointer, batchStride(c),
                                c.rowStride(), calls.f32(op.getAlpha()), calls.f32(op.getBeta())});
   return success();

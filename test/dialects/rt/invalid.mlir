@@ -235,6 +235,22 @@ func.func @f(%x: tensor<?x8xf32>, %y: tensor<?x4xf32>) {
 
 // -----
 
+func.func @f(%a: tensor<4x2xbf16>, %b: tensor<2x3xf32>, %c: tensor<4x3xf32>) {
+  // expected-error@below {{has operands of element types 'bf16' and 'f32'}}
+  %0 = rt.matmul ins(%a, %b : tensor<4x2xbf16>, tensor<2x3xf32>) outs(%c : tensor<4x3xf32>) -> tensor<4x3xf32>
+  return
+}
+
+// -----
+
+func.func @f(%a: tensor<4x2xf16>, %c: tensor<4x4xf32>) {
+  // expected-error@below {{has factors of element type 'f16' and sums of 'f32'}}
+  %0 = rt.matmul ins(%a, %a : tensor<4x2xf16>, tensor<4x2xf16>) outs(%c : tensor<4x4xf32>) {transpose_b} -> tensor<4x4xf32>
+  return
+}
+
+// -----
+
 func.func @f(%a: tensor<2x4xf32>, %b: tensor<1x2x4xf32>, %c: tensor<2x4xf32>) {
   // expected-error@below {{operands have 2, 3 and 2 dimensions; all need the same, at least 2}}
   %0 = rt.matmul ins(%a, %b : tensor<2x4xf32>, tensor<1x2x4xf32>) outs(%c : tensor<2x4xf32>) -> tensor<2x4xf32>

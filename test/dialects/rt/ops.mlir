@@ -54,6 +54,14 @@ func.func @tensors(%x: tensor<?x4xf32>, %a: tensor<?x?x8xf32>, %y: tensor<?x8xf3
   return
 }
 
+// Factors of bf16 have sums of f32.
+// CHECK-LABEL: func.func @narrow_factors(
+func.func @narrow_factors(%a: tensor<?x?x8xbf16>, %c: tensor<?x?x?xf32>) {
+  // CHECK: rt.matmul ins({{.*}} : tensor<?x?x8xbf16>, tensor<?x?x8xbf16>) outs({{.*}}) {transpose_b} -> tensor<?x?x?xf32>
+  %0 = rt.matmul ins(%a, %a : tensor<?x?x8xbf16>, tensor<?x?x8xbf16>) outs(%c : tensor<?x?x?xf32>) {transpose_b} -> tensor<?x?x?xf32>
+  return
+}
+
 // CHECK-LABEL: func.func @attention(
 func.func @attention(%q: tensor<?x?x6x64xf32>, %k: tensor<?x2x?x64xbf16>, %v: tensor<?x2x?x32xbf16>, %mask: tensor<1x?x?xf32>,
                      %lengths: tensor<?xi32>, %y: tensor<?x?x6x32xbf16>, %mq: memref<?x?x2x8xf16>, %mk: memref<?x2x?x8xf16>, %n: index) {

@@ -18,7 +18,7 @@ class Peers;
 
 /// c = alpha * a * b + beta * c for each of the batch; strides in elements, c's column stride is 1.
 struct MatMul {
-  DType dtype;
+  DType dtype; // of a, b and c; where it is bf16, c is f32
   int64_t batch, m, n, k;
   const void *a;
   int64_t aBatch, aRow, aCol;
