@@ -121,6 +121,8 @@ LogicalResult LinearOp::verify() {
   }
   if (getActivation() != Activation::Swish && !getAlpha().isExactlyValue(1.0))
     return emitOpError("has an alpha of ") << getAlphaAttr() << ", which only swish takes";
+  if (getOnlyResults() && y.getRank() != 3)
+    return emitOpError("makes only results, which are [batch, tokens, N], not ") << y;
   return success();
 }
 

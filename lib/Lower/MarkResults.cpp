@@ -27,17 +27,22 @@ static bool keepsRows(Operation *op) {
 
 /// Whether `value` becomes results of `function` row by row, and nothing else.
 static bool makesOnlyResults(Value value, func::FuncOp function) {
-  for (OpOperand &use : value.getUses()) {
-    Operation *user = use.getOwner();
-    if (isa<tensor::DimOp>(user))
-      continue;
-    if (isa<func::ReturnOp>(user)) {
-      if (function.getResultAttr(use.getOperandNumber(), kCacheArgAttr)) // later tokens read it
+  SmallVector<Value> values{value};
+  DenseSet<Value> seen{value};
+  while (!values.empty())
+    for (OpOperand &use : values.pop_back_val().getUses()) {
+      Operation *user = use.getOwner();
+      if (isa<tensor::DimOp>(user))
+        continue;
+      if (isa<func::ReturnOp>(user)) {
+        if (function.getResultAttr(use.getOperandNumber(), kCacheArgAttr)) // later tokens read it
+          return false;
+      } else if (!keepsRows(user)) {
         return false;
-    } else if (!keepsRows(user) || !makesOnlyResults(user->getResult(0), function)) {
-      return false;
+      } else if (Value result = user->getResult(0); seen.insert(result).second) {
+        values.push_back(result);
+      }
     }
-  }
   return true;
 }
 

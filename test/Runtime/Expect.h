@@ -22,6 +22,14 @@ template <typename F> void expectError(const std::string &text, F &&run) {
   ADD_FAILURE() << "no error; want: " << text;
 }
 
+/// Some numbers in [-1, 1], others for another seed.
+inline std::vector<float> numbers(int64_t count, float seed) {
+  std::vector<float> values(static_cast<size_t>(count));
+  for (int64_t i = 0; i < count; ++i)
+    values[static_cast<size_t>(i)] = std::sin(seed + static_cast<float>(i) * 0.7f);
+  return values;
+}
+
 inline void expectNear(const runtime::Tensor &got, const runtime::Tensor &want, double tolerance) {
   ASSERT_EQ(got.dtype, want.dtype);
   ASSERT_EQ(got.shape, want.shape);

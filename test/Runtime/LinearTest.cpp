@@ -9,13 +9,6 @@ using namespace caat::test;
 
 namespace {
 
-std::vector<float> numbers(int64_t count, float seed) {
-  std::vector<float> values(static_cast<size_t>(count));
-  for (int64_t i = 0; i < count; ++i)
-    values[static_cast<size_t>(i)] = std::sin(seed + static_cast<float>(i) * 0.7f);
-  return values;
-}
-
 float rounded(float x) { return bf16ToFloat(floatToBf16(x)); }
 
 struct LinearCase {

@@ -184,6 +184,14 @@ func.func @f(%x: tensor<4x2xf32>, %y: tensor<4x8xf32>, %b: tensor<8xbf16>) {
 // -----
 
 func.func @f(%x: tensor<4x2xf32>, %y: tensor<4x8xf32>) {
+  // expected-error@below {{makes only results, which are [batch, tokens, N], not 'tensor<4x8xf32>'}}
+  %0 = rt.linear @w ins(%x : tensor<4x2xf32>) outs(%y : tensor<4x8xf32>) {only_results} -> tensor<4x8xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<4x2xf32>, %y: tensor<4x8xf32>) {
   // expected-error@below {{has an alpha of 2.000000e+00 : f32, which only swish takes}}
   %0 = rt.linear @w ins(%x : tensor<4x2xf32>) then gelu outs(%y : tensor<4x8xf32>) {alpha = 2.0 : f32} -> tensor<4x8xf32>
   return
