@@ -8,6 +8,8 @@
 #include "BlockUnpackPtx.h"
 #include "BlockWeights.h"
 #include "KernelsPtx.h"
+#include "StreamRows.h"
+#include "StreamRowsPtx90.h"
 #include "caat/runtime/Error.h"
 #include "caat/runtime/File.h"
 #include <charconv>
@@ -25,6 +27,7 @@ Context::Context(std::shared_ptr<const Driver> given, int number) : driver_(std:
   d.check(d.cuDeviceGetName(model, sizeof model, device_), name_);
   d.check(d.cuDeviceGetAttribute(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, device_), name_);
   d.check(d.cuDeviceGetAttribute(&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, device_), name_);
+  d.check(d.cuDeviceGetAttribute(&multiprocessors_, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, device_), name_);
   const char *dependent = std::getenv("CAAT_CUDA_DEPENDENT_LAUNCH");
   dependentLaunch = major >= 9 && !(dependent && std::string_view(dependent) == "0");
   name_ += " (" + std::string(model) + ", sm_" + std::to_string(major) + std::to_string(minor) + ")";
@@ -169,6 +172,10 @@ CUfunction Context::attention(bool few, bool bf16, int size) const {
       std::string("caat_attention_") + (few ? "few_" : "") + (bf16 ? "bf16_" : "f16_") + std::to_string(size);
   int shared = few ? FewTokensShape(size).sharedBytes(size) : AttentionShape(size).sharedBytes(size);
   return later(name, few && hasDependentLaunch() ? std::span<const OwnModule>(AttentionPtx90) : AttentionPtx, shared);
+}
+
+CUfunction Context::streamRows(bool bf16) const {
+  return later(bf16 ? "caat_stream_rows_bf16" : "caat_stream_rows_f16", StreamRowsPtx90, StreamRowsShape::bytes);
 }
 
 CUfunction Context::blockRows(int bits, bool bf16, int span, bool wideScales, bool hasMinima) const {

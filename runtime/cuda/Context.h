@@ -42,6 +42,9 @@ public:
   /// The runtime's kernel for attention of many or few tokens with a 16-bit type and heads of up to `size` (of
   /// CAAT_ATTENTION_SIZES), made ready at first use.
   CUfunction attention(bool few, bool bf16, int size) const;
+  /// The runtime's kernel for products of few rows with a 16-bit weight that streams through shared memory
+  /// (StreamRows.cu), made ready at first use. Only with hasDependentLaunch().
+  CUfunction streamRows(bool bf16) const;
   /// The runtime's kernel for products of few rows with a weight in blocks (BlockRows.cu), made ready at first use.
   CUfunction blockRows(int bits, bool bf16, int span, bool wideScales, bool hasMinima) const;
   /// The one that makes floats of such a weight.
@@ -60,6 +63,7 @@ public:
 
   const Driver &driver() const { return *driver_; }
   int number() const { return number_; }
+  int multiprocessors() const { return multiprocessors_; }
   CUdevice device() const { return device_; }
   /// Lets this device's work touch the other's memory; whether that is possible.
   bool enableAccessTo(const Context &other) const;
@@ -72,7 +76,7 @@ private:
   CUfunction later(const std::string &name, std::span<const OwnModule> modules, int shared) const;
 
   std::shared_ptr<const Driver> driver_;
-  int number_;
+  int number_, multiprocessors_ = 0;
   CUdevice device_ = 0;
   CUcontext context = nullptr;
   int major = 0, minor = 0;

@@ -20,6 +20,12 @@ CudaDevice::CudaDevice(const Program &program, std::shared_ptr<Context> given, s
   driver().check(driver().cuStreamCreate(&stream_, CU_STREAM_NON_BLOCKING), "a stream");
   if (const char *threads = std::getenv("CAAT_CUDA_FEW_ROWS"))
     fewRowsThreads = static_cast<unsigned>(std::clamp(std::atoi(threads) / 32 * 32, 0, 512));
+  if (const char *stream = std::getenv("CAAT_CUDA_STREAM_ROWS"))
+    streamsRows = std::string_view(stream) != "0";
+  // A kernel that takes a multiprocessor's shared memory before it may go on would keep out those of other ranks there,
+  // for which the one before it waits.
+  if (const char *peers = std::getenv("CAAT_CUDA_LOCAL_PEERS"))
+    streamsRows = streamsRows && std::string_view(peers) == "0";
   if (const char *few = std::getenv("CAAT_CUDA_FEW_TOKENS"))
     attendsFew = std::string_view(few) != "0";
   if (const char *epilogues = std::getenv("CAAT_CUDA_EPILOGUES"))
@@ -142,6 +148,8 @@ std::vector<void *> CudaDevice::load(std::span<const HostParameter> parameters) 
       weights[i] = {spec->name, to, spec->k(), spec->n(), spec->transposed || isTurned(*spec), spec->dtype};
       if (spec->blocks)
         addBlocks(weights[i], *spec, to);
+      else if (spec->dtype != DType::F32 && streamsRows && context->hasDependentLaunch())
+        weights[i].stream = context->streamRows(spec->dtype == DType::BF16);
       linearBytes += bytes;
       isNarrow = isNarrow || spec->dtype != DType::F32;
     }

@@ -107,6 +107,7 @@ private:
     int64_t k = 0, n = 0;
     bool transposed = false;
     DType dtype = DType::F32;
+    CUfunction stream = nullptr; // multiplies a few rows, on devices that have it
     // Where `data` is in blocks of few bits: how, the kernel for a few rows, and the one that makes floats.
     std::optional<BlockWeight> blocks = {};
     CUfunction readRows = nullptr, unpack = nullptr;
@@ -139,6 +140,7 @@ private:
   void makeUp(const ParameterSpec &spec, std::byte *to, size_t bytes, uint32_t seed);
 
   unsigned fewRowsThreads = 256; // of a block; 0: cuBLASLt does these products too
+  bool streamsRows = true;       // a weight of 16 bits streams through them, on devices that can
   bool libraryEpilogues = true;  // cuBLASLt does what it can of a product's epilogue
   const Program &program;
   std::shared_ptr<Context> context;

@@ -2,6 +2,7 @@
 // Products with weights: by the plugin's kernel where there are few rows, else by cuBLASLt, which does what it can of
 // what follows them itself.
 #include "CudaDevice.h"
+#include "StreamRows.h"
 #include "caat/runtime/Error.h"
 #include <utility>
 
@@ -54,19 +55,30 @@ const void *CudaDevice::roundRows(const Weight &weight, const Linear &l) {
   return to;
 }
 
-/// By a kernel of the plugin, which reads the weight faster than the library's do. False where it does not take them.
+/// By kernels of the plugin, which read the weight faster than the library's do: from sm_90 on by one through which it
+/// streams. False where they do not take them.
 bool CudaDevice::multiplyFewRows(const Weight &weight, const Linear &l) {
   if (fewRowsThreads == 0 || weight.dtype == DType::F32 || (l.yType != DType::F32 && l.yType != weight.dtype) ||
       !weight.transposed || l.m > mostFewRows || weight.k % 8 != 0 || addressOf(l.x) % 16 != 0)
     return false;
-  Step step = ownStep(weight.dtype == DType::BF16 ? "caat_few_rows_bf16" : "caat_few_rows_f16",
-                      (weight.n + fewRowsColumns - 1) / fewRowsColumns);
-  step.name = weight.name;
-  step.threads = fewRowsThreads;
-  step.isDependent = true;
   FewRowsArguments arguments{
       weight.data, l.x, l.y, l.m, weight.n, weight.k, l.yType == DType::F32, l.accumulate, forKernel(l.epilogue)};
-  step.addParameter(&arguments, sizeof arguments);
+  int64_t tiles = (weight.n + fewRowsColumns - 1) / fewRowsColumns;
+  Step step;
+  if (weight.stream && l.m * weight.k * 2 <= mostStreamedRows) {
+    StreamRowsArguments stream{arguments, std::min<int64_t>(tiles, context->multiprocessors())};
+    step.function = weight.stream;
+    step.blocks = static_cast<unsigned>(stream.blocks);
+    step.threads = streamRowsThreads;
+    step.shared = StreamRowsShape::bytes;
+    step.addParameter(&stream, sizeof stream);
+  } else {
+    step = ownStep(weight.dtype == DType::BF16 ? "caat_few_rows_bf16" : "caat_few_rows_f16", tiles);
+    step.threads = fewRowsThreads;
+    step.addParameter(&arguments, sizeof arguments);
+  }
+  step.name = weight.name;
+  step.isDependent = true;
   queue.add(std::move(step));
   return true;
 }

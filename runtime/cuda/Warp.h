@@ -123,6 +123,33 @@ template <int Groups> CAAT_DEVICE void waitForCopiesBut() {
   asm volatile("cp.async.wait_group %0;" ::"n"(Groups) : "memory");
 }
 
+/// From sm_90 on. A barrier, 8 bytes of shared memory, has phases of parity 0, 1, 0, ...: one ends when `count` threads
+/// have arrived, and all bytes that were expected have come. Threads see those made before publishBarriers once they
+/// have met its caller.
+CAAT_DEVICE void makeBarrier(unsigned barrier, unsigned count) {
+  asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(barrier), "r"(count) : "memory");
+}
+CAAT_DEVICE void publishBarriers() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
+CAAT_DEVICE void arriveAt(unsigned barrier) {
+  asm volatile("mbarrier.arrive.shared.b64 _, [%0];" ::"r"(barrier) : "memory");
+}
+CAAT_DEVICE void arriveExpecting(unsigned barrier, unsigned bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
+}
+/// For the end of the phase of that parity, which is the current one or the one before it.
+CAAT_DEVICE void waitForPhase(unsigned barrier, unsigned parity) {
+  asm volatile("{\n .reg .pred p;\nagain:\n mbarrier.try_wait.parity.shared.b64 p, [%0], %1;\n @p bra done;\n"
+               " bra again;\ndone:\n}" ::"r"(barrier),
+               "r"(parity)
+               : "memory");
+}
+/// Multiples of 16 bytes, from and to such a place; they come to the barrier.
+CAAT_DEVICE void copyBulk(unsigned to, const void *from, unsigned bytes, unsigned barrier) {
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to),
+               "l"(from), "r"(bytes), "r"(barrier)
+               : "memory");
+}
+
 /// Four 8x8 matrices of 16-bit elements. Thread i gives the address of row i % 8 of matrix i / 8 and receives of each
 /// matrix elements 2 * (i % 4) and the next of row i / 4; transposed, of column i / 4.
 CAAT_DEVICE void loadMatrices(unsigned (&to)[4], unsigned from) {
@@ -237,6 +264,12 @@ void waitForCopies();
 void endGroupOfCopies();
 void waitForCopiesBut(int groups);
 template <int Groups> void waitForCopiesBut() { waitForCopiesBut(Groups); }
+void makeBarrier(unsigned barrier, unsigned count);
+inline void publishBarriers() {}
+void arriveAt(unsigned barrier);
+void arriveExpecting(unsigned barrier, unsigned bytes);
+void waitForPhase(unsigned barrier, unsigned parity);
+void copyBulk(unsigned to, const void *from, unsigned bytes, unsigned barrier);
 void loadMatrices(unsigned (&to)[4], unsigned from);
 void loadTransposed(unsigned (&to)[4], unsigned from);
 void multiplyAdd(float (&sum)[4], const unsigned (&a)[4], unsigned b0, unsigned b1, BFloat16Pair);

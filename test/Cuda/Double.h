@@ -132,6 +132,7 @@ private:
 
 /// The accesses of one of the runtime's own kernels, and the kernel itself on the host; false where there is none.
 bool runAttention(const std::string &name, unsigned blocks, void **arguments, std::vector<Access> &accesses, bool run);
+bool runStreamRows(const std::string &name, void **arguments, std::vector<Access> &accesses, bool run);
 bool runBlockRows(const std::string &name, unsigned blocks, void **arguments, std::vector<Access> &accesses, bool run);
 bool runOwnKernel(const std::string &name, unsigned blocks, void **arguments, std::vector<Access> &accesses, bool run);
 

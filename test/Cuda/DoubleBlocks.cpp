@@ -1,22 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// The runtime's kernels for products of few rows with weights of few bits, thread by thread on the host, and what they
-// read and write.
+// The runtime's kernels for products of few rows that multiply on tensor cores by warps, thread by thread on the host,
+// and what they read and write.
 #include "Double.h"
 #include "WarpEmulator.h"
 #include "cuda/BlockRows.cu"
+#include "cuda/StreamRows.cu"
 
 namespace caat::test {
 
-static void accessesOf(const BlockRowsArguments &a, std::vector<Access> &all) {
-  auto add = [&](const void *data, int64_t bytes, bool writes) {
-    auto begin = reinterpret_cast<uint64_t>(data);
-    all.push_back({begin, begin + static_cast<uint64_t>(bytes), writes});
-  };
-  add(a.w.codes, a.w.bytes(), false);
-  add(a.x, a.m * a.parts * a.w.k * 2, false);
-  add(a.y, a.m * a.w.n * (a.isWide ? 4 : 2), true);
+static void add(std::vector<Access> &all, const void *data, int64_t bytes, bool writes = false) {
+  auto begin = reinterpret_cast<uint64_t>(data);
+  all.push_back({begin, begin + static_cast<uint64_t>(bytes), writes});
+}
+
+static void addResult(std::vector<Access> &all, const auto &a, int64_t n) {
+  add(all, a.y, a.m * n * (a.isWide ? 4 : 2), true);
   if (a.epilogue.bias)
-    add(a.epilogue.bias, a.w.n * (a.epilogue.isBiasWide ? 4 : 2), false);
+    add(all, a.epilogue.bias, n * (a.epilogue.isBiasWide ? 4 : 2));
+}
+
+static void accessesOf(const BlockRowsArguments &a, std::vector<Access> &all) {
+  add(all, a.w.codes, a.w.bytes());
+  add(all, a.x, a.m * a.parts * a.w.k * 2);
+  addResult(all, a, a.w.n);
+}
+
+static void accessesOf(const FewRowsArguments &a, std::vector<Access> &all) {
+  add(all, a.w, a.n * a.k * 2);
+  add(all, a.x, a.m * a.k * 2);
+  addResult(all, a, a.n);
+}
+
+bool runStreamRows(const std::string &name, void **arguments, std::vector<Access> &accesses, bool run) {
+  auto attempt = [&](const char *kernelName, auto kernel) {
+    if (name != kernelName)
+      return false;
+    const auto &a = *static_cast<const StreamRowsArguments *>(arguments[0]);
+    if (run)
+      runBlocks([&] { kernel(a); }, static_cast<unsigned>(a.blocks), streamRowsThreads, StreamRowsShape::bytes);
+    else
+      accessesOf(a.product, accesses);
+    return true;
+  };
+  return attempt("caat_stream_rows_bf16", caat_stream_rows_bf16) ||
+         attempt("caat_stream_rows_f16", caat_stream_rows_f16);
 }
 
 bool runBlockRows(const std::string &name, unsigned blocks, void **arguments, std::vector<Access> &accesses, bool run) {

@@ -221,7 +221,8 @@ bool runOwnKernel(const std::string &name, unsigned blocks, void **arguments, Ac
   CAAT_OWN(caat_quantized_decode, QuantizedArguments, (ofPieces<true, false>(a, blocks, 1, accesses)))
 #undef CAAT_OWN
 #undef CAAT_OWN_BY
-  return runAttention(name, blocks, arguments, accesses, run) || runBlockRows(name, blocks, arguments, accesses, run);
+  return runAttention(name, blocks, arguments, accesses, run) || runBlockRows(name, blocks, arguments, accesses, run) ||
+         runStreamRows(name, arguments, accesses, run);
 }
 
 } // namespace caat::test

@@ -5,6 +5,7 @@
 #include "cuda/Warp.h"
 #include <cmath>
 #include <cstring>
+#include <map>
 
 using caat::test::FiberBlock;
 
@@ -18,6 +19,17 @@ struct Copy {
   const void *from; // null: zeros
 };
 thread_local std::vector<std::vector<std::vector<Copy>>> copies; // of each thread, by groups, not done yet
+
+struct BulkCopy {
+  unsigned to;
+  const void *from;
+  unsigned bytes;
+};
+struct Barrier {
+  unsigned count = 0, arrived = 0, expected = 0, asked = 0, phase = 0;
+  std::vector<BulkCopy> copies = {}; // of this phase
+};
+thread_local std::map<unsigned, Barrier> barriers; // by their addresses
 
 unsigned char *at(unsigned address, size_t bytes) {
   if (address % bytes != 0 || address + bytes > shared.size())
@@ -123,11 +135,15 @@ void caat::test::runBlocks(const std::function<void()> &body, unsigned blocks, u
   for (unsigned i = 0; i < blocks; ++i) {
     shared.assign(sharedBytes, 0xff); // NaN where nobody has written
     copies.assign(threads, {{}});
+    barriers.clear();
     block.run(body, backwards ? blocks - 1 - i : i, threads);
     for (const auto &groups : copies)
       for (const auto &left : groups)
         if (!left.empty())
           FiberBlock::fail("a thread ends before its copies");
+    for (const auto &[address, barrier] : barriers)
+      if (!barrier.copies.empty())
+        FiberBlock::fail("a block ends before its copies");
   }
 }
 
@@ -206,6 +222,68 @@ void waitForCopiesBut(int left) {
     arrive(groups[static_cast<size_t>(i)]);
   if (done > 0)
     groups.erase(groups.begin(), groups.begin() + done);
+}
+
+static Barrier &barrierAt(unsigned address) {
+  auto found = barriers.find(address);
+  if (found == barriers.end())
+    FiberBlock::fail("a barrier that nobody has made");
+  return found->second;
+}
+
+void makeBarrier(unsigned address, unsigned count) {
+  at(address, 8);
+  if (!barriers.emplace(address, Barrier{.count = count}).second)
+    FiberBlock::fail("a barrier that is made twice");
+}
+
+/// Ends the phase where everything has come. Copies are done as late as they may be: when somebody waits for them.
+static void settle(Barrier &barrier) {
+  if (barrier.arrived < barrier.count || barrier.asked < barrier.expected)
+    return;
+  if (barrier.asked > barrier.expected)
+    FiberBlock::fail("more bytes come to a barrier than it expects");
+  for (const BulkCopy &copy : barrier.copies)
+    std::memcpy(at(copy.to, 16), copy.from, copy.bytes);
+  barrier = {.count = barrier.count, .phase = barrier.phase + 1};
+}
+
+void arriveExpecting(unsigned address, unsigned bytes) {
+  Barrier &barrier = barrierAt(address);
+  if (barrier.arrived == barrier.count)
+    FiberBlock::fail("more threads arrive at a barrier than it counts");
+  ++barrier.arrived;
+  barrier.expected += bytes;
+  if (barrier.expected == 0)
+    settle(barrier);
+}
+void arriveAt(unsigned address) { arriveExpecting(address, 0); }
+
+void waitForPhase(unsigned address, unsigned parity) {
+  struct Wait {
+    unsigned address, parity;
+  } part{address, parity};
+  block.until(
+      [](void *given) {
+        const auto &wait = *static_cast<Wait *>(given);
+        Barrier &barrier = barrierAt(wait.address);
+        if (barrier.phase % 2 == wait.parity)
+          settle(barrier);
+        return barrier.phase % 2 != wait.parity;
+      },
+      &part);
+}
+
+/// Until it is done, nobody reads what was there, or what will be.
+void copyBulk(unsigned to, const void *from, unsigned bytes, unsigned address) {
+  if (reinterpret_cast<uintptr_t>(from) % 16 != 0 || bytes % 16 != 0)
+    FiberBlock::fail("a bulk copy from a place, or of a size, that is no multiple of 16 bytes");
+  if (at(to, 16) + bytes > shared.data() + shared.size())
+    FiberBlock::fail("a bulk copy beyond the shared memory");
+  std::memset(at(to, 16), 0xff, bytes);
+  Barrier &barrier = barrierAt(address);
+  barrier.copies.push_back({to, from, bytes});
+  barrier.asked += bytes;
 }
 
 void loadMatrices(unsigned (&to)[4], unsigned from) {

@@ -102,6 +102,11 @@ public:
   void barrier() { wait(State::AtBarrier, nullptr, nullptr); }
   /// Waits for all threads of the warp, and does `exchange`; without one, that is all.
   void together(Exchange exchange, void *part) { wait(State::AtExchange, exchange, part); }
+  /// Waits until others have made `isReady(part)` true; all threads of a warp do so at once.
+  void until(bool (*isReady)(void *), void *part) {
+    fibers[current]->isReady = isReady;
+    wait(State::AtCondition, nullptr, part);
+  }
 
   [[noreturn]] static void fail(const char *reason) {
     std::fprintf(stderr, "emulated GPU: %s\n", reason);
@@ -111,13 +116,14 @@ public:
 private:
   static constexpr size_t kStackBytes = 64 << 10;
 
-  enum class State { Running, AtExchange, AtBarrier, Done };
+  enum class State { Running, AtExchange, AtCondition, AtBarrier, Done };
 
   struct Fiber {
     FiberContext context;
     char *stack = nullptr;
     State state = State::Done;
     Exchange exchange = nullptr;
+    bool (*isReady)(void *) = nullptr;
     void *part = nullptr;
   };
 
@@ -127,6 +133,8 @@ private:
       return "running";
     case State::AtExchange:
       return fiber.exchange ? "at an exchange with its warp" : "at a barrier of its warp";
+    case State::AtCondition:
+      return "waiting for what nobody does any more";
     case State::AtBarrier:
       return "at a barrier of the block";
     case State::Done:
@@ -167,14 +175,33 @@ private:
   bool step() {
     backwards = !backwards;
     size_t warps = (count + kWarp - 1) / kWarp;
-    for (size_t w = 0; w < warps; ++w)
-      runWarp(backwards ? warps - 1 - w : w);
+    for (bool moved = true; moved;) {
+      moved = false;
+      for (size_t w = 0; w < warps; ++w)
+        if (size_t warp = backwards ? warps - 1 - w : w; canRun(warp)) {
+          runWarp(warp);
+          moved = true;
+        }
+    }
     for (size_t i = 1; i < count; ++i)
       if (fibers[i]->state != fibers[0]->state)
         failAt(0, i);
     if (fibers[0]->state == State::Done)
       return false;
     for (size_t i = 0; i < count; ++i)
+      fibers[i]->state = State::Running;
+    return true;
+  }
+
+  /// Whether a warp is to run, or waits for something that has happened.
+  bool canRun(size_t warp) {
+    size_t first = warp * kWarp, end = std::min(first + kWarp, count);
+    if (fibers[first]->state != State::AtCondition)
+      return fibers[first]->state == State::Running;
+    for (size_t i = first; i < end; ++i)
+      if (!fibers[i]->isReady(fibers[i]->part))
+        return false;
+    for (size_t i = first; i < end; ++i)
       fibers[i]->state = State::Running;
     return true;
   }
@@ -191,7 +218,7 @@ private:
       for (size_t i = first; i < end; ++i)
         if (fibers[i]->state != leader.state || fibers[i]->exchange != leader.exchange)
           failAt(first, i);
-      if (leader.state == State::AtBarrier || leader.state == State::Done)
+      if (leader.state != State::AtExchange)
         return;
       if (leader.exchange) {
         void *parts[kWarp];
