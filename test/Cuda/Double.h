@@ -8,7 +8,8 @@
 // CAAT_DOUBLE_EMULATED=1 they are the GPU's, thread by thread. More variables make it another machine:
 // CAAT_DOUBLE_DRIVER_VERSION, _DEVICES, _LINKED (devices that reach each other), _PROCESSORS (of a device), _MEMORY,
 // _SM, _LT_VERSION, _NCCL_VERSION; and CAAT_DOUBLE_FORGET_WAIT=N leaves out the N-th wait for an event, and
-// CAAT_DOUBLE_FORGET_PEERS=1 all waiting for other ranks' kernels, to see that it is found.
+// CAAT_DOUBLE_FORGET_PEERS=1 all waiting for other ranks' kernels, to see that it is found; with
+// CAAT_DOUBLE_REFUSE_ZEROS=1 products of rows that are mostly zeros, or not finite, fail.
 #ifndef CAAT_TEST_CUDA_DOUBLE_H
 #define CAAT_TEST_CUDA_DOUBLE_H
 

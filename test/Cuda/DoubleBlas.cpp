@@ -50,6 +50,19 @@ struct Layout {
     else
       static_cast<uint16_t *>(data)[index] = caat::runtime::floatToBf16(static_cast<float>(value));
   }
+  /// Whether half of the elements or more are not zero, and all are finite.
+  bool isFullOfNumbers(const void *data) const {
+    int64_t all = 0, numbers = 0;
+    for (int32_t i = 0; i < batch; ++i)
+      for (uint64_t column = 0; column < columns; ++column)
+        for (uint64_t row = 0; row < rows; ++row, ++all) {
+          double value = load(data, at(static_cast<int64_t>(row), static_cast<int64_t>(column), i));
+          if (!std::isfinite(value))
+            return false;
+          numbers += value != 0;
+        }
+    return numbers * 2 >= all;
+  }
   void accesses(const void *data, bool writes, std::vector<Access> &all) const {
     auto address = reinterpret_cast<uint64_t>(data);
     for (int32_t i = 0; i < batch; ++i)
@@ -192,6 +205,7 @@ CAAT_EXPORT cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cubl
   return 0;
 }
 
+/// With CAAT_DOUBLE_REFUSE_ZEROS=1 it fails where the second matrix, the rows of x, is not full of numbers.
 CAAT_EXPORT cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t operation, const void *alpha,
                                           const void *a, cublasLtMatrixLayout_t aLayout, const void *b,
                                           cublasLtMatrixLayout_t bLayout, const void *beta, const void *c,
@@ -235,6 +249,8 @@ CAAT_EXPORT cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t
     auto space = reinterpret_cast<uint64_t>(workspace);
     accesses.push_back({space, space + workspaceBytes, true});
     if (!state.operate(*stream, name, accesses))
+      return CUBLAS_STATUS_EXECUTION_FAILED;
+    if (static const bool refuses = Double::number("REFUSE_ZEROS", 0) != 0; refuses && !lb.isFullOfNumbers(b))
       return CUBLAS_STATUS_EXECUTION_FAILED;
     for (int32_t i = 0; i < ld.batch; ++i)
       for (int64_t column = 0; column < n; ++column)

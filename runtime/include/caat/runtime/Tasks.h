@@ -74,8 +74,8 @@ struct CollectiveTiming {
 std::vector<CollectiveTiming> timeAllReduce(Engine &engine, std::span<const int64_t> bytes, int turns,
                                             std::vector<std::string> &ways);
 
-/// Seconds of the program's products with weights and nothing else, one after the other, each with so many rows: on the
-/// slowest rank, all ranks at once; of the best of `turns` turns.
+/// Seconds of the program's products with weights and nothing else, one after the other, each with so many rows of
+/// made-up numbers: on the slowest rank, all ranks at once; of the best of `turns` turns.
 double timeProducts(Engine &engine, int64_t rows, int turns);
 /// What the products with the weights of one shape take, each with so many rows.
 struct ProductTiming {
