@@ -8,6 +8,7 @@ and the outputs that the CPU's programs give for the same number of ranks. DIR g
 import argparse
 import concurrent.futures
 import hashlib
+import itertools
 import os
 import shutil
 import subprocess
@@ -23,6 +24,10 @@ import plans  # noqa: E402
 PLAN_MODELS = ("llama-gqa-genai", "gpt2-op", "opt-d18")
 TOLERANCE = 1e-4
 NEW_TOKENS = 24
+
+
+def say(progress: str):
+    print(progress, file=sys.stderr, flush=True)
 
 
 class Bundle:
@@ -64,6 +69,7 @@ class Bundle:
     def model(self, model: Path, tps: list[int]):
         import model as reference
         for tp in tps:
+            say(f"{model.name} N={tp}")
             both = self.programs(model, f"{model.name}-{tp}", tp)
             if not both:
                 continue
@@ -152,6 +158,7 @@ def shapes(folder: Path, names: str, tps: list[int]) -> list[str]:
                         f"--dtype={dtype}", *(f"--layers={number}" for number in layers)], stdout=subprocess.DEVNULL, check=True)
         for tp in tps:
             out = folder / "programs" / f"shape-{name}-{tp}"
+            say(out.name)
             try:
                 programs.compile_model(model, out, tp, flags=["--target=cuda", "--gpu-arch=sm_90", "--max-length=8192", "--no-weights",
                                                                 *weights])
@@ -204,11 +211,13 @@ def main():
         except programs.Failed as failure:
             bundle.missing.append(f"{model.name}: {failure}")
         (folder / "checks" / f"{model.name}.txt").write_text("".join(line + "\n" for line in bundle.lines))
+        say(f"{next(done)} of {len(models)} models: {model.name}, {len(bundle.lines)} checks")
         return bundle
 
     models = sorted(p.parent for p in programs.MODELS.glob("*/model.onnx"))
     if arguments.models:
         models = [m for m in models if m.name in arguments.models.split(",")]
+    done = itertools.count(1)
     checks, missing = 0, shapes(folder, arguments.shapes, [int(tp) for tp in arguments.shape_tp.split(",")])
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
         for bundle in pool.map(one, models):
@@ -217,6 +226,7 @@ def main():
     shutil.rmtree(folder / "scratch")
     for text in missing:
         print(f"left out: {text}")
+    say("packing")
     share_equal_files(folder)
     archive = Path(shutil.make_archive(str(folder), "xztar", folder))
     shutil.rmtree(folder)
