@@ -155,7 +155,7 @@ void CudaDevice::attendOwn(const Attention &a, int size, bool few) {
   int64_t blocks = (rows + shape.rows() - 1) / shape.rows() * a.batch * a.kvHeads;
   if (blocks > INT32_MAX)
     failRun("attention of ", a.batch, " times ", a.tokens, " tokens: too many");
-  Step step;
+  Step step = queue.newStep();
   step.name = "attention";
   step.function = context->attention(false, a.via == DType::BF16, size);
   step.blocks = static_cast<unsigned>(blocks);
@@ -235,7 +235,7 @@ void CudaDevice::attendFew(const AttentionArguments &a, DType via, int size) {
     arguments.arrived = reinterpret_cast<unsigned *>(
         attentionArrivals.reserve(*this, static_cast<size_t>(tiles) * sizeof(unsigned), "counters of attention"));
   }
-  Step step;
+  Step step = queue.newStep();
   step.name = "attention";
   step.function = context->attention(true, via == DType::BF16, size);
   step.blocks = static_cast<unsigned>(tiles * arguments.splits);

@@ -204,13 +204,13 @@ int64_t CudaDevice::blocksOf(const KernelLaunch &launch) const {
   return (launch.rows + spec.rowsPerBlock - 1) / spec.rowsPerBlock * spec.blocksPerRow;
 }
 
-Step CudaDevice::kernelStep(const KernelLaunch &launch, std::span<const int64_t> more) const {
+Step CudaDevice::kernelStep(const KernelLaunch &launch, std::span<const int64_t> more) {
   const LaunchSpec &spec = specOf(launch.kernel);
   const std::string &name = program.manifest().kernels[launch.kernel];
   int64_t blocks = blocksOf(launch);
   if (blocks > INT32_MAX)
     failRun("kernel '", name, "': ", launch.rows, " rows are too many");
-  Step step;
+  Step step = queue.newStep();
   step.name = name;
   step.function = context->kernel(launch.kernel);
   step.blocks = static_cast<unsigned>(blocks);
@@ -239,10 +239,13 @@ void CudaDevice::launchSumming(const KernelLaunch &launch, Exchange sum, std::sp
   queue.add(std::move(step));
 }
 
-Step CudaDevice::ownStep(const char *name, int64_t blocks) const {
-  Step step;
+Step CudaDevice::ownStep(const char *name, int64_t blocks) {
+  CUfunction &function = ownKernels[name];
+  if (!function)
+    function = context->own(name);
+  Step step = queue.newStep();
   step.name = name;
-  step.function = context->own(name);
+  step.function = function;
   step.blocks = static_cast<unsigned>(blocks);
   step.threads = kernelThreads;
   return step;

@@ -10,6 +10,7 @@
 #include "Queue.h"
 #include "Staging.h"
 #include "caat/runtime/Device.h"
+#include <unordered_map>
 
 namespace caat::runtime::cuda {
 
@@ -113,8 +114,8 @@ private:
     CUfunction readRows = nullptr, unpack = nullptr;
   };
 
-  Step kernelStep(const KernelLaunch &launch, std::span<const int64_t> more) const;
-  Step ownStep(const char *name, int64_t blocks) const;
+  Step kernelStep(const KernelLaunch &launch, std::span<const int64_t> more);
+  Step ownStep(const char *name, int64_t blocks);
   void multiply(const Gemm &gemm, std::string_view name);
   bool multiplyFewRows(const Weight &weight, const Linear &linear);
   void multiply(const Weight &weight, const Linear &linear, int64_t pitch);
@@ -170,6 +171,7 @@ private:
     bool operator==(const RoundedRows &) const = default;
   } roundedRows;
   FusedAttention fused;
+  std::unordered_map<const char *, CUfunction> ownKernels; // that were asked for, by the text's address
   Queue queue;
 
   // Moments.

@@ -154,6 +154,13 @@ void Queue::beginRun() {
   segment = 0;
 }
 
+Step Queue::newStep() {
+  Step step;
+  step.parameters.swap(spareParameters);
+  step.offsets.swap(spareOffsets);
+  return step;
+}
+
 void Queue::add(Step &&step) {
   ++asked_;
   if (!makesGraphs || segment >= mostSegments)
@@ -177,6 +184,10 @@ void Queue::add(Step &&step) {
         changed.push_back(position);
       }
       ++position;
+      spareParameters.swap(step.parameters);
+      spareOffsets.swap(step.offsets);
+      spareParameters.clear();
+      spareOffsets.clear();
       return;
     }
     leaveReplay();

@@ -103,6 +103,8 @@ public:
   /// Begins a run: what follows is compared with the run before. What a failed run has left is forgotten.
   void beginRun();
   void add(Step &&step);
+  /// An empty one, with the memory of the last that was compared with a graph, so that it need not allocate.
+  Step newStep();
   /// Starts a kernel on another stream, beside the steps of this queue.
   void startOn(CUstream other, const Step &kernel);
   /// Starts what was held back. Whatever else goes to the stream, or waits for it, comes after this.
@@ -145,6 +147,8 @@ private:
   size_t segment = 0, position = 0;
   std::vector<Segment> segments;
   std::vector<Step> recorded;
+  std::vector<std::byte> spareParameters; // empty, for newStep()
+  std::vector<size_t> spareOffsets;
   std::vector<size_t> changed; // steps of the graph
   std::string_view last_;
   uint64_t asked_ = 0;
