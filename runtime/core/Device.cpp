@@ -46,7 +46,9 @@ std::byte *DeviceBuffer::reserve(Device &device, size_t bytes, const std::string
   if (bytes > size || !memory) {
     constexpr size_t page = 4096;
     size_t room = (std::max(bytes, size + size / 2) + page - 1) / page * page;
-    memory.reset(); // before the next one, so that there is room for it
+    if (memory)
+      device.synchronize(); // what was asked for may use it, even if it has not begun
+    memory.reset();         // before the next one, so that there is room for it
     size = 0;
     memory = device.allocate(room, what);
     size = room;
