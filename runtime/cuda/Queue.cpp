@@ -7,6 +7,9 @@ namespace caat::runtime::cuda {
 
 /// Less than this is not worth a graph.
 constexpr size_t fewSteps = 4;
+/// Steps that are a segment of their own behind a point at which the host waited: a few layers, in whose time it goes
+/// through the rest.
+constexpr size_t firstSteps = 24;
 /// So often may a graph be of no use before none is made any more.
 constexpr int mostBroken = 4;
 /// A run with more segments goes on without graphs.
@@ -152,6 +155,7 @@ void Queue::beginRun() {
     forget(segments[segment]);
   mode = Mode::Idle;
   segment = 0;
+  isFirst = true;
 }
 
 Step Queue::newStep() {
@@ -161,10 +165,23 @@ Step Queue::newStep() {
   return step;
 }
 
+/// Whether the first segment behind a point at which the host waited ends before `step`, so that its graph runs while
+/// the host goes through the rest. Never behind an exchange: ranks whose steps differ begin with the same one all the
+/// same.
+bool Queue::endsFirstSteps(const Step &step) const {
+  size_t count = mode == Mode::Replay ? position : recorded.size();
+  return isFirst && mode != Mode::Idle && !metOthers && count >= fewSteps &&
+         (count == firstSteps || step.meetsOthers());
+}
+
 void Queue::add(Step &&step) {
   ++asked_;
   if (!makesGraphs || segment >= mostSegments)
     return execute(step);
+  if (endsFirstSteps(step)) {
+    endSegment();
+    isFirst = false;
+  }
   if (mode == Mode::Idle) {
     if (segment == segments.size())
       segments.emplace_back();
@@ -172,9 +189,11 @@ void Queue::add(Step &&step) {
       forget(known);
     mode = segments[segment].exec ? Mode::Replay : Mode::Record;
     position = 0;
+    metOthers = false;
     recorded.clear();
     changed.clear();
   }
+  metOthers = metOthers || step.meetsOthers();
   if (mode == Mode::Replay) {
     std::vector<Step> &known = segments[segment].steps;
     if (position < known.size() && step.hasShapeOf(known[position])) {
@@ -210,8 +229,12 @@ void Queue::leaveReplay() {
 
 void Queue::flush() {
   ++asked_;
-  if (mode == Mode::Idle)
-    return;
+  if (mode != Mode::Idle)
+    endSegment();
+  isFirst = true;
+}
+
+void Queue::endSegment() {
   Segment &now = segments[segment];
   if (mode == Mode::Replay && position < now.steps.size())
     leaveReplay();

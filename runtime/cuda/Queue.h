@@ -117,7 +117,7 @@ public:
   std::string_view last() const { return last_; }
 
 private:
-  /// Steps between two calls of flush().
+  /// Steps between two calls of flush(); the first ones of them are a segment of their own.
   struct Segment {
     std::vector<Step> steps;                   // of the last run
     std::vector<std::vector<void *>> pointers; // to their parameters, as a graph wants them
@@ -132,6 +132,8 @@ private:
 
   void launch(const Step &kernel, CUstream where);
   void execute(const Step &step);
+  bool endsFirstSteps(const Step &step) const;
+  void endSegment();
   bool wantsCapture(const Segment &segment) const;
   void capture(Segment &segment);
   void forget(Segment &segment);
@@ -145,6 +147,7 @@ private:
   bool makesGraphs = false, checks = false, isCapturing = false;
   Mode mode = Mode::Idle;
   size_t segment = 0, position = 0;
+  bool isFirst = true, metOthers = false; // of this segment: begins where the host waited; has exchanges
   std::vector<Segment> segments;
   std::vector<Step> recorded;
   std::vector<std::byte> spareParameters; // empty, for newStep()
