@@ -21,7 +21,8 @@ Engine::Workers::Workers(const Program &program, const EngineOptions &options) :
       peers->abort(e.what()); // the others need not wait
     throw;
   }
-  for (size_t i = 0; i < ranks.size(); ++i)
+  firstThread = devices[0]->isHost() ? 0 : 1;
+  for (size_t i = firstThread; i < ranks.size(); ++i)
     threads.emplace_back([this, i] { loop(i); });
 }
 
@@ -66,34 +67,45 @@ void Engine::Workers::loop(size_t index) {
       seen = generation;
       mine = work;
     }
-    // The text is handed over, not the exception: its owner would be shared between threads.
-    std::optional<Error> failure;
-    try {
-      (*mine)(*ranks[index]);
-    } catch (const Error &e) {
-      failure = e;
-    } catch (const std::exception &e) {
-      failure.emplace(ErrorKind::Run, e.what());
-    } catch (...) {
-      failure.emplace(ErrorKind::Run, "unknown error");
-    }
-    if (failure)
-      group->abort(failure->what()); // the others need not wait for the timeout
+    execute(index, *mine);
     std::lock_guard lock(mutex);
-    if (failure && !error)
-      error.emplace(failure->kind, failure->what());
     if (--running == 0)
       done.notify_one();
   }
+}
+
+void Engine::Workers::execute(size_t index, const std::function<void(Rank &)> &job) {
+  // The text is handed over, not the exception: its owner would be shared between threads.
+  std::optional<Error> failure;
+  try {
+    job(*ranks[index]);
+  } catch (const Error &e) {
+    failure = e;
+  } catch (const std::exception &e) {
+    failure.emplace(ErrorKind::Run, e.what());
+  } catch (...) {
+    failure.emplace(ErrorKind::Run, "unknown error");
+  }
+  if (!failure)
+    return;
+  group->abort(failure->what()); // the others need not wait for the timeout
+  std::lock_guard lock(mutex);
+  if (!error)
+    error.emplace(failure->kind, failure->what());
 }
 
 void Engine::Workers::run(const std::function<void(Rank &)> &job) {
   std::unique_lock lock(mutex);
   work = &job;
   error.reset();
-  running = ranks.size();
+  running = threads.size();
   ++generation;
   start.notify_all();
+  if (firstThread > 0) {
+    lock.unlock();
+    execute(0, [&](Rank &rank) { devices[0]->onCaller([&] { job(rank); }); });
+    lock.lock();
+  }
   done.wait(lock, [&] { return running == 0; });
   if (!error)
     return;

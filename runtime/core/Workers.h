@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// The threads of an engine, one per rank.
+// The threads of an engine, one per rank. Where ranks have devices, the first rank's work is done by who asks for it:
+// each step of decoding would wait for two threads to wake otherwise, which takes longer than starting its graph.
 #ifndef CAAT_RUNTIME_CORE_WORKERS_H
 #define CAAT_RUNTIME_CORE_WORKERS_H
 
@@ -17,7 +18,7 @@ struct Engine::Workers {
   Workers(const Program &program, const EngineOptions &options);
   ~Workers();
 
-  /// Runs `work` on each rank's thread, waits, throws the first error.
+  /// Runs `work` on each rank, waits, throws the first error.
   void run(const std::function<void(Rank &)> &work);
 
   std::shared_ptr<Peers> peers; // where the other ranks are other processes
@@ -30,8 +31,11 @@ struct Engine::Workers {
 private:
   void make(const Program &program, const EngineOptions &options);
   void loop(size_t index);
+  /// Keeps the first error.
+  void execute(size_t index, const std::function<void(Rank &)> &job);
 
-  std::vector<std::thread> threads;
+  std::vector<std::thread> threads; // of ranks from `firstThread` on
+  size_t firstThread = 0;
   std::mutex mutex;
   std::condition_variable start, done;
   const std::function<void(Rank &)> *work = nullptr;

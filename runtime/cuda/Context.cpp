@@ -47,6 +47,15 @@ Context::~Context() {
 
 void Context::enter() const { driver_->check(driver_->cuCtxSetCurrent(context), name_); }
 
+Context::Guest::Guest(const Context &context) : context(context) {
+  context.driver_->check(context.driver_->cuCtxPushCurrent_v2(context.context), context.name_);
+}
+
+Context::Guest::~Guest() {
+  CUcontext popped = nullptr;
+  context.driver_->cuCtxPopCurrent_v2(&popped);
+}
+
 namespace {
 
 /// 90 of "sm_90" or "sm_90a", 0 where it is neither.

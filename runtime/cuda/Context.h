@@ -32,6 +32,16 @@ public:
 
   /// Makes it the calling thread's.
   void enter() const;
+  /// Makes it the calling thread's for as long as this lives; then that has again what it had.
+  class Guest {
+  public:
+    explicit Guest(const Context &context);
+    ~Guest();
+    Guest(const Guest &) = delete;
+
+  private:
+    const Context &context;
+  };
   /// Loads the kernels of a program and the runtime's own, once. Throws Error (Artifact) where there are none for this
   /// GPU.
   void loadKernels(const Program &program);

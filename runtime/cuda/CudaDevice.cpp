@@ -57,6 +57,11 @@ CudaDevice::~CudaDevice() {
 
 void CudaDevice::attach() { context->enter(); }
 
+void CudaDevice::onCaller(const std::function<void()> &work) {
+  Context::Guest guest(*context);
+  work();
+}
+
 std::shared_ptr<std::byte> CudaDevice::allocate(size_t bytes, const std::string &what) {
   std::shared_ptr<std::byte> memory = context->allocate(bytes, what);
   queue.memoryChanged();

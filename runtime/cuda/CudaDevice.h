@@ -28,6 +28,7 @@ public:
   ~CudaDevice() override;
 
   void attach() override;
+  void onCaller(const std::function<void()> &work) override;
   std::shared_ptr<std::byte> allocate(size_t bytes, const std::string &what) override;
   bool isHost() const override { return false; }
   void storeElement(void *to, DType dtype, int64_t bits) override;

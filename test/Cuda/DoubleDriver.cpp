@@ -180,6 +180,8 @@ CAAT_EXPORT CUresult cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice devic
 }
 CAAT_EXPORT CUresult cuDevicePrimaryCtxRelease_v2(CUdevice) { return CUDA_SUCCESS; }
 CAAT_EXPORT CUresult cuCtxSetCurrent(CUcontext) { return CUDA_SUCCESS; }
+CAAT_EXPORT CUresult cuCtxPushCurrent_v2(CUcontext) { return CUDA_SUCCESS; }
+CAAT_EXPORT CUresult cuCtxPopCurrent_v2(CUcontext *) { return CUDA_SUCCESS; }
 
 CAAT_EXPORT CUresult cuMemGetInfo_v2(size_t *free, size_t *total) {
   Double &d = Double::get();

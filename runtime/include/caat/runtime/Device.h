@@ -93,6 +93,8 @@ public:
 
   /// Called on each of the rank's threads, before all others.
   virtual void attach() {}
+  /// Does `work` of the rank on a thread that belongs to somebody else, who finds it as it was.
+  virtual void onCaller(const std::function<void()> &work) { work(); }
 
   /// Zeros, aligned to 64 bytes; `what` is for messages.
   virtual std::shared_ptr<std::byte> allocate(size_t bytes, const std::string &what) = 0;
