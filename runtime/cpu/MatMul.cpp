@@ -30,12 +30,11 @@ template <typename T> void runPlain(const MatMul &p) {
   for (int64_t i = 0; i < p.batch; ++i)
     for (int64_t row = 0; row < p.m; ++row)
       for (int64_t col = 0; col < p.n; ++col) {
-        const T *a = static_cast<const T *>(p.a) + i * p.aBatch + row * p.aRow;
-        const T *b = static_cast<const T *>(p.b) + i * p.bBatch + col * p.bCol;
+        int64_t a = i * p.aBatch + row * p.aRow, b = i * p.bBatch + col * p.bCol;
         T *c = static_cast<T *>(p.c) + i * p.cBatch + row * p.cRow + col;
         T sum = 0;
-        for (int64_t k = 0; k < p.k; ++k)
-          sum += a[k * p.aCol] * b[k * p.bRow];
+        for (int64_t k = 0; k < p.k; ++k) // where there is nothing to sum, there may be no a and b
+          sum += static_cast<const T *>(p.a)[a + k * p.aCol] * static_cast<const T *>(p.b)[b + k * p.bRow];
         *c = static_cast<T>(p.alpha) * sum + (p.beta == 0.0f ? T(0) : static_cast<T>(p.beta) * *c);
       }
 }
