@@ -106,7 +106,7 @@ bool CudaDevice::readsCodes(const Weight &weight, const Linear &l) const {
 void CudaDevice::multiplyCodes(const Weight &weight, const Linear &l) {
   int parts = partsOf(weight.dtype), rows = BlockRowsArguments::rowsOf(parts);
   auto groups = static_cast<int>((l.m + rows - 1) / rows);
-  Step step;
+  Step step = queue.newStep();
   step.name = weight.name;
   step.function = weight.readRows;
   step.blocks = static_cast<unsigned>(weight.blocks->tiles() * groups);
@@ -126,7 +126,7 @@ void CudaDevice::multiplyUnpacked(const Weight &weight, const Linear &l) {
     int64_t rows = std::min(atOnce, weight.n - first);
     if (std::pair<const void *, int64_t> place{weight.data, first}; std::exchange(unpackedPlace, place) != place) {
       UnpackArguments arguments{*weight.blocks, unpacked.data(), first, rows};
-      Step step;
+      Step step = queue.newStep();
       step.name = "floats of a weight";
       step.function = weight.unpack;
       step.blocks = static_cast<unsigned>(blocksFor(rows * weight.blocks->chunks() * 2)); // of 16 rows, 32 threads each

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "CudaDevice.h"
+#include "PeerMemory.h"
 #include "caat/runtime/Error.h"
 #include <algorithm>
 #include <cstdlib>
@@ -24,8 +25,7 @@ CudaDevice::CudaDevice(const Program &program, std::shared_ptr<Context> given, s
     streamsRows = std::string_view(stream) != "0";
   // A kernel that takes a multiprocessor's shared memory before it may go on would keep out those of other ranks there,
   // for which the one before it waits.
-  if (const char *peers = std::getenv("CAAT_CUDA_LOCAL_PEERS"))
-    streamsRows = streamsRows && std::string_view(peers) == "0";
+  streamsRows = streamsRows && !joinsLocalRanks();
   if (const char *few = std::getenv("CAAT_CUDA_FEW_TOKENS"))
     attendsFew = std::string_view(few) != "0";
   if (const char *epilogues = std::getenv("CAAT_CUDA_EPILOGUES"))

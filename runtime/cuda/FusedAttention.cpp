@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "FusedAttention.h"
+#include "PeerMemory.h"
 #include "caat/runtime/Error.h"
 #include <algorithm>
 #include <cstdlib>
@@ -25,7 +26,7 @@ FusedAttention::FusedAttention() {
   reason = isOff ? "CAAT_CUDNN=off" : "";
   // A plan's code is loaded in the middle of a run, for which the driver may wait for the device: for the kernels of
   // other ranks there that wait for this one.
-  if (const char *peers = std::getenv("CAAT_CUDA_LOCAL_PEERS"); peers && std::string_view(peers) != "0") {
+  if (joinsLocalRanks()) {
     isOff = true;
     reason = "CAAT_CUDA_LOCAL_PEERS=1";
   }

@@ -64,8 +64,10 @@ bool CudaDevice::multiplyFewRows(const Weight &weight, const Linear &l) {
   FewRowsArguments arguments{
       weight.data, l.x, l.y, l.m, weight.n, weight.k, l.yType == DType::F32, l.accumulate, forKernel(l.epilogue)};
   int64_t tiles = (weight.n + fewRowsColumns - 1) / fewRowsColumns;
-  Step step;
-  if (weight.stream && l.m * weight.k * 2 <= mostStreamedRows) {
+  bool streams = weight.stream && l.m * weight.k * 2 <= mostStreamedRows;
+  Step step = streams ? queue.newStep()
+                      : ownStep(weight.dtype == DType::BF16 ? "caat_few_rows_bf16" : "caat_few_rows_f16", tiles);
+  if (streams) {
     StreamRowsArguments stream{arguments, std::min<int64_t>(tiles, context->multiprocessors())};
     step.function = weight.stream;
     step.blocks = static_cast<unsigned>(stream.blocks);
@@ -73,7 +75,6 @@ bool CudaDevice::multiplyFewRows(const Weight &weight, const Linear &l) {
     step.shared = StreamRowsShape::bytes;
     step.addParameter(&stream, sizeof stream);
   } else {
-    step = ownStep(weight.dtype == DType::BF16 ? "caat_few_rows_bf16" : "caat_few_rows_f16", tiles);
     step.threads = fewRowsThreads;
     step.addParameter(&arguments, sizeof arguments);
   }

@@ -356,11 +356,10 @@ LocalGroup::LocalGroup(std::span<CudaDevice *const> devices, const CommunicatorO
     : host(static_cast<int>(devices.size()), options) {
   if (devices.size() > maxLocalRanks)
     failRun(devices.size(), " ranks cannot share a device: at most ", maxLocalRanks, " do");
-  const char *asks = std::getenv("CAAT_CUDA_LOCAL_PEERS");
   std::vector<const Context *> places;
   for (CudaDevice *device : devices)
     places.push_back(&device->place());
-  if (asks && std::string_view(asks) != "0")
+  if (joinsLocalRanks())
     memory = PeerMemory::make(places, nullptr);
   for (size_t r = 0; r < devices.size(); ++r)
     ranks.push_back(std::make_unique<Rank>(*this, r, *devices[r]));

@@ -66,14 +66,6 @@ bool threadsReach(std::span<const Context *const> places) {
   return true;
 }
 
-int64_t multiprocessors(const Context &place) {
-  int count = 0;
-  const Driver &driver = place.driver();
-  driver.check(driver.cuDeviceGetAttribute(&count, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, place.device()),
-               place.name());
-  return count;
-}
-
 /// The processes are on one machine, and see each other's GPUs.
 bool processesReach(const Context &place, Peers &peers) {
   const Driver &driver = place.driver();
@@ -125,7 +117,7 @@ PeerMemory::PeerMemory(std::span<const Context *const> given, Peers *peers)
   for (size_t i = 0; i < places.size(); ++i) {
     memory.push_back(places[i]->allocate(memoryBytes, "the memory for sums of small messages"));
     all.at[static_cast<size_t>(first) + i] = memory[i].get();
-    mostBlocks = std::min(mostBlocks, multiprocessors(*places[i]));
+    mostBlocks = std::min<int64_t>(mostBlocks, places[i]->multiprocessors());
   }
   if (peers) { // the others' addresses are still missing
     std::vector<int64_t> counts(static_cast<size_t>(size));

@@ -14,6 +14,7 @@
 #define CAAT_TEST_CUDA_DOUBLE_H
 
 #include "cuda/Api.h"
+#include "cuda/Kernels.h"
 #include <chrono>
 #include <functional>
 #include <map>
@@ -133,6 +134,7 @@ private:
 
 /// The accesses of one of the runtime's own kernels, and the kernel itself on the host; false where there is none.
 bool runAttention(const std::string &name, unsigned blocks, void **arguments, std::vector<Access> &accesses, bool run);
+void addAccesses(const caat::runtime::cuda::FewRowsArguments &product, std::vector<Access> &accesses);
 bool runStreamRows(const std::string &name, void **arguments, std::vector<Access> &accesses, bool run);
 bool runBlockRows(const std::string &name, unsigned blocks, void **arguments, std::vector<Access> &accesses, bool run);
 bool runOwnKernel(const std::string &name, unsigned blocks, void **arguments, std::vector<Access> &accesses, bool run);

@@ -25,7 +25,7 @@ static void accessesOf(const BlockRowsArguments &a, std::vector<Access> &all) {
   addResult(all, a, a.w.n);
 }
 
-static void accessesOf(const FewRowsArguments &a, std::vector<Access> &all) {
+void addAccesses(const FewRowsArguments &a, std::vector<Access> &all) {
   add(all, a.w, a.n * a.k * 2);
   add(all, a.x, a.m * a.k * 2);
   addResult(all, a, a.n);
@@ -39,7 +39,7 @@ bool runStreamRows(const std::string &name, void **arguments, std::vector<Access
     if (run)
       runBlocks([&] { kernel(a); }, static_cast<unsigned>(a.blocks), streamRowsThreads, StreamRowsShape::bytes);
     else
-      accessesOf(a.product, accesses);
+      addAccesses(a.product, accesses);
     return true;
   };
   return attempt("caat_stream_rows_bf16", caat_stream_rows_bf16) ||

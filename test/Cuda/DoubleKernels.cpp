@@ -89,14 +89,6 @@ void ofCompare(const CompareArguments &a, Accesses &all) {
 
 template <int64_t Size> void of(const RandomArguments &a, Accesses &all) { add(all, a.to, 0, a.count, Size, true); }
 
-void ofFewRows(const FewRowsArguments &a, Accesses &all) {
-  add(all, a.w, 0, a.n * a.k, 2, false);
-  add(all, a.x, 0, a.m * a.k, 2, false);
-  add(all, a.y, 0, a.m * a.n, a.isWide ? 4 : 2, true);
-  if (a.epilogue.bias)
-    add(all, a.epilogue.bias, 0, a.n, a.epilogue.isBiasWide ? 4 : 2, false);
-}
-
 template <int64_t Size> void of(const EpilogueArguments &a, Accesses &all) {
   for (int64_t row = 0; row < a.rows; ++row)
     add(all, a.y, row * a.pitch, row * a.pitch + a.columns, Size, true);
@@ -187,8 +179,8 @@ bool runOwnKernel(const std::string &name, unsigned blocks, void **arguments, Ac
   CAAT_OWN(caat_epilogue_f32, EpilogueArguments, of<4>(a, accesses))
   CAAT_OWN(caat_epilogue_bf16, EpilogueArguments, of<2>(a, accesses))
   CAAT_OWN(caat_epilogue_f16, EpilogueArguments, of<2>(a, accesses))
-  CAAT_OWN(caat_few_rows_bf16, FewRowsArguments, ofFewRows(a, accesses))
-  CAAT_OWN(caat_few_rows_f16, FewRowsArguments, ofFewRows(a, accesses))
+  CAAT_OWN(caat_few_rows_bf16, FewRowsArguments, addAccesses(a, accesses))
+  CAAT_OWN(caat_few_rows_f16, FewRowsArguments, addAccesses(a, accesses))
   CAAT_OWN(caat_transpose_16, TransposeArguments, ofTranspose(a, accesses))
   CAAT_OWN(caat_read, ReadArguments,
            (add(accesses, a.from, 0, int64_t{blocks} * readBytes, 1, false), add(accesses, a.never, 0, 1, 4, true)))
