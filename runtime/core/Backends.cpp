@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "../cpu/CpuDevice.h"
+#include "caat/runtime/Environment.h"
 #include "caat/runtime/Error.h"
 #include <algorithm>
 #include <cctype>
-#include <cstdlib>
 #include <dlfcn.h>
 #include <filesystem>
 #include <unistd.h>
@@ -26,7 +26,7 @@ void *load(const std::string &name, const std::string &program) {
   std::string file = "libcaat_" + name + ".so", variable = "CAAT_" + name + "_PLUGIN";
   std::transform(variable.begin(), variable.end(), variable.begin(), [](unsigned char c) { return std::toupper(c); });
   std::vector<std::filesystem::path> places;
-  if (const char *own = std::getenv(variable.c_str()))
+  if (const char *own = environment::text(variable.c_str()))
     places = {own};
   else
     places = {ownFolder() / file, ownFolder() / ".." / "lib" / file};

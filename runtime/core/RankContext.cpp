@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "RankTimer.h"
+#include "caat/runtime/Environment.h"
 #include "caat/runtime/Error.h"
 #include <algorithm>
 #include <charconv>
-#include <cstdlib>
 #include <cstring>
 #include <thread>
 
@@ -33,7 +33,7 @@ void RankContext::count(Stretch &stretch) {
 
 StopRank StopRank::fromEnvironment() {
   StopRank stop;
-  const char *value = std::getenv("CAAT_TEST_STOP_RANK");
+  const char *value = environment::text("CAAT_TEST_STOP_RANK");
   const char *at = value ? std::strchr(value, '@') : nullptr;
   if (!value)
     return stop;
@@ -41,7 +41,8 @@ StopRank StopRank::fromEnvironment() {
     failInput("CAAT_TEST_STOP_RANK='", value, "' is not RANK@COLLECTIVE");
   stop.collective = at + 1;
   if (size_t number = stop.collective.find('#'); number != std::string::npos) {
-    stop.turns = std::atoi(stop.collective.c_str() + number + 1);
+    std::string_view turns = std::string_view(stop.collective).substr(number + 1);
+    stop.turns = static_cast<int>(environment::parseNumber("CAAT_TEST_STOP_RANK", turns, {1, INT32_MAX}));
     stop.collective.resize(number);
   }
   return stop;

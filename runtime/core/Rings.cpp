@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Rings.h"
+#include "caat/runtime/Environment.h"
 #include "caat/runtime/Error.h"
 #include <algorithm>
-#include <cstdlib>
 #include <utility>
 
 namespace caat::runtime {
@@ -10,7 +10,7 @@ namespace caat::runtime {
 static constexpr size_t align(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 Rings::Rings(const Manifest &manifest, Device &device, Communicator &communicator)
-    : device(device), communicator(communicator), shift(std::getenv("CAAT_TEST_REVERSE_RING") ? -1 : 1),
+    : device(device), communicator(communicator), shift(environment::isOn("CAAT_TEST_REVERSE_RING", false) ? -1 : 1),
       groups(manifest.rotations.size()) {
   for (size_t i = 0; i < groups.size(); ++i) {
     groups[i].spare = manifest.rotations[i].spare;

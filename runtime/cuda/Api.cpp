@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Api.h"
+#include "caat/runtime/Environment.h"
 #include "caat/runtime/Error.h"
-#include <cstdlib>
 #include <dlfcn.h>
 
 namespace caat::runtime::cuda {
@@ -16,7 +16,7 @@ Library::Library(const char *what, const char *variable, std::initializer_list<c
       reasons += std::string("\n  ") + dlerror();
     return handle != nullptr;
   };
-  if (const char *own = std::getenv(variable)) {
+  if (const char *own = environment::text(variable)) {
     if (load(own))
       return;
   } else {

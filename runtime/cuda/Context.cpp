@@ -10,10 +10,10 @@
 #include "KernelsPtx.h"
 #include "StreamRows.h"
 #include "StreamRowsPtx90.h"
+#include "caat/runtime/Environment.h"
 #include "caat/runtime/Error.h"
 #include "caat/runtime/File.h"
 #include <charconv>
-#include <cstdlib>
 #include <cstring>
 #include <iomanip>
 
@@ -28,8 +28,7 @@ Context::Context(std::shared_ptr<const Driver> given, int number) : driver_(std:
   d.check(d.cuDeviceGetAttribute(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, device_), name_);
   d.check(d.cuDeviceGetAttribute(&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, device_), name_);
   d.check(d.cuDeviceGetAttribute(&multiprocessors_, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, device_), name_);
-  const char *dependent = std::getenv("CAAT_CUDA_DEPENDENT_LAUNCH");
-  dependentLaunch = major >= 9 && !(dependent && std::string_view(dependent) == "0");
+  dependentLaunch = environment::isOn("CAAT_CUDA_DEPENDENT_LAUNCH", true) && major >= 9;
   name_ += " (" + std::string(model) + ", sm_" + std::to_string(major) + std::to_string(minor) + ")";
   d.check(d.cuDevicePrimaryCtxRetain(&context, device_), name_, ": cannot make a context");
 }

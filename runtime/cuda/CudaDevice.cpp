@@ -3,7 +3,6 @@
 #include "PeerMemory.h"
 #include "caat/runtime/Error.h"
 #include <algorithm>
-#include <cstdlib>
 #include <iomanip>
 
 namespace caat::runtime::cuda {
@@ -19,28 +18,16 @@ CudaDevice::CudaDevice(const Program &program, std::shared_ptr<Context> given, s
     : program(program), context(std::move(given)), progress(std::move(progress)), products(library, *context, times),
       staging(*context), queue(*context, products) {
   driver().check(driver().cuStreamCreate(&stream_, CU_STREAM_NON_BLOCKING), "a stream");
-  if (const char *threads = std::getenv("CAAT_CUDA_FEW_ROWS"))
-    fewRowsThreads = static_cast<unsigned>(std::clamp(std::atoi(threads) / 32 * 32, 0, 512));
-  if (const char *stream = std::getenv("CAAT_CUDA_STREAM_ROWS"))
-    streamsRows = std::string_view(stream) != "0";
   // A kernel that takes a multiprocessor's shared memory before it may go on would keep out those of other ranks there,
   // for which the one before it waits.
   streamsRows = streamsRows && !joinsLocalRanks();
-  if (const char *few = std::getenv("CAAT_CUDA_FEW_TOKENS"))
-    attendsFew = std::string_view(few) != "0";
-  if (const char *epilogues = std::getenv("CAAT_CUDA_EPILOGUES"))
-    libraryEpilogues = std::string_view(epilogues) != "0";
-  if (const char *bytes = std::getenv("CAAT_CUDA_UNPACKED"))
-    mostUnpacked = std::max<int64_t>(std::atoll(bytes), 0);
   setTiming(false);
 }
 
 /// A moment between two steps needs them to be started one by one.
 void CudaDevice::setTiming(bool enabled) {
   timing = enabled;
-  const char *graphs = std::getenv("CAAT_CUDA_GRAPHS");
-  bool off = timing || (graphs && std::string_view(graphs) == "0");
-  queue.start(stream_, !off, std::getenv("CAAT_CUDA_CHECK") != nullptr);
+  queue.start(stream_, makesGraphs && !timing, checksSteps);
 }
 
 CudaDevice::~CudaDevice() {

@@ -10,6 +10,7 @@
 #include "Queue.h"
 #include "Staging.h"
 #include "caat/runtime/Device.h"
+#include "caat/runtime/Environment.h"
 #include <unordered_map>
 
 namespace caat::runtime::cuda {
@@ -141,9 +142,14 @@ private:
   HeadRows narrow(const HeadRows &rows, DType type, DType via, const Attention &attention, std::byte *to);
   void makeUp(const ParameterSpec &spec, std::byte *to, size_t bytes, uint32_t seed);
 
-  unsigned fewRowsThreads = 256; // of a block; 0: cuBLASLt does these products too
-  bool streamsRows = true;       // a weight of 16 bits streams through them, on devices that can
-  bool libraryEpilogues = true;  // cuBLASLt does what it can of a product's epilogue
+  /// Of a block; 0: cuBLASLt does these products too.
+  unsigned fewRowsThreads = static_cast<unsigned>(environment::number("CAAT_CUDA_FEW_ROWS", 256, {0, 512, 32}));
+  /// A weight of 16 bits streams through them, on devices that can.
+  bool streamsRows = environment::isOn("CAAT_CUDA_STREAM_ROWS", true);
+  /// cuBLASLt does what it can of a product's epilogue.
+  bool libraryEpilogues = environment::isOn("CAAT_CUDA_EPILOGUES", true);
+  bool makesGraphs = environment::isOn("CAAT_CUDA_GRAPHS", true);
+  bool checksSteps = environment::isOn("CAAT_CUDA_CHECK", false); // waits for each
   const Program &program;
   std::shared_ptr<Context> context;
   Progress progress;
@@ -158,11 +164,12 @@ private:
   DeviceBuffer rounded, scratch, unpacked, candidates, narrowed, attentionParts, attentionArrivals, fusedWorkspace;
   /// Bytes of them at most: large enough for a product's rows to keep all multiprocessors busy, and no more, as nothing
   /// else has that memory. And what the program's products need of that.
-  int64_t mostUnpacked = 64 << 20;
+  int64_t mostUnpacked = environment::number("CAAT_CUDA_UNPACKED", 64 << 20);
   size_t unpackedBytes = 0;
   /// What `unpacked` holds: of which weight in blocks, from which row on.
   std::pair<const void *, int64_t> unpackedPlace;
-  bool attendsFew = true; // attention of few tokens has a kernel of its own
+  /// Attention of few tokens has a kernel of its own.
+  bool attendsFew = environment::isOn("CAAT_CUDA_FEW_TOKENS", true);
   /// What `rounded` holds: rows of x in this type (f32: in parts), as long as nothing was asked for since.
   struct RoundedRows {
     const void *x = nullptr;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "FusedAttention.h"
 #include "PeerMemory.h"
+#include "caat/runtime/Environment.h"
 #include "caat/runtime/Error.h"
 #include <algorithm>
-#include <cstdlib>
 
 namespace caat::runtime::cuda {
 
@@ -18,11 +18,10 @@ constexpr int64_t pieceTokens = 2048;
 constexpr size_t mostShapes = 256;
 
 FusedAttention::FusedAttention() {
-  const char *library = std::getenv("CAAT_CUDNN"), *calls = std::getenv("CAAT_CUDNN_AFTER");
+  const char *library = environment::text("CAAT_CUDNN");
   isOff = library && (std::string_view(library) == "off" || std::string_view(library) == "0");
-  after = calls ? std::max<int64_t>(std::atoll(calls), 1) : 0;
-  const char *tokens = std::getenv("CAAT_CUDNN_TOKENS");
-  piece = tokens ? std::max<int64_t>(std::atoll(tokens), 1) : pieceTokens;
+  after = environment::number("CAAT_CUDNN_AFTER", 0, {.least = 1});
+  piece = environment::number("CAAT_CUDNN_TOKENS", pieceTokens, {.least = 1});
   reason = isOff ? "CAAT_CUDNN=off" : "";
   // A plan's code is loaded in the middle of a run, for which the driver may wait for the device: for the kernels of
   // other ranks there that wait for this one.

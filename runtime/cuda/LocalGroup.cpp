@@ -2,7 +2,6 @@
 #include "LocalGroup.h"
 #include "PeerSums.h"
 #include "RankCommunicator.h"
-#include <cstdlib>
 #include <map>
 
 namespace caat::runtime::cuda {

@@ -2,7 +2,6 @@
 #include "PeerMemory.h"
 #include "caat/runtime/Error.h"
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <fstream>
 
@@ -87,12 +86,16 @@ bool processesReach(const Context &place, Peers &peers) {
   return allAgree(peers, "whether the GPUs reach each other", good);
 }
 
+/// Of a message, in bytes; 0: none goes this way.
+size_t largestMessage() {
+  return static_cast<size_t>(environment::number("CAAT_CUDA_PEERS", peerBytes / 2, {.most = peerBytes}));
+}
+
 } // namespace
 
 std::unique_ptr<PeerMemory> PeerMemory::make(std::span<const Context *const> places, Peers *peers) {
   auto size = peers ? peers->size() : static_cast<int>(places.size());
-  const char *bytes = std::getenv("CAAT_CUDA_PEERS");
-  if (size == 1 || size > maxPeers || (bytes && std::atoll(bytes) == 0))
+  if (size == 1 || size > maxPeers || largestMessage() == 0)
     return nullptr;
   if (!(peers ? processesReach(*places[0], *peers) : threadsReach(places)))
     return nullptr;
@@ -105,8 +108,7 @@ std::unique_ptr<PeerMemory> PeerMemory::make(std::span<const Context *const> pla
 PeerMemory::PeerMemory(std::span<const Context *const> given, Peers *peers)
     : places(given.begin(), given.end()), size(peers ? peers->size() : static_cast<int>(given.size())),
       first(peers ? peers->rank() : 0), mostBlocks(rowBlocks) {
-  const char *bytes = std::getenv("CAAT_CUDA_PEERS");
-  most = bytes ? std::min<size_t>(static_cast<size_t>(std::atoll(bytes)), peerBytes) : peerBytes / 2;
+  most = largestMessage();
   void *host = nullptr;
   const Driver &driver = places[0]->driver();
   places[0]->enter();

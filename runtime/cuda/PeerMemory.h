@@ -6,18 +6,15 @@
 
 #include "Kernels.h"
 #include "Queue.h"
+#include "caat/runtime/Environment.h"
 #include "caat/runtime/Peers.h"
 #include <atomic>
-#include <cstdlib>
 #include <span>
 
 namespace caat::runtime::cuda {
 
 /// CAAT_CUDA_LOCAL_PEERS=1: ranks that share a device have such memory too, so kernels on it wait for other ranks'.
-inline bool joinsLocalRanks() {
-  const char *asks = std::getenv("CAAT_CUDA_LOCAL_PEERS");
-  return asks && std::string_view(asks) != "0";
-}
+inline bool joinsLocalRanks() { return environment::isOn("CAAT_CUDA_LOCAL_PEERS", false); }
 
 class PeerMemory {
 public:

@@ -2,14 +2,10 @@
 #include "PeerSums.h"
 #include "caat/runtime/Error.h"
 #include <array>
-#include <cstdlib>
 
 namespace caat::runtime::cuda {
 
-PeerSums::PeerSums(CudaDevice &device, size_t number) : device(device), number(number) {
-  if (const char *fuse = std::getenv("CAAT_CUDA_FUSE_SUMS"))
-    leavesSums = std::string_view(fuse) != "0";
-}
+PeerSums::PeerSums(CudaDevice &device, size_t number) : device(device), number(number) {}
 
 Exchange::Kind PeerSums::kindOf(const CollectiveCall &call, const void *data) const {
   size_t bytes = static_cast<size_t>(call.count) * sizeOf(call.dtype);

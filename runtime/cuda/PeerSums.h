@@ -40,7 +40,7 @@ private:
   size_t number;
   const PeerMemory *memory = nullptr;
   int wanted = -1; // below 0: by size
-  bool leavesSums = true;
+  bool leavesSums = environment::isOn("CAAT_CUDA_FUSE_SUMS", true);
 };
 
 } // namespace caat::runtime::cuda

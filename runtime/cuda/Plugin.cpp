@@ -3,9 +3,9 @@
 #include "Plugin.h"
 #include "LocalGroup.h"
 #include "NcclGroup.h"
+#include "caat/runtime/Environment.h"
 #include "caat/runtime/Error.h"
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <unistd.h>
 
@@ -94,7 +94,7 @@ void CudaBackend::tellDevices() const {
   std::string text;
   for (size_t r = 0; r < size; ++r) {
     for (size_t s = 0; s < r; ++s)
-      if (!std::memcmp(&all[r], &all[s], sizeof mine) && !std::getenv("NCCL_MULTI_RANK_GPU_ENABLE"))
+      if (!std::memcmp(&all[r], &all[s], sizeof mine) && !environment::isOn("NCCL_MULTI_RANK_GPU_ENABLE", false))
         failRun("ranks ", s, " and ", r, " share the GPU ", all[r].bus, " of ", all[r].host,
                 ": give each process its own (LOCAL_RANK, --device), or run all ranks in one process");
     text += detail::concat(r ? ", " : "ranks: ", r, " on ", all[r].host, " ", all[r].bus);
@@ -148,7 +148,7 @@ std::unique_ptr<RankGroup> CudaBackend::makeGroup(std::span<Device *const> devic
   if (options.peers)
     tellDevices();
   if (options.peers || contexts.size() > 1 ||
-      std::getenv("CAAT_CUDA_NCCL")) // also for one rank, to test that it is there
+      environment::isOn("CAAT_CUDA_NCCL", false)) // also for one rank, to test that it is there
     return std::make_unique<NcclGroup>(all, options.communicator, options.peers);
   return std::make_unique<LocalGroup>(all, options.communicator);
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Products.h"
+#include "caat/runtime/Environment.h"
 #include "caat/runtime/Error.h"
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <utility>
 
 namespace caat::runtime::cuda {
@@ -62,9 +62,9 @@ std::optional<Gemm> asGemm(const MatMul &p) {
               p.alpha,       p.beta};
 }
 
-ProductTimes::ProductTimes() : fewest(fewestMultiplications) {
-  if (const char *own = std::getenv("CAAT_CUDA_TIME_PRODUCTS"))
-    fewest = std::atoll(own) == 0 ? INT64_MAX : std::atoll(own);
+ProductTimes::ProductTimes() : fewest(environment::number("CAAT_CUDA_TIME_PRODUCTS", fewestMultiplications)) {
+  if (fewest == 0)
+    fewest = INT64_MAX;
 }
 
 size_t ProductTimes::fastest(const ProductKey &key, const std::function<size_t()> &measure) {

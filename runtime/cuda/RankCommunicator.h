@@ -5,9 +5,9 @@
 
 #include "QuantizedPieces.h"
 #include "Transfers.h"
+#include "caat/runtime/Environment.h"
 #include "caat/runtime/Error.h"
 #include <algorithm>
-#include <cstdlib>
 #include <deque>
 #include <optional>
 
@@ -52,10 +52,7 @@ public:
 
 protected:
   RankCommunicator(Communicator &host, CudaDevice &device)
-      : Communicator(host.rank(), host.size()), host(host), device(device), pieces(device), transfers(device) {
-    if (const char *bytes = std::getenv("CAAT_CUDA_BESIDE"))
-      leastBeside = static_cast<size_t>(std::atoll(bytes));
-  }
+      : Communicator(host.rank(), host.size()), host(host), device(device), pieces(device), transfers(device) {}
 
   /// An all-reduce as a transfer.
   virtual void startSum(const CollectiveCall &call, void *data) = 0;
@@ -119,7 +116,8 @@ protected:
 
 private:
   DeviceBuffer came[2];
-  size_t leastBeside = 256 << 10; // bytes of a sum
+  /// Bytes of a sum.
+  size_t leastBeside = static_cast<size_t>(environment::number("CAAT_CUDA_BESIDE", 256 << 10));
   bool isAlwaysBeside = false;
   std::deque<std::optional<Stretch>> sums; // not waited for; with their time where they were no transfers
 };

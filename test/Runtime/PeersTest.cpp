@@ -83,8 +83,8 @@ TEST(World, ReadsWhatLaunchersSet) {
 
 TEST(World, RefusesWhatIsNoNumber) {
   expectError("RANK is not set", [] { worldOf({{"WORLD_SIZE", "2"}}); });
-  expectError("WORLD_SIZE='two' is not a number", [] { worldOf({{"WORLD_SIZE", "two"}, {"RANK", "0"}}); });
-  expectError("RANK='2' is not a number from 0 to 1", [] { worldOf({{"WORLD_SIZE", "2"}, {"RANK", "2"}}); });
+  expectError("WORLD_SIZE='two' is not a whole number", [] { worldOf({{"WORLD_SIZE", "two"}, {"RANK", "0"}}); });
+  expectError("RANK='2' is not a whole number from 0 to 1", [] { worldOf({{"WORLD_SIZE", "2"}, {"RANK", "2"}}); });
   expectError("MASTER_PORT='99999'", [] { worldOf({{"WORLD_SIZE", "2"}, {"RANK", "0"}, {"MASTER_PORT", "99999"}}); });
 }
 

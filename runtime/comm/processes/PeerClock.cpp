@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "PeersState.h"
+#include "caat/runtime/Environment.h"
 #include "caat/runtime/Error.h"
 #include <algorithm>
-#include <cstdlib>
 
 namespace caat::runtime {
 
@@ -10,11 +10,12 @@ using namespace wire;
 using std::chrono::milliseconds;
 
 static constexpr int clockTurns = 8;
+static constexpr int64_t mostShift = int64_t(24) * 3600 * 1000; // ms
 
 /// What a test adds to this process's clock, which is that of the others' otherwise: CAAT_TEST_CLOCK_SHIFT, in ms.
 static int64_t clockShift() {
-  static const char *shift = std::getenv("CAAT_TEST_CLOCK_SHIFT");
-  return shift ? Clock::duration(milliseconds(std::atoll(shift))).count() : 0;
+  static const milliseconds shift(environment::number("CAAT_TEST_CLOCK_SHIFT", 0, {-mostShift, mostShift}));
+  return Clock::duration(shift).count();
 }
 int64_t wire::now() { return Clock::now().time_since_epoch().count() + clockShift(); }
 

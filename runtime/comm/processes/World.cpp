@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "caat/runtime/World.h"
+#include "caat/runtime/Environment.h"
 #include "caat/runtime/Error.h"
-#include <charconv>
 #include <cstdlib>
 #include <cstring>
 
@@ -22,12 +22,7 @@ constexpr Launcher launchers[] = {
 };
 
 int numberOf(const char *name, const char *text, int least, int most) {
-  int number = 0;
-  const char *end = text + std::strlen(text);
-  auto [stop, error] = std::from_chars(text, end, number);
-  if (error != std::errc() || stop != end || number < least || number > most)
-    failInput(name, "='", text, "' is not a number from ", least, " to ", most);
-  return number;
+  return static_cast<int>(environment::parseNumber(name, text, {least, most}));
 }
 
 /// "node7" of "node[7-9,12],other", "a" of "a,b".
