@@ -11,6 +11,7 @@
 #include "caat/Raise/Passes.h"
 #include "caat/Rotate/Passes.h"
 #include "caat/Shard/Passes.h"
+#include "caat/Support/SafeStream.h"
 #include "caat/Sync/Passes.h"
 #include "dialects/onnx/ONNX.h"
 #include "mlir/IR/Diagnostics.h"
@@ -30,7 +31,7 @@ namespace {
 class Compiler {
 public:
   Compiler(const CompileOptions &options, CompileSummary &summary)
-      : options(options), summary(summary), context(makeRegistry()), handler(sources, &context) {
+      : options(options), summary(summary), context(makeRegistry()), handler(sources, &context, safeErrs()) {
     printMessagesByNode(context, options.model);
   }
 
@@ -154,7 +155,7 @@ private:
   }
 
   LogicalResult fail(const Twine &message) {
-    llvm::errs() << "error: " << message << "\n";
+    safeErrs() << "error: " << message << "\n";
     return failure();
   }
 

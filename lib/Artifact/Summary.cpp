@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "caat/Artifact/Compile.h"
+#include "caat/Support/SafeStream.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -48,7 +49,7 @@ static void printMatrices(const CompileSummary &summary, llvm::raw_ostream &os) 
 }
 
 void caat::printSummary(const CompileOptions &options, const CompileSummary &summary, bool timing) {
-  llvm::raw_ostream &os = llvm::outs();
+  SafeStream os(llvm::outs());
   if (!summary.sites.empty())
     printSites(summary, os);
   if (summary.cost && options.tp > 1)

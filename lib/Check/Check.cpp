@@ -11,6 +11,7 @@
 #include "caat/Raise/SymbolicShapes.h"
 #include "caat/Shard/Passes.h"
 #include "caat/Shard/ShardingChoice.h"
+#include "caat/Support/SafeStream.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/Pass/PassManager.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -28,7 +29,7 @@ using namespace caat::check;
 static constexpr int64_t maxRanks = 64;
 
 static LogicalResult refuse(const Twine &message) {
-  llvm::errs() << "error: --tp-check: " << message << "\n";
+  safeErrs() << "error: --tp-check: " << message << "\n";
   return failure();
 }
 
@@ -37,7 +38,8 @@ namespace {
 class Checker {
 public:
   Checker(StringRef model, const CheckOptions &options)
-      : model(model), options(options), context(MLIRContext::Threading::DISABLED), handler(sources, &context) {
+      : model(model), options(options), context(MLIRContext::Threading::DISABLED),
+        handler(sources, &context, safeErrs()) {
     context.disableMultithreading(); // MLIR's command line options turn it on again, and with it all locks
     printMessagesByNode(context, model);
   }
@@ -77,7 +79,7 @@ LogicalResult Checker::timed(StringRef stage, llvm::function_ref<LogicalResult()
   LogicalResult result = action();
   std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   if (options.timing)
-    llvm::errs() << llvm::formatv("{0,-10} {1:F3} s\n", stage, seconds.count());
+    safeErrs() << llvm::formatv("{0,-10} {1:F3} s\n", stage, seconds.count());
   return result;
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "caat/Import/NodeMessages.h"
+#include "caat/Support/SafeStream.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/Location.h"
 #include "llvm/Support/WithColor.h"
@@ -12,7 +13,7 @@ void caat::printMessagesByNode(MLIRContext &context, StringRef file) {
     auto place = diagnostic.getLocation()->findInstanceOf<FileLineColLoc>();
     if ((!isError && diagnostic.getSeverity() != DiagnosticSeverity::Warning) || (place && place.getLine() > 0))
       return failure();
-    raw_ostream &os = llvm::errs();
+    raw_ostream &os = safeErrs();
     std::string text = diagnostic.str(), name;
     if (auto named = diagnostic.getLocation()->findInstanceOf<NameLoc>())
       name = "'" + named.getName().str() + "'";
@@ -26,4 +27,5 @@ void caat::printMessagesByNode(MLIRContext &context, StringRef file) {
         llvm::WithColor::note(os) << more << "\n";
     return success();
   });
+  makeMessagesPrintable(context);
 }

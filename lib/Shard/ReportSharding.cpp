@@ -5,6 +5,7 @@
 #include "Annotations.h"
 #include "caat/Shard/LocalSizes.h"
 #include "caat/Shard/Passes.h"
+#include "caat/Support/SafeStream.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FormatVariadic.h"
 
@@ -326,13 +327,13 @@ struct TPReportSharding : impl::TPReportShardingBase<TPReportSharding> {
         continue;
       bool partitioned =
           function.walk([](tp::CollectiveOpInterface) { return WalkResult::interrupt(); }).wasInterrupted();
-      llvm::errs() << (partitioned ? "collectives" : "sharding") << " of @" << function.getName() << " over " << size
-                   << " ranks\n";
+      safeErrs() << (partitioned ? "collectives" : "sharding") << " of @" << function.getName() << " over " << size
+                 << " ranks\n";
       if (partitioned)
-        printCollectives(function, sizes, llvm::errs());
-      else if (failed(printOps(function, size, llvm::errs())))
+        printCollectives(function, sizes, safeErrs());
+      else if (failed(printOps(function, size, safeErrs())))
         return signalPassFailure();
-      llvm::errs() << "\n";
+      safeErrs() << "\n";
     }
     markAllAnalysesPreserved();
   }

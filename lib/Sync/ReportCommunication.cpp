@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // tp-report-communication: what sync points and other collectives send per token.
 #include "PolicyText.h"
+#include "caat/Support/SafeStream.h"
 #include "caat/Sync/Passes.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -162,14 +163,15 @@ struct ReportCommunication : caat::impl::TPReportCommunicationBase<ReportCommuni
     Report report = collect(getOperation());
     auto write = [&](llvm::raw_ostream &os) { json ? writeJson(report, os) : writeTable(report, os); };
     if (file.empty())
-      return write(llvm::errs());
+      return write(safeErrs());
     std::error_code error;
     llvm::ToolOutputFile output(file, error, llvm::sys::fs::OF_Text);
     if (error) {
       getOperation().emitError() << file << ": cannot write the report: " << error.message();
       return signalPassFailure();
     }
-    write(output.os());
+    SafeStream os(output.os());
+    write(os);
     output.keep();
   }
 };

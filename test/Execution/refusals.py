@@ -12,7 +12,7 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save_file
 
 import programs
@@ -223,7 +223,7 @@ class Divisions(Refusals):
 
     def model(self, nodes, inputs, constants=(), output=TensorProto.INT64):
         inputs = [helper.make_tensor_value_info(name, kind, dims) for name, kind, dims in inputs]
-        constants = [onnx.numpy_helper.from_array(np.asarray(array), name) for name, array in constants]
+        constants = [numpy_helper.from_array(np.asarray(array), name) for name, array in constants]
         graph = helper.make_graph(nodes, "g", inputs, [helper.make_tensor_value_info("y", output, None)], constants)
         file = self.folder / "model.onnx"
         onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), file)
@@ -317,10 +317,49 @@ class Divisions(Refusals):
 
 
 class Names(Refusals):
-    """What caat-run prints of a program's names cannot steer a terminal, and is JSON still."""
+    """What tools print of a model's names cannot steer a terminal, and is JSON still."""
+    STEERS, SHOWN = "a\x1b]0;b\x07\x7f\x9bJ\rü", "a\\u001B]0;b\\u0007\\u007F\\u009BJ\\u000Dü"
+
+    def model(self, last="Relu"):
+        """Names that steer in every place; `last` is Reshape for a warning that names it, or an operator that is none."""
+        steers, value = self.STEERS, helper.make_tensor_value_info
+        nodes = [helper.make_node("MatMul", [f"x{steers}", f"w{steers}"], [f"m{steers}"], name=f"first{steers}"),
+                 helper.make_node(last, [f"m{steers}"] + ["shape"] * (last == "Reshape"), [f"y{steers}"], name=f"last{steers}")]
+        arrays = [numpy_helper.from_array(np.ones((128, 128), np.float32), f"w{steers}"),
+                  numpy_helper.from_array(np.array([-1, 7, 100]), "shape")]
+        graph = helper.make_graph(nodes, f"g{steers}", [value(f"x{steers}", TensorProto.FLOAT, [f"n{steers}", 128])],
+                                  [value(f"y{steers}", TensorProto.FLOAT, None)], arrays)
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), self.folder / "model.onnx")
+        return self.folder / "model.onnx"
+
+    def shows(self, names, tool, *arguments, code=0):
+        """The tool's streams have `names` as they are shown, and nothing that steers; its stdout."""
+        done = programs.run(tool, *arguments)
+        self.assertEqual(done.returncode, code, done.stderr[-1500:])
+        printed = done.stdout + done.stderr
+        self.assertFalse([c for c in printed if (ord(c) < 32 and c not in "\n\t") or 127 <= ord(c) < 160], ascii(printed))
+        for name in names:
+            self.assertIn(name + self.SHOWN, printed)
+        return done.stdout
+
+    def test_compilers(self):
+        model, out = self.model("Reshape"), self.folder / "out"
+        self.shows(["last"], "caat-opt", model, "--tp-pipeline=size=2", "-o", self.folder / "model.mlir")
+        self.shows(["last"], "caat-opt", model, "--tp-pipeline=size=2", "--remarks-filter=caat", "-o", self.folder / "model.mlir")
+        self.shows(["first", "last"], "caat-compile", model, "--tp=2", "--report", "-o", out)
+        self.shows(["n", "last"], "caat-opt", model, "--tp-check=size=2")
+        report = json.loads(self.shows([], "caat-opt", model, "--tp-check=size=2 json"))
+        self.assertEqual(report["dims"]["batch"], f"n{self.STEERS}")
+        programs.must("caat-opt", model, "--mlir-print-debuginfo", "-o", self.folder / "model.mlir")
+        self.shows(["last"], "caat-opt", self.folder / "model.mlir", "--tp-pipeline=size=2", "-o", self.folder / "other.mlir")
+        np.save(self.folder / "tokens.npy", np.zeros(1 << 14, np.int64))
+        broken = self.model("Frobnicate")
+        self.shows(["last"], "caat-compile", broken, "-o", out, code=1)
+        self.shows(["last"], "caat-ablate", broken, f"--tokens={self.folder / 'tokens.npy'}", "-o", out, code=1)
+        self.shows(["y"], "caat-ablate", self.model(), f"--tokens={self.folder / 'tokens.npy'}", "-o", out, code=1)
 
     def test_control_characters(self):
-        steers, shown = "a\x1b]0;b\x07\x7f\x9bJ\rü", "a\\u001B]0;b\\u0007\\u007F\\u009BJ\\u000Dü"
+        steers, shown = self.STEERS, self.SHOWN
         value = helper.make_tensor_value_info
         graph = helper.make_graph([helper.make_node("Neg", [f"x{steers}"], [f"y{steers}"])], "g",
                                   [value(f"x{steers}", TensorProto.FLOAT, ["n"])], [value(f"y{steers}", TensorProto.FLOAT, ["n"])])
@@ -401,9 +440,9 @@ class Programs(Refusals):
         """The same model but for some values of its weights."""
         model = onnx.load(LLAMA / "model.onnx")
         for weight in model.graph.initializer:
-            array = onnx.numpy_helper.to_array(weight)
+            array = numpy_helper.to_array(weight)
             if array.dtype == np.float32 and array.ndim == 2:
-                weight.CopyFrom(onnx.numpy_helper.from_array(array[::-1].copy(), weight.name))
+                weight.CopyFrom(numpy_helper.from_array(array[::-1].copy(), weight.name))
         folder = self.folder / "model"
         folder.mkdir()
         onnx.save(model, folder / "model.onnx")

@@ -4,6 +4,7 @@
 #include "PrepareProgram.h"
 #include "caat/Ablate/ShellWord.h"
 #include "caat/runtime/Error.h"
+#include "caat/runtime/SafeOutput.h"
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cmath>
@@ -22,18 +23,23 @@ public:
   explicit Progress(bool quiet) : quiet(quiet), terminal(isatty(STDERR_FILENO)) {}
   ~Progress() {
     if (terminal && shown)
-      std::cerr << "\r\x1b[K";
+      clearLine();
   }
   void operator()(const std::string &text) {
     auto now = std::chrono::steady_clock::now();
     if (quiet || (shown && now - last < std::chrono::milliseconds(terminal ? 50 : 5000)))
       return;
-    std::cerr << (terminal ? "\r\x1b[K" : "") << text << (terminal ? "" : "\n") << std::flush;
+    if (terminal)
+      clearLine();
+    std::cerr << text << (terminal ? "" : "\n") << std::flush;
     shown = true;
     last = now;
   }
 
 private:
+  /// Not through std::cerr, which lets no escape sequence pass.
+  static void clearLine() { std::fputs("\r\x1b[K", stderr); }
+
   bool quiet, terminal, shown = false;
   std::chrono::steady_clock::time_point last{};
 };
@@ -64,8 +70,9 @@ void printSummary(const Arguments &arguments, const ablate::Result &result) {
                 arguments.programFlags.c_str());
   const ablate::Measure &exact = result.exactTest;
   // Of a language model its perplexity, of an encoder the mean cosine to the exact embeddings.
-  auto print = [&](const std::string &name, const ablate::Measure &measure, const ablate::PlanCost &cost,
+  auto print = [&](const std::string &named, const ablate::Measure &measure, const ablate::PlanCost &cost,
                    const char *mark) {
+    std::string name = runtime::printable(named);
     if (result.hasLogits)
       std::printf("%-50s %9.3f %8.4f %8.4f", name.c_str(), measure.perplexity(), measure.ratio(), measure.kl);
     else
@@ -86,13 +93,13 @@ void printSummary(const Arguments &arguments, const ablate::Result &result) {
     print(named.family + ": " + named.label, named.plan.measure, named.plan.cost,
           named.isChosen ? "  <- plan.json" : "");
   for (const std::string &warning : result.warnings)
-    std::printf("warning: %s\n", warning.c_str());
+    std::printf("warning: %s\n", runtime::printable(warning).c_str());
   printChosenTime(arguments, result);
   if (result.exactOverLink) {
     std::printf("%-50s %11s %11s%s\n", ("a step over " + arguments.linkText + ", f32 on the wire").c_str(), "measured",
                 "predicted", result.exactOverLink->halved ? "   in halves" : "");
     auto printTime = [](const std::string &name, const ablate::StepTime &time) {
-      std::printf("%-50s %9.4f s %9.4f s", name.c_str(), time.measured, time.predicted);
+      std::printf("%-50s %9.4f s %9.4f s", runtime::printable(name).c_str(), time.measured, time.predicted);
       std::printf(time.halved ? " %9.4f s\n" : "\n", time.halved.value_or(0));
     };
     printTime("exact", *result.exactOverLink);
@@ -134,6 +141,7 @@ std::string inputFlags(const Arguments &arguments) {
 } // namespace
 
 int main(int argc, char **argv) {
+  runtime::SafeOutput output(std::cout), errors(std::cerr);
   Arguments arguments;
   CLI::App app(
       "Measures which sync points of a tensor-parallel model need to synchronise, and finds the best plan for a "

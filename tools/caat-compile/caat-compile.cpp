@@ -3,6 +3,7 @@
 #include "Allocator.h"
 #include "caat/Artifact/Compile.h"
 #include "caat/Lower/WeightRules.h"
+#include "caat/Support/SafeStream.h"
 #include "caat/Support/Version.h"
 #include "llvm/Config/llvm-config.h"
 #include "llvm/Support/CommandLine.h"
@@ -109,7 +110,7 @@ static cl::extrahelp examples("\nExamples:\n"
                               "\nExit status: 0 compiled, 1 the model or its compilation failed, 2 usage.\n");
 
 static int usage(const llvm::Twine &message) {
-  llvm::errs() << "caat-compile: " << message << " (see caat-compile --help)\n";
+  caat::safeErrs() << "caat-compile: " << message << " (see caat-compile --help)\n";
   return 2;
 }
 
@@ -254,7 +255,7 @@ int main(int argc, char **argv) {
   std::string errors;
   llvm::raw_string_ostream stream(errors);
   if (!cl::ParseCommandLineOptions(argc, argv, "Compiles an ONNX model for tensor-parallel ranks\n", &stream)) {
-    llvm::errs() << errors;
+    caat::safeErrs() << errors;
     return 2;
   }
   llvm::Expected<caat::CompileOptions> options = readOptions();

@@ -3,6 +3,7 @@
 #include "caat/Export/Export.h"
 #include "caat/Import/Import.h"
 #include "caat/Import/NodeMessages.h"
+#include "caat/Support/SafeStream.h"
 
 #include "mlir/Bytecode/BytecodeWriter.h"
 #include "mlir/IR/Diagnostics.h"
@@ -17,7 +18,7 @@ std::unique_ptr<llvm::MemoryBuffer> caat::importToBytecode(StringRef path) {
   MLIRContext context(registry, MLIRContext::Threading::DISABLED);
   context.disableMultithreading(); // MLIR's command line options turn it on again
   llvm::SourceMgr sources;
-  SourceMgrDiagnosticHandler handler(sources, &context);
+  SourceMgrDiagnosticHandler handler(sources, &context, safeErrs());
   printMessagesByNode(context, path);
   FailureOr<OwningOpRef<ModuleOp>> module = importONNX(path, &context);
   std::string bytecode;
@@ -38,7 +39,7 @@ LogicalResult caat::runAndExport(std::unique_ptr<llvm::MemoryBuffer> model, Stri
   MLIRContext context(registry, MLIRContext::Threading::DISABLED);
   context.disableMultithreading(); // MLIR's command line options turn it on again
   llvm::SourceMgr sources;
-  SourceMgrDiagnosticHandler handler(sources, &context);
+  SourceMgrDiagnosticHandler handler(sources, &context, safeErrs());
   context.printOpOnDiagnostic(false); // one message, not the module behind it
   printMessagesByNode(context, name);
   OwningOpRef<ModuleOp> module =

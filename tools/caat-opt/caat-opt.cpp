@@ -6,6 +6,7 @@
 #include "caat/Check/Check.h"
 #include "caat/Import/ModuleText.h"
 #include "caat/Import/NodeMessages.h"
+#include "caat/Support/SafeStream.h"
 #include "caat/Support/Version.h"
 
 #include "mlir/InitAllDialects.h"
@@ -17,6 +18,7 @@
 #include "llvm/Config/llvm-config.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Process.h"
 #include "llvm/Support/ToolOutputFile.h"
 
 using namespace mlir;
@@ -44,39 +46,47 @@ static LogicalResult run(int argc, char **argv) {
     std::string message;
     std::unique_ptr<llvm::ToolOutputFile> report = openOutputFile(output, &message);
     if (!report) {
-      llvm::errs() << message << "\n";
+      caat::safeErrs() << message << "\n";
       return failure();
     }
-    if (failed(caat::checkModel(input, tpCheck, report->os())))
+    caat::SafeStream os(report->os());
+    if (failed(caat::checkModel(input, tpCheck, os)))
       return failure();
+    os.flushPending();
     report->keep();
     return success();
   }
   bool writesOnnx = StringRef(output).ends_with(".onnx");
   std::string error;
   if (StringRef(input).ends_with(".mlir") && !caat::openModuleFile(input, error)) {
-    llvm::errs() << error << "\n";
+    caat::safeErrs() << error << "\n";
     return failure();
   }
-  if (!writesOnnx && !StringRef(input).ends_with(".onnx"))
+  MlirOptMainConfig config = MlirOptMainConfig::createFromCLOptions();
+  bool isTyped = input == "-" && llvm::sys::Process::StandardInIsUserInput(); // which MLIR's main remarks on
+  if (config.shouldShowDialects() || config.shouldListPasses() || isTyped)
     return MlirOptMain(argc, argv, input, output, registry);
   std::unique_ptr<llvm::MemoryBuffer> model =
       StringRef(input).ends_with(".onnx") ? caat::importToBytecode(input) : openInputFile(input, &error);
   if (!model) {
-    llvm::errs() << error << (error.empty() ? "" : "\n");
+    caat::safeErrs() << error << (error.empty() ? "" : "\n");
     return failure();
   }
-  MlirOptMainConfig config = MlirOptMainConfig::createFromCLOptions();
-  config.setPassPipelineSetupFn([given = config, input = input](PassManager &pm) {
-    pm.getContext()->printOpOnDiagnostic(false); // one message, not the module behind it
-    caat::printMessagesByNode(*pm.getContext(), input);
+  bool isText = !writesOnnx && !StringRef(input).ends_with(".onnx");
+  config.setPassPipelineSetupFn([isText, given = config, input = input](PassManager &pm) {
+    if (isText) {
+      caat::makeMessagesPrintable(*pm.getContext());
+    } else {
+      pm.getContext()->printOpOnDiagnostic(false); // one message, not the module behind it
+      caat::printMessagesByNode(*pm.getContext(), input);
+    }
     return given.setupPassPipeline(pm);
   });
   if (writesOnnx)
     return caat::runAndExport(std::move(model), output, config, registry);
   std::unique_ptr<llvm::ToolOutputFile> file = openOutputFile(output, &error);
   if (!file) {
-    llvm::errs() << error << "\n";
+    caat::safeErrs() << error << "\n";
     return failure();
   }
   if (failed(MlirOptMain(file->os(), std::move(model), registry, config)))

@@ -2,11 +2,11 @@
 // Runs artifacts of caat-compile. Results go to stdout, progress and errors to stderr; the exit code is 0, 1 where the
 // input or the run failed, 2 for wrong usage.
 #include "Commands.h"
-#include "SafeOutput.h"
+#include "caat/runtime/SafeOutput.h"
 #include <iostream>
 
 int main(int argc, char **argv) {
-  caat::run::SafeOutput output(std::cout), errors(std::cerr);
+  caat::runtime::SafeOutput output(std::cout), errors(std::cerr);
   CLI::App app("Runs transformers that caat-compile divided over ranks.", "caat-run");
   app.set_version_flag("--version", std::string("caat-run ") + CAAT_VERSION);
   app.require_subcommand(1);

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Names and messages come from files that others may have made. What they hold must not steer a terminal.
-#ifndef CAAT_TOOLS_CAATRUN_SAFEOUTPUT_H
-#define CAAT_TOOLS_CAATRUN_SAFEOUTPUT_H
+#ifndef CAAT_RUNTIME_SAFEOUTPUT_H
+#define CAAT_RUNTIME_SAFEOUTPUT_H
 
 #include <ostream>
 #include <streambuf>
 #include <string>
 #include <string_view>
 
-namespace caat::run {
+namespace caat::runtime {
 
 /// UTF-8 in which control characters but line feeds and tabs are written as JSON does (`\u001B`; C1 too), and bytes
 /// that are no UTF-8 as U+FFFD.
@@ -36,6 +36,6 @@ private:
   std::string pending; // since the last line feed
 };
 
-} // namespace caat::run
+} // namespace caat::runtime
 
 #endif

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include "SafeOutput.h"
+#include "caat/runtime/SafeOutput.h"
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <utility>
 
-namespace caat::run {
+namespace caat::runtime {
 
 /// Bytes of the character at the start of `text` and its code; 0 bytes where it is no UTF-8.
 static std::pair<size_t, uint32_t> decode(std::string_view text) {
@@ -67,4 +67,4 @@ SafeOutput::int_type SafeOutput::overflow(int_type c) {
 
 int SafeOutput::sync() { return pass(pending.size()) ? target->pubsync() : -1; }
 
-} // namespace caat::run
+} // namespace caat::runtime
