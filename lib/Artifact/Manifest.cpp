@@ -42,7 +42,7 @@ public:
                                : options.isRotated()    ? kRotatedFormat
                                                         : kFormat);
       json.attribute("caat", kVersion);
-      json.attributeObject("model", [&] { json.attribute("file", options.model); });
+      json.attributeObject("model", [&] { json.attribute("file", llvm::json::fixUTF8(options.model)); });
       json.attribute("tp", options.tp);
       json.attribute("strategy", options.isRotated() ? "rtp" : "tp");
       if (options.isRotated()) {

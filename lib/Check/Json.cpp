@@ -11,7 +11,7 @@ static void writeVerdict(json::OStream &json, const Verdict &verdict) {
     json.attribute("verdict", nameOf(verdict.kind));
     json.attributeArray("reasons", [&] {
       for (const std::string &reason : verdict.reasons)
-        json.value(reason);
+        json.value(json::fixUTF8(reason));
     });
   });
 }
@@ -38,9 +38,9 @@ static void writeSize(json::OStream &json, const RankReport &rank, const Report 
     json.attributeArray("messages", [&] {
       for (const Message &message : rank.messages)
         json.object([&] {
-          json.attribute("site", message.site);
+          json.attribute("site", json::fixUTF8(message.site));
           json.attribute("kind", message.kind);
-          json.attribute("node", message.node);
+          json.attribute("node", json::fixUTF8(message.node));
           json.attributeObject("bytes", [&] { scenarios([&](Scenario s) { return message.bytes[s]; }); });
         });
     });
@@ -50,16 +50,16 @@ static void writeSize(json::OStream &json, const RankReport &rank, const Report 
 void caat::check::printJson(const Report &report, raw_ostream &os) {
   json::OStream json(os, 2);
   json.object([&] {
-    json.attribute("model", report.model);
+    json.attribute("model", json::fixUTF8(report.model));
     json.attribute("nodes", report.nodes);
     json.attribute("raised_ops", report.raisedOps);
     json.attribute("attentions", report.attentions);
     json.attribute("weight_bytes", report.weightBytes);
     json.attribute("largest_size", report.largestSize);
     json.attributeObject("dims", [&] {
-      json.attribute("batch", report.dims.batch);
-      json.attribute("tokens", report.dims.query);
-      json.attribute("cached", report.dims.past);
+      json.attribute("batch", json::fixUTF8(report.dims.batch));
+      json.attribute("tokens", json::fixUTF8(report.dims.query));
+      json.attribute("cached", json::fixUTF8(report.dims.past));
     });
     json.attribute("batch", report.batch);
     json.attribute("prefill", report.prefill);

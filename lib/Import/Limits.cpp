@@ -2,6 +2,7 @@
 #include "Limits.h"
 
 #include "llvm/ADT/StringRef.h"
+#include "llvm/Support/JSON.h"
 
 using namespace caat::importer;
 using llvm::Twine;
@@ -22,6 +23,18 @@ public:
     nodes(graph.node());
   }
 
+  void function(const ::onnx::FunctionProto &function) {
+    name(function.name(), "a function");
+    name(function.domain(), "a function's domain");
+    for (const auto *list : {&function.input(), &function.output(), &function.attribute()})
+      for (const std::string &text : *list)
+        name(text, "a value or attribute of a function");
+    nodes(function.node());
+  }
+
+  std::string problem;
+
+private:
   template <typename Nodes> void nodes(const Nodes &list) {
     count(nodeCount, list.size(), maxNodes, "nodes");
     for (const ::onnx::NodeProto &node : list) {
@@ -39,10 +52,6 @@ public:
         this->attribute(attribute, node);
     }
   }
-
-  std::string problem;
-
-private:
   void refuse(const Twine &message) {
     if (problem.empty())
       problem = message.str();
@@ -51,6 +60,8 @@ private:
     if (text.size() > maxNameLength)
       refuse(Twine(what) + " has a name of " + Twine(text.size()) + " bytes ('" + llvm::StringRef(text).take_front(40) +
              "…'), the limit is " + Twine(maxNameLength));
+    if (!llvm::json::isUTF8(text))
+      refuse(Twine(what) + " has a name that is not UTF-8: '" + text + "'");
   }
   void count(int64_t &total, int64_t more, int64_t limit, const char *what) {
     if ((total += more) > limit)
@@ -93,6 +104,6 @@ llvm::Error caat::importer::checkLimits(const ::onnx::ModelProto &model) {
   Checker checker;
   checker.graph(model.graph());
   for (const ::onnx::FunctionProto &function : model.functions())
-    checker.nodes(function.node());
+    checker.function(function);
   return checker.problem.empty() ? llvm::Error::success() : llvm::createStringError(checker.problem);
 }

@@ -15,7 +15,8 @@ constexpr int maxOperands = 8192;              ///< inputs, outputs or attribute
 constexpr int maxListLength = 1 << 20;         ///< elements of an attribute that is a list
 constexpr int maxNameLength = 4096;            ///< of a node, value, operator, domain, attribute, dimension or file
 
-/// Refuses a model beyond these limits; the error names the limit and the place.
+/// Refuses a model beyond these limits, or with a name that is not UTF-8, as ONNX has it; the error names the limit and
+/// the place.
 llvm::Error checkLimits(const ::onnx::ModelProto &model);
 
 } // namespace caat::importer

@@ -130,8 +130,8 @@ static void writeJson(const Report &report, llvm::raw_ostream &os) {
   llvm::json::OStream json(os, 2);
   auto writeRow = [&](const Row &row) {
     json.object([&] {
-      json.attribute("site", row.site);
-      json.attribute(row.isSite ? "policy" : "kind", row.policy);
+      json.attribute("site", llvm::json::fixUTF8(row.site));
+      json.attribute(row.isSite ? "policy" : "kind", llvm::json::fixUTF8(row.policy));
       json.attribute("elements", row.elements);
       json.attribute("bytes_per_token", row.bytes);
       json.attribute("bytes_per_token_before", row.bytesBefore);

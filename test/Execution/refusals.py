@@ -358,6 +358,12 @@ class Names(Refusals):
         self.shows(["last"], "caat-ablate", broken, f"--tokens={self.folder / 'tokens.npy'}", "-o", out, code=1)
         self.shows(["y"], "caat-ablate", self.model(), f"--tokens={self.folder / 'tokens.npy'}", "-o", out, code=1)
 
+    def test_not_utf8(self):
+        model = self.model()
+        model.write_bytes(model.read_bytes().replace(b"]0;b", b"]\xff;b"))
+        for tool in ("caat-opt", "caat-compile"):
+            self.refused(tool, model, "-o", self.folder / "out", names=["not UTF-8", "]\ufffd;b"])
+
     def test_control_characters(self):
         steers, shown = self.STEERS, self.SHOWN
         value = helper.make_tensor_value_info

@@ -246,5 +246,13 @@ def loop_unknown(out):
     return m
 
 
+@model
+def byte_name(out):
+    """A name of a function's input that is not UTF-8, which protobuf's Python does not write."""
+    twice = function("Twice", ["x~"], ["y"], [h.make_node("Add", ["x~", "x~"], ["y"])])
+    m = finish([call("Twice", ["x"], ["y"])], [value("x", [4])], [value("y", [4])])
+    return with_functions(m, twice).SerializeToString().replace(b"x~", b"x\xff")
+
+
 if __name__ == "__main__":
     main()
