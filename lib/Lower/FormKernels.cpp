@@ -286,6 +286,23 @@ private:
   DenseMap<Value, Value> tiles;        // value -> its row
 };
 
+/// What the host knows is an argument of a kernel, not memory that is written before and read by it.
+struct TakeHostScalars : OpRewritePattern<linalg::GenericOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(linalg::GenericOp op, PatternRewriter &rewriter) const override {
+    bool any = false;
+    for (OpOperand *input : op.getDpsInputOperands()) {
+      auto scalar = input->get().getDefiningOp<tensor::FromElementsOp>();
+      BlockArgument argument = op.getMatchingBlockArgument(input);
+      if (!scalar || scalar.getType().getRank() != 0 || argument.use_empty())
+        continue;
+      rewriter.replaceAllUsesWith(argument, scalar.getElements().front());
+      any = true;
+    }
+    return success(any);
+  }
+};
+
 struct FormKernelsPass : caat::impl::RTFormKernelsPassBase<FormKernelsPass> {
   /// Each fusion copies both bodies: a chain without end would take time that grows with its square.
   static bool isFusible(OpOperand *operand) {
@@ -306,13 +323,14 @@ struct FormKernelsPass : caat::impl::RTFormKernelsPassBase<FormKernelsPass> {
     (void)applyToStructured(func, std::move(patterns));
   }
 
-  /// Element-wise producers with one use go into their consumer.
+  /// Element-wise producers with one use go into their consumer, and so do scalars of the host.
   static void fuseElementwise(func::FuncOp func) {
     RewritePatternSet patterns(func.getContext());
     auto control = [](OpOperand *operand) { return isFusible(operand); };
     linalg::populateElementwiseOpsFusionPatterns(patterns, control);
     linalg::populateEraseUnusedOperandsAndResultsPatterns(patterns);
     linalg::populateConstantFoldLinalgOperations(patterns, control);
+    patterns.add<TakeHostScalars>(func.getContext());
     tensor::EmptyOp::getCanonicalizationPatterns(patterns, func.getContext());
     (void)applyToStructured(func, std::move(patterns));
   }

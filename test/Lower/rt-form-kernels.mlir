@@ -121,3 +121,23 @@ func.func @fused(%x: tensor<?x8xf32>, %y: tensor<?x8xf32>) -> tensor<?x8xf32> {
   } -> tensor<?x8xf32>
   return %b : tensor<?x8xf32>
 }
+
+// What the host computes is no memory that a kernel reads.
+// CHECK-LABEL: func.func @host_scalar(
+// CHECK-SAME:    %[[X:[a-z0-9]*]]: tensor<?x8xi64>, %[[N:[a-z0-9]*]]: i64
+// CHECK-NOT:   tensor.from_elements
+// CHECK:       linalg.generic {{.*}} ins(%{{[a-z0-9_]*}} : tensor<1x8xi64>)
+// CHECK-NEXT:  ^bb0(%[[A:.*]]: i64, %{{.*}}: i64):
+// CHECK-NEXT:    arith.muli %[[A]], %[[N]] : i64
+func.func @host_scalar(%x: tensor<?x8xi64>, %n: i64) -> tensor<?x8xi64> {
+  %c0 = arith.constant 0 : index
+  %rows = tensor.dim %x, %c0 : tensor<?x8xi64>
+  %e = tensor.empty(%rows) : tensor<?x8xi64>
+  %scalar = tensor.from_elements %n : tensor<i64>
+  %y = linalg.generic {indexing_maps = [#id, affine_map<(d0, d1) -> ()>, #id], iterator_types = ["parallel", "parallel"]} ins(%x, %scalar : tensor<?x8xi64>, tensor<i64>) outs(%e : tensor<?x8xi64>) {
+  ^bb0(%i: i64, %j: i64, %o: i64):
+    %0 = arith.muli %i, %j : i64
+    linalg.yield %0 : i64
+  } -> tensor<?x8xi64>
+  return %y : tensor<?x8xi64>
+}
