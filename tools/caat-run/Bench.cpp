@@ -104,85 +104,111 @@ runtime::Tensor someTokens(int64_t batch, int64_t length, int64_t vocabulary) {
   return tokens;
 }
 
-Json measure(runtime::Engine &engine, const BenchOptions &options, Progress &progress) {
-  using Clock = std::chrono::steady_clock;
-  int64_t vocabulary = engine.manifest().vocabulary.value_or(1);
-  engine.start(options.prefill + options.decode); // refuses what the program has no room for
-  runtime::Tensor prompt = someTokens(options.batch, options.prefill, vocabulary);
-  auto timed = [&](const runtime::Tensor &tokens) {
+/// Times a prompt, and steps behind it.
+class Measurement {
+public:
+  Measurement(runtime::Engine &engine, const BenchOptions &options, Progress &progress)
+      : engine(engine), options(options), progress(progress), vocabulary(engine.manifest().vocabulary.value_or(1)),
+        isHost(engine.isHost()) {}
+
+  Json run() {
+    Json result;
+    result["prefill"] = prefill();
+    if (options.decode > 0)
+      result["decode"] = decode();
+    if (std::string who = engine.attentionInfo(); !who.empty())
+      result["attention"] = who;
+    return result;
+  }
+
+private:
+  double timed(const runtime::Tensor &tokens) {
+    using Clock = std::chrono::steady_clock;
     auto begin = Clock::now();
     runtime::nextTokens(engine, tokens, nullptr,
                         options.lastLogits ? runtime::Results::LastToken : runtime::Results::All);
     return std::chrono::duration<double>(Clock::now() - begin).count();
-  };
-  std::vector<double> prefill, decode;
-  timed(prompt); // prepares the products for this length
-  engine.resetProfile();
-  int64_t halved = engine.halvedRuns();
-  for (int i = 0; i < options.repeats; ++i) {
-    progress("prefill " + std::to_string(i + 1) + " of " + std::to_string(options.repeats));
-    engine.start(options.prefill + options.decode);
-    prefill.push_back(timed(prompt));
   }
-  // A device with a time of its own is asked for it in one run more, which takes longer.
-  bool isHost = engine.isHost();
-  auto profiled = [&](const runtime::Tensor &tokens) {
+
+  /// A device with a time of its own is asked for it in one run more, which takes longer.
+  void profile(const runtime::Tensor &tokens) {
     engine.setTiming(true);
     engine.resetProfile();
     timed(tokens);
     engine.setTiming(false);
-  };
-  int64_t runs = isHost ? options.repeats : 1;
-  if (!isHost) {
-    engine.start(options.prefill + options.decode);
-    profiled(prompt);
   }
-  double tokens = static_cast<double>(options.prefill * options.batch), seconds = median(prefill);
-  runtime::Profile profile = engine.slowestProfile();
-  Json result;
-  result["prefill"] = {{"tokens", options.prefill},
-                       {"batch", options.batch},
-                       {"seconds", seconds},
-                       {"tokens_per_second", tokens / seconds},
-                       {"logits", options.lastLogits ? "last" : "all"},
-                       {"in_halves", engine.halvedRuns() > halved},
-                       {"share", shares(profile, runs * options.prefill * options.batch)}};
-  if (options.sites)
-    result["prefill"]["sites"] = sitesOf(engine, profile);
-  if (options.decode > 0) {
+
+  void start() { engine.start(options.prefill + options.decode); } // refuses what the program has no room for
+
+  Json prefill() {
+    start();
+    runtime::Tensor prompt = someTokens(options.batch, options.prefill, vocabulary);
+    timed(prompt); // prepares the products for this length
+    engine.resetProfile();
+    int64_t halved = engine.halvedRuns();
+    std::vector<double> seconds;
+    for (int i = 0; i < options.repeats; ++i) {
+      progress("prefill " + std::to_string(i + 1) + " of " + std::to_string(options.repeats));
+      start();
+      seconds.push_back(timed(prompt));
+    }
+    if (!isHost) {
+      start();
+      profile(prompt);
+    }
+    int64_t runs = isHost ? options.repeats : 1, tokens = options.prefill * options.batch;
+    double each = median(seconds);
+    runtime::Profile slowest = engine.slowestProfile();
+    Json result = {{"tokens", options.prefill},
+                   {"batch", options.batch},
+                   {"seconds", each},
+                   {"tokens_per_second", static_cast<double>(tokens) / each},
+                   {"logits", options.lastLogits ? "last" : "all"},
+                   {"in_halves", engine.halvedRuns() > halved},
+                   {"share", shares(slowest, runs * tokens)}};
+    if (options.sites)
+      result["sites"] = sitesOf(engine, slowest);
+    return result;
+  }
+
+  Json decode() {
     runtime::Tensor next = someTokens(options.batch, 1, vocabulary);
     engine.resetProfile();
     double first = timed(next);
     if (options.decode > 1)
       engine.resetProfile();
+    std::vector<double> seconds;
     int64_t last = isHost ? options.decode : options.decode - 1, graphs = engine.graphs();
     for (int64_t i = 1; i < last; ++i) {
       progress("decode " + std::to_string(i + 1) + " of " + std::to_string(options.decode));
-      decode.push_back(timed(next));
+      seconds.push_back(timed(next));
     }
-    if (decode.empty())
-      decode.push_back(first); // there is no other
+    if (seconds.empty())
+      seconds.push_back(first); // there is no other
     graphs = engine.graphs() - graphs;
-    double graphsPerStep = static_cast<double>(graphs) / static_cast<double>(std::max<size_t>(decode.size(), 1));
-    runs = isHost ? std::max<int64_t>(options.decode - 1, 1) : 1;
     if (!isHost && options.decode > 1)
-      profiled(next);
-    seconds = median(decode);
-    profile = engine.slowestProfile();
-    result["decode"] = {{"context", options.prefill},
-                        {"tokens", options.decode},
-                        {"seconds_per_token", seconds},
-                        {"tokens_per_second", static_cast<double>(options.batch) / seconds},
-                        {"weight_bytes_per_token_and_rank", engine.productBytes()},
-                        {"graphs_per_step", graphsPerStep},
-                        {"share", shares(profile, runs * options.batch)}};
+      profile(next);
+    int64_t runs = isHost ? std::max<int64_t>(options.decode - 1, 1) : 1;
+    double each = median(seconds);
+    runtime::Profile slowest = engine.slowestProfile();
+    Json result = {{"context", options.prefill},
+                   {"tokens", options.decode},
+                   {"seconds_per_token", each},
+                   {"tokens_per_second", static_cast<double>(options.batch) / each},
+                   {"weight_bytes_per_token_and_rank", engine.productBytes()},
+                   {"graphs_per_step", static_cast<double>(graphs) / static_cast<double>(seconds.size())},
+                   {"share", shares(slowest, runs * options.batch)}};
     if (options.sites)
-      result["decode"]["sites"] = sitesOf(engine, profile);
+      result["sites"] = sitesOf(engine, slowest);
+    return result;
   }
-  if (std::string who = engine.attentionInfo(); !who.empty())
-    result["attention"] = who;
-  return result;
-}
+
+  runtime::Engine &engine;
+  const BenchOptions &options;
+  Progress &progress;
+  int64_t vocabulary;
+  bool isHost; // the device's time is the host's
+};
 
 /// What the program cannot be faster than, and how near it comes: its products alone, and its weights read once.
 Json limits(runtime::Engine &engine, const BenchOptions &options, const Json &measured) {
@@ -329,7 +355,7 @@ void bench(const BenchOptions &options) {
                {"ranks_in_process", options.world() ? 1 : engine.size()},
                {"threads_per_rank", options.threadsPerRank},
                {"load_seconds", load}};
-  json.update(measure(engine, options, progress));
+  json.update(Measurement(engine, options, progress).run());
   if (options.limits)
     json["limits"] = limits(engine, options, json);
   engine.writeTrace();
