@@ -173,14 +173,15 @@ def ONNX_ScanOp : ONNX_Op<"Scan", [SingleBlock, RecursiveMemoryEffects]> {
 def ONNX_CheckOp : ONNX_Op<"check"> {
   let summary = "fails the run with a message where a condition is false";
   let description = [{
-    What a conversion had to assume of the inputs. No ONNX operator.
+    What a conversion had to assume of the inputs. No ONNX operator. A `late` check may fail when the run is over: what
+    follows it can be computed all the same, and only the results would be wrong.
 
     ```mlir
-    onnx.check %equal, "rows must have equal length" : tensor<i1>
+    onnx.check %equal, "rows must have equal length" {late} : tensor<i1>
     ```
     **Constraints:** the condition is a scalar.
   }];
-  let arguments = (ins 0DTensorOf<[I1]>:$condition, StrAttr:$message);
+  let arguments = (ins 0DTensorOf<[I1]>:$condition, StrAttr:$message, UnitAttr:$late);
   let assemblyFormat = "$condition `,` $message attr-dict `:` type($condition)";
 }
 

@@ -515,4 +515,21 @@ def RT_CheckOp : RT_Op<"check"> {
   let hasCanonicalizeMethod = 1;
 }
 
+def RT_CheckLaterOp : RT_Op<"check_later"> {
+  let summary = "fails the run with a message where a condition in memory is false, when the run is over at the latest";
+  let description = [{
+    What follows does not depend on it: only the results would be wrong. So a device that finds out later need not be
+    waited for.
+
+    ```mlir
+    rt.check_later %equal, "rows must have equal length" : memref<i1>
+    ```
+
+    **Constraints:** the condition is a scalar.
+  }];
+  let arguments = (ins AnyTypeOf<[0DTensorOf<[I1]>, MemRefRankOf<[I1], [0]>]>:$condition, StrAttr:$message);
+  let assemblyFormat = "$condition `,` $message attr-dict `:` type($condition)";
+  let hasCanonicalizeMethod = 1;
+}
+
 #endif // CAAT_DIALECTS_RT_TD

@@ -100,6 +100,25 @@ struct ParameterModel : BufferizableOpInterface::ExternalModel<ParameterModel, P
   }
 };
 
+/// rt.check_later: reads.
+struct CheckLaterModel : BufferizableOpInterface::ExternalModel<CheckLaterModel, CheckLaterOp> {
+  bool bufferizesToMemoryRead(Operation *, OpOperand &, const bufferization::AnalysisState &) const { return true; }
+  bool bufferizesToMemoryWrite(Operation *, OpOperand &, const bufferization::AnalysisState &) const { return false; }
+  AliasingValueList getAliasingValues(Operation *, OpOperand &, const bufferization::AnalysisState &) const {
+    return {};
+  }
+
+  LogicalResult bufferize(Operation *op, RewriterBase &rewriter, const BufferizationOptions &options,
+                          BufferizationState &state) const {
+    auto check = cast<CheckLaterOp>(op);
+    FailureOr<Value> buffer = getBuffer(rewriter, check.getCondition(), options, state);
+    if (failed(buffer))
+      return failure();
+    replaceOpWithNewBufferizedOp<CheckLaterOp>(rewriter, op, *buffer, check.getMessageAttr());
+    return success();
+  }
+};
+
 } // namespace
 
 void caat::rt::registerBufferizationModels(DialectRegistry &registry) {
@@ -109,5 +128,6 @@ void caat::rt::registerBufferizationModels(DialectRegistry &registry) {
     AttentionOp::attachInterface<ProductModel<AttentionOp>>(*context);
     SyncPointOp::attachInterface<SyncPointModel>(*context);
     ParameterOp::attachInterface<ParameterModel>(*context);
+    CheckLaterOp::attachInterface<CheckLaterModel>(*context);
   });
 }

@@ -51,8 +51,12 @@ Value withoutHeld(Value value) {
   return held ? held.getInput() : value;
 }
 
-/// onnx.check -> rt.check of the scalar.
+/// onnx.check -> rt.check_later, or rt.check of the scalar.
 static LogicalResult lowerCheck(onnx::CheckOp op, PatternRewriter &rewriter) {
+  if (op.getLate()) {
+    rewriter.replaceOpWithNewOp<rt::CheckLaterOp>(op, op.getCondition(), op.getMessage());
+    return success();
+  }
   Value holds = tensor::ExtractOp::create(rewriter, op.getLoc(), op.getCondition(), ValueRange());
   rewriter.replaceOpWithNewOp<rt::CheckOp>(op, holds, op.getMessage());
   return success();

@@ -75,6 +75,9 @@ FailureOr<Program> Program::get(ModuleOp module) {
       program.skipsUnread = true;
     } else if (auto check = dyn_cast<rt::CheckOp>(op)) {
       program.messages.insert(check.getMessageAttr());
+    } else if (auto later = dyn_cast<rt::CheckLaterOp>(op)) {
+      program.messages.insert(later.getMessageAttr());
+      program.checksLater = true;
     } else if (auto start = dyn_cast<rt::RotateStartOp>(op)) {
       program.rotations.insert({start.getGroupAttr(), static_cast<int64_t>(start.getSpare())});
     } else if (auto rotate = dyn_cast<rt::RotateOp>(op)) {

@@ -92,7 +92,8 @@ static LogicalResult checkEqualRows(const ContribOp &c, Value lengths, AffineExp
   onnx::CheckOp::create(
       b, b.getLocation(), equal,
       "GroupQueryAttention: rows of different lengths (seqlens_k) on a filled cache are not supported; "
-      "run rows of one length together, or compile with --row-lengths");
+      "run rows of one length together, or compile with --row-lengths",
+      /*late=*/true); // places follow from the cache's length alone
   return success();
 }
 

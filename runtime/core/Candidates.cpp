@@ -77,20 +77,19 @@ static void forEachRow(Device &device, const float *first, int64_t rows, int64_t
   }
 }
 
-std::vector<Candidate> Device::best(const float *first, int64_t rows, int64_t pitch, std::span<const ShardRun> runs) {
-  std::vector<Candidate> result;
-  forEachRow(*this, first, rows, pitch, runs,
-             [&](int64_t, const float *row) { result.push_back(bestOfRow(row, runs)); });
-  return result;
-}
-
-std::vector<Candidate> Device::top(const float *first, int64_t rows, int64_t pitch, std::span<const ShardRun> runs,
-                                   int64_t count) {
-  std::vector<Candidate> result(static_cast<size_t>(rows * count));
-  forEachRow(*this, first, rows, pitch, runs, [&](int64_t row, const float *x) {
-    topOfRow(x, runs, std::span(result).subspan(static_cast<size_t>(row * count), static_cast<size_t>(count)));
-  });
-  return result;
+AskedCandidates Device::askBest(const float *first, int64_t rows, int64_t pitch, std::span<const ShardRun> runs,
+                                int64_t count) {
+  return [=, this, runs = std::vector(runs.begin(), runs.end())] {
+    std::vector<Candidate> result(static_cast<size_t>(rows * count));
+    forEachRow(*this, first, rows, pitch, runs, [&](int64_t row, const float *x) {
+      std::span found(result.data() + row * count, static_cast<size_t>(count));
+      if (count == 1)
+        found.front() = bestOfRow(x, runs);
+      else
+        topOfRow(x, runs, found);
+    });
+    return result;
+  };
 }
 
 } // namespace caat::runtime

@@ -361,23 +361,21 @@ std::optional<TwoHalves> Engine::divide(const RunInputs &whole, const Tensor *id
   return halves;
 }
 
-/// `before`: when the arrays are there; `then`: right after the program.
+/// `before`: when the arrays are there.
 void Engine::runProgram(const RunInputs &whole, const std::optional<TwoHalves> &halves, const SiteRange &range,
-                        const std::function<void(Rank &)> &before, const std::function<void(Rank &)> &then) {
+                        const std::function<void(Rank &)> &before, const AskOfRank &ask) {
   if (range.into)
     range.into->ranks.resize(static_cast<size_t>(size()));
   onRanks([&](Rank &rank) {
     halves ? rank.prepareHalves(whole, *halves) : rank.prepare(whole);
     if (before)
       before(rank);
-    rank.forward(range);
-    if (then)
-      then(rank);
+    rank.forward(range, ask);
   });
   halvedRuns_ += halves.has_value();
 }
 
-void Engine::step(const Tensor &next, Results read, const std::function<void(Rank &)> &then, const SiteRange &range) {
+void Engine::step(const Tensor &next, Results read, const AskOfRank &ask, const SiteRange &range) {
   const Manifest &m = manifest();
   if (next.dtype != DType::I64 || next.shape.size() != 2 || next.count() == 0)
     failInput("tokens must be a non-empty i64 array [batch, n], not ", nameOf(next.dtype), toString(next.shape));
@@ -398,7 +396,7 @@ void Engine::step(const Tensor &next, Results read, const std::function<void(Ran
   RunInputs whole = fillInputs(ids, past);
   if (read == Results::LastToken)
     whole.readTokens = 1;
-  runProgram(whole, divide(whole, &ids, past), range, {}, then);
+  runProgram(whole, divide(whole, &ids, past), range, {}, ask);
   past_ += next.shape[1];
   if (m.caches.empty())
     sequence = ids;

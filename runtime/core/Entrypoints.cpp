@@ -243,10 +243,13 @@ struct Api {
   static void check(void *ctx, int64_t condition, int64_t message) {
     if (condition)
       return;
+    step(ctx, [&](RankContext &c) { c.failCheck(message); });
+  }
+
+  static void check_later(void *ctx, void *condition, int64_t message) {
     step(ctx, [&](RankContext &c) {
-      const auto &messages = c.program.manifest().messages;
-      bool known = message >= 0 && static_cast<size_t>(message) < messages.size();
-      failRun(known ? messages[static_cast<size_t>(message)] : "check " + std::to_string(message) + " failed");
+      if (!c.device.check(condition, message))
+        c.failCheck(message);
     });
   }
 };

@@ -20,45 +20,49 @@ size_t logitsOutput(const Manifest &manifest) {
   return index;
 }
 
-/// The best `count` logits at the last position of each row that this rank has a part of; of the others noCandidate.
-static std::vector<Candidate> bestOfShard(Rank &rank, const Manifest &manifest, size_t output, int64_t batch,
-                                          int64_t count) {
+/// Asks for the best `count` logits at the last position of each row that this rank has a part of; of the others
+/// noCandidate.
+static AskedCandidates askShard(Rank &rank, const Manifest &manifest, size_t output, int64_t batch, int64_t count) {
   const ArraySpec &spec = manifest.outputs[output];
-  auto best = static_cast<size_t>(count);
-  std::vector<Candidate> result(static_cast<size_t>(batch) * best, noCandidate);
+  std::vector<AskedCandidates> asked;
   for (const Rank::Part &part : rank.parts(output)) {
     int64_t length = part.data.shape[1], width = part.data.shape[2];
-    int64_t first = rank.rows().first;
-    int64_t rows = manifest.isDivided(spec) ? rank.rows().count : part.data.shape[0];
+    int64_t first = rank.rows().first, end = first + part.data.shape[0];
+    if (manifest.isDivided(spec))
+      end = first + rank.rows().count;
     if (length < 1)
       failInput("output '", spec.name, "' has no position");
-    if (first + rows > batch)
-      failInput("output '", spec.name, "' has ", rows, " rows for a batch of ", batch);
+    if (end > batch)
+      failInput("output '", spec.name, "' has ", end - first, " rows for a batch of ", batch);
     const float *last = part.data.as<float>() + (length - 1) * width;
-    std::vector<Candidate> found = count == 1 ? rank.device().best(last, rows, length * width, part.runs)
-                                              : rank.device().top(last, rows, length * width, part.runs, count);
-    for (int64_t b = 0; b < rows; ++b) {
-      auto from = found.begin() + b * count, mine = result.begin() + (first + b) * count;
-      std::vector<Candidate> both(from, from + count);
-      both.insert(both.end(), mine, mine + count);
-      keepBest(both, best);
-      std::copy(both.begin(), both.end(), mine);
-    }
+    asked.push_back(rank.device().askBest(last, end - first, length * width, part.runs, count));
   }
-  return result;
+  return [=, &rank] {
+    std::vector<Candidate> result(static_cast<size_t>(batch * count), noCandidate);
+    for (const AskedCandidates &part : asked) {
+      std::vector<Candidate> found = part();
+      auto mine = result.begin() + rank.rows().first * count;
+      for (auto from = found.begin(); from != found.end(); from += count, mine += count) {
+        std::vector<Candidate> both(from, from + count);
+        both.insert(both.end(), mine, mine + count);
+        keepBest(both, static_cast<size_t>(count));
+        std::copy(both.begin(), both.end(), mine);
+      }
+    }
+    return result;
+  };
 }
 
-std::vector<int64_t> nextTokens(Engine &engine, const Tensor &last, const Sampling *sampling, Results computed) {
-  size_t output = logitsOutput(engine.manifest());
-  int64_t batch = last.shape[0], count = sampling ? sampling->topK : 1, position = engine.past() + last.shape[1];
-  std::vector<int64_t> tokens;
-  engine.step(last, computed, [&](Rank &rank) {
-    auto rows = static_cast<size_t>(batch), best = static_cast<size_t>(count),
-         ranks = static_cast<size_t>(engine.size());
-    std::vector<Candidate> mine = bestOfShard(rank, engine.manifest(), output, batch, count), all(mine.size() * ranks);
-    rank.communicator().allGatherBytes("the best logits", mine.data(), all.data(), mine.size() * sizeof(Candidate));
-    if (!sampling && rank.rank() != engine.firstRank())
-      return;
+namespace {
+/// Of what all ranks have found, the tokens that follow.
+struct Choice {
+  int64_t batch, count; // rows; candidates of each
+  const Sampling *sampling;
+  int64_t position; // of the next token
+  int64_t past;     // tokens before the run, for messages
+
+  std::vector<int64_t> of(const std::vector<Candidate> &all, size_t ranks) const {
+    auto rows = static_cast<size_t>(batch), best = static_cast<size_t>(count);
     std::vector<int64_t> chosen;
     for (size_t b = 0; b < rows; ++b) {
       std::vector<Candidate> row;
@@ -68,19 +72,41 @@ std::vector<int64_t> nextTokens(Engine &engine, const Tensor &last, const Sampli
       }
       keepBest(row, best);
       if (row.front().notFinite || row.front().token == INT64_MAX)
-        failRun("the last logits of row ", b, " contain NaN or infinity, after ", engine.past(), " tokens");
+        failRun("the last logits of row ", b, " contain NaN or infinity, after ", past, " tokens");
       auto number = static_cast<int64_t>(b);
       chosen.push_back(sampling ? draw(row, *sampling, uniform(sampling->seed, number, position)) : row.front().token);
     }
-    // exp() may differ between machines: what rank 0 has drawn counts.
-    if (sampling) {
-      std::vector<int64_t> drawn(rows * ranks);
-      rank.communicator().allGatherBytes("the tokens", chosen.data(), drawn.data(), rows * sizeof(int64_t));
-      chosen.assign(drawn.begin(), drawn.begin() + static_cast<std::ptrdiff_t>(rows));
-    }
-    if (rank.rank() == engine.firstRank())
-      tokens = chosen;
-  });
+    return chosen;
+  }
+};
+} // namespace
+
+std::vector<int64_t> nextTokens(Engine &engine, const Tensor &last, const Sampling *sampling, Results computed) {
+  size_t output = logitsOutput(engine.manifest());
+  int64_t batch = last.shape[0], count = sampling ? sampling->topK : 1;
+  Choice choice{batch, count, sampling, engine.past() + last.shape[1], engine.past()};
+  std::vector<int64_t> tokens;
+  auto ask = [&](Rank &rank) {
+    AskedCandidates asked = askShard(rank, engine.manifest(), output, batch, count);
+    return [&, asked] {
+      auto ranks = static_cast<size_t>(engine.size());
+      std::vector<Candidate> mine = asked(), all(mine.size() * ranks);
+      rank.communicator().allGatherBytes("the best logits", mine.data(), all.data(), mine.size() * sizeof(Candidate));
+      bool isFirst = rank.rank() == engine.firstRank();
+      if (!sampling && !isFirst)
+        return;
+      std::vector<int64_t> chosen = choice.of(all, ranks);
+      if (sampling) { // exp() may differ between machines: what rank 0 has drawn counts
+        std::vector<int64_t> drawn(chosen.size() * ranks);
+        rank.communicator().allGatherBytes("the tokens", chosen.data(), drawn.data(), chosen.size() * sizeof(int64_t));
+        drawn.resize(chosen.size());
+        chosen = drawn;
+      }
+      if (isFirst)
+        tokens = chosen;
+    };
+  };
+  engine.step(last, computed, ask);
   return tokens;
 }
 

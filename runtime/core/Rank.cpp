@@ -279,7 +279,7 @@ void Rank::setPast(size_t index, const Tensor &array) {
   device_.upload(caches[index].data.get(), all.data.get(), all.bytes());
 }
 
-void Rank::forward(const SiteRange &range) {
+void Rank::forward(const SiteRange &range, const AskOfRank &ask) {
   ProfilerRange step(Trace::Row::Compute, "step", std::to_string(profile.runs));
   if (context().rings && !context().rings->isValid())
     context().rings->refill();
@@ -291,10 +291,18 @@ void Rank::forward(const SiteRange &range) {
   } else {
     context().begin();
     forward(run);
-    context().finish();
   }
+  std::function<void()> then;
+  context().finish([&] {
+    if (ask && (!isHalved || second->context.isGood()))
+      then = ask(*this);
+  });
+  if (isHalved)
+    second->context.finish();
   profile.total += std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();
   ++profile.runs;
+  if (then)
+    then();
 }
 
 void Rank::forward(Run &of) {
@@ -327,8 +335,6 @@ void Rank::forwardHalves() {
   comm.setAlwaysBeside(false);
   if (failure)
     std::rethrow_exception(failure);
-  run.context.finish();
-  second->context.finish();
 }
 
 std::vector<Rank::Part> Rank::parts(size_t index) const {

@@ -4,6 +4,7 @@
 #define CAAT_RUNTIME_CORE_RANK_H
 
 #include "RankContext.h"
+#include "caat/runtime/Engine.h"
 #include "caat/runtime/SafeTensors.h"
 #include <array>
 #include <span>
@@ -43,7 +44,7 @@ public:
   /// Copies this rank's part of a whole past array [.., length, ..] into cache `index`.
   void setPast(size_t index, const Tensor &whole);
   /// Runs the program, or the part of it that `range` says. Throws Error (Run).
-  void forward(const SiteRange &range = {});
+  void forward(const SiteRange &range = {}, const AskOfRank &ask = {});
 
   /// The rows of the whole batch that this rank has: all of them, unless the batch is divided. A rank without a row
   /// computes one that nobody reads.

@@ -81,21 +81,31 @@ Turns::Clock::time_point RankContext::takeTurns() {
   return half.turns->enter(half.number);
 }
 
-void RankContext::finish() {
-  if (!error.empty())
+void RankContext::finish(const std::function<void()> &last) {
+  if (!isGood())
     failRun(error);
   try {
+    if (last)
+      last();
     device.synchronize();
   } catch (const Error &) {
     communicator.checkAborted(); // which may be why
     throw;
   }
   communicator.checkAborted();
+  if (std::optional<int64_t> message = device.failedCheck())
+    failCheck(*message);
   for (Stretch &stretch : open)
     count(stretch);
   open.clear();
   if (rings)
     rings->finishRun();
+}
+
+void RankContext::failCheck(int64_t message) const {
+  const std::vector<std::string> &messages = program.manifest().messages;
+  bool known = message >= 0 && static_cast<size_t>(message) < messages.size();
+  failRun(known ? messages[static_cast<size_t>(message)] : "check " + std::to_string(message) + " failed");
 }
 
 const CollectiveSpec &RankContext::collective(int64_t index, CollectiveKind kind) {

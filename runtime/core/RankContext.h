@@ -35,8 +35,10 @@ public:
 
   /// Forgets the error of the run before.
   void begin(Half half = {});
-  /// Waits for the device. Throws the first error of this run, if any.
-  void finish();
+  /// Whether nothing of this run has failed so far.
+  bool isGood() const { return error.empty(); }
+  /// Waits for the device, of which `last` may ask more before. Throws the first error of this run, if any.
+  void finish(const std::function<void()> &last = {});
 
   int64_t readTokens = allTokens; // at the end of the run: those whose results are read
   std::unique_ptr<Rings> rings;   // where weights travel
@@ -61,6 +63,8 @@ private:
   void startRotation(int64_t number);
   void finishRotation(int64_t number);
   void rotateInPlace(int64_t number);
+  /// Throws what the manifest says of a condition that did not hold.
+  [[noreturn]] void failCheck(int64_t message) const;
   void stopWhereAsked(const std::string &name);
   /// The statistics of a collective that begins, with the product before it.
   CollectiveStats &beginExchange(const CollectiveSpec &spec, int64_t index, int64_t count);

@@ -221,6 +221,16 @@ std::shared_ptr<std::byte> Context::allocate(size_t bytes, const std::string &wh
           }};
 }
 
+std::shared_ptr<std::byte> Context::allocatePinned(size_t bytes) const {
+  enter();
+  void *memory = nullptr;
+  driver_->check(driver_->cuMemHostAlloc(&memory, bytes, 0), "pinned memory of ", bytes, " bytes");
+  return {static_cast<std::byte *>(memory), [this](std::byte *pinned) {
+            driver_->cuCtxSetCurrent(context);
+            driver_->cuMemFreeHost(pinned);
+          }};
+}
+
 bool Context::enableAccessTo(const Context &other) const {
   enter();
   CUresult result = driver_->cuCtxEnablePeerAccess(other.context, 0);

@@ -304,50 +304,6 @@ void CudaDevice::fallBack(const MatMul &p) {
                             p.cBatch, p.cRow, p.alpha, p.beta});
 }
 
-std::vector<Candidate> CudaDevice::best(const float *first, int64_t rows, int64_t pitch,
-                                        std::span<const ShardRun> runs) {
-  if (runs.size() > mostRuns || rows == 0)
-    return Device::best(first, rows, pitch, runs);
-  std::vector<Candidate> result(static_cast<size_t>(rows), noCandidate);
-  std::vector<Candidate> parts = candidatesOf(
-      first, rows, pitch, runs, 1, [&](const BestArguments &a) { launchOwn("caat_best", rows * bestParts, a); });
-  for (size_t i = 0; i < parts.size(); ++i)
-    result[i / bestParts] = better(result[i / bestParts], parts[i]);
-  return result;
-}
-
-std::vector<Candidate> CudaDevice::top(const float *first, int64_t rows, int64_t pitch, std::span<const ShardRun> runs,
-                                       int64_t count) {
-  if (runs.size() > mostRuns || rows == 0)
-    return Device::top(first, rows, pitch, runs, count);
-  std::vector<Candidate> result;
-  std::vector<Candidate> parts = candidatesOf(first, rows, pitch, runs, count, [&](const BestArguments &a) {
-    launchOwn("caat_top", rows * bestParts, TopArguments{a, static_cast<long long>(count)});
-  });
-  for (auto row = parts.begin(); row != parts.end(); row += bestParts * count) {
-    std::vector<Candidate> best(row, row + bestParts * count);
-    keepBest(best, static_cast<size_t>(count));
-    result.insert(result.end(), best.begin(), best.end());
-  }
-  return result;
-}
-
-/// What a kernel finds in each part of each row: `count` candidates.
-std::vector<Candidate> CudaDevice::candidatesOf(const float *first, int64_t rows, int64_t pitch,
-                                                std::span<const ShardRun> runs, int64_t count,
-                                                const std::function<void(const BestArguments &)> &find) {
-  static_assert(sizeof(BestCandidate) == sizeof(Candidate));
-  std::vector<Candidate> parts(static_cast<size_t>(rows * bestParts * count));
-  size_t bytes = parts.size() * sizeof(Candidate);
-  auto *out = reinterpret_cast<BestCandidate *>(candidates.reserve(*this, bytes, "the best logits"));
-  BestArguments arguments{first, out, pitch, static_cast<long long>(runs.size()), {}};
-  for (size_t i = 0; i < runs.size(); ++i)
-    arguments.run[i] = {runs[i].global, runs[i].local, runs[i].length};
-  find(arguments);
-  download(parts.data(), out, bytes);
-  return parts;
-}
-
 void CudaDevice::read(const void *from, size_t bytes) {
   auto *never = reinterpret_cast<unsigned *>(candidates.reserve(*this, sizeof(unsigned), "a measurement"));
   launchOwn("caat_read", static_cast<int64_t>(bytes / readBytes), ReadArguments{from, never});
@@ -357,6 +313,8 @@ void CudaDevice::beginRun() {
   queue.beginRun();
   unpackedPlace = {};
   used = 0;
+  if (failed)
+    *reinterpret_cast<unsigned *>(failed.get()) = 0;
   if (!timing)
     return;
   if (!base)

@@ -33,6 +33,8 @@ public:
   std::shared_ptr<std::byte> allocate(size_t bytes, const std::string &what) override;
   bool isHost() const override { return false; }
   void storeElement(void *to, DType dtype, int64_t bits) override;
+  bool check(const void *condition, int64_t number) override;
+  std::optional<int64_t> failedCheck() const override;
   void upload(void *to, const void *from, size_t bytes) override;
   void download(void *to, const void *from, size_t bytes) override;
   void copy(void *to, const void *from, size_t bytes) override;
@@ -50,9 +52,8 @@ public:
   void matmul(const MatMul &matmul) override;
   void attention(const Attention &attention) override;
   std::string attentionInfo() const override { return fused.info(); }
-  std::vector<Candidate> best(const float *first, int64_t rows, int64_t pitch, std::span<const ShardRun> runs) override;
-  std::vector<Candidate> top(const float *first, int64_t rows, int64_t pitch, std::span<const ShardRun> runs,
-                             int64_t count) override;
+  AskedCandidates askBest(const float *first, int64_t rows, int64_t pitch, std::span<const ShardRun> runs,
+                          int64_t count) override;
   void read(const void *from, size_t bytes) override;
   void beginRun() override;
   int64_t graphs() const override { return queue.graphs(); }
@@ -132,8 +133,7 @@ private:
   void uploadBlocks(const ParameterSpec &spec, std::byte *to, const std::byte *data);
   void makeUpBlocks(const ParameterSpec &spec, std::byte *to, uint32_t seed);
   void fallBack(const MatMul &matmul);
-  std::vector<Candidate> candidatesOf(const float *first, int64_t rows, int64_t pitch, std::span<const ShardRun> runs,
-                                      int64_t count, const std::function<void(const BestArguments &)> &find);
+  std::shared_ptr<std::byte> pinnedFor(size_t bytes);
   struct HeadRows;
   void attendOwn(const Attention &attention, int size, bool few);
   void attendFew(const AttentionArguments &arguments, DType via, int size);
@@ -156,6 +156,8 @@ private:
   CUstream stream_ = nullptr;
   Products products;
   Staging staging;
+  std::vector<std::pair<std::shared_ptr<std::byte>, size_t>> answers; // pinned memory, and its bytes
+  std::shared_ptr<std::byte> failed; // pinned, an unsigned: 1 + the number of the first condition that did not hold
   std::vector<std::shared_ptr<std::byte>> memory; // of parameters
   std::vector<Weight> weights;                    // by parameter
   std::vector<HostParameter> travelling;          // by parameter, where it is one

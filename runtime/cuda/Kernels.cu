@@ -115,6 +115,11 @@ KERNEL void caat_store(StoreArguments a) {
   PARALLEL(i, BLOCK == 0 ? a.bytes : 0) static_cast<Byte *>(a.to)[i] = static_cast<Byte>(a.bits >> (8 * i));
 }
 
+KERNEL void caat_check(CheckArguments a) {
+  if (BLOCK == 0 && THREAD == 0 && !*a.condition && !*a.failed)
+    *a.failed = a.number;
+}
+
 template <typename Type> DEVICE void random(const RandomArguments &a) {
   GRID(i, a.count) {
     float uniform = static_cast<float>(hashOf(i, a.seed) >> 8) / 8388608.0f - 1.0f;

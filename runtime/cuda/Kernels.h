@@ -144,6 +144,13 @@ struct StoreArguments {
   long long bytes;
 };
 
+/// Where `condition` is 0, `failed` becomes `number`, unless it is one already: memory of the host.
+struct CheckArguments {
+  const unsigned char *condition;
+  unsigned *failed;
+  unsigned number; // not 0
+};
+
 /// Uniform numbers in [-scale, scale) + offset, the same for the same seed.
 struct RandomArguments {
   void *to;

@@ -374,11 +374,10 @@ void LocalGroup::abort(const std::string &reason) {
 
 void LocalGroup::reset() {
   host.reset();
-  if (memory) {
-    for (auto &rank : ranks)
-      rank->settle();
+  for (auto &rank : ranks)
+    rank->settle(); // what a failed run has left may still tell the host something, or others
+  if (memory)
     memory->reset();
-  }
   for (auto &rank : ranks)
     rank->forgetTransfers();
 }

@@ -202,6 +202,7 @@ bool runOwnKernel(const std::string &name, unsigned blocks, void **arguments, Ac
   CAAT_OWN(caat_compare_bf16, CompareArguments, ofCompare(a, accesses))
   CAAT_OWN(caat_compare_f16, CompareArguments, ofCompare(a, accesses))
   CAAT_OWN(caat_store, StoreArguments, add(accesses, a.to, 0, a.bytes, 1, true))
+  CAAT_OWN(caat_check, CheckArguments, add(accesses, a.condition, 0, 1, 1, false))
   CAAT_OWN(caat_random_f32, RandomArguments, of<4>(a, accesses))
   CAAT_OWN(caat_random_bf16, RandomArguments, of<2>(a, accesses))
   CAAT_OWN(caat_random_f16, RandomArguments, of<2>(a, accesses))

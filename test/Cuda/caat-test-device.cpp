@@ -286,6 +286,20 @@ void checkMemory(Checks &checks) {
     }
     return data.read();
   });
+  checks.compare("conditions", 1, [](Device &d, Communicator &) {
+    Array array(d, Bytes{std::byte{1}, std::byte{0}, std::byte{0}});
+    const auto *at = static_cast<const std::byte *>(array.get());
+    auto firstFailed = [&](std::initializer_list<int64_t> numbers) {
+      d.beginRun();
+      std::optional<int64_t> failed;
+      for (int64_t number : numbers)
+        if (!d.check(at + number, number) && !failed)
+          failed = number;
+      d.synchronize();
+      return std::byte(failed ? *failed : d.failedCheck().value_or(9));
+    };
+    return Bytes{firstFailed({0, 2, 1}), firstFailed({0}), firstFailed({0, 1, 2})};
+  });
   checks.compare("best logits", 1, [](Device &d, Communicator &) {
     constexpr int64_t rows = 5, pitch = 3 * 1000;
     Bytes logits = someData(DType::F32, rows * pitch, 4);
@@ -297,7 +311,9 @@ void checkMemory(Checks &checks) {
     std::fill_n(x + 4 * pitch, 1000, -INFINITY);
     Array array(d, logits);
     std::vector<ShardRun> runs = {{5000, 0, 400}, {100, 500, 499}};
-    std::vector<Candidate> found = d.best(static_cast<float *>(array.get()), rows, pitch, runs);
+    AskedCandidates asked = d.askBest(static_cast<float *>(array.get()), rows, pitch, runs, 1);
+    d.synchronize();
+    std::vector<Candidate> found = asked();
     Bytes result(found.size() * sizeof(Candidate));
     for (Candidate &candidate : found)
       if (candidate.notFinite)
@@ -305,7 +321,7 @@ void checkMemory(Checks &checks) {
     std::memcpy(result.data(), found.data(), result.size());
     return result;
   });
-  for (int64_t count : {1, 50, 300, 1024})
+  for (int64_t count : {2, 50, 300, 1024})
     checks.compare("the best logits, " + std::to_string(count), 1, [count](Device &d, Communicator &) {
       constexpr int64_t rows = 5, pitch = 9 * 1000;
       Bytes logits = someData(DType::F32, rows * pitch, 4);
@@ -319,7 +335,12 @@ void checkMemory(Checks &checks) {
       std::fill_n(x + 4 * pitch + 20, pitch - 20, -INFINITY);
       Array array(d, logits);
       std::vector<ShardRun> runs = {{50000, 0, 4000}, {100, 4500, 3499}};
-      std::vector<Candidate> found = d.top(static_cast<float *>(array.get()), rows, pitch, runs, count);
+      // Two, before either is read.
+      AskedCandidates asked = d.askBest(static_cast<float *>(array.get()), rows, pitch, runs, count);
+      AskedCandidates other = d.askBest(static_cast<float *>(array.get()) + pitch, 1, pitch, runs, count);
+      d.synchronize();
+      std::vector<Candidate> found = asked(), second = other();
+      found.insert(found.end(), second.begin(), second.end());
       for (Candidate &candidate : found)
         candidate.logit += 0.0f;
       Bytes result(found.size() * sizeof(Candidate));

@@ -97,6 +97,11 @@ module attributes {rt.interface = {dims = ["n", "m"], inputs = [{}], caches = []
     %fits = arith.cmpi ule, %n, %m : index
     rt.check %fits, "too long"
 
+    // CHECK: llvm.getelementptr %[[API]][29]
+    // CHECK: llvm.call %{{.*}}(%[[CTX]], %{{.*}}, %{{.*}}) : !llvm.ptr, (!llvm.ptr, !llvm.ptr, i64) -> ()
+    %flag = rt.buffer 0[] : memref<i1>
+    rt.check_later %flag, "too long" : memref<i1>
+
     // CHECK: llvm.getelementptr %[[API]][10]
     %rank = tp.rank on @mesh : index
 

@@ -170,6 +170,8 @@ TEST_P(EngineTest, FailedCheckEndsTheRunAndTheEngineGoesOn) {
   Engine engine(directory);
   TensorMap bad = {{"input_ids", ids({1, 2}, {12, 1})}, {"attention_mask", ones({1, 2})}};
   expectError("must not start with token 12", [&] { engine.infer(bad); });
+  TensorMap masked = {{"input_ids", ids({1, 2}, {1, 12})}, {"attention_mask", ids({1, 2}, {0, 1})}};
+  expectError("first token must not be masked", [&] { engine.infer(masked); });
   TensorMap good = {{"input_ids", ids({1, 2}, {1, 12})}, {"attention_mask", ones({1, 2})}};
   expectNear(engine.infer(good)["logits"], tinyLogits(good["input_ids"]), 1e-4);
 }

@@ -95,7 +95,7 @@ TEST(Sampling, TheBestOfARowAreThoseOfASort) {
   x[2 * pitch + 17] = NAN;
   std::vector<ShardRun> runs = {{5000, 0, 200}, {100, 300, 150}};
   for (int64_t count : {1, 7, 400}) {
-    std::vector<Candidate> got = device.top(x.data(), rows, pitch, runs, count);
+    std::vector<Candidate> got = device.askBest(x.data(), rows, pitch, runs, count)();
     ASSERT_EQ(got.size(), static_cast<size_t>(rows * count));
     for (int64_t row = 0; row < rows; ++row) {
       std::vector<Candidate> want;

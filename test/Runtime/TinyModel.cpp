@@ -54,7 +54,7 @@ std::string tinyManifest(int tp, bool cache) {
       {{"name", "mix"}, {"dtype", "f32"}, {"shape", {hidden, hidden}}, {"kind", "linear"}, {"transposed", false}},
       {{"name", "head"}, {"dtype", "f32"}, {"shape", {rows, hidden}}, {"kind", "linear"}, {"transposed", true}}};
   m["kernels"] = {"tiny_embed", "tiny_add", "tiny_append"};
-  m["messages"] = {"a sequence must not start with token 12"};
+  m["messages"] = {"a sequence must not start with token 12", "the first token must not be masked"};
   Json count = "batch * seq * " + std::to_string(hidden);
   m["collectives"] = {{{"name", "embed"}, {"kind", "all_reduce"}, {"dtype", "f32"}, {"count", count}},
                       {{"name", "layers.0.mlp"}, {"kind", "all_reduce"}, {"dtype", "f32"}, {"count", count}},

@@ -50,6 +50,7 @@ struct Program {
   bool hasEpilogues = false; // whether a product has a bias or an activation
   bool hasParts = false;     // whether the runtime says how large parts of products are
   bool skipsUnread = false;  // whether the runtime says which tokens' results are read
+  bool checksLater = false;  // whether it looks at conditions when the run is over
   /// Groups of weights that travel, and the spare buffer that each is received in (below 0: none, in place).
   llvm::MapVector<mlir::StringAttr, int64_t> rotations;
 

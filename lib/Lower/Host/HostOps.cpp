@@ -27,11 +27,21 @@ LogicalResult lower(RuntimeCalls &calls, rt::LaunchOp op) {
   return success();
 }
 
+/// By which the runtime knows a message.
+static Value numberOf(RuntimeCalls &calls, StringAttr message) {
+  const auto &messages = calls.getProgram().messages;
+  return calls.constant(llvm::find(messages, message) - messages.begin());
+}
+
 LogicalResult lower(RuntimeCalls &calls, rt::CheckOp op) {
   Value condition = arith::ExtUIOp::create(calls.getBuilder(), calls.getLoc(), calls.getI64Type(), op.getCondition());
-  const auto &messages = calls.getProgram().messages;
-  int64_t message = llvm::find(messages, op.getMessageAttr()) - messages.begin();
-  calls.call(CAAT_API_check, {condition, calls.constant(message)});
+  calls.call(CAAT_API_check, {condition, numberOf(calls, op.getMessageAttr())});
+  return success();
+}
+
+LogicalResult lower(RuntimeCalls &calls, rt::CheckLaterOp op) {
+  Value condition = calls.fromMemRef(op.getCondition()).pointer;
+  calls.call(CAAT_API_check_later, {condition, numberOf(calls, op.getMessageAttr())});
   return success();
 }
 
@@ -40,7 +50,7 @@ LogicalResult lowerHostOp(RuntimeCalls &calls, Operation *op) {
       .Case<rt::DimOp, rt::BufferOp, rt::ParameterOp, rt::WorkspaceOp, rt::CopyOp, memref::LoadOp, memref::StoreOp,
             rt::LinearOp, rt::MatmulOp, rt::AttentionOp, tp::RankOp, rt::AllReduceStartOp, rt::AllReduceWaitOp,
             tp::CollectiveOpInterface, rt::SyncPointOp, tp::RingShardOp, rt::PartRowsOp, rt::UnreadTokensOp,
-            rt::RotateStartOp, rt::RotateWaitOp, rt::RotateOp, rt::LaunchOp, rt::CheckOp>(
+            rt::RotateStartOp, rt::RotateWaitOp, rt::RotateOp, rt::LaunchOp, rt::CheckOp, rt::CheckLaterOp>(
           [&](auto known) { return lower(calls, known); })
       .Default([](Operation *other) { return other->emitOpError("cannot be lowered to a call of the runtime"); });
 }

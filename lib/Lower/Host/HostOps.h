@@ -39,6 +39,7 @@ llvm::LogicalResult lower(RuntimeCalls &calls, rt::RotateOp op);
 // HostOps.cpp
 llvm::LogicalResult lower(RuntimeCalls &calls, rt::LaunchOp op);
 llvm::LogicalResult lower(RuntimeCalls &calls, rt::CheckOp op);
+llvm::LogicalResult lower(RuntimeCalls &calls, rt::CheckLaterOp op);
 /// Whichever of these it is.
 llvm::LogicalResult lowerHostOp(RuntimeCalls &calls, mlir::Operation *op);
 

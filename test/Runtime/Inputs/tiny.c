@@ -74,6 +74,7 @@ void caat_forward(const void *const *api, void *ctx, void *const *buffers, const
   int64_t d[5] = {dims[0], dims[1], past, room, CALL(rank)(ctx)};
 
   CALL(check)(ctx, CALL(load_element)(ctx, buffers[BUFFER_IDS], CAAT_I64) != 12, 0);
+  CALL(check_later)(ctx, buffers[BUFFER_MASK], 1); // the lowest byte
   void *embed[] = {buffers[BUFFER_IDS], buffers[BUFFER_EMBED], x};
   CALL(launch)(ctx, KERNEL_EMBED, rows, embed, 3, d, 5);
   CALL(all_reduce)(ctx, COLLECTIVE_EMBED, x, rows * HIDDEN);

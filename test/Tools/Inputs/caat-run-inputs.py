@@ -12,6 +12,7 @@ if "--check" not in sys.argv:
     inputs = {"input_ids": prompt[None], "attention_mask": np.ones((1, 4), np.int64)}
     np.savez_compressed(directory / "in.npz", **inputs)
     save_file(inputs, directory / "in.safetensors")
+    np.savez(directory / "masked.npz", input_ids=prompt[None], attention_mask=np.array([[0, 1, 1, 1]]))
     np.save(directory / "prompt.npy", prompt)
     np.save(directory / "corpus.npy", np.arange(43, dtype=np.int64) * 7 % 12)
     np.save(directory / "bad.npy", np.array([1, 2, 13], np.int64))

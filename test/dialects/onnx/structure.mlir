@@ -31,6 +31,8 @@ func.func @structure(%x: tensor<4x8xf32>) -> (tensor<16x8xf32>, tensor<2xi64>, t
 func.func @check(%holds: tensor<i1>) {
   // CHECK: onnx.check %{{.*}}, "rows must have equal length" : tensor<i1>
   onnx.check %holds, "rows must have equal length" : tensor<i1>
+  // CHECK: onnx.check %{{.*}}, "later" {late} : tensor<i1>
+  onnx.check %holds, "later" {late} : tensor<i1>
   return
 }
 

@@ -27,6 +27,18 @@ func.func @linear() {
   return
 }
 
+// A condition is read where it is.
+// CHECK-LABEL: func.func @check()
+func.func @check() {
+  // CHECK-NEXT: %[[X:.*]] = rt.buffer 0
+  // CHECK-NEXT: rt.check_later %[[X]], "holds" : memref<i1>
+  // CHECK-NEXT: return
+  %x = rt.buffer 0[] : memref<i1>
+  %tx = bufferization.to_tensor %x restrict : memref<i1> to tensor<i1>
+  rt.check_later %tx, "holds" : tensor<i1>
+  return
+}
+
 // A sum in place, with a bias that is read.
 // CHECK-LABEL: func.func @sum()
 func.func @sum() {

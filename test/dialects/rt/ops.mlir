@@ -92,6 +92,9 @@ func.func @memrefs(%x: memref<?x4xf32>, %y: memref<?x8xf32>, %fits: i1) {
   rt.launch @k grid(%n) buffers(%b, %y : memref<?x4xf32>, memref<?x8xf32>) dims(%n)
   // CHECK: rt.check %{{.*}}, "too long"
   rt.check %fits, "too long"
+  // CHECK: rt.check_later %{{.*}}, "too long" : memref<i1>
+  %flag = rt.buffer 3[] : memref<i1>
+  rt.check_later %flag, "too long" : memref<i1>
   // CHECK: mapping = [#rt.rows]
   scf.forall (%i) in (1) {
   } {mapping = [#rt.rows]}

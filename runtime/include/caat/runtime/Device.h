@@ -84,6 +84,9 @@ bool isBefore(const Candidate &a, const Candidate &b);
 /// Puts the best `count` first, in their order, and drops the others; the first of them keeps what is known of all.
 void keepBest(std::vector<Candidate> &candidates, size_t count);
 
+/// Gives, once and after synchronize(), what a device was asked for.
+using AskedCandidates = std::function<std::vector<Candidate>()>;
+
 /// The memory and the work of one rank. Its members are called by that rank's threads, one at a time. Pointers are into
 /// the device's memory unless said otherwise; what a member asks for is done in the order of the calls, but maybe
 /// later. All throw Error (Run).
@@ -109,6 +112,11 @@ public:
   /// The bits of an element, filled up with zeros, after all work so far.
   int64_t loadElement(const void *from, DType dtype);
   virtual void storeElement(void *to, DType dtype, int64_t bits);
+  /// A condition that the program numbers: one byte. False where it does not hold. A device may look at it later, when
+  /// it has done all work so far; then this is true, and failedCheck() tells after synchronize().
+  virtual bool check(const void *condition, int64_t number) { return loadElement(condition, DType::Bool) != 0; }
+  /// The first of the conditions since beginRun() that did not hold, of those that were looked at later.
+  virtual std::optional<int64_t> failedCheck() const { return std::nullopt; }
 
   /// Takes the program's parameters, once. Returns where kernels find each; nothing for those that travel.
   virtual std::vector<void *> load(std::span<const HostParameter> parameters) = 0;
@@ -136,13 +144,11 @@ public:
   /// Who has computed attention so far, where there is a choice, for people.
   virtual std::string attentionInfo() const { return {}; }
 
-  /// The best of each row: `rows` rows that begin `pitch` elements apart, whose elements are the runs' tokens. In the
-  /// host's memory, after all work so far.
-  virtual std::vector<Candidate> best(const float *first, int64_t rows, int64_t pitch, std::span<const ShardRun> runs);
-  /// The best `count` of each row, from the best on, filled up with noCandidate. Where anything in the row is not
-  /// finite, its first candidate says so.
-  virtual std::vector<Candidate> top(const float *first, int64_t rows, int64_t pitch, std::span<const ShardRun> runs,
-                                     int64_t count);
+  /// Asks for the best `count` of each row, from the best on, filled up with noCandidate: `rows` rows that begin
+  /// `pitch` elements apart, whose elements are the runs' tokens. Where anything in a row is not finite, its first
+  /// candidate says so.
+  virtual AskedCandidates askBest(const float *first, int64_t rows, int64_t pitch, std::span<const ShardRun> runs,
+                                  int64_t count);
 
   /// Reads memory and does nothing with it, to measure how fast that is at most: of `bytes`, a multiple of 32 KiB.
   virtual void read(const void *from, size_t bytes) = 0;

@@ -28,6 +28,10 @@ inline constexpr int64_t fewestHalfRows = 128;
 /// Of a step's results, what is read: those of other tokens are not computed, where the program can leave them out.
 enum class Results { All, LastToken };
 
+/// Asks a rank for something of a run, right behind its program, when its device may still be at it. What it returns is
+/// done when the run has gone well, on the same thread.
+using AskOfRank = std::function<std::function<void()>(Rank &)>;
+
 struct EngineOptions {
   int threadsPerRank = 1;
   std::chrono::milliseconds timeout{30000}; // of a collective
@@ -64,11 +68,10 @@ public:
   /// Forgets the past and makes room for `capacity` positions. Throws Error (Input) above the program's max_length.
   void start(int64_t capacity);
   /// Feeds the next tokens [batch, n] i64: fills input_ids, attention_mask, position_ids and cache_position. A program
-  /// without caches runs the whole sequence again. Outputs stay with the ranks: `then`, where given, runs on each
-  /// rank's thread right after the program, and reads what `read` says.
+  /// without caches runs the whole sequence again. Outputs stay with the ranks: `ask`, where given, asks each rank
+  /// for them, and reads what `read` says.
   /// A switchable program may run in part: `range`.
-  void step(const Tensor &tokens, Results read = Results::All, const std::function<void(Rank &)> &then = {},
-            const SiteRange &range = {});
+  void step(const Tensor &tokens, Results read = Results::All, const AskOfRank &ask = {}, const SiteRange &range = {});
   int64_t past() const { return past_; }
 
   /// What each site of a switchable program does from the next run on; empty: full everywhere. Throws Error (Input)
@@ -104,7 +107,7 @@ private:
   RunInputs fillInputs(const Tensor &ids, int64_t past) const;
   std::optional<std::array<RunInputs, 2>> divide(const RunInputs &whole, const Tensor *ids, int64_t past) const;
   void runProgram(const RunInputs &whole, const std::optional<std::array<RunInputs, 2>> &halves, const SiteRange &range,
-                  const std::function<void(Rank &)> &before, const std::function<void(Rank &)> &then);
+                  const std::function<void(Rank &)> &before, const AskOfRank &ask);
 
   EngineOptions options;
   Program program_;
