@@ -97,14 +97,30 @@ static LogicalResult checkEqualRows(const ContribOp &c, Value lengths, AffineExp
   return success();
 }
 
-LogicalResult convertGroupQueryAttention(const ContribOp &c) {
+namespace {
+/// GroupQueryAttention on its way to an Attention of four dimensions. What a part of it cannot convert it says by
+/// ContribOp::missed.
+struct GroupQueryAttention {
+  const ContribOp &c;
   OnnxBuilder &b = c.b;
+  int64_t heads = c.integer("num_heads", 0), groups = c.integer("kv_num_heads", 0), size = 0;
+  int64_t window = c.integer("local_window_size", -1);
   Value query = c.input(0), key = c.input(1), value = c.input(2), pastKey = c.input(3), pastValue = c.input(4);
-  Value cos = c.input(7), sin = c.input(8), ids = c.input(9);
-  int64_t heads = c.integer("num_heads", 0), groups = c.integer("kv_num_heads", 0);
+  AffineExpr past = {}, sequence = {};
+  RowLengths rows = {};
+
+  LogicalResult check();
+  LogicalResult splitHeads();
+  void normalizeHeads();
+  LogicalResult takeLengths();
+  LogicalResult rotateHeads();
+  void finish();
+};
+} // namespace
+
+LogicalResult GroupQueryAttention::check() {
   if (!query || heads <= 0 || heads > kMaxCount || groups <= 0 || heads % groups != 0)
     return c.missed("num_heads must be a multiple of kv_num_heads, got " + Twine(heads) + " and " + Twine(groups));
-  int64_t window = c.integer("local_window_size", -1);
   if (window != -1 && window < 1)
     return c.missed("local_window_size is " + Twine(window) + ", which is no size");
   if (c.integer("sliding_window_cache", 0) || c.input(16))
@@ -117,14 +133,19 @@ LogicalResult convertGroupQueryAttention(const ContribOp &c) {
     return c.missed("a quantised cache is not supported");
   if (!pastKey != !pastValue)
     return c.missed("past_key and past_value come together");
-  bool packed = !key;
-  if (packed != !value)
+  if (!key != !value)
     return c.missed("key and value come together");
+  return success();
+}
+
+/// [B, S, heads * size], or one of them that holds all three, -> [B, heads, S, size].
+LogicalResult GroupQueryAttention::splitHeads() {
+  bool packed = !key;
   auto width = c.shapes.getStaticDim(query, 2);
   int64_t parts = packed ? heads + 2 * groups : heads;
   if (c.shapes.getRank(query) != 3 || !width || *width % parts != 0)
     return c.missed("query must have rank 3 and a known last dimension that is a multiple of " + Twine(parts));
-  int64_t size = *width / parts;
+  size = *width / parts;
   if (packed) {
     SmallVector<Value> split = b.split(query, 2, {heads * size, groups * size, groups * size});
     query = split[0];
@@ -134,8 +155,13 @@ LogicalResult convertGroupQueryAttention(const ContribOp &c) {
   query = b.splitHeads(query, heads, size);
   key = b.splitHeads(key, groups, size);
   value = b.splitHeads(value, groups, size);
+  past = pastKey ? c.shapes.getDim(pastKey, 2) : c.shapes.constant(0);
+  sequence = c.shapes.getDim(query, 2);
+  return success();
+}
 
-  // Norms of each head of queries and keys, before they are rotated.
+/// Norms of each head of queries and keys, before they are rotated.
+void GroupQueryAttention::normalizeHeads() {
   float epsilon = c.number("qk_norm_epsilon", 1e-6f);
   auto normalize = [&](Value x, Value weight, StringRef name) {
     return b.make<onnx::RMSNormalizationOp>(x, weight, b.getI64IntegerAttr(-1),
@@ -145,34 +171,41 @@ LogicalResult convertGroupQueryAttention(const ContribOp &c) {
     query = normalize(query, weight, "q_norm_epsilon");
   if (Value weight = c.input(15))
     key = normalize(key, weight, "k_norm_epsilon");
+}
 
-  AffineExpr past = pastKey ? c.shapes.getDim(pastKey, 2) : c.shapes.constant(0), sequence = c.shapes.getDim(query, 2);
-  RowLengths rows;
-  if (Value lengths = c.input(5); lengths && pastKey) {
-    if (c.rowLengths)
-      rows = rowLengths(c, lengths, sequence);
-    LogicalResult checked = rows.total ? checkRowLengths(c, lengths, rows.total, past, sequence)
-                                       : checkEqualRows(c, lengths, past, sequence);
-    if (failed(checked))
-      return c.missed("the length of the cache is not the size of an argument");
+LogicalResult GroupQueryAttention::takeLengths() {
+  Value lengths = c.input(5);
+  if (!lengths || !pastKey)
+    return success();
+  if (c.rowLengths)
+    rows = rowLengths(c, lengths, sequence);
+  LogicalResult checked =
+      rows.total ? checkRowLengths(c, lengths, rows.total, past, sequence) : checkEqualRows(c, lengths, past, sequence);
+  if (failed(checked))
+    return c.missed("the length of the cache is not the size of an argument");
+  return success();
+}
+
+LogicalResult GroupQueryAttention::rotateHeads() {
+  if (!c.integer("do_rotary", 0))
+    return success();
+  Value cos = c.input(7), sin = c.input(8), ids = c.input(9);
+  if (!cos || !sin)
+    return c.missed("do_rotary is set without caches");
+  if (!ids) {
+    ids = positions(c, c.shapes.getDim(query, 0), sequence, rows.start ? c.shapes.constant(0) : past);
+    if (ids && rows.start)
+      ids = b.make<onnx::AddOp>(ids, b.unsqueeze(rows.start, {1}));
   }
+  if (!ids)
+    return c.missed("the length of the cache is not the size of an argument");
+  bool interleaved = c.integer("rotary_interleaved", 0);
+  query = rotate(c, query, cos, sin, ids, size, interleaved);
+  key = rotate(c, key, cos, sin, ids, size, interleaved);
+  return success();
+}
 
-  if (c.integer("do_rotary", 0)) {
-    if (!cos || !sin)
-      return c.missed("do_rotary is set without caches");
-    if (!ids && rows.start) {
-      ids = positions(c, c.shapes.getDim(query, 0), sequence, c.shapes.constant(0));
-      ids = ids ? b.make<onnx::AddOp>(ids, b.unsqueeze(rows.start, {1})) : ids;
-    } else if (!ids) {
-      ids = positions(c, c.shapes.getDim(query, 0), sequence, past);
-    }
-    if (!ids)
-      return c.missed("the length of the cache is not the size of an argument");
-    bool interleaved = c.integer("rotary_interleaved", 0);
-    query = rotate(c, query, cos, sin, ids, size, interleaved);
-    key = rotate(c, key, cos, sin, ids, size, interleaved);
-  }
-
+void GroupQueryAttention::finish() {
   auto attention = b.attention({.q = query,
                                 .k = key,
                                 .v = value,
@@ -192,6 +225,16 @@ LogicalResult convertGroupQueryAttention(const ContribOp &c) {
                    ? "each row goes on behind its own past (seqlens_k)"
                    : "positions follow from the length of the cache: rows that are shorter than others (seqlens_k) are "
                      "taken as a first prompt, and refused at run time when the cache goes on");
+}
+
+LogicalResult convertGroupQueryAttention(const ContribOp &c) {
+  GroupQueryAttention op{c};
+  if (failed(op.check()) || failed(op.splitHeads()))
+    return failure();
+  op.normalizeHeads();
+  if (failed(op.takeLengths()) || failed(op.rotateHeads()))
+    return failure();
+  op.finish();
   return success();
 }
 
