@@ -56,15 +56,6 @@ std::byte *DeviceBuffer::reserve(Device &device, size_t bytes, const std::string
   return memory.get();
 }
 
-Tensor onDevice(Device &device, const Tensor &array, DeviceBuffer &buffer, const std::string &what) {
-  if (device.isHost())
-    return array;
-  size_t bytes = array.bytes();
-  Tensor result = Tensor::view(array.dtype, array.shape, buffer.reserve(device, bytes, what));
-  device.upload(result.data.get(), array.data.get(), bytes);
-  return result;
-}
-
 Tensor onHost(Device &device, const Tensor &array) {
   if (device.isHost())
     return array;

@@ -187,7 +187,6 @@ void Rank::prepareHalves(const RunInputs &whole, const std::array<RunInputs, 2> 
 void Rank::takeInputs(Run &to, const std::vector<Tensor> &inputs) {
   const Manifest &manifest = program.manifest();
   to.localInputs.resize(inputs.size());
-  to.inputMemory.resize(inputs.size());
   for (size_t i = 0; i < inputs.size(); ++i) {
     const ArraySpec &spec = manifest.inputs[i];
     Tensor whole = localRows(spec, inputs[i]);
@@ -204,9 +203,35 @@ void Rank::takeInputs(Run &to, const std::vector<Tensor> &inputs) {
       }
       to.localInputs[i] = local;
     }
-    Tensor given = onDevice(device_, to.localInputs[i], to.inputMemory[i], "input '" + spec.name + "'");
-    to.buffers[i] = given.data.get();
   }
+  placeInputs(to);
+}
+
+/// In a device's memory one behind the other, so that small ones, as decoding has, are one upload.
+void Rank::placeInputs(Run &to) {
+  constexpr size_t page = 4096, most = 64 << 10; // bytes of an upload of several
+  if (device_.isHost()) {
+    for (size_t i = 0; i < to.localInputs.size(); ++i)
+      to.buffers[i] = to.localInputs[i].data.get();
+    return;
+  }
+  std::vector<size_t> places; // an array that grows step by step moves the others seldom
+  size_t total = 0;
+  for (const Tensor &input : to.localInputs) {
+    places.push_back(total);
+    total += (input.bytes() + page - 1) / page * page;
+  }
+  std::byte *memory = to.inputMemory.reserve(device_, total, "the inputs");
+  std::vector<std::byte> all(total <= most ? total : 0);
+  for (size_t i = 0; i < places.size(); ++i) {
+    const Tensor &input = to.localInputs[i];
+    to.buffers[i] = memory + places[i];
+    if (all.empty())
+      device_.upload(memory + places[i], input.data.get(), input.bytes());
+    else
+      std::memcpy(all.data() + places[i], input.data.get(), input.bytes());
+  }
+  device_.upload(memory, all.data(), all.size());
 }
 
 /// In the host's memory one behind the other: most models have many caches, each too small for large pages.

@@ -78,13 +78,14 @@ private:
         : context(program, communicator, device, profile, trace) {}
     RankContext context;
     std::vector<Tensor> localInputs; // in the host's memory
-    std::vector<DeviceBuffer> inputMemory;
+    DeviceBuffer inputMemory;
     std::vector<int64_t> dims;
     std::vector<void *> buffers; // of which the parameters' stay
     DeviceBuffer workspace;
   };
   void give(std::span<const HostParameter> parameters);
   void takeInputs(Run &run, const std::vector<Tensor> &inputs);
+  void placeInputs(Run &run);
   void makeArrays();
   void makeCaches();
   void reserveWorkspace(Run &run);

@@ -179,8 +179,6 @@ private:
   size_t size = 0;
 };
 
-/// `array`, in the host's memory, as the device reads it: itself, or a copy in `buffer`.
-Tensor onDevice(Device &device, const Tensor &array, DeviceBuffer &buffer, const std::string &what);
 /// `array`, in the device's memory, as the host reads it: itself, or a copy.
 Tensor onHost(Device &device, const Tensor &array);
 
