@@ -134,8 +134,9 @@ inline Bytes someData(DType dtype, int64_t count, unsigned seed) {
 
 class Checks {
 public:
-  Checks(const Program &program, bool eachOwn, std::string only)
-      : program(program), eachOwn(eachOwn), only(std::move(only)) {}
+  /// Those whose names begin with `only`, and, unless it is empty, not with `without`.
+  Checks(const Program &program, bool eachOwn, std::string only, std::string without)
+      : program(program), eachOwn(eachOwn), only(std::move(only)), without(std::move(without)) {}
   bool failed = false;
   const Program &program;
 
@@ -156,7 +157,7 @@ public:
   }
 
   template <typename F> void report(const std::string &name, F &&check) {
-    if (!name.starts_with(only))
+    if (!name.starts_with(only) || (!without.empty() && name.starts_with(without)))
       return;
     try {
       check();
@@ -206,7 +207,7 @@ private:
   }
 
   bool eachOwn; // device for each rank
-  std::string only;
+  std::string only, without;
 };
 
 /// How long a call takes, in seconds, of many.

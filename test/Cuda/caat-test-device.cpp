@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Compares what a GPU's device and communicators do with what the CPU's do: copies and exchanges to the bit, sums over
-// ranks too, products closely. Usage: caat-test-device PROGRAM [--times] [--devices=COUNT] [--only=TEXT], PROGRAM a
-// program for the GPU (its kernels are not run), TEXT the beginning of the checks' names. Ranks share a device, or with
-// --devices have one each; then sums over ranks are compared closely. Prints a line for each check; the exit code is 1
-// where one failed.
+// ranks too, products closely. Usage: caat-test-device PROGRAM [--times] [--devices=COUNT] [--only=TEXT]
+// [--without=TEXT], PROGRAM a program for the GPU (its kernels are not run), TEXT the beginning of the checks' names.
+// Ranks share a device, or with --devices have one each; then sums over ranks are compared closely. Prints a line for
+// each check; the exit code is 1 where one failed.
 #include "DeviceChecks.h"
 
 using namespace caat::runtime;
@@ -397,22 +397,24 @@ void measure(const Program &program) {
 
 int main(int argc, char **argv) {
   if (argc < 2) {
-    std::cerr << "usage: caat-test-device PROGRAM [--times] [--devices=COUNT] [--only=TEXT]\n";
+    std::cerr << "usage: caat-test-device PROGRAM [--times] [--devices=COUNT] [--only=TEXT] [--without=TEXT]\n";
     return 2;
   }
   try {
     Program program(argv[1]);
     int devices = 0;
     bool times = false;
-    std::string only;
+    std::string only, without;
     for (std::string_view option : std::span(argv + 2, static_cast<size_t>(argc - 2))) {
       times = times || option == "--times";
       if (option.starts_with("--devices="))
         devices = std::atoi(option.data() + std::strlen("--devices="));
       if (option.starts_with("--only="))
         only = option.substr(std::strlen("--only="));
+      if (option.starts_with("--without="))
+        without = option.substr(std::strlen("--without="));
     }
-    Checks checks(program, devices > 0, only);
+    Checks checks(program, devices > 0, only, without);
     if (devices > 0)
       setenv("CAAT_CUDA_NCCL", "1", 1);
     if (devices == 0) {
