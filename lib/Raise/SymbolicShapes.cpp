@@ -4,6 +4,7 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/TypeUtilities.h"
 
 using namespace mlir;
 
@@ -246,12 +247,30 @@ void SymbolicShapes::setDims(Value value, ArrayRef<AffineExpr> inferred) {
   dims[value] = keep(known);
 }
 
+/// Whether an integer type holds `element` as it is: what is too large for it wraps, and what is negative where there
+/// is no sign. Sizes are taken to fit into 32 bits.
+static bool holds(IntegerType type, AffineExpr element, SymbolicShapes &shapes) {
+  constexpr unsigned widthOfSizes = 32;
+  unsigned width = type.getWidth();
+  if (auto constant = constantDim(element)) {
+    if (type.isUnsigned() || width == 1)
+      return *constant >= 0 && (width >= 64 || llvm::isUIntN(width, *constant));
+    return width >= 64 || llvm::isIntN(width, *constant);
+  }
+  return width >= widthOfSizes && (!type.isUnsigned() || shapes.isNonNegative(element));
+}
+
 void SymbolicShapes::setElements(Value value, ArrayRef<AffineExpr> values) {
   if (static_cast<int64_t>(values.size()) > maxElements)
     return;
-  if (llvm::all_of(values, [](AffineExpr e) { return !e; }) && !values.empty())
+  Dims held(values);
+  if (auto type = dyn_cast<IntegerType>(getElementTypeOrSelf(value)))
+    for (AffineExpr &element : held)
+      if (element && !holds(type, element, *this))
+        element = {};
+  if (llvm::all_of(held, [](AffineExpr e) { return !e; }) && !held.empty())
     return;
-  elements[value] = keep(values);
+  elements[value] = keep(held);
 }
 
 void SymbolicShapes::proveEqual(AffineExpr a, AffineExpr b) {

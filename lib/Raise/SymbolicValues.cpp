@@ -313,7 +313,10 @@ void inferElements(Operation *operation, SymbolicShapes &shapes) {
         if (!shape || !fill || fill.getNumElements() != 1)
           return;
         APInt value = *fill.getValues<APInt>().begin();
-        AffineExpr element = shapes.constant(value.getBitWidth() == 1 ? value.getZExtValue() : value.getSExtValue());
+        bool isUnsigned = value.getBitWidth() == 1 || fill.getElementType().isUnsignedInteger();
+        if (isUnsigned && value.getActiveBits() > 63)
+          return; // no int64
+        AffineExpr element = shapes.constant(isUnsigned ? value.getZExtValue() : value.getSExtValue());
         shapes.setElements(op.getOutput(), Dims(numElements(*shape), element));
       })
       .Case([&](onnx::OneHotOp op) { elementsOfOneHot(op, shapes); })

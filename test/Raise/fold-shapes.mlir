@@ -290,3 +290,24 @@ func.func @repeat_interleave(%x: tensor<?x3x8xf32> {onnx.dims = ["tokens", "", "
   %y = onnx.Tile %x, %repeats : (tensor<?x3x8xf32>, tensor<3xi64>) -> tensor<?x?x?xf32>
   return %y : tensor<?x?x?xf32>
 }
+
+// Numbers that wrap in their type are not followed as if they did not: 300 is 44 in ui8, 300 + 32767 is -32469 in i16, and
+// a size that is not known may be anything.
+// CHECK-LABEL: func.func @narrow
+func.func @narrow(%x: tensor<?x300xf32> {onnx.dims = ["batch", ""]}) -> (tensor<2xi64>, tensor<1xi64>, tensor<1xi64>) {
+  // CHECK: %[[NARROW:.*]] = onnx.Cast %{{.*}} to ui8
+  // CHECK: %[[WIDE:.*]] = onnx.Cast %[[NARROW]] to i64
+  // CHECK-DAG: %[[WRAPPED:.*]] = onnx.Constant dense<-32469> : tensor<1xi64>
+  // CHECK-DAG: %[[KEPT:.*]] = onnx.Constant dense<300> : tensor<1xi64>
+  // CHECK: return %[[WIDE]], %[[WRAPPED]], %[[KEPT]]
+  %shape = onnx.Shape %x : (tensor<?x300xf32>) -> tensor<2xi64>
+  %narrow = onnx.Cast %shape to ui8 : (tensor<2xi64>) -> tensor<2xui8>
+  %wide = onnx.Cast %narrow to i64 : (tensor<2xui8>) -> tensor<2xi64>
+  %columns = onnx.Shape %x {start = 1 : i64} : (tensor<?x300xf32>) -> tensor<1xi64>
+  %short = onnx.Cast %columns to i16 : (tensor<1xi64>) -> tensor<1xi16>
+  %large = onnx.Constant dense<32767> : tensor<1xi16>
+  %sum = onnx.Add %short, %large : (tensor<1xi16>, tensor<1xi16>) -> tensor<1xi16>
+  %wrapped = onnx.Cast %sum to i64 : (tensor<1xi16>) -> tensor<1xi64>
+  %kept = onnx.Cast %short to i64 : (tensor<1xi16>) -> tensor<1xi64>
+  return %wide, %wrapped, %kept : tensor<2xi64>, tensor<1xi64>, tensor<1xi64>
+}
