@@ -16,6 +16,7 @@
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
 #include "llvm/TargetParser/Host.h"
+#include "llvm/Transforms/Utils/Cloning.h"
 
 #ifndef CAAT_LLD_PATH
 #define CAAT_LLD_PATH ""
@@ -43,7 +44,8 @@ Target caat::baselineTarget() {
   return target;
 }
 
-static llvm::Expected<std::unique_ptr<llvm::TargetMachine>> createMachine(const Target &target) {
+static llvm::Expected<std::unique_ptr<llvm::TargetMachine>> createMachine(const Target &target,
+                                                                          llvm::CodeGenOptLevel level) {
   llvm::InitializeNativeTarget();
   llvm::InitializeNativeTargetAsmPrinter();
   llvm::Triple triple(target.triple);
@@ -53,9 +55,30 @@ static llvm::Expected<std::unique_ptr<llvm::TargetMachine>> createMachine(const 
     return llvm::createStringError("no code generator for " + target.triple + ": " + error);
   llvm::TargetOptions options;
   options.AllowFPOpFusion = llvm::FPOpFusion::Standard;
-  return std::unique_ptr<llvm::TargetMachine>(found->createTargetMachine(triple, target.cpu, target.features, options,
-                                                                         llvm::Reloc::PIC_, std::nullopt,
-                                                                         llvm::CodeGenOptLevel::Aggressive));
+  return std::unique_ptr<llvm::TargetMachine>(
+      found->createTargetMachine(triple, target.cpu, target.features, options, llvm::Reloc::PIC_, std::nullopt, level));
+}
+
+/// Takes the host program out of `module`. It is a long list of calls: to optimize it takes time that grows with the
+/// layers, and gains nothing. What it refers to stays where it is.
+static std::unique_ptr<llvm::Module> takeHost(llvm::Module &module) {
+  llvm::Function *host = module.getFunction("caat_forward");
+  llvm::ValueToValueMapTy copies;
+  auto result = llvm::CloneModule(module, copies, [&](const llvm::GlobalValue *value) { return value == host; });
+  for (llvm::GlobalValue &value : llvm::make_early_inc_range(module.global_values())) {
+    auto *copy = llvm::cast_or_null<llvm::GlobalValue>(copies.lookup(&value).operator llvm::Value *());
+    if (&value == host || !copy)
+      continue;
+    if (copy->use_empty()) {
+      copy->eraseFromParent();
+    } else if (value.hasLocalLinkage()) { // the host and what it refers to become one library
+      value.setLinkage(llvm::GlobalValue::ExternalLinkage);
+      value.setVisibility(llvm::GlobalValue::HiddenVisibility);
+    }
+  }
+  if (host)
+    host->eraseFromParent();
+  return result;
 }
 
 /// What the host program refers to stays visible; everything else is internal. Without the processor in the function
@@ -71,11 +94,6 @@ static void prepare(llvm::Module &module, llvm::TargetMachine &machine, const Ta
     if (llvm::StringRef(target.features).contains("+avx512f"))
       function.addFnAttr("prefer-vector-width", "512");
     function.addFnAttr(llvm::Attribute::NoUnwind);
-    // The host program is a long list of calls: optimizing it takes time that grows with the layers and gains nothing.
-    if (function.getName() == "caat_forward") {
-      function.addFnAttr(llvm::Attribute::NoInline);
-      function.addFnAttr(llvm::Attribute::OptimizeNone);
-    }
     function.setDSOLocal(true);
   }
 }
@@ -97,7 +115,23 @@ void caat::optimizeModule(llvm::Module &module, llvm::TargetMachine &machine) {
   builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O3).run(module, modules);
 }
 
-static llvm::Error link(llvm::StringRef object, llvm::StringRef library) {
+/// Code of `module` in a file of `directory`.
+static llvm::Expected<OutputFile> writeObject(llvm::Module &module, llvm::TargetMachine &machine,
+                                              llvm::StringRef directory, llvm::StringRef name) {
+  llvm::Expected<OutputFile> object = OutputFile::create(directory, name);
+  if (!object)
+    return object;
+  llvm::legacy::PassManager passes;
+  if (machine.addPassesToEmitFile(passes, object->os(), nullptr, llvm::CodeGenFileType::ObjectFile))
+    return llvm::createStringError("no object files for " + module.getTargetTriple().str());
+  passes.run(module);
+  object->os().flush();
+  if (llvm::Error error = object->status())
+    return std::move(error);
+  return object;
+}
+
+static llvm::Error link(llvm::ArrayRef<llvm::StringRef> objects, llvm::StringRef library) {
   std::string linker;
   for (llvm::StringRef name : {"ld.lld-22", "ld.lld", "ld"}) {
     if (llvm::ErrorOr<std::string> found = llvm::sys::findProgramByName(name)) {
@@ -112,9 +146,9 @@ static llvm::Error link(llvm::StringRef object, llvm::StringRef library) {
   if (linker.empty())
     return llvm::createStringError("no linker: install lld (ld.lld), or put it on the PATH");
   std::string message;
-  int status = llvm::sys::ExecuteAndWait(
-      linker, {linker, "-shared", "--build-id=none", "-z", "noexecstack", "-o", library, object}, std::nullopt, {}, 0,
-      0, &message);
+  llvm::SmallVector<llvm::StringRef> command{linker, "-shared", "--build-id=none", "-z", "noexecstack", "-o", library};
+  llvm::append_range(command, objects);
+  int status = llvm::sys::ExecuteAndWait(linker, command, std::nullopt, {}, 0, 0, &message);
   if (status != 0)
     return llvm::createStringError(linker + " failed with status " + llvm::Twine(status) + " " + message);
   return llvm::Error::success();
@@ -133,27 +167,25 @@ llvm::Expected<int64_t> caat::writeCode(mlir::ModuleOp source, const Target &tar
   std::unique_ptr<llvm::Module> module = mlir::translateModuleToLLVMIR(source, context, "caat");
   if (!module)
     return llvm::createStringError("translation to LLVM IR failed");
-  llvm::Expected<std::unique_ptr<llvm::TargetMachine>> machine = createMachine(target);
-  if (!machine)
-    return machine.takeError();
+  auto machine = createMachine(target, llvm::CodeGenOptLevel::Aggressive);
+  auto hostMachine = createMachine(target, llvm::CodeGenOptLevel::None);
+  if (!machine || !hostMachine)
+    return llvm::joinErrors(machine.takeError(), hostMachine.takeError());
   prepare(*module, **machine, target);
   addDigest(*module, manifest);
   if (llvm::verifyModule(*module, &llvm::errs()))
     return llvm::createStringError("the generated LLVM IR is not valid");
+  std::unique_ptr<llvm::Module> host = takeHost(*module);
   optimizeModule(*module, **machine);
 
-  llvm::Expected<OutputFile> object = OutputFile::create(directory, "code.o");
+  llvm::Expected<OutputFile> hostObject = writeObject(*host, **hostMachine, directory, "host.o");
+  if (!hostObject)
+    return hostObject.takeError();
+  llvm::Expected<OutputFile> object = writeObject(*module, **machine, directory, "code.o");
   if (!object)
     return object.takeError();
-  llvm::legacy::PassManager passes;
-  if ((*machine)->addPassesToEmitFile(passes, object->os(), nullptr, llvm::CodeGenFileType::ObjectFile))
-    return llvm::createStringError("no object files for " + target.triple);
-  passes.run(*module);
-  object->os().flush();
-  if (llvm::Error error = object->status())
-    return std::move(error);
   // Linkers map their output, so a full disk would be a bus error with a stack dump.
-  uint64_t needed = 2 * object->os().tell() + (64 << 10);
+  uint64_t needed = 2 * (object->os().tell() + hostObject->os().tell()) + (64 << 10);
   llvm::ErrorOr<llvm::sys::fs::space_info> space = llvm::sys::fs::disk_space(directory);
   if (space && space->available < needed)
     return llvm::createStringError("cannot write " + directory + "/code.so: No space left on device");
@@ -161,7 +193,7 @@ llvm::Expected<int64_t> caat::writeCode(mlir::ModuleOp source, const Target &tar
   llvm::Expected<OutputFile> library = OutputFile::create(directory, "code.so");
   if (!library)
     return library.takeError();
-  if (llvm::Error error = link(object->temporaryName(), library->temporaryName()))
+  if (llvm::Error error = link({hostObject->temporaryName(), object->temporaryName()}, library->temporaryName()))
     return std::move(error);
   uint64_t size = 0;
   (void)llvm::sys::fs::file_size(library->temporaryName(), size);
