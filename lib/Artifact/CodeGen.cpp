@@ -60,25 +60,23 @@ static llvm::Expected<std::unique_ptr<llvm::TargetMachine>> createMachine(const 
 }
 
 /// Takes the host program out of `module`. It is a long list of calls: to optimize it takes time that grows with the
-/// layers, and gains nothing. What it refers to stays where it is.
+/// layers, and gains nothing. What it refers to stays, for the linker to find.
 static std::unique_ptr<llvm::Module> takeHost(llvm::Module &module) {
-  llvm::Function *host = module.getFunction("caat_forward");
+  llvm::Function *function = module.getFunction("caat_forward");
   llvm::ValueToValueMapTy copies;
-  auto result = llvm::CloneModule(module, copies, [&](const llvm::GlobalValue *value) { return value == host; });
-  for (llvm::GlobalValue &value : llvm::make_early_inc_range(module.global_values())) {
-    auto *copy = llvm::cast_or_null<llvm::GlobalValue>(copies.lookup(&value).operator llvm::Value *());
-    if (&value == host || !copy)
-      continue;
-    if (copy->use_empty()) {
-      copy->eraseFromParent();
-    } else if (value.hasLocalLinkage()) { // the host and what it refers to become one library
-      value.setLinkage(llvm::GlobalValue::ExternalLinkage);
-      value.setVisibility(llvm::GlobalValue::HiddenVisibility);
+  auto host = llvm::CloneModule(module, copies, [&](const llvm::GlobalValue *value) { return value == function; });
+  for (llvm::GlobalValue &value : llvm::make_early_inc_range(host->global_values())) {
+    llvm::GlobalValue *original = module.getNamedValue(value.getName());
+    if (value.isDeclaration() && value.use_empty()) {
+      value.eraseFromParent();
+    } else if (original->hasLocalLinkage()) {
+      original->setLinkage(llvm::GlobalValue::ExternalLinkage);
+      original->setVisibility(llvm::GlobalValue::HiddenVisibility);
     }
   }
-  if (host)
-    host->eraseFromParent();
-  return result;
+  if (function)
+    function->eraseFromParent();
+  return host;
 }
 
 /// What the host program refers to stays visible; everything else is internal. Without the processor in the function

@@ -33,7 +33,40 @@ module attributes {rt.interface = {dims = ["n", "m"], inputs = [{}], caches = []
   func.func @caat_forward() {
     // CHECK-DAG: %[[NULL:.*]] = llvm.mlir.zero : !llvm.ptr
     // CHECK-DAG: %[[ALPHA:.*]] = llvm.mlir.constant(1.702000e+00 : f32) : f32
+    // Entry points are read once, and places of lists computed once.
+    // CHECK-DAG: %[[LINEAR_AT:.*]] = llvm.getelementptr %[[API]][1]
+    // CHECK-DAG: %[[LINEAR:.*]] = llvm.load %[[LINEAR_AT]]
+    // CHECK-DAG: %[[THEN_AT:.*]] = llvm.getelementptr %[[API]][26]
+    // CHECK-DAG: %[[THEN:.*]] = llvm.load %[[THEN_AT]]
+    // CHECK-DAG: %[[SUM_AT:.*]] = llvm.getelementptr %[[API]][4]
+    // CHECK-DAG: %[[SUM:.*]] = llvm.load %[[SUM_AT]]
+    // CHECK-DAG: %[[START_AT:.*]] = llvm.getelementptr %[[API]][22]
+    // CHECK-DAG: %[[START:.*]] = llvm.load %[[START_AT]]
+    // CHECK-DAG: %[[WAIT_AT:.*]] = llvm.getelementptr %[[API]][23]
+    // CHECK-DAG: %[[WAIT:.*]] = llvm.load %[[WAIT_AT]]
+    // CHECK-DAG: %[[QUANTIZED_AT:.*]] = llvm.getelementptr %[[API]][17]
+    // CHECK-DAG: %[[QUANTIZED:.*]] = llvm.load %[[QUANTIZED_AT]]
+    // CHECK-DAG: %[[MATMUL_AT:.*]] = llvm.getelementptr %[[API]][2]
+    // CHECK-DAG: %[[MATMUL:.*]] = llvm.load %[[MATMUL_AT]]
+    // CHECK-DAG: %[[ATTENTION_AT:.*]] = llvm.getelementptr %[[API]][21]
+    // CHECK-DAG: %[[ATTENTION:.*]] = llvm.load %[[ATTENTION_AT]]
+    // CHECK-DAG: %[[COPY_AT:.*]] = llvm.getelementptr %[[API]][3]
+    // CHECK-DAG: %[[COPY:.*]] = llvm.load %[[COPY_AT]]
+    // CHECK-DAG: %[[TEST_AT:.*]] = llvm.getelementptr %[[API]][11]
+    // CHECK-DAG: %[[TEST:.*]] = llvm.load %[[TEST_AT]]
+    // CHECK-DAG: %[[LATER_AT:.*]] = llvm.getelementptr %[[API]][29]
+    // CHECK-DAG: %[[LATER:.*]] = llvm.load %[[LATER_AT]]
+    // CHECK-DAG: %[[RANK_AT:.*]] = llvm.getelementptr %[[API]][10]
+    // CHECK-DAG: %[[RANK:.*]] = llvm.load %[[RANK_AT]]
+    // CHECK-DAG: %[[LEAVE_AT:.*]] = llvm.getelementptr %[[API]][25]
+    // CHECK-DAG: %[[LEAVE:.*]] = llvm.load %[[LEAVE_AT]]
+    // CHECK-DAG: %[[BEHIND_AT:.*]] = llvm.getelementptr %[[API]][24]
+    // CHECK-DAG: %[[BEHIND:.*]] = llvm.load %[[BEHIND_AT]]
+    // CHECK-DAG: %[[LAUNCH:.*]] = llvm.load %[[API]]
+    // CHECK-DAG: %[[BUFFER1:.*]] = llvm.getelementptr %[[LIST:.*]][1] : (!llvm.ptr) -> !llvm.ptr, !llvm.ptr
+    // CHECK-DAG: llvm.getelementptr %{{.*}}[32] : (!llvm.ptr) -> !llvm.ptr, i64
     // CHECK: llvm.load %[[DIMS]]
+    // CHECK-NOT: llvm.getelementptr %[[API]]
     %n = rt.dim "n"
     %x = rt.buffer 0[%n] : memref<?x4xf32>
     // CHECK: llvm.getelementptr %[[BUFFERS]][1]
@@ -43,77 +76,64 @@ module attributes {rt.interface = {dims = ["n", "m"], inputs = [{}], caches = []
     %p = rt.parameter @p : memref<8xf32>
 
     // linear(ctx, 1, x, n, y, 0)
-    // CHECK: %[[LINEAR:.*]] = llvm.getelementptr %[[API]][1]
-    // CHECK: %[[F:.*]] = llvm.load %[[LINEAR]]
-    // CHECK: llvm.call %[[F]](%[[CTX]], %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}) : !llvm.ptr, (!llvm.ptr, i64, !llvm.ptr, i64, !llvm.ptr, i64) -> ()
+    // CHECK: llvm.call %[[LINEAR]](%[[CTX]], %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}) : !llvm.ptr, (!llvm.ptr, i64, !llvm.ptr, i64, !llvm.ptr, i64) -> ()
     rt.linear @w ins(%x : memref<?x4xf32>) outs(%y : memref<?x8xf32>)
 
     // linear_then(ctx, 1, x, f32, n, y, f32, 0, p, f32, gelu, 1.0), and one with no bias and an alpha
-    // CHECK: llvm.getelementptr %[[API]][26]
-    // CHECK: llvm.call %{{.*}}(%[[CTX]], %{{.*}}) : !llvm.ptr, (!llvm.ptr, i64, !llvm.ptr, i64, i64, !llvm.ptr, i64, i64, !llvm.ptr, i64, i64, f32) -> ()
-    // CHECK: llvm.getelementptr %[[API]][26]
-    // CHECK: llvm.call %{{.*}}(%[[CTX]], {{.*}}, %[[NULL]], %{{.*}}, %{{.*}}, %[[ALPHA]])
+    // CHECK: llvm.call %[[THEN]](%[[CTX]], %{{.*}}) : !llvm.ptr, (!llvm.ptr, i64, !llvm.ptr, i64, i64, !llvm.ptr, i64, i64, !llvm.ptr, i64, i64, f32) -> ()
+    // CHECK: llvm.call %[[THEN]](%[[CTX]], {{.*}}, %[[NULL]], %{{.*}}, %{{.*}}, %[[ALPHA]])
     rt.linear @w ins(%x : memref<?x4xf32>) bias(%p : memref<8xf32>) then gelu outs(%y : memref<?x8xf32>)
     rt.linear @w accumulate ins(%x : memref<?x4xf32>) then swish outs(%y : memref<?x8xf32>) {alpha = 1.702 : f32}
 
-    // CHECK: llvm.getelementptr %[[API]][4]
-    // CHECK: llvm.call %{{.*}}(%[[CTX]], %{{.*}}, %{{.*}}, %{{.*}}) : !llvm.ptr, (!llvm.ptr, i64, !llvm.ptr, i64) -> ()
+    // CHECK: llvm.call %[[SUM]](%[[CTX]], %{{.*}}, %{{.*}}, %{{.*}}) : !llvm.ptr, (!llvm.ptr, i64, !llvm.ptr, i64) -> ()
     tp.all_reduce %y on @mesh ["tp"] : memref<?x8xf32>
 
     // A sum that was started and its wait name the same collective, of which the next one has another number.
-    // CHECK: llvm.getelementptr %[[API]][22]
-    // CHECK: llvm.call %{{.*}}(%[[CTX]], %[[NUMBER:.*]], %[[DATA:.*]], %[[COUNT:.*]]) : !llvm.ptr, (!llvm.ptr, i64, !llvm.ptr, i64) -> ()
-    // CHECK: llvm.getelementptr %[[API]][23]
-    // CHECK: llvm.call %{{.*}}(%[[CTX]], %[[NUMBER]], %{{.*}}, %{{.*}}) : !llvm.ptr, (!llvm.ptr, i64, !llvm.ptr, i64) -> ()
+    // CHECK: llvm.call %[[START]](%[[CTX]], %[[NUMBER:.*]], %[[DATA:.*]], %[[COUNT:.*]]) : !llvm.ptr, (!llvm.ptr, i64, !llvm.ptr, i64) -> ()
+    // CHECK: llvm.call %[[WAIT]](%[[CTX]], %[[NUMBER]], %{{.*}}, %{{.*}}) : !llvm.ptr, (!llvm.ptr, i64, !llvm.ptr, i64) -> ()
     %sum = rt.all_reduce_start %y on @mesh ["tp"] {site = "s"} : memref<?x8xf32>
     rt.all_reduce_wait %sum for %y : memref<?x8xf32>
 
     // Nobody reads the error: a null pointer.
-    // CHECK: llvm.getelementptr %[[API]][17]
-    // CHECK: llvm.call %{{.*}}(%[[CTX]], %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}) : !llvm.ptr, (!llvm.ptr, i64, !llvm.ptr, !llvm.ptr, i64) -> ()
+    // CHECK: llvm.call %[[QUANTIZED]](%[[CTX]], %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}) : !llvm.ptr, (!llvm.ptr, i64, !llvm.ptr, !llvm.ptr, i64) -> ()
     tp.quantized_all_reduce %y bits 4 block 32 exact [] on @mesh ["tp"] : memref<?x8xf32>
 
     // Outer batch dimensions are loops, which become blocks here; the last one goes to the runtime.
     // CHECK: cf.cond_br
-    // CHECK:   llvm.getelementptr %[[API]][2]
-    // CHECK:   llvm.call
+    // CHECK:   llvm.call %[[MATMUL]](%[[CTX]]
     %v = memref.expand_shape %y [[0, 1], [2, 3]] output_shape [%n, 1, 2, 4] : memref<?x8xf32> into memref<?x1x2x4xf32>
     %s = memref.expand_shape %x [[0, 1], [2, 3]] output_shape [%n, 1, 2, 2] : memref<?x4xf32> into memref<?x1x2x2xf32>
     rt.matmul ins(%s, %v : memref<?x1x2x2xf32>, memref<?x1x2x4xf32>) outs(%v : memref<?x1x2x4xf32>) {transpose_a, beta = 1.0 : f32}
 
     // attention(ctx, buffers, sizes, scale, softcap)
-    // CHECK: llvm.getelementptr %{{.*}}[32]
-    // CHECK: llvm.getelementptr %[[API]][21]
-    // CHECK: llvm.call %{{.*}}(%[[CTX]], %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}) : !llvm.ptr, (!llvm.ptr, !llvm.ptr, !llvm.ptr, f32, f32) -> ()
+    // CHECK: llvm.call %[[ATTENTION]](%[[CTX]], %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}) : !llvm.ptr, (!llvm.ptr, !llvm.ptr, !llvm.ptr, f32, f32) -> ()
     rt.attention via bf16 query(%v : memref<?x1x2x4xf32>) keys(%v : memref<?x1x2x4xf32>) values(%v : memref<?x1x2x4xf32>)
       total(%n) past(%n) outs(%v : memref<?x1x2x4xf32>) {causal, scale = 0.25 : f32}
 
-    // CHECK: llvm.getelementptr %[[API]][3]
-    // CHECK: llvm.call %{{.*}}(%[[CTX]], %{{.*}}, %{{.*}}, %{{.*}}) : !llvm.ptr, (!llvm.ptr, !llvm.ptr, !llvm.ptr, i64) -> ()
+    // CHECK: llvm.call %[[COPY]](%[[CTX]], %{{.*}}, %{{.*}}, %{{.*}}) : !llvm.ptr, (!llvm.ptr, !llvm.ptr, !llvm.ptr, i64) -> ()
     rt.copy %x to %x : memref<?x4xf32> to memref<?x4xf32>
 
-    // CHECK: llvm.getelementptr %[[API]][11]
+    // CHECK: llvm.call %[[TEST]](%[[CTX]]
     %m = rt.dim "m"
     %fits = arith.cmpi ule, %n, %m : index
     rt.check %fits, "too long"
 
-    // CHECK: llvm.getelementptr %[[API]][29]
-    // CHECK: llvm.call %{{.*}}(%[[CTX]], %{{.*}}, %{{.*}}) : !llvm.ptr, (!llvm.ptr, !llvm.ptr, i64) -> ()
+    // CHECK: llvm.call %[[LATER]](%[[CTX]], %{{.*}}, %{{.*}}) : !llvm.ptr, (!llvm.ptr, !llvm.ptr, i64) -> ()
     %flag = rt.buffer 0[] : memref<i1>
     rt.check_later %flag, "too long" : memref<i1>
 
-    // CHECK: llvm.getelementptr %[[API]][10]
+    // CHECK: llvm.call %[[RANK]](%[[CTX]]
     %rank = tp.rank on @mesh : index
 
     // launch(ctx, 0, rank, buffers, 2, dims, 1)
-    // CHECK: %[[LAUNCH:.*]] = llvm.load %[[API]]
+    // CHECK: llvm.store %{{.*}}, %[[LIST]]
+    // CHECK: llvm.store %{{.*}}, %[[BUFFER1]]
     // CHECK: llvm.call %[[LAUNCH]](%[[CTX]], %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}) : !llvm.ptr, (!llvm.ptr, i64, i64, !llvm.ptr, i64, !llvm.ptr, i64) -> ()
     rt.launch @k0 grid(%rank) buffers(%x, %p : memref<?x4xf32>, memref<8xf32>) dims(%n)
 
     // launch_behind_sums(ctx, 1, 0, 1, n, buffers, 1, dims, 0)
-    // CHECK: llvm.getelementptr %[[API]][25]
-    // CHECK: llvm.getelementptr %[[API]][24]
-    // CHECK: llvm.call %{{.*}}(%[[CTX]], %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}) : !llvm.ptr, (!llvm.ptr, i64, i64, i64, i64, !llvm.ptr, i64, !llvm.ptr, i64) -> ()
+    // CHECK: llvm.call %[[LEAVE]](%[[CTX]]
+    // CHECK: llvm.call %[[BEHIND]](%[[CTX]], %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}) : !llvm.ptr, (!llvm.ptr, i64, i64, i64, i64, !llvm.ptr, i64, !llvm.ptr, i64) -> ()
     %left = rt.all_reduce_start %y on @mesh ["tp"] {left, site = "t"} : memref<?x8xf32>
     rt.launch @k0 grid(%n) buffers(%y, %p : memref<?x8xf32>, memref<8xf32>) dims(%n) sums(%left) by @k0
 

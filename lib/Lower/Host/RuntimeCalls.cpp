@@ -13,11 +13,14 @@ ArgumentList::ArgumentList(OpBuilder &b, Location loc, Type element) {
 }
 
 void ArgumentList::add(OpBuilder &b, Location loc, Value value) {
-  Value address = LLVM::GEPOp::create(b, loc, list.getType(), value.getType(), list,
-                                      ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(size++)});
-  LLVM::StoreOp::create(b, loc, value, address);
-  if (size > cast<IntegerAttr>(capacity.getValue()).getInt())
-    capacity.setValueAttr(b.getI64IntegerAttr(size));
+  if (static_cast<size_t>(size) == places.size()) {
+    OpBuilder start(b.getContext());
+    start.setInsertionPointAfterValue(places.empty() ? list : places.back());
+    places.push_back(LLVM::GEPOp::create(start, list.getLoc(), list.getType(), value.getType(), list,
+                                         ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(size)}));
+    capacity.setValueAttr(b.getI64IntegerAttr(places.size()));
+  }
+  LLVM::StoreOp::create(b, loc, value, places[size++]);
 }
 
 RuntimeCalls::RuntimeCalls(Program &program, OpBuilder &builder)
@@ -117,8 +120,18 @@ Pieces RuntimeCalls::fromMemRef(Value memref) {
   return pieces;
 }
 
+Value RuntimeCalls::entryPoint(caat_api_index entry) {
+  Value &address = entryPoints[entry];
+  if (!address) {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(&program.host.getBody().front());
+    address = load(pointer, getArgument(HostArgument::Api), entry);
+  }
+  return address;
+}
+
 Value RuntimeCalls::call(caat_api_index entry, ArrayRef<Value> arguments, Type result) {
-  SmallVector<Value> operands{load(pointer, getArgument(HostArgument::Api), entry), getArgument(HostArgument::Context)};
+  SmallVector<Value> operands{entryPoint(entry), getArgument(HostArgument::Context)};
   llvm::append_range(operands, arguments);
   SmallVector<Type> types(llvm::drop_begin(ValueRange(operands).getTypes()));
   auto type = LLVM::LLVMFunctionType::get(result ? result : LLVM::LLVMVoidType::get(b.getContext()), types);

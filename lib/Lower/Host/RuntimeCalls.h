@@ -23,7 +23,7 @@ struct Pieces {
 };
 
 /// A list of values in the host program's frame, whose address a call is given. One serves all calls: they return when
-/// they have read it.
+/// they have read it. Its places are computed once, where it stands.
 class ArgumentList {
 public:
   /// Stands where `builder` does, before every call.
@@ -37,6 +37,7 @@ public:
 private:
   mlir::LLVM::ConstantOp capacity; // of the longest list so far
   mlir::Value list;
+  llvm::SmallVector<mlir::Value> places;
   int64_t size = 0;
 };
 
@@ -95,12 +96,16 @@ public:
   const ArgumentList &getNumbers() const { return *numbers; }
 
 private:
+  /// The address of an entry point, read once for all calls: the table does not change while the host runs.
+  mlir::Value entryPoint(caat_api_index entry);
+
   Program &program;
   mlir::OpBuilder &b;
   mlir::LLVMTypeConverter converter;
   mlir::Location loc;
   mlir::Type pointer, i64;
   std::optional<ArgumentList> buffers, numbers;
+  llvm::DenseMap<int, mlir::Value> entryPoints;
   llvm::StringMap<int64_t> weightNumbers, kernelNumbers;
 };
 
