@@ -111,10 +111,19 @@ private:
     DenseElementsAttr value = foldConstantOp(op, maxFolded);
     if (!value)
       return;
-    Value constant = builder.learn(onnx::ConstantOp::create(builder, op->getLoc(), value));
-    if (auto elements = shapes.getElements(constant)) // for loops, which keep the value itself
-      shapes.setElements(op->getResult(0), *elements);
-    op->getResult(0).replaceAllUsesWith(constant);
+    replace(op->getResult(0), builder.learn(onnx::ConstantOp::create(builder, op->getLoc(), value)));
+  }
+
+  void replace(Value value, Value by) {
+    value.replaceAllUsesWith(by);
+    replaced[value] = by;
+  }
+
+  /// What has become of `value`, which was noted before the op that it comes from was visited.
+  Value latest(Value value) const {
+    while (Value next = replaced.lookup(value))
+      value = next;
+    return value;
   }
 
   /// Moves the ops of `region` in front of `op`; gives the values that it yields and the first op (null if there is
@@ -136,7 +145,8 @@ private:
     if (truth) {
       SmallVector<Value> values;
       Operation *first = inlineRegion(*truth ? op.getThenBranch() : op.getElseBranch(), op, values);
-      op->replaceAllUsesWith(values);
+      for (auto [result, value] : llvm::zip_equal(op.getResults(), values))
+        replace(result, value);
       dead.insert(op);
       remarkPassed(op, "fold-control-flow", *truth ? "takes then_branch" : "takes else_branch");
       return first;
@@ -191,11 +201,11 @@ private:
     for (auto [a, b, result] : llvm::zip_equal(thenValues, elseValues, op.getResults())) {
       if (result.use_empty())
         continue;
-      Value x = a, y = b;
+      Value x = latest(a), y = latest(b);
       if (!shapes.sameShape(x, y) && !(isTable(result) && padTables(builder, x, y)))
         return refuse(op, op.getCond(),
                       "which branch runs is only known at run time, and the branches give results of different shapes");
-      result.replaceAllUsesWith(builder.makeOf<onnx::WhereOp>(getElementTypeOrSelf(x), condition, x, y));
+      replace(result, builder.makeOf<onnx::WhereOp>(getElementTypeOrSelf(x), condition, x, y));
     }
     dead.insert(op);
     remarkPassed(op, "fold-control-flow", "runs both branches and chooses between their results");
@@ -242,6 +252,9 @@ private:
     auto scan = dyn_cast<onnx::ScanOp>(op);
     auto [it, isNew] = unrolled.try_emplace(op);
     Unrolling &state = it->second;
+    state.condition = latest(state.condition);
+    for (Value &value : state.carried)
+      value = latest(value);
     if (isNew) {
       if (loop) {
         state.carried.assign(loop.getVInitial().begin(), loop.getVInitial().end());
@@ -359,14 +372,14 @@ private:
       int64_t axis = axes && i < axes->size() ? (*axes)[i] : 0;
       SmallVector<Value> parts;
       for (Value value : list)
-        parts.push_back(builder.unsqueeze(value, {axis}));
+        parts.push_back(builder.unsqueeze(latest(value), {axis}));
       if (directions && i < directions->size() && (*directions)[i])
         std::reverse(parts.begin(), parts.end());
       results.push_back(builder.concat(parts, axis));
     }
     for (auto [result, value] : llvm::zip_equal(op->getResults(), results))
       if (value)
-        result.replaceAllUsesWith(value);
+        replace(result, value);
     dead.insert(op);
     remarkPassed(op, "fold-control-flow", "unrolled, " + Twine(state.turn) + " turns");
     return static_cast<Operation *>(nullptr);
@@ -389,6 +402,7 @@ private:
   int64_t maxOps, unrolledOps = 0;
   bool final;
   llvm::SetVector<Operation *> dead;
+  llvm::DenseMap<Value, Value> replaced;
   llvm::DenseMap<Operation *, std::pair<SmallVector<Value>, SmallVector<Value>>> speculated;
   llvm::DenseMap<Operation *, Unrolling> unrolled;
 };

@@ -147,3 +147,52 @@ func.func @scan(%s: tensor<4xf32>, %x: tensor<4x2xf32>) -> (tensor<*xf32>, tenso
   } {num_scan_inputs = 1 : i64, scan_input_axes = array<i64: 1>, scan_output_axes = array<i64: 1>} : (tensor<4xf32>, tensor<4x2xf32>) -> (tensor<*xf32>, tensor<*xf32>)
   return %y#0, %y#1 : tensor<*xf32>, tensor<*xf32>
 }
+
+// -----
+
+// What a branch yields is folded itself: of an If inside, and in a loop.
+// FINAL-LABEL: func.func @nested
+// FINAL: %[[N:.*]] = onnx.Neg %arg0
+// FINAL: onnx.Where %arg2, %[[N]], %arg1
+func.func @nested(%x: tensor<4xf32>, %y: tensor<4xf32>, %c: tensor<i1>) -> tensor<*xf32> {
+  %true = onnx.Constant dense<true> : tensor<i1>
+  %z = onnx.If %c {
+    %i = onnx.If %true {
+      %p = onnx.Neg %x : (tensor<4xf32>) -> tensor<4xf32>
+      onnx.Yield %p : tensor<4xf32>
+    } else {
+      onnx.Yield %y : tensor<4xf32>
+    } : (tensor<i1>) -> tensor<4xf32>
+    onnx.Yield %i : tensor<4xf32>
+  } else {
+    onnx.Yield %y : tensor<4xf32>
+  } : (tensor<i1>) -> tensor<*xf32>
+  return %z : tensor<*xf32>
+}
+
+// -----
+
+// CHECK-LABEL: func.func @branch_in_loop
+// CHECK: %[[A:.*]] = onnx.Neg %arg0
+// CHECK: %[[B:.*]] = onnx.Exp %[[A]]
+// CHECK-DAG: %[[ROW0:.*]] = onnx.Unsqueeze %[[A]]
+// CHECK-DAG: %[[ROW1:.*]] = onnx.Unsqueeze %[[B]]
+// CHECK: %[[ALL:.*]] = onnx.Concat %[[ROW0]], %[[ROW1]]
+// CHECK: return %[[B]], %[[ALL]]
+func.func @branch_in_loop(%x: tensor<4xf32>) -> (tensor<*xf32>, tensor<*xf32>) {
+  %two = onnx.Constant dense<2> : tensor<i64>
+  %zero = onnx.Constant dense<0> : tensor<i64>
+  %y:2 = onnx.Loop times %two carry %x {
+  ^bb0(%i: tensor<i64>, %go: tensor<i1>, %v: tensor<*xf32>):
+    %first = onnx.Equal %i, %zero : (tensor<i64>, tensor<i64>) -> tensor<i1>
+    %n = onnx.If %first {
+      %m = onnx.Neg %v : (tensor<*xf32>) -> tensor<*xf32>
+      onnx.Yield %m : tensor<*xf32>
+    } else {
+      %m = onnx.Exp %v : (tensor<*xf32>) -> tensor<*xf32>
+      onnx.Yield %m : tensor<*xf32>
+    } : (tensor<i1>) -> tensor<*xf32>
+    onnx.Yield %go, %n, %n : tensor<i1>, tensor<*xf32>, tensor<*xf32>
+  } : (tensor<i64>, tensor<4xf32>) -> (tensor<*xf32>, tensor<*xf32>)
+  return %y#0, %y#1 : tensor<*xf32>, tensor<*xf32>
+}
