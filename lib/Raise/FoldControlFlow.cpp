@@ -2,6 +2,7 @@
 // onnx-fold-control-flow: see Passes.td.
 #include "Divisors.h"
 #include "OnnxBuilder.h"
+#include "Speculation.h"
 #include "caat/Raise/ConstantFolding.h"
 #include "caat/Raise/Passes.h"
 #include "mlir/Analysis/SliceAnalysis.h"
@@ -25,6 +26,12 @@ struct Unrolling {
   SmallVector<Value> carried;
   Value condition; // null: true
   SmallVector<SmallVector<Value>> stacked;
+};
+
+/// An If both of whose branches were moved in front of it.
+struct Speculated {
+  Operation *before = nullptr; // the op in front of them; null: none
+  SmallVector<Value> thenValues, elseValues;
 };
 
 static std::optional<bool> knownTruth(Value condition, SymbolicShapes &shapes) {
@@ -140,7 +147,7 @@ private:
 
   FailureOr<Operation *> foldIf(onnx::IfOp op) {
     if (auto both = speculated.find(op); both != speculated.end())
-      return select(op, both->second.first, both->second.second);
+      return select(op, both->second);
     std::optional<bool> truth = knownTruth(op.getCond(), shapes);
     if (truth) {
       SmallVector<Value> values;
@@ -155,7 +162,8 @@ private:
       shapes.visit(op);
       return static_cast<Operation *>(nullptr);
     }
-    // Both run where they are cheap and have no effects; their results are chosen between afterwards.
+    // Both run where they are cheap, have no effects and cannot fail, which is known once their ops were visited; their
+    // results are chosen between afterwards.
     int64_t count = 0;
     bool pure = true;
     op->walk([&](Operation *inner) {
@@ -165,9 +173,10 @@ private:
     if (!pure || count > maxSpeculated)
       return refuse(op, op.getCond(), "which branch runs is only known at run time");
     guardDivisors(op);
-    auto &[thenValues, elseValues] = speculated[op];
-    Operation *first = inlineRegion(op.getThenBranch(), op, thenValues);
-    Operation *second = inlineRegion(op.getElseBranch(), op, elseValues);
+    Speculated &both = speculated[op];
+    both.before = op->getPrevNode();
+    Operation *first = inlineRegion(op.getThenBranch(), op, both.thenValues);
+    Operation *second = inlineRegion(op.getElseBranch(), op, both.elseValues);
     return first ? first : second ? second : op.getOperation();
   }
 
@@ -193,12 +202,12 @@ private:
   }
 
   /// The results of an If whose branches both ran.
-  FailureOr<Operation *> select(onnx::IfOp op, ArrayRef<Value> thenValues, ArrayRef<Value> elseValues) {
+  FailureOr<Operation *> select(onnx::IfOp op, const Speculated &both) {
     OnnxBuilder builder(op, shapes);
     Value condition = op.getCond();
     if (shapes.getRank(condition) != 0)
       condition = builder.reshape(condition, {});
-    for (auto [a, b, result] : llvm::zip_equal(thenValues, elseValues, op.getResults())) {
+    for (auto [a, b, result] : llvm::zip_equal(both.thenValues, both.elseValues, op.getResults())) {
       if (result.use_empty())
         continue;
       Value x = latest(a), y = latest(b);
@@ -207,9 +216,28 @@ private:
                       "which branch runs is only known at run time, and the branches give results of different shapes");
       replace(result, builder.makeOf<onnx::WhereOp>(getElementTypeOrSelf(x), condition, x, y));
     }
+    if (Operation *inner = findFailing(op, both.before))
+      return refuse(op, op.getCond(),
+                    "which branch runs is only known at run time, and " + describe(inner) +
+                        " may fail the run where its branch is not taken");
     dead.insert(op);
     remarkPassed(op, "fold-control-flow", "runs both branches and chooses between their results");
     return static_cast<Operation *>(nullptr);
+  }
+
+  /// The first op of the branches in front of `op` that is used and may fail; null if there is none.
+  Operation *findFailing(onnx::IfOp op, Operation *before) {
+    llvm::SmallPtrSet<Operation *, 16> unused;
+    Operation *found = nullptr;
+    for (Operation *inner = op->getPrevNode(); inner != before; inner = inner->getPrevNode()) {
+      bool isUnused = dead.contains(inner) ||
+                      llvm::all_of(inner->getUsers(), [&](Operation *user) { return unused.contains(user); });
+      if (isUnused)
+        unused.insert(inner);
+      else if (!canAlwaysRun(inner, shapes))
+        found = inner;
+    }
+    return found;
   }
 
   /// Whether all that is done with `value` is to look up rows of it.
@@ -403,7 +431,7 @@ private:
   bool final;
   llvm::SetVector<Operation *> dead;
   llvm::DenseMap<Value, Value> replaced;
-  llvm::DenseMap<Operation *, std::pair<SmallVector<Value>, SmallVector<Value>>> speculated;
+  llvm::DenseMap<Operation *, Speculated> speculated;
   llvm::DenseMap<Operation *, Unrolling> unrolled;
 };
 

@@ -306,6 +306,23 @@ class Divisions(Refusals):
         self.assertEqual(self.run_with(program, a=a, b=b).tolist(), [3, 3])
         self.assertEqual(self.run_with(program, a=a, b=b * 0).tolist(), [7, 9])
 
+    def test_a_branch_that_cannot_run(self):
+        """The pairs of an odd number of elements: where the number is not known, neither branch is run to be thrown away."""
+        value, kind = helper.make_tensor_value_info, TensorProto.INT64
+        pairs = helper.make_graph([helper.make_node("Reshape", ["x", "shape"], ["p"], name="pairs"),
+                                   helper.make_node("ReduceSum", ["p", "zero"], ["s"], keepdims=0)], "then", [],
+                                  [value("s", kind, None)])
+        squares = helper.make_graph([helper.make_node("Mul", ["c", "c"], ["q"])], "else", [], [value("q", kind, [2])])
+        nodes = [helper.make_node("Shape", ["x"], ["n"]), helper.make_node("Mod", ["n", "two"], ["odd"]),
+                 helper.make_node("Equal", ["odd", "zero"], ["even"]),
+                 helper.make_node("If", ["even"], ["y"], name="choice", then_branch=pairs, else_branch=squares)]
+        constants = [("shape", np.array([-1, 2])), ("zero", np.array([0])), ("two", np.array([2])), ("c", np.array([3, 4]))]
+        model = self.model(nodes, [("x", kind, ["n"])], constants)
+        self.compile_refused(model, names=["node 'choice' (If)", "pairs' (Reshape) may fail the run where its branch is not taken"])
+        for n, want in ((3, [9, 16]), (4, [2, 4])):
+            program = programs.compile_model(model, self.folder / f"program{n}", 2, flags=[f"--dim=n={n}"])
+            self.assertEqual(self.run_with(program, x=np.arange(n)).tolist(), want)
+
     def test_wide_constants(self):
         """Halves of uint64, whose upper half is no int64."""
         model = self.model([helper.make_node("Div", ["c", "two"], ["h"]), helper.make_node("Add", ["h", "x"], ["y"])],

@@ -56,8 +56,10 @@ def ONNXFoldControlFlowPass : Pass<"onnx-fold-control-flow", "::mlir::func::Func
   let description = [{
     Goes through the function in order, with the shapes and constants of all before.
     - `onnx.If` whose condition is known becomes the ops of that branch. With `final`, one whose condition is not becomes both branches and
-      an `onnx.Where` on each result, where both branches are small, have no effects and give equal shapes. Two tables of different length of
-      which only rows are looked up (the angles of short and long contexts) are padded to the longer one.
+      an `onnx.Where` on each result, where both branches are small, have no effects and give equal shapes, and nothing in them can fail the
+      run where it is not taken: integers are divided by 1 there, and an op that needs more of its operands than is known (a Reshape to
+      pairs of a length that may be odd) is an error that names it. Two tables of different length of which only rows are looked up (the
+      angles of short and long contexts) are padded to the longer one.
     - `onnx.Loop` with a known number of turns and a condition that stays known, and `onnx.Scan` over a dimension of known size, are unrolled.
     With `final`, what remains is an error that names the inputs which decide.
 
