@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "StreamReads.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "mlir/Interfaces/ControlFlowInterfaces.h"
 #include "llvm/ADT/SmallPtrSet.h"
 
 using namespace caat;
@@ -10,7 +9,7 @@ using namespace mlir;
 bool caat::leavesReplicated(OpOperand &use) {
   if (auto ret = dyn_cast<func::ReturnOp>(use.getOwner()))
     return !ret->getParentOfType<func::FuncOp>().getResultAttr(use.getOperandNumber(), tp::kShardAttrName);
-  return isa<RegionBranchOpInterface, BranchOpInterface>(use.getOwner());
+  return use.getOwner()->getNumRegions() > 0 || use.getOwner()->hasTrait<OpTrait::IsTerminator>();
 }
 
 /// Follows what is computed from a read of the stream, up to the sync points behind it.

@@ -10,7 +10,8 @@ namespace caat {
 /// sync point's partial (the final norm), or that also reaches a function result without `tp.shard`, or a branch.
 bool mustBeReplicated(tp::SyncPointOp site);
 
-/// True where a use makes a value leave the program, or decide a branch, and so all ranks must agree on it.
+/// True where a use makes a value leave the program, or leave a region or go into one where it may decide what runs,
+/// and so all ranks must agree on it.
 bool leavesReplicated(mlir::OpOperand &use);
 
 } // namespace caat

@@ -9,6 +9,7 @@
 #include "mlir/Interfaces/ControlFlowInterfaces.h"
 #include "llvm/ADT/SetVector.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/FormatVariadic.h"
 
 namespace caat {
@@ -40,7 +41,9 @@ private:
   Fact get(Value value) const { return facts.lookup(value); }
   bool raise(Value value, Fact fact);
   bool visit(Operation *op);
+  bool visitRegions(Operation *op);
   Fact joinOperands(Operation *op) const;
+  Fact getArgument(BlockArgument argument, Fact carried) const;
   LogicalResult check(Operation *op) const;
   LogicalResult requireReplicated(Operation *op, Value value, const Twine &what) const;
 
@@ -66,25 +69,44 @@ Fact Analysis::joinOperands(Operation *op) const {
   return joined;
 }
 
+/// What a region's argument is, where `carried` is what may come from the operation's operands and from yields.
+Fact Analysis::getArgument(BlockArgument argument, Fact carried) const {
+  Operation *op = argument.getOwner()->getParentOp();
+  if (auto loop = dyn_cast<scf::ForOp>(op); loop && argument == loop.getInductionVar())
+    return {}; // counted between bounds that are checked
+  auto loop = dyn_cast<onnx::LoopOp>(op);
+  if (!loop || argument.getArgNumber() > 1)
+    return carried;
+  if (argument.getArgNumber() == 0)
+    return {};
+  Fact first = loop.getCond() ? get(loop.getCond()) : Fact{};
+  Fact next = get(loop.getBody().front().getTerminator()->getOperand(0));
+  return next.state > first.state ? next : first;
+}
+
+/// A region's arguments may be any operand or what the turn before has yielded, and so may the results.
+bool Analysis::visitRegions(Operation *op) {
+  Fact joined = joinOperands(op);
+  for (Region &region : op->getRegions())
+    for (Block &block : region)
+      if (!block.empty() && block.back().hasTrait<OpTrait::IsTerminator>())
+        if (Fact yielded = joinOperands(&block.back()); yielded.state > joined.state)
+          joined = yielded;
+  bool changed = false;
+  for (Region &region : op->getRegions())
+    for (Block &block : region)
+      for (BlockArgument argument : block.getArguments())
+        changed |= raise(argument, getArgument(argument, joined));
+  for (Value result : op->getResults())
+    changed |= raise(result, joined);
+  return changed;
+}
+
 /// Propagates through one operation; true where something is new.
 bool Analysis::visit(Operation *op) {
+  if (op->getNumRegions() > 0)
+    return visitRegions(op);
   bool changed = false;
-  if (op->getNumRegions() > 0) {
-    // A region's arguments may be any operand, and the operation's results anything that it yields.
-    Fact joined = joinOperands(op);
-    for (Region &region : op->getRegions())
-      for (Block &block : region)
-        for (BlockArgument argument : block.getArguments())
-          changed |= raise(argument, joined);
-    for (Region &region : op->getRegions())
-      for (Block &block : region)
-        if (!block.empty() && block.back().hasTrait<OpTrait::IsTerminator>())
-          if (Fact yielded = joinOperands(&block.back()); yielded.state > joined.state)
-            joined = yielded;
-    for (Value result : op->getResults())
-      changed |= raise(result, joined);
-    return changed;
-  }
   if (auto branch = dyn_cast<BranchOpInterface>(op))
     for (Block *successor : op->getSuccessors())
       for (BlockArgument argument : successor->getArguments())
@@ -156,6 +178,55 @@ static SmallVector<unsigned> getShapeOperands(Operation *op) {
   return {};
 }
 
+namespace {
+
+/// A value that decides which operations run or how often, and what messages call it.
+struct Decider {
+  Value value;
+  std::string name;
+};
+
+} // namespace
+
+static bool holdsCollective(Operation *op) {
+  return op
+      ->walk([](Operation *inner) {
+        return isa<tp::CollectiveOpInterface, tp::SyncPointOp>(inner) ? WalkResult::interrupt() : WalkResult::advance();
+      })
+      .wasInterrupted();
+}
+
+static SmallVector<Decider> getDeciders(Operation *op) {
+  auto named = [](const Twine &what, Operation *op) {
+    return (what + " of '" + op->getName().getStringRef() + "'").str();
+  };
+  SmallVector<Decider> deciders;
+  llvm::TypeSwitch<Operation *>(op)
+      .Case<scf::IfOp, scf::ConditionOp, scf::IndexSwitchOp, cf::CondBranchOp, cf::SwitchOp, onnx::IfOp>(
+          [&](auto) { deciders.push_back({op->getOperand(0), named("the condition", op)}); })
+      .Case([&](scf::ForOp loop) {
+        for (Value bound : {loop.getLowerBound(), loop.getUpperBound(), loop.getStep()})
+          deciders.push_back({bound, named("a bound", op)});
+      })
+      .Case([&](onnx::LoopOp loop) {
+        if (loop.getM())
+          deciders.push_back({loop.getM(), named("a bound", op)});
+        if (loop.getCond())
+          deciders.push_back({loop.getCond(), named("the condition", op)});
+      })
+      .Case([&](onnx::YieldOp yield) {
+        if (isa<onnx::LoopOp>(op->getParentOp()))
+          deciders.push_back({yield.getOperand(0), named("the condition", op->getParentOp())});
+      })
+      .Case<onnx::ScanOp, scf::WhileOp>([](auto) {}) // by a size, and by its scf.condition
+      .Default([&](Operation *) {
+        if (op->getNumRegions() > 0 && holdsCollective(op))
+          for (Value operand : op->getOperands())
+            deciders.push_back({operand, named("an operand", op) + ", which may decide over a collective inside,"});
+      });
+  return deciders;
+}
+
 LogicalResult Analysis::check(Operation *op) const {
   if (auto ret = dyn_cast<func::ReturnOp>(op)) {
     for (OpOperand &operand : ret->getOpOperands())
@@ -174,17 +245,9 @@ LogicalResult Analysis::check(Operation *op) const {
                              << " times";
     return success();
   }
-  if (auto loop = dyn_cast<scf::ForOp>(op)) {
-    for (Value bound : {loop.getLowerBound(), loop.getUpperBound(), loop.getStep()})
-      if (failed(requireReplicated(op, bound, "a bound of '" + op->getName().getStringRef() + "'")))
-        return failure();
-    return success();
-  }
-  bool branches = isa<scf::IfOp, scf::ConditionOp, scf::IndexSwitchOp, cf::CondBranchOp, cf::SwitchOp>(op);
-  if (auto custom = dyn_cast<onnx::CustomOp>(op))
-    branches = custom.getOpType() == "If" || custom.getOpType() == "Loop";
-  if (branches && op->getNumOperands() > 0)
-    return requireReplicated(op, op->getOperand(0), "the condition of '" + op->getName().getStringRef() + "'");
+  for (const Decider &decider : getDeciders(op))
+    if (failed(requireReplicated(op, decider.value, decider.name)))
+      return failure();
   for (unsigned number : getShapeOperands(op))
     if (number < op->getNumOperands())
       if (failed(requireReplicated(op, op->getOperand(number),

@@ -116,3 +116,104 @@ func.func @twice(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
   %s:2 = tp.quantized_all_reduce %x bits 4 block 32 exact [] on @mesh ["tp"] {site = "layers.0.mlp"} : tensor<?x4xf32>
   return %s#0 : tensor<?x4xf32>
 }
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+// A condition of the model, which only some ranks would meet in.
+func.func @model_branch(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  // expected-note@below {{this value differs from rank to rank}}
+  %r = tp.rank on @mesh : index
+  %zero = arith.constant 0 : index
+  %first = arith.cmpi eq, %r, %zero : index
+  %c = tensor.from_elements %first : tensor<i1>
+  // expected-error@below {{the condition of 'onnx.If' must be equal on all ranks, but it depends on 'tp.rank' without a collective in between}}
+  %y = onnx.If %c {
+    %z = tp.broadcast %x root 0 on @mesh ["tp"] : tensor<?x4xf32>
+    onnx.Yield %z : tensor<?x4xf32>
+  } else {
+    onnx.Yield %x : tensor<?x4xf32>
+  } : (tensor<i1>) -> tensor<?x4xf32>
+  return %x : tensor<?x4xf32>
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+// How often it runs all ranks agree on, whatever they carry.
+func.func @model_loop(%x: tensor<?x4xf32> {tp.shard = #tp.shard<dim = 1, global = 8, pieces = [[[0, 4]], [[4, 4]]]>}, %m: tensor<i64>, %c: tensor<i1>) -> tensor<?x4xf32> {
+  %y = onnx.Loop times %m while %c carry %x {
+  ^bb0(%i: tensor<i64>, %go: tensor<i1>, %v: tensor<?x4xf32>):
+    %less = onnx.Less %i, %m : (tensor<i64>, tensor<i64>) -> tensor<i1>
+    %on = onnx.And %go, %less : (tensor<i1>, tensor<i1>) -> tensor<i1>
+    %n = onnx.Neg %v : (tensor<?x4xf32>) -> tensor<?x4xf32>
+    onnx.Yield %on, %n : tensor<i1>, tensor<?x4xf32>
+  } : (tensor<i64>, tensor<i1>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  %s = tp.all_reduce %y on @mesh ["tp"] {site = "s"} : tensor<?x4xf32>
+  return %s : tensor<?x4xf32>
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @model_turns(%x: tensor<?x4xf32>, %m: tensor<1xi64> {tp.shard = #tp.shard<dim = 0, global = 2, pieces = [[[0, 1]], [[1, 1]]]>}) -> tensor<?x4xf32> {
+  // expected-note@-1 {{this value differs from rank to rank}}
+  // expected-error@below {{a bound of 'onnx.Loop' must be equal on all ranks}}
+  %y = onnx.Loop times %m carry %x {
+  ^bb0(%i: tensor<i64>, %go: tensor<i1>, %v: tensor<?x4xf32>):
+    onnx.Yield %go, %v : tensor<i1>, tensor<?x4xf32>
+  } : (tensor<1xi64>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  return %x : tensor<?x4xf32>
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @model_condition(%x: tensor<1xf32>, %p: tensor<1xf32> {tp.shard = #tp.shard<dim = 0, global = 2, pieces = [[[0, 1]], [[1, 1]]]>}, %m: tensor<i64>) -> tensor<1xf32> {
+  // expected-note@-1 {{this value differs from rank to rank}}
+  %y = onnx.Loop times %m carry %p {
+  ^bb0(%i: tensor<i64>, %go: tensor<i1>, %v: tensor<1xf32>):
+    %on = onnx.Less %v, %x : (tensor<1xf32>, tensor<1xf32>) -> tensor<1xi1>
+    // expected-error@below {{the condition of 'onnx.Loop' must be equal on all ranks}}
+    onnx.Yield %on, %v : tensor<1xi1>, tensor<1xf32>
+  } : (tensor<i64>, tensor<1xf32>) -> tensor<1xf32>
+  return %x : tensor<1xf32>
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+// What a turn carries to the next one.
+func.func @carried(%x: index, %n: index) -> index {
+  // expected-note@below {{this value differs from rank to rank}}
+  %r = tp.rank on @mesh : index
+  %zero = arith.constant 0 : index
+  %one = arith.constant 1 : index
+  %y = scf.for %i = %zero to %n step %one iter_args(%v = %x) -> index {
+    %even = arith.cmpi eq, %i, %zero : index
+    scf.if %even {
+    }
+    %first = arith.cmpi eq, %v, %zero : index
+    // expected-error@below {{the condition of 'scf.if' must be equal on all ranks}}
+    scf.if %first {
+    }
+    scf.yield %r : index
+  }
+  return %x : index
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+// An operation with a region of which nothing is known, but that ranks meet inside.
+func.func @other_region(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  // expected-note@below {{this value differs from rank to rank}}
+  %r = tp.rank on @mesh : index
+  %zero = arith.constant 0 : index
+  %one = arith.constant 1 : index
+  // expected-error@below {{an operand of 'scf.parallel', which may decide over a collective inside, must be equal on all ranks}}
+  scf.parallel (%i) = (%zero) to (%r) step (%one) {
+    %z = tp.broadcast %x root 0 on @mesh ["tp"] : tensor<?x4xf32>
+  }
+  return %x : tensor<?x4xf32>
+}

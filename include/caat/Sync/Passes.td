@@ -105,8 +105,9 @@ def TPVerifyReplication : Pass<"tp-verify-replication", "::mlir::func::FuncOp"> 
   let description = [{
     Follows forward which values are equal on all ranks (replicated), which differ by a policy (private), and which
     hold a part or an unreduced sum (sharded). Errors: a function result without `tp.shard`, a branch condition, a
-    loop bound or a shape that is not replicated, and an all-reduce of a replicated value. A remark lists the sites
-    whose policy makes values private.
+    loop bound (those of `onnx.If` and `onnx.Loop` too) or a shape that is not replicated, such an operand of any other
+    operation with a collective in its regions, and an all-reduce of a replicated value. A remark lists the sites whose
+    policy makes values private.
   }];
 }
 
