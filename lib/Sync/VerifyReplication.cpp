@@ -227,7 +227,23 @@ static SmallVector<Decider> getDeciders(Operation *op) {
   return deciders;
 }
 
+/// States do not say along which axes of the mesh a value differs, so whatever makes values equal has to span all.
+static LogicalResult checkSpan(Operation *op, FlatSymbolRefAttr meshName, ArrayAttr axes) {
+  auto mesh = SymbolTable::lookupNearestSymbolFrom<tp::MeshOp>(op, meshName);
+  int64_t size = tp::detail::getGroupSize(op, meshName, axes);
+  if (mesh.getNumRanks() == size)
+    return success();
+  return op->emitError() << "spans " << size << " of the " << mesh.getNumRanks() << " ranks of @" << mesh.getSymName()
+                         << ": what is equal on all ranks is only followed through collectives over the whole mesh";
+}
+
 LogicalResult Analysis::check(Operation *op) const {
+  if (auto collective = dyn_cast<tp::CollectiveOpInterface>(op))
+    if (failed(checkSpan(op, collective.getMeshAttr(), collective.getAxesAttr())))
+      return failure();
+  if (auto site = dyn_cast<tp::SyncPointOp>(op))
+    if (failed(checkSpan(op, site.getMeshAttr(), site.getAxesAttr())))
+      return failure();
   if (auto ret = dyn_cast<func::ReturnOp>(op)) {
     for (OpOperand &operand : ret->getOpOperands())
       if (!function.getResultAttr(operand.getOperandNumber(), tp::kShardAttrName))

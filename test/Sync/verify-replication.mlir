@@ -217,3 +217,33 @@ func.func @other_region(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
   }
   return %x : tensor<?x4xf32>
 }
+
+// -----
+
+tp.mesh @mesh <["dp" = 2, "tp" = 2]>
+// What is summed along one axis may differ along the other.
+func.func @some_axes(%x: tensor<?x4xf32> {tp.shard = #tp.shard<dim = 0, global = 4, pieces = [[[0, 1]], [[1, 1]], [[2, 1]], [[3, 1]]]>}) -> tensor<?x4xf32> {
+  // expected-error@below {{spans 2 of the 4 ranks of @mesh: what is equal on all ranks is only followed through collectives over the whole mesh}}
+  %y = tp.all_reduce %x on @mesh ["tp"] {site = "s"} : tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}
+
+// -----
+
+tp.mesh @mesh <["dp" = 2, "tp" = 2]>
+func.func @some_axes_of_a_site(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  // expected-error@below {{spans 2 of the 4 ranks of @mesh}}
+  %s:2 = tp.sync_point base(%x) partial(%p) on @mesh ["dp"] {site = "s", policy = #tp.policy<full>} : tensor<?x4xf32>
+  return %x : tensor<?x4xf32>
+}
+
+// -----
+
+// Good: over both axes, and over the only one along which there are ranks.
+tp.mesh @mesh <["dp" = 2, "tp" = 2]>
+tp.mesh @flat <["dp" = 1, "tp" = 4]>
+func.func @all_axes(%x: tensor<?x4xf32> {tp.shard = #tp.shard<dim = 0, global = 4, pieces = [[[0, 1]], [[1, 1]], [[2, 1]], [[3, 1]]]>}) -> (tensor<?x4xf32>, tensor<?x4xf32>) {
+  %y = tp.all_reduce %x on @mesh ["dp", "tp"] {site = "s"} : tensor<?x4xf32>
+  %z = tp.all_reduce %x on @flat ["tp"] {site = "t"} : tensor<?x4xf32>
+  return %y, %z : tensor<?x4xf32>, tensor<?x4xf32>
+}

@@ -106,8 +106,9 @@ def TPVerifyReplication : Pass<"tp-verify-replication", "::mlir::func::FuncOp"> 
     Follows forward which values are equal on all ranks (replicated), which differ by a policy (private), and which
     hold a part or an unreduced sum (sharded). Errors: a function result without `tp.shard`, a branch condition, a
     loop bound (those of `onnx.If` and `onnx.Loop` too) or a shape that is not replicated, such an operand of any other
-    operation with a collective in its regions, and an all-reduce of a replicated value. A remark lists the sites whose
-    policy makes values private.
+    operation with a collective in its regions, an all-reduce of a replicated value, and a collective or sync point over
+    some of a mesh's ranks: along which axes a value differs is not followed. A remark lists the sites whose policy makes
+    values private.
   }];
 }
 
