@@ -13,6 +13,30 @@ static Value extractIndex(ScalarBuilder &s, Value indices, ValueRange at) {
   return s.cast(tensor::ExtractOp::create(s.b, s.loc, indices, at), s.b.getIndexType());
 }
 
+/// What `indices` of these sizes point at in an axis of `size`: there is nothing if it is empty and they are not.
+static void checkAxis(ScalarBuilder s, Operation *op, OpFoldResult size, ArrayRef<OpFoldResult> indices) {
+  if (getConstantIntValue(size).value_or(0) > 0)
+    return;
+  Value holds = s.less(s.index(0), s.value(size));
+  for (OpFoldResult count : indices)
+    if (!getConstantIntValue(count) || isZeroInteger(count))
+      holds = arith::OrIOp::create(s.b, s.loc, holds, s.equal(s.value(count), s.index(0)));
+  checkAtRunTime(s, op, holds, "an index into an axis without elements");
+}
+
+/// Whether the constants [first, first + count) are indices of an axis of `size`, where the model itself does not say.
+static LogicalResult checkRun(ScalarBuilder s, onnx::GatherOp op, PatternRewriter &rewriter, OpFoldResult size,
+                              int64_t first, int64_t count) {
+  int64_t least = first < 0 ? -first : first + count;
+  std::string message = "the index " + std::to_string(first < 0 ? first : first + count - 1) + " is outside of axis " +
+                        std::to_string(op.getAxis());
+  if (auto known = getConstantIntValue(size))
+    return *known < least ? rewriter.notifyMatchFailure(op, message) : success();
+  checkAtRunTime(s, op, arith::CmpIOp::create(s.b, s.loc, arith::CmpIPredicate::sle, s.index(least), s.value(size)),
+                 message);
+  return success();
+}
+
 namespace {
 
 struct GatherPattern : OpRewritePattern<onnx::GatherOp> {
@@ -29,6 +53,8 @@ struct GatherPattern : OpRewritePattern<onnx::GatherOp> {
     if (auto constant = constantInts(op.getIndices());
         constant && count <= 1 && !constant->empty() && isRun(*constant)) {
       int64_t first = constant->front();
+      if (failed(checkRun(s, op, rewriter, size, first, constant->size())))
+        return failure();
       Dims offsets = zeros(s, rank), sizes = dims, strides(rank, rewriter.getIndexAttr(1));
       offsets[axis] =
           first < 0 ? s.add(size, OpFoldResult(rewriter.getIndexAttr(first))) : rewriter.getIndexAttr(first);
@@ -44,6 +70,7 @@ struct GatherPattern : OpRewritePattern<onnx::GatherOp> {
       return success();
     }
     Dims indexDims = dimsOf(s, op.getIndices());
+    checkAxis(s, op, size, indexDims);
     dims.erase(dims.begin() + axis);
     dims.insert(dims.begin() + axis, indexDims.begin(), indexDims.end());
     SmallVector<AffineExpr> exprs;
@@ -80,7 +107,10 @@ struct GatherElementsPattern : OpRewritePattern<onnx::GatherElementsOp> {
     ScalarBuilder s{rewriter, op.getLoc()};
     auto type = tensorType(op.getOutput());
     int64_t axis = normalizeAxis(op.getAxis(), type.getRank());
-    Value limit = s.value(dimOf(s, op.getData(), axis));
+    Dims indexDims = dimsOf(s, op.getIndices());
+    OpFoldResult size = dimOf(s, op.getData(), axis);
+    checkAxis(s, op, size, indexDims);
+    Value limit = s.value(size);
     auto body = [&](ScalarBuilder &in, Scalars x) -> Value {
       SmallVector<Value> at;
       for (int64_t i = 0; i < type.getRank(); ++i)
@@ -88,7 +118,7 @@ struct GatherElementsPattern : OpRewritePattern<onnx::GatherElementsOp> {
       at[axis] = in.wrapIndex(in.cast(x[0], in.b.getIndexType()), limit);
       return tensor::ExtractOp::create(in.b, in.loc, op.getData(), at);
     };
-    rewriter.replaceOp(op, elementwise(s, type, dimsOf(s, op.getIndices()), op.getIndices(), body, /*exact=*/true));
+    rewriter.replaceOp(op, elementwise(s, type, indexDims, op.getIndices(), body, /*exact=*/true));
     return success();
   }
 };
@@ -116,6 +146,8 @@ struct GatherNDPattern : OpRewritePattern<onnx::GatherNDOp> {
       return rewriter.notifyMatchFailure(op, "the length of the index tuples is not static");
     Dims dims = dimsOf(s, op.getIndices()), dataDims = dimsOf(s, op.getData());
     dims.pop_back();
+    for (int64_t k = 0; k < length; ++k)
+      checkAxis(s, op, dataDims[batch + k], dims);
     dims.append(dataDims.begin() + batch + length, dataDims.end());
     rewriter.replaceOp(op, indexed(s, type, dims, [&](ScalarBuilder &in, Scalars at) -> Value {
                          SmallVector<Value> position =
@@ -231,7 +263,9 @@ struct ScatterElementsPattern : OpRewritePattern<onnx::ScatterElementsOp> {
   LogicalResult matchAndRewrite(onnx::ScatterElementsOp op, PatternRewriter &rewriter) const override {
     ScalarBuilder s{rewriter, op.getLoc()};
     int64_t axis = normalizeAxis(op.getAxis(), tensorType(op.getData()).getRank());
-    Value limit = s.value(dimOf(s, op.getData(), axis));
+    OpFoldResult size = dimOf(s, op.getData(), axis);
+    checkAxis(s, op, size, dimsOf(s, op.getIndices()));
+    Value limit = s.value(size);
     Value result =
         scattered(s, op.getData(), op.getUpdates(), op.getReduction(), [&](ScalarBuilder &in, ValueRange at) {
           SmallVector<Value> to(at);
@@ -252,6 +286,8 @@ struct ScatterNDPattern : OpRewritePattern<onnx::ScatterNDOp> {
     if (ShapedType::isDynamic(length))
       return rewriter.notifyMatchFailure(op, "the length of the index tuples is not static");
     ScalarBuilder s{rewriter, op.getLoc()};
+    for (int64_t k = 0; k < length; ++k)
+      checkAxis(s, op, dimOf(s, op.getData(), k), dimsOf(s, op.getUpdates()));
     Value result =
         scattered(s, op.getData(), op.getUpdates(), op.getReduction(), [&](ScalarBuilder &in, ValueRange at) {
           SmallVector<Value> to = tupleIndices(in, op.getIndices(), at.take_front(lead), 0, length, op.getData());
@@ -269,7 +305,9 @@ struct TensorScatterPattern : OpRewritePattern<onnx::TensorScatterOp> {
   LogicalResult matchAndRewrite(onnx::TensorScatterOp op, PatternRewriter &rewriter) const override {
     ScalarBuilder s{rewriter, op.getLoc()};
     int64_t axis = normalizeAxis(op.getAxis(), tensorType(op.getPastCache()).getRank());
-    Value limit = s.value(dimOf(s, op.getPastCache(), axis));
+    OpFoldResult size = dimOf(s, op.getPastCache(), axis);
+    checkAxis(s, op, size, dimsOf(s, op.getUpdate()));
+    Value limit = s.value(size);
     bool circular = op.getMode() == "circular";
     Value result = scattered(s, op.getPastCache(), op.getUpdate(), "none", [&](ScalarBuilder &in, ValueRange at) {
       SmallVector<Value> to(at);
