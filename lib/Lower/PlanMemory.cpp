@@ -129,6 +129,31 @@ FailureOr<Value> recompute(OpBuilder &b, Value value, IRMapping &mapping) {
   return mapping.lookup(value);
 }
 
+/// Whether a product of sizes in `block` is no number of 64 bits, or so large that the sum of some might be none: then
+/// what is computed from it says nothing about the memory that kernels touch. Null where there is no product. The
+/// model's own integers may wrap: kernels see the same numbers.
+Value isAnyTooLarge(Block &block) {
+  constexpr int64_t most = int64_t{1} << 48; // bytes of memory that any machine can have
+  SmallVector<arith::MulIOp> products(block.getOps<arith::MulIOp>());
+  Value any;
+  for (arith::MulIOp product : products) {
+    if (!product.getType().isIndex())
+      continue;
+    OpBuilder b(product);
+    Location loc = product.getLoc();
+    auto wide = arith::MulSIExtendedOp::create(b, loc, product.getLhs(), product.getRhs());
+    auto constant = [&](int64_t value) { return arith::ConstantIndexOp::create(b, loc, value).getResult(); };
+    Value low = wide.getLow(), sign = arith::ShRSIOp::create(b, loc, low, constant(63));
+    Value wraps = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ne, wide.getHigh(), sign);
+    Value large = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sgt, low, constant(most));
+    large = arith::OrIOp::create(b, loc, wraps, large);
+    any = any ? arith::OrIOp::create(b, loc, any, large).getResult() : large;
+    product.replaceAllUsesWith(low);
+    product.erase();
+  }
+  return any;
+}
+
 /// The allocation or interface buffer that `memref` is a view of.
 Value rootOf(Value memref) {
   while (auto view = memref.getDefiningOp<ViewLikeOpInterface>())
@@ -319,7 +344,7 @@ private:
     }
   }
 
-  /// The total once more, as a function of its own.
+  /// The total once more, as a function of its own: below 0 where sizes are too large for it.
   LogicalResult defineWorkspaceBytes(Value total) {
     OpBuilder top(module.getBodyRegion());
     auto type = top.getFunctionType({LLVM::LLVMPointerType::get(top.getContext())}, {top.getI64Type()});
@@ -329,8 +354,12 @@ private:
     FailureOr<Value> bytes = recompute(inside, total, copy);
     if (failed(bytes))
       return failure();
-    func::ReturnOp::create(inside, loc,
-                           arith::IndexCastOp::create(inside, loc, inside.getI64Type(), *bytes).getResult());
+    Value result = arith::IndexCastOp::create(inside, loc, inside.getI64Type(), *bytes);
+    if (Value tooLarge = isAnyTooLarge(*inside.getBlock())) {
+      Value none = arith::ConstantIntOp::create(inside, loc, -1, 64);
+      result = arith::SelectOp::create(inside, loc, tooLarge, none, result);
+    }
+    func::ReturnOp::create(inside, loc, result);
     return success();
   }
 

@@ -311,9 +311,9 @@ DenseElementsAttr caat::foldConstantOp(Operation *op, int64_t maxElements) {
   if (op->getNumResults() != 1 || !isa<ONNXDialect>(op->getDialect()) || isa<ConstantOp, CustomOp>(op))
     return {};
   auto type = dyn_cast<RankedTensorType>(op->getResult(0).getType());
-  if (!type || !type.hasStaticShape() || type.getNumElements() > maxElements)
+  if (!type || !type.hasStaticShape() || (!isa<FloatType>(type.getElementType()) && !type.getElementType().isInteger()))
     return {};
-  if (!isa<FloatType>(type.getElementType()) && !type.getElementType().isInteger())
+  if (!storageBytes(type) || type.getNumElements() > maxElements) // a number of elements may wrap
     return {};
   if (auto fill = dyn_cast<ConstantOfShapeOp>(op)) {
     auto value = dyn_cast_if_present<DenseElementsAttr>(fill.getValueAttr());

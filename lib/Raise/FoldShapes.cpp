@@ -39,6 +39,16 @@ static bool refineResultTypes(Operation *op, const SymbolicShapes &shapes) {
   return changed;
 }
 
+/// Sizes in bytes are 64-bit numbers everywhere.
+static LogicalResult checkResultSizes(Operation *op) {
+  for (Value result : op->getResults()) {
+    auto type = dyn_cast<RankedTensorType>(result.getType());
+    if (type && type.hasStaticShape() && type.getElementType().isIntOrFloat() && !onnx::storageBytes(type))
+      return op->emitError("a result of type ") << type << " is too large";
+  }
+  return success();
+}
+
 static constexpr StringLiteral kEqualSizes = " needs equal sizes: ";
 
 /// Adds an `onnx.check` that sizes are equal which `assumption.op` needs to be. Whether there is one more.
@@ -330,7 +340,8 @@ public:
     auto &shapes = getAnalysis<SymbolicShapes>();
     Block &body = function.getBody().front();
     int64_t before = body.getOperations().size();
-    forward(body, shapes);
+    if (failed(forward(body, shapes)))
+      return signalPassFailure();
     updateSignature(function, shapes); // before values are erased, which the analysis would not notice
     backward(body, shapes);
     remark::analysis(function.getLoc(), remark::RemarkOpts::name("fold-shapes").category("caat"))
@@ -343,7 +354,7 @@ public:
 
 private:
   /// Types, constants and forwarded values. Nothing is erased, since the analysis refers to values.
-  void forward(Block &body, SymbolicShapes &shapes) {
+  LogicalResult forward(Block &body, SymbolicShapes &shapes) {
     llvm::StringSet<> checked;
     for (auto check : body.getOps<onnx::CheckOp>()) {
       auto [node, sizes] = check.getMessage().split(kEqualSizes);
@@ -355,6 +366,8 @@ private:
       if (op.hasTrait<OpTrait::IsTerminator>())
         continue;
       changed |= refineResultTypes(&op, shapes);
+      if (failed(checkResultSizes(&op)))
+        return failure();
       OpBuilder builder(&op);
       for (; !assumptions.empty() && assumptions.front().op == &op; assumptions = assumptions.drop_front())
         changed |= checkEqualSizes(builder, assumptions.front(), shapes, checked);
@@ -388,6 +401,7 @@ private:
       }
       changed |= simplifyShapeOperand(builder, &op, shapes);
     }
+    return success();
   }
 
   /// Erases what is dead and computes what is left of the shape arithmetic from dimensions.

@@ -280,7 +280,7 @@ void Rank::makeArrays() {
 void Rank::reserveWorkspace(Run &of) {
   int64_t bytes = program.workspaceBytes(of.dims.data());
   if (bytes < 0)
-    failRun("the code asks for a workspace of ", bytes, " bytes");
+    failRun("arrays of this run are too large: their bytes are no number of 48 bits");
   of.workspace.reserve(device_, static_cast<size_t>(bytes) + 64, "the workspace");
 }
 

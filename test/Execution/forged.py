@@ -90,6 +90,24 @@ class Forged(unittest.TestCase):
                 chain = [node(kind, [f"q{i}", f"q{i}"], f"q{i + 1}") for i in range(200)]
                 self.compile(self.save([node("Shape", ["x"], "q0"), *chain, node("Expand", ["x", "q200"], "y")]))
 
+    def test_sizes_that_are_no_numbers(self):
+        """Of 2^64 elements and more, as the model says and as its inputs do."""
+        self.refused(self.save([node("Expand", ["x", "shape"], "wide"), node("Softmax", ["wide"], "soft"),
+                                node("ReduceMax", ["soft", "axes"], "y", keepdims=0)],
+                               [array("shape", [1 << 32, 1 << 32]), array("axes", [0, 1])], (1, 1)), "the_Expand", "is too large")
+        # x[n] becomes [n, n, n, n].
+        program = self.save([node("Unsqueeze", ["x", "behind"], "column"), node("Mul", ["column", "x"], "square"),
+                             node("Unsqueeze", ["square", "two"], "tall"), node("Mul", ["tall", "square"], "all"),
+                             node("CumSum", ["all", "axis"], "sums"), node("ReduceMax", ["sums", "three"], "y", keepdims=0)],
+                            [array("behind", [1]), array("two", [2, 3]), array("axis", 0), array("three", [1, 2, 3])], ("n",))
+        returncode, errors = self.compile(program)
+        self.assertEqual(returncode, 0, errors)
+        for size, fits in ((5, True), (1 << 16, False)):
+            np.savez(self.folder / "in.npz", x=np.ones(size, np.float32))
+            done = programs.run("caat-run", "infer", self.out, f"--inputs={self.folder / 'in.npz'}", f"--outputs={self.folder / 'y.npz'}")
+            self.assertEqual(done.returncode, 0 if fits else 1, done.stderr)
+            self.assertEqual("arrays of this run are too large" in done.stderr, not fits, done.stderr)
+
     def test_a_list_that_doubles(self):
         for type, dtype in ((TensorProto.FLOAT, np.float32), (TensorProto.INT64, np.int64)):
             chain = [node("Concat", [f"c{i}", f"c{i}"], f"c{i + 1}", axis=0) for i in range(60)]

@@ -8,12 +8,19 @@ rt.weight @w linear : tensor<4x4xf32> {
 // CHECK-LABEL: func.func @caat_workspace_bytes(%{{.*}}: !llvm.ptr) -> i64
 // Two slots of n * 16 bytes, rounded up to 64.
 // CHECK:         %[[N:.*]] = rt.dim "n"
-// CHECK:         %[[BYTES:.*]] = arith.muli %[[N]], %c16
+// CHECK:         %[[BYTES:.*]], %[[HIGH:.*]] = arith.mulsi_extended %[[N]], %c16
+// CHECK:         %[[SIGN:.*]] = arith.shrsi %[[BYTES]], %c63
+// CHECK:         %[[WRAPS:.*]] = arith.cmpi ne, %[[HIGH]], %[[SIGN]]
+// CHECK:         %[[LARGE:.*]] = arith.cmpi sgt, %[[BYTES]], %c281474976710656
+// CHECK:         %[[BAD:.*]] = arith.ori %[[WRAPS]], %[[LARGE]]
 // CHECK:         %[[UP:.*]] = arith.addi %[[BYTES]], %c63
 // CHECK:         %[[LINES:.*]] = arith.divui %[[UP]], %c64
-// CHECK:         %[[SLOT:.*]] = arith.muli %[[LINES]], %c64
+// CHECK:         %[[SLOT:.*]], %{{.*}} = arith.mulsi_extended %[[LINES]], %c64
+// CHECK:         %[[ANY:.*]] = arith.ori %[[BAD]], %{{.*}}
 // CHECK:         %[[TOTAL:.*]] = arith.addi %[[SLOT]], %[[SLOT]]
-// CHECK:         arith.index_cast %[[TOTAL]] : index to i64
+// CHECK:         %[[RESULT:.*]] = arith.index_cast %[[TOTAL]] : index to i64
+// CHECK:         %[[ALL:.*]] = arith.select %[[ANY]], %c-1_i64, %[[RESULT]]
+// CHECK:         return %[[ALL]]
 
 // %a and %c do not live at the same time and share a slot; %b overlaps both.
 // CHECK-LABEL: func.func @caat_forward()
