@@ -67,9 +67,6 @@ std::unique_ptr<Backend> makePluginBackend(const std::string &name, const Progra
 std::unique_ptr<Backend> makeBackend(const Program &program, const BackendOptions &options) {
   if (program.manifest().device == "cuda")
     return makePluginBackend("cuda", program, options);
-  if (options.peers)
-    failInput("'", program.directory(),
-              "' is compiled for the CPU, whose ranks are threads of one process: start it without a launcher");
   if (!options.devices.empty())
     failInput("'", program.directory(), "' is compiled for the CPU: it has no use for a device's number");
   return std::make_unique<CpuBackend>(program, options);

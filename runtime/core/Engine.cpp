@@ -120,8 +120,9 @@ void Engine::combine(Rank &rank, Tensor &whole) const {
   size_t bytes = whole.bytes();
   std::vector<std::byte> all(bytes * static_cast<size_t>(size()));
   rank.communicator().allGatherBytes("an output", whole.data.get(), all.data(), bytes);
-  for (size_t i = 0; i < all.size(); ++i)
-    whole.data.get()[i % bytes] |= all[i];
+  std::byte *to = whole.data.get();
+  for (const std::byte *from = all.data(), *end = from + all.size(); from != end; from += bytes)
+    std::transform(to, to + bytes, from, to, std::bit_or());
 }
 
 void Engine::resetProfile() {
@@ -385,9 +386,9 @@ void Engine::step(const Tensor &next, Results read, const AskOfRank &ask, const 
 
   Tensor ids = next;
   int64_t past = past_;
+  if (past > 0 && batch_ != next.shape[0])
+    failInput("a batch of ", next.shape[0], " after one of ", batch_);
   if (m.caches.empty() && past > 0) { // the whole sequence again
-    if (sequence.shape[0] != next.shape[0])
-      failInput("a batch of ", next.shape[0], " after one of ", sequence.shape[0]);
     ids = Tensor(DType::I64, {next.shape[0], past + next.shape[1]});
     copyBox(ids, {0, 0}, sequence, {0, 0}, sequence.shape);
     copyBox(ids, {0, past}, next, {0, 0}, next.shape);
@@ -398,6 +399,7 @@ void Engine::step(const Tensor &next, Results read, const AskOfRank &ask, const 
     whole.readTokens = 1;
   runProgram(whole, divide(whole, &ids, past), range, {}, ask);
   past_ += next.shape[1];
+  batch_ = next.shape[0];
   if (m.caches.empty())
     sequence = ids;
 }

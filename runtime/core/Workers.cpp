@@ -7,6 +7,11 @@ namespace caat::runtime {
 static std::shared_ptr<Peers> meetPeers(const Program &program, const EngineOptions &options) {
   if (!options.world)
     return nullptr;
+  if (program.manifest().device != "cuda")
+    failInput("'", program.directory(),
+              "' is compiled for the CPU, whose ranks are threads of one process, but this is one of ",
+              options.world->size, " (", options.world->origin,
+              "): start it without a launcher, or with --processes=off where the variables are left from elsewhere");
   if (options.world->size != program.manifest().tp)
     failInput("'", program.directory(), "' is for ", program.manifest().tp, " ranks, but ", options.world->size,
               options.world->size == 1 ? " process was" : " processes were", " started (", options.world->origin, ")");
@@ -22,8 +27,13 @@ Engine::Workers::Workers(const Program &program, const EngineOptions &options) :
     throw;
   }
   firstThread = devices[0]->isHost() ? 0 : 1;
-  for (size_t i = firstThread; i < ranks.size(); ++i)
-    threads.emplace_back([this, i] { loop(i); });
+  try {
+    for (size_t i = firstThread; i < ranks.size(); ++i)
+      threads.emplace_back([this, i] { loop(i); });
+  } catch (const std::system_error &e) {
+    stop();
+    failRun("no thread for rank ", threads.size() + firstThread, " of ", ranks.size(), ": ", e.what());
+  }
 }
 
 void Engine::Workers::make(const Program &program, const EngineOptions &options) {
@@ -44,7 +54,9 @@ void Engine::Workers::make(const Program &program, const EngineOptions &options)
   }
 }
 
-Engine::Workers::~Workers() {
+Engine::Workers::~Workers() { stop(); }
+
+void Engine::Workers::stop() {
   {
     std::lock_guard lock(mutex);
     stopping = true;

@@ -31,6 +31,7 @@ struct Engine::Workers {
 private:
   void make(const Program &program, const EngineOptions &options);
   void loop(size_t index);
+  void stop();
   /// Keeps the first error.
   void execute(size_t index, const std::function<void(Rank &)> &job);
 

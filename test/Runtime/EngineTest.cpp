@@ -176,6 +176,16 @@ TEST_P(EngineTest, FailedCheckEndsTheRunAndTheEngineGoesOn) {
   expectNear(engine.infer(good)["logits"], tinyLogits(good["input_ids"]), 1e-4);
 }
 
+TEST_P(EngineTest, ASessionKeepsItsBatch) {
+  Engine engine(directory);
+  engine.start(8);
+  engine.step(ids({2, 2}, {1, 2, 3, 4}));
+  expectError("a batch of 1 after one of 2", [&] { engine.step(ids({1, 1}, {5})); });
+  engine.step(ids({2, 1}, {5, 6}));
+  engine.start(8);
+  engine.step(ids({1, 2}, {1, 2}));
+}
+
 TEST_P(EngineTest, InputErrorsNameTheInput) {
   Engine engine(directory);
   Tensor mask = ones({1, 2}), tokens = ids({1, 2}, {1, 2});

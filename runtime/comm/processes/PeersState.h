@@ -50,7 +50,7 @@ struct Peer {
   std::mutex sending;
   std::vector<char> bytes; // not yet a whole message
   std::deque<Message> gathers;
-  bool saidBye = false, isGone = false;
+  std::atomic<bool> saidBye = false, isGone = false; // read by who sends, without the mutex
 };
 
 /// This process's clock, in nanoseconds.

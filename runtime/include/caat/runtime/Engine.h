@@ -112,8 +112,8 @@ private:
   EngineOptions options;
   Program program_;
   std::unique_ptr<Workers> workers;
-  int64_t past_ = 0, capacity_ = 0, halvedRuns_ = 0;
-  Tensor sequence; // all tokens so far, where the program has no cache
+  int64_t past_ = 0, batch_ = 0, capacity_ = 0, halvedRuns_ = 0; // batch_: of the session's steps so far
+  Tensor sequence;                                               // all tokens so far, where the program has no cache
 };
 
 } // namespace caat::runtime
