@@ -25,12 +25,14 @@ void Common::addTo(CLI::App &command) {
   command.add_option("--timeout", timeout, "Seconds that a rank waits for the others in a collective")
       ->check(CLI::Range(0.001, 1e6))
       ->capture_default_str();
-  command.add_option("--link", link, "Make the ranks as slow as a link between machines: 10GB/s or 10GB/s,5us")
+  command
+      .add_option("--link", link,
+                  "Simulate a link between machines, by making the ranks wait as long: 10GB/s or 10GB/s,5us")
       ->check([](const std::string &text) { return wrongIn([&] { runtime::parseLink(text); }); });
   command
       .add_option("--halves", halves,
                   "Run in two halves that take turns, so that the sums of one travel while the other computes; the "
-                  "results are the same. auto: where --link is slow enough for it to pay")
+                  "results are those of a whole run up to rounding. auto: where --link is slow enough for it to pay")
       ->check(CLI::IsMember({"auto", "on", "off"}))
       ->capture_default_str();
   command.add_option("--plan", plan, "What each sync point sends; the program must be compiled with --switchable");
