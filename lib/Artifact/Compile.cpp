@@ -108,9 +108,9 @@ private:
         return failure();
       summary.weightBytes = written.bytes;
       manifest = withWeights(manifest, written.digests);
-      return success();
     }
-    for (int64_t rank = 0; rank < options.tp; ++rank)
+    // Those of a program for more ranks, which was in the folder, belong to none any more.
+    for (int64_t rank = options.weights ? options.tp : 0; rank < kMaxRanks; ++rank)
       if (failed(removeFile(options.output, "weights-" + std::to_string(rank) + ".safetensors")))
         return failure();
     return success();
