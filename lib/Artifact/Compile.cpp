@@ -37,8 +37,8 @@ public:
 
   LogicalResult run() {
     using Build = void (*)(OpPassManager &);
-    if (failed(timed("import", [&] { return import(); })) || failed(makeDirectory(options.output)) ||
-        (!options.dumpDirectory.empty() && failed(makeDirectory(options.dumpDirectory))))
+    if (failed(timed("import", [&] { return import(); })) || failed(makeDirectory("-o", options.output)) ||
+        (!options.dumpDirectory.empty() && failed(makeDirectory("--dump-ir", options.dumpDirectory))))
       return failure();
     if (failed(raise()))
       return failure();
@@ -349,11 +349,11 @@ private:
     return success();
   }
 
-  LogicalResult makeDirectory(StringRef path) {
+  LogicalResult makeDirectory(StringRef option, StringRef path) {
+    if (llvm::sys::fs::exists(path) && !llvm::sys::fs::is_directory(path))
+      return fail(option + "=" + path + " is a file; name a folder, which is made where it is missing");
     if (std::error_code error = llvm::sys::fs::create_directories(path))
-      return fail("cannot make the directory '" + path + "': " + error.message());
-    if (!llvm::sys::fs::is_directory(path))
-      return fail("the output '" + path + "' is not a directory");
+      return fail(option + "=" + path + ": the folder cannot be made: " + error.message());
     return success();
   }
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "caat/runtime/Trace.h"
 #include "caat/runtime/Error.h"
+#include "caat/runtime/File.h"
 #include "caat/runtime/Peers.h"
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -109,9 +111,10 @@ Trace::Trace(const std::string &path, int ranks, std::shared_ptr<Peers> given)
     : path(path), peers(std::move(given)), tracks(static_cast<size_t>(ranks)) {
   if (peers && peers->rank() != 0)
     return;
+  checkOutputFile("--trace", path);
   file.open(path);
   if (!file)
-    failInput("cannot write the trace '", path, "'");
+    failInput("cannot write the trace '", path, "': ", std::strerror(errno));
 }
 
 void Trace::write() {

@@ -4,6 +4,7 @@
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -398,8 +399,8 @@ class Names(Refusals):
         self.refused(*infer, f"--inputs={self.folder / 'other.npz'}", names=[f"x{shown}"])
 
 
-class Programs(Refusals):
-    """Programs that were damaged, and inputs that do not fit."""
+class WithProgram(Refusals):
+    """A program that a test may change."""
 
     @classmethod
     def setUpClass(cls):
@@ -423,6 +424,10 @@ class Programs(Refusals):
         arrays = {k: changes.get(k, v) for k, v in arrays.items() if changes.get(k, v) is not None}
         np.savez(self.folder / "in.npz", **arrays)
         return self.folder / "in.npz"
+
+
+class Programs(WithProgram):
+    """Programs that were damaged, and inputs that do not fit."""
 
     def test_weights(self):
         weights = self.program / "weights-1.safetensors"
@@ -546,6 +551,64 @@ class Programs(Refusals):
             with self.subTest(arguments=arguments):
                 done = programs.run("caat-run", *arguments)
                 self.assertEqual(done.returncode, 2, done.stderr)
+
+
+class Outputs(WithProgram):
+    """Where results go: what cannot be written there is said with its option, before the work."""
+
+    def setUp(self):
+        super().setUp()
+        (self.folder / "file").touch()
+        np.save(self.folder / "tokens.npy", np.array([1, 2, 3], np.int64))
+        self.generate = ["caat-run", "generate", self.program, f"--tokens={self.folder / 'tokens.npy'}", "--max-new-tokens=2"]
+
+    def places(self, name):
+        """Paths that no file can have, and why."""
+        (self.folder / name).mkdir(exist_ok=True)
+        return ((self.folder / name, "is a folder; name a file in it"),
+                (self.folder / "none" / name, f"there is no folder '{self.folder / 'none'}'; make it first"),
+                (self.folder / "file" / name, f"'{self.folder / 'file'}' is a file, not a folder"))
+
+    def test_files(self):
+        for path, why in self.places("y.npz"):
+            self.refused("caat-run", "infer", self.program, f"--inputs={self.inputs}", f"--outputs={path}",
+                         names=[f"--outputs={path}", why])
+        for path, why in self.places("y.npy"):
+            error = self.refused(*self.generate, "-o", path, names=[f"--output={path}", why])
+            self.assertNotIn("loading", error)
+        for path, why in self.places("trace.json"):
+            self.refused(*self.generate, f"--trace={path}", names=[f"--trace={path}", why])
+
+    def test_folders(self):
+        file, below = self.folder / "file", self.folder / "file" / "out"
+        self.refused("caat-compile", MLP / "model.onnx", "-o", file, names=[f"-o={file} is a file; name a folder"])
+        self.refused("caat-compile", MLP / "model.onnx", "-o", below, names=[f"-o={below}: the folder cannot be made: "])
+        self.refused("caat-compile", MLP / "model.onnx", "-o", self.folder / "out", f"--dump-ir={file}",
+                     names=[f"--dump-ir={file} is a file; name a folder"])
+        ablate = ["caat-ablate", LLAMA / "model.onnx", f"--tokens={self.folder / 'many.npy'}", "--length=4"]
+        np.save(self.folder / "many.npy", np.zeros(4096, np.int64))
+        self.refused(*ablate, "-o", file, names=[f"--output={file} is a file; name a folder"])
+        self.refused(*ablate, "-o", below, names=[f"--output={below}: the folder cannot be made: "])
+
+    def test_pipe(self):
+        """It is written to, and not replaced by a file."""
+        pipe = self.folder / "pipe.npy"
+        os.mkfifo(pipe)
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        programs.must(*self.generate, "-o", pipe)
+        received = os.read(reader, 1 << 16)
+        os.close(reader)
+        self.assertTrue(pipe.is_fifo())
+        programs.must(*self.generate, "-o", self.folder / "y.npy")
+        self.assertEqual(received, (self.folder / "y.npy").read_bytes())
+
+    def test_full_disk(self):
+        for more in ([], ["--json"]):
+            with open("/dev/full", "w") as stdout:
+                done = subprocess.run([programs.BIN / self.generate[0], *map(str, self.generate[1:]), *more], stdout=stdout,
+                                      stderr=subprocess.PIPE, text=True)
+            self.assertEqual(done.returncode, 1, done.stderr)
+            self.assertIn("No space left on device", done.stderr)
 
 
 if __name__ == "__main__":

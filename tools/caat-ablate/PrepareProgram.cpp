@@ -2,6 +2,7 @@
 #include "PrepareProgram.h"
 #include "caat/Ablate/HeadGroups.h"
 #include "caat/runtime/Error.h"
+#include "caat/runtime/File.h"
 #include "caat/runtime/Npy.h"
 #include "caat/runtime/Tasks.h"
 #include <filesystem>
@@ -109,7 +110,7 @@ bool prepareProgram(Arguments &arguments) {
   checkText(arguments);
   if (!arguments.recipes.empty() && !fs::is_regular_file(arguments.recipes))
     runtime::failInput(arguments.recipes, ": there is no such file");
-  fs::create_directories(arguments.output);
+  runtime::makeOutputFolder("--output", arguments.output);
   arguments.program = arguments.output + "/program";
   std::string origin = arguments.output + "/program.txt", wanted = describeInput(arguments), had;
   if (std::ifstream file(origin); file)
@@ -130,7 +131,8 @@ bool prepareProgram(Arguments &arguments) {
   }
   if (!compile(arguments.program, arguments.tp, arguments.groupsHeads ? arguments.output + "/heads.json" : ""))
     return false;
-  std::ofstream(origin) << wanted;
+  if (!(std::ofstream(origin) << wanted << std::flush))
+    runtime::failRun(origin, ": cannot be written");
   return true;
 }
 

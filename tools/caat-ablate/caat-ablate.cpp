@@ -6,9 +6,11 @@
 #include "caat/runtime/Error.h"
 #include "caat/runtime/SafeOutput.h"
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <iostream>
 #include <unistd.h>
 
@@ -275,6 +277,8 @@ int main(int argc, char **argv) {
       result = ablate::ablate(arguments);
     }
     printSummary(arguments, result);
+    if (std::fflush(stdout) != 0 || std::ferror(stdout))
+      runtime::failRun("cannot write to stdout: ", std::strerror(errno));
   } catch (const std::exception &e) {
     std::cerr << "caat-ablate: error: " << e.what() << '\n';
     return 1;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Commands.h"
+#include "caat/runtime/File.h"
 #include "caat/runtime/Npy.h"
 #include "caat/runtime/Tasks.h"
 #include <iostream>
@@ -17,6 +18,8 @@ struct GenerateOptions : Common {
 };
 
 void generate(const GenerateOptions &options) {
+  if (!options.output.empty() && options.isFirst())
+    runtime::checkOutputFile("--output", options.output);
   runtime::Tensor prompt = readTokens(options.tokens);
   Progress progress(options.quiet);
   runtime::EngineOptions engineOptions = options.engineOptions();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Commands.h"
+#include "caat/runtime/File.h"
 #include "caat/runtime/Npy.h"
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -14,6 +15,8 @@ struct InferOptions : Common {
 
 void infer(const InferOptions &options) {
   runtime::checkTensorsPath(options.outputs);
+  if (options.isFirst())
+    runtime::checkOutputFile("--outputs", options.outputs);
   runtime::TensorMap inputs;
   if (!options.inputs.empty())
     inputs = runtime::readTensors(options.inputs);

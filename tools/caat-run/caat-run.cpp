@@ -2,7 +2,10 @@
 // Runs artifacts of caat-compile. Results go to stdout, progress and errors to stderr; the exit code is 0, 1 where the
 // input or the run failed, 2 for wrong usage.
 #include "Commands.h"
+#include "caat/runtime/Error.h"
 #include "caat/runtime/SafeOutput.h"
+#include <cerrno>
+#include <cstring>
 #include <iostream>
 
 int main(int argc, char **argv) {
@@ -31,6 +34,8 @@ int main(int argc, char **argv) {
   }
   try {
     action();
+    if (!std::cout.flush())
+      caat::runtime::failRun("cannot write to stdout: ", std::strerror(errno));
   } catch (const std::exception &e) {
     std::cerr << "caat-run: error: " << e.what() << '\n';
     return 1;

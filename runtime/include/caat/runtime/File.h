@@ -46,7 +46,14 @@ private:
   size_t size_ = 0;
 };
 
-/// Writes the parts one after another to `path`, which is replaced only when all is written.
+/// Before the work whose result goes there: throws Error (Input) where `path`, which a tool's `option` names, is a
+/// folder, or its own folder is missing or not to be written.
+void checkOutputFile(const std::string &option, const std::string &path);
+/// The same for a folder, which is made where it is missing.
+void makeOutputFolder(const std::string &option, const std::string &path);
+
+/// Writes the parts one after another to `path`, which is replaced only when all is written; what is there and no
+/// regular file, such as a pipe, is written to as it is.
 void writeFile(const std::string &path, std::span<const std::span<const std::byte>> parts);
 
 } // namespace caat::runtime
