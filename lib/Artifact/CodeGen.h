@@ -26,10 +26,15 @@ Target baselineTarget();
 llvm::Expected<int64_t> writeCode(mlir::ModuleOp module, const Target &target, llvm::StringRef manifest,
                                   llvm::StringRef directory);
 
+struct GPUCode {
+  int64_t bytes = 0;
+  std::vector<KernelFile> files;
+};
+
 /// Writes the kernels of `module`, in the NVVM dialect, as DIRECTORY/kernels.ptx, as kernels-sm_90.ptx, where each
 /// begins with griddepcontrol (a kernel may start while the one before it runs), and for each of `archs` as a cubin by
-/// ptxas, which is looked for on the PATH and in CUDA_HOME. Returns the bytes written.
-llvm::Expected<int64_t> writeGPUCode(mlir::gpu::GPUModuleOp module, llvm::ArrayRef<std::string> archs,
+/// ptxas, which is looked for on the PATH and in CUDA_HOME.
+llvm::Expected<GPUCode> writeGPUCode(mlir::gpu::GPUModuleOp module, llvm::ArrayRef<std::string> archs,
                                      llvm::StringRef directory);
 
 /// Whether the compiler was built with what kernels that sum over ranks call (rt-sum-in-kernels).

@@ -77,7 +77,8 @@ public:
     // From here to the new manifest at the end the folder is no artifact, whatever happens.
     if (failed(removeFile(options.output, "manifest.json")))
       return failure();
-    if (failed(timed("weights", [&] { return writeWeightFiles(*program, *manifest); })) || failed(writeKernels()) ||
+    if (failed(timed("weights", [&] { return writeWeightFiles(*program, *manifest); })) ||
+        failed(writeKernels(*manifest)) ||
         failed(
             stage("llvm", device() == Device::CUDA ? "07-llvm" : "06-llvm", static_cast<Build>(buildCodePipeline))) ||
         failed(timed("code", [&] {
@@ -116,13 +117,14 @@ private:
     return success();
   }
 
-  /// The kernels of a GPU program leave the module: what remains is the host's.
-  LogicalResult writeKernels() {
+  /// The kernels of a GPU program leave the module: what remains is the host's. The manifest says which files they are.
+  LogicalResult writeKernels(std::string &manifest) {
     for (auto kernels : llvm::make_early_inc_range(module->getOps<gpu::GPUModuleOp>())) {
-      int64_t bytes = 0;
-      if (failed(timed("ptx", [&] { return check(writeGPUCode(kernels, options.gpuArchs, options.output), bytes); })))
+      GPUCode code;
+      if (failed(timed("ptx", [&] { return check(writeGPUCode(kernels, options.gpuArchs, options.output), code); })))
         return failure();
-      summary.codeBytes += bytes;
+      summary.codeBytes += code.bytes;
+      manifest = withKernels(manifest, code.files);
       kernels.erase();
     }
     return success();

@@ -3,6 +3,7 @@
 #include "caat/Artifact/Compile.h"
 #include "caat/Artifact/OutputFile.h"
 #include "caat/Lower/Program.h"
+#include "caat/runtime/Digest.h"
 #include "mlir/Target/LLVMIR/Export.h"
 #include "llvm/AsmParser/Parser.h"
 #include "llvm/IR/IRBuilder.h"
@@ -192,8 +193,8 @@ static llvm::Expected<llvm::SmallString<0>> compilePtx(llvm::Module &module, uns
   return ptx;
 }
 
-llvm::Expected<int64_t> caat::writeGPUCode(mlir::gpu::GPUModuleOp source, llvm::ArrayRef<std::string> archs,
-                                           llvm::StringRef directory) {
+llvm::Expected<caat::GPUCode> caat::writeGPUCode(mlir::gpu::GPUModuleOp source, llvm::ArrayRef<std::string> archs,
+                                                 llvm::StringRef directory) {
   std::string ptxas = archs.empty() ? "" : findPtxas();
   if (!archs.empty() && ptxas.empty())
     return llvm::createStringError("--gpu-arch needs ptxas: put it on the PATH, set CUDA_HOME, or leave the option out "
@@ -205,19 +206,26 @@ llvm::Expected<int64_t> caat::writeGPUCode(mlir::gpu::GPUModuleOp source, llvm::
   if (llvm::Error error = linkSumRows(*module))
     return std::move(error);
 
-  int64_t bytes = 0;
+  GPUCode code;
+  auto add = [&](llvm::StringRef name, llvm::StringRef content) {
+    runtime::Digest digest;
+    digest.add({reinterpret_cast<const std::byte *>(content.data()), content.size()});
+    code.files.push_back({name.str(), digest.text()});
+    code.bytes += static_cast<int64_t>(content.size());
+  };
   for (bool dependent : {true, false}) {
     // What is compiled last need not be a copy.
     std::unique_ptr<llvm::Module> copy = dependent ? llvm::CloneModule(*module) : std::move(module);
     llvm::Expected<llvm::SmallString<0>> ptx = compilePtx(*copy, dependent ? kDependentArch : kLeastArch);
     if (!ptx)
       return ptx.takeError();
-    llvm::Expected<OutputFile> file = OutputFile::create(directory, dependent ? kDependentPtxFile : kPtxFile);
+    llvm::StringRef name = dependent ? kDependentPtxFile : kPtxFile;
+    llvm::Expected<OutputFile> file = OutputFile::create(directory, name);
     if (!file)
       return file.takeError();
     file->os() << *ptx;
     file->os().flush();
-    bytes += file->os().tell();
+    add(name, *ptx);
     for (const std::string &arch : archs) {
       if ((*gpuArch(arch) >= kDependentArch) != dependent)
         continue;
@@ -226,14 +234,15 @@ llvm::Expected<int64_t> caat::writeGPUCode(mlir::gpu::GPUModuleOp source, llvm::
         return cubin.takeError();
       if (llvm::Error error = assemble(ptxas, arch, file->temporaryName(), cubin->temporaryName()))
         return std::move(error);
-      uint64_t size = 0;
-      (void)llvm::sys::fs::file_size(cubin->temporaryName(), size);
-      bytes += static_cast<int64_t>(size);
+      auto assembled = llvm::MemoryBuffer::getFile(cubin->temporaryName());
+      if (!assembled)
+        return llvm::createStringError("cannot read " + cubinFile(arch) + ": " + assembled.getError().message());
+      add(cubinFile(arch), (*assembled)->getBuffer());
       if (llvm::Error error = cubin->keep())
         return std::move(error);
     }
     if (llvm::Error error = file->keep())
       return std::move(error);
   }
-  return bytes;
+  return code;
 }

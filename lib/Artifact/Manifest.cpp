@@ -436,13 +436,31 @@ FailureOr<std::string> caat::writeManifest(const Program &program, const Manifes
   return text;
 }
 
-std::string caat::withWeights(StringRef manifest, ArrayRef<std::string> digests) {
+/// With one entry more, whose value `write` writes.
+static std::string withEntry(StringRef manifest, StringRef name, llvm::function_ref<void(raw_ostream &)> write) {
   constexpr StringLiteral end = "\n}\n";
   assert(manifest.ends_with(end) && "not what writeManifest() returns");
   std::string text = manifest.drop_back(end.size()).str();
   llvm::raw_string_ostream os(text);
-  os << ",\n \"weights\": [";
-  llvm::interleaveComma(digests, os, [&](StringRef digest) { os << '"' << digest << '"'; });
-  os << "]" << end;
+  os << ",\n \"" << name << "\": ";
+  write(os);
+  os << end;
   return text;
+}
+
+std::string caat::withWeights(StringRef manifest, ArrayRef<std::string> digests) {
+  return withEntry(manifest, "weights", [&](raw_ostream &os) {
+    os << "[";
+    llvm::interleaveComma(digests, os, [&](StringRef digest) { os << '"' << digest << '"'; });
+    os << "]";
+  });
+}
+
+std::string caat::withKernels(StringRef manifest, ArrayRef<KernelFile> files) {
+  return withEntry(manifest, "kernel_files", [&](raw_ostream &os) {
+    os << "{";
+    llvm::interleaveComma(files, os,
+                          [&](const KernelFile &file) { os << '"' << file.name << "\": \"" << file.digest << '"'; });
+    os << "}";
+  });
 }

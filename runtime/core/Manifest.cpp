@@ -343,14 +343,29 @@ LaunchSpec readLaunch(const Reader &reader) {
   return launch;
 }
 
-/// Of each rank's file, as Digest writes them.
+/// As Digest writes it.
+std::string readDigest(const Reader &reader) {
+  std::string digest = reader.string();
+  if (digest.size() != Digest::textLength || digest.find_first_not_of("0123456789abcdef") != std::string::npos)
+    reader.error("'", digest, "' is no digest: ", Digest::textLength, " hexadecimal digits");
+  return digest;
+}
+
+std::map<std::string, std::string> readKernelFiles(const Reader &reader, const GpuSpec &gpu) {
+  std::map<std::string, std::string> digests;
+  for (const auto &[file, digest] : reader.members())
+    digests[file] = readDigest(digest);
+  for (const std::string &file : gpu.files())
+    if (!digests.contains(file))
+      reader.error("has no digest of ", file);
+  return digests;
+}
+
+/// Of each rank's file.
 std::vector<std::string> readWeights(const Reader &root, int ranks) {
   std::vector<std::string> digests;
-  for (const Reader &reader : root.list("weights")) {
-    std::string digest = digests.emplace_back(reader.string());
-    if (digest.size() != Digest::textLength || digest.find_first_not_of("0123456789abcdef") != std::string::npos)
-      reader.error("'", digest, "' is no digest: ", Digest::textLength, " hexadecimal digits");
-  }
+  for (const Reader &reader : root.list("weights"))
+    digests.push_back(readDigest(reader));
   if (!digests.empty() && digests.size() != static_cast<size_t>(ranks))
     root.at("weights").error("has ", digests.size(), " digests for ", ranks, " ranks");
   return digests;
@@ -392,6 +407,14 @@ Shape ArraySpec::evaluate(std::span<const int64_t> dims) const {
 std::optional<size_t> Manifest::dim(std::string_view name) const {
   auto found = std::find(dims.begin(), dims.end(), name);
   return found == dims.end() ? std::nullopt : std::optional<size_t>(found - dims.begin());
+}
+
+std::vector<std::string> GpuSpec::files() const {
+  std::vector<std::string> names = {ptx};
+  for (const auto *more : {&laterPtx, &cubins})
+    for (const auto &[architecture, file] : *more)
+      names.push_back(file);
+  return names;
 }
 
 Manifest Manifest::read(const std::string &path) {
@@ -465,6 +488,8 @@ Manifest Manifest::parse(std::string_view text, const std::string &origin) {
     manifest.kernels.push_back(kernel.string());
   if (manifest.device == "cuda") {
     manifest.gpu = readGpu(root.at("gpu"));
+    if (root.has("kernel_files"))
+      manifest.gpu->digests = readKernelFiles(root.at("kernel_files"), *manifest.gpu);
     for (const Reader &launch : root.list("launches"))
       manifest.launches.push_back(readLaunch(launch));
     if (manifest.launches.size() != manifest.kernels.size())

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "caat/runtime/Program.h"
+#include "caat/runtime/Digest.h"
 #include "caat/runtime/Error.h"
-#include "caat/runtime/File.h"
 #include "caat/runtime/Fnv.h"
 #include <algorithm>
 #include <dlfcn.h>
@@ -125,6 +125,21 @@ void Program::checkWeights(int rank) const {
   if (digest != manifest_.weights[static_cast<size_t>(rank)])
     failArtifact(weights.path(), ": its data was changed or damaged: the digest of what it holds is ", digest, ", not ",
                  manifest_.weights[static_cast<size_t>(rank)], "; copy the file or compile again");
+}
+
+/// They are small beside weights, so all of them is read whenever they are loaded.
+MappedFile Program::openKernels(const std::string &file) const {
+  MappedFile content = MappedFile::open(directory_ + "/" + file);
+  auto known = manifest_.gpu->digests.find(file);
+  if (known == manifest_.gpu->digests.end())
+    return content; // not written by caat-compile, or by one that had no digests of them
+  Digest digest;
+  digest.add(content.bytes());
+  if (digest.text() != known->second)
+    failArtifact(directory_, "/", file, ": does not belong to ", directory_,
+                 "/manifest.json, or is damaged: its digest is ", digest.text(), ", not ", known->second,
+                 "; put back the file that was written with it, or compile again");
+  return content;
 }
 
 } // namespace caat::runtime

@@ -12,7 +12,6 @@
 #include "StreamRowsPtx90.h"
 #include "caat/runtime/Environment.h"
 #include "caat/runtime/Error.h"
-#include "caat/runtime/File.h"
 #include <charconv>
 #include <cstring>
 #include <iomanip>
@@ -74,11 +73,11 @@ std::string targetOf(const std::string &ptx) {
   return ptx.substr(at, ptx.find_first_of(", \r\n", at) - at);
 }
 
-std::string readText(const std::string &path) {
+std::string readKernels(const Program &program, const std::string &name) {
   constexpr size_t most = size_t{1} << 30;
-  MappedFile file = MappedFile::open(path);
+  MappedFile file = program.openKernels(name);
   if (file.size() > most)
-    failArtifact(path, ": ", file.size(), " bytes, the limit is ", most);
+    failArtifact(program.directory(), "/", name, ": ", file.size(), " bytes, the limit is ", most);
   return {reinterpret_cast<const char *>(file.data()), file.size()};
 }
 
@@ -123,7 +122,7 @@ void Context::loadKernels(const Program &program) {
   }
   std::string path = program.directory() + "/" + file, image;
   if (!manifest.kernels.empty()) {
-    image = readText(path);
+    image = readKernels(program, file);
     if (best == 0) {
       std::string target = targetOf(image);
       if (architectureOf(target) > here)

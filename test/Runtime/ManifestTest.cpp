@@ -137,6 +137,11 @@ TEST(Manifest, ReadsKernelsOfAGpu) {
   EXPECT_EQ(m.launches[2].rowsPerBlock, 1);
   EXPECT_EQ(m.launches[2].blocksPerRow, 7);
   EXPECT_EQ(m.gpu->sums, 3);
+  EXPECT_TRUE(m.gpu->digests.empty());
+  json["kernel_files"] = {{"kernels.ptx", "0123456789abcdef"},
+                          {"later.ptx", "0000000000000001"},
+                          {"kernels-sm_90.cubin", "0000000000000002"}};
+  EXPECT_EQ(parse(json).gpu->digests.at("later.ptx"), "0000000000000001");
   ASSERT_TRUE(m.launches[0].sum);
   EXPECT_EQ(m.launches[0].sum->buffer, 2);
   EXPECT_EQ(m.launches[0].sum->elements, 96);
@@ -153,6 +158,8 @@ TEST(Manifest, ReadsKernelsOfAGpu) {
   refuses("/launches/0/blocks_per_row", 2, "launches[0].sum_buffer: rows of several blocks are not summed in a kernel");
   refuses("/gpu/ptx", "../kernels.ptx", "gpu.ptx: '../kernels.ptx' is not the name of a file");
   refuses("/gpu/later_ptx/sm_90", "..", "gpu.later_ptx.sm_90: '..' is not the name of a file");
+  refuses("/kernel_files/later.ptx", "1", "kernel_files.later.ptx: '1' is no digest: 16 hexadecimal digits");
+  refuses("/gpu/later_ptx/sm_90", "other.ptx", "kernel_files: has no digest of other.ptx");
   refuses("/gpu/cubins/sm_90", "/x", "gpu.cubins.sm_90: '/x' is not the name of a file");
 }
 

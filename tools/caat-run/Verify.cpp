@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "Commands.h"
+#include "caat/runtime/Error.h"
 #include "caat/runtime/Program.h"
 #include <iostream>
 
@@ -14,6 +15,13 @@ struct VerifyOptions {
 void verify(const VerifyOptions &options) {
   runtime::Program program(options.directory);
   Progress progress(options.quiet);
+  if (const std::optional<runtime::GpuSpec> &gpu = program.manifest().gpu) {
+    if (gpu->digests.empty())
+      runtime::failArtifact(options.directory, "/manifest.json: has no digests of the GPU's kernels, which an older "
+                                               "caat-compile did not write; compile again");
+    for (const std::string &file : gpu->files())
+      program.openKernels(file);
+  }
   int ranks = program.manifest().tp;
   for (int rank = 0; rank < ranks; ++rank) {
     progress("reading " + program.weightsPath(rank));

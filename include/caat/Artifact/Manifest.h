@@ -33,6 +33,11 @@ struct ManifestOptions {
 mlir::FailureOr<std::string> writeManifest(const Program &program, const ManifestOptions &options);
 /// The same with the digest of each rank's weights, which are written when the rest is known to be good.
 std::string withWeights(llvm::StringRef manifest, llvm::ArrayRef<std::string> digests);
+/// The same with the digest of each file of a GPU's kernels.
+struct KernelFile {
+  std::string name, digest;
+};
+std::string withKernels(llvm::StringRef manifest, llvm::ArrayRef<KernelFile> files);
 
 } // namespace caat
 

@@ -112,6 +112,10 @@ struct GpuSpec {
   std::map<std::string, std::string> laterPtx; // for chips from sm_90 on, by architecture
   std::map<std::string, std::string> cubins;   // by architecture: sm_90
   int64_t sums = 0;                            // in which way kernels sum rows, where any do (rowsVersion)
+  std::map<std::string, std::string> digests;  // of each file; none from a caat-compile that wrote none
+
+  /// The names of all files.
+  std::vector<std::string> files() const;
 };
 
 /// Along which dimensions a run can be divided in two, whose results are those of the whole: that was proved when the

@@ -3,6 +3,7 @@
 #ifndef CAAT_RUNTIME_PROGRAM_H
 #define CAAT_RUNTIME_PROGRAM_H
 
+#include "caat/runtime/File.h"
 #include "caat/runtime/Manifest.h"
 #include "caat/runtime/SafeTensors.h"
 
@@ -27,6 +28,8 @@ public:
   SafeTensors openWeights(int rank) const;
   /// Reads all weights of the rank, and whether they have the digest that they claim. Throws Error (Artifact).
   void checkWeights(int rank) const;
+  /// A file of the GPU's kernels, as it was written with the manifest. Throws Error (Artifact).
+  MappedFile openKernels(const std::string &file) const;
 
   caat_workspace_bytes_fn workspaceBytes = nullptr;
   caat_forward_fn forward = nullptr;
