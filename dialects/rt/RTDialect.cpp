@@ -162,18 +162,17 @@ struct FoldDimOfBuffer : OpRewritePattern<memref::DimOp> {
 } // namespace
 
 /// What always holds need not be checked.
-LogicalResult CheckOp::canonicalize(CheckOp op, PatternRewriter &rewriter) {
-  if (!matchPattern(op.getCondition(), m_One()))
+template <typename OpTy> static LogicalResult eraseWhatHolds(OpTy check, PatternRewriter &rewriter) {
+  if (!matchPattern(check.getCondition(), m_One()))
     return failure();
-  rewriter.eraseOp(op);
+  rewriter.eraseOp(check);
   return success();
 }
 
+LogicalResult CheckOp::canonicalize(CheckOp op, PatternRewriter &rewriter) { return eraseWhatHolds(op, rewriter); }
+
 LogicalResult CheckLaterOp::canonicalize(CheckLaterOp op, PatternRewriter &rewriter) {
-  if (!matchPattern(op.getCondition(), m_One()))
-    return failure();
-  rewriter.eraseOp(op);
-  return success();
+  return eraseWhatHolds(op, rewriter);
 }
 
 void BufferOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRContext *context) {

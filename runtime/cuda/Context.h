@@ -62,7 +62,7 @@ public:
 
   /// Freed with the last owner. Throws Error (Run) that says how much there is.
   std::shared_ptr<std::byte> allocate(size_t bytes, const std::string &what) const;
-  /// Memory of the host that copies and kernels reach. Throws Error (Run).
+  /// Memory of the host that copies and kernels of all devices reach. Throws Error (Run).
   std::shared_ptr<std::byte> allocatePinned(size_t bytes) const;
   /// Whether a kernel may start while the one before it runs: from sm_90 on.
   bool hasDependentLaunch() const { return dependentLaunch; }

@@ -109,12 +109,8 @@ PeerMemory::PeerMemory(std::span<const Context *const> given, Peers *peers)
     : places(given.begin(), given.end()), size(peers ? peers->size() : static_cast<int>(given.size())),
       first(peers ? peers->rank() : 0), mostBlocks(rowBlocks) {
   most = largestMessage();
-  void *host = nullptr;
-  const Driver &driver = places[0]->driver();
-  places[0]->enter();
-  driver.check(driver.cuMemHostAlloc(&host, sizeof(PeerRows) + 2 * sizeof(unsigned), CU_MEMHOSTALLOC_PORTABLE),
-               "pinned memory");
-  pinned = static_cast<PeerRows *>(host);
+  onHost = places[0]->allocatePinned(sizeof(PeerRows) + 2 * sizeof(unsigned));
+  pinned = new (onHost.get()) PeerRows{};
   words = reinterpret_cast<unsigned *>(pinned + 1);
   for (size_t i = 0; i < places.size(); ++i) {
     memory.push_back(places[i]->allocate(memoryBytes, "the memory for sums of small messages"));
@@ -135,7 +131,6 @@ PeerMemory::~PeerMemory() {
   places[0]->enter();
   for (CUdeviceptr address : opened)
     driver.cuIpcCloseMemHandle(address);
-  driver.cuMemFreeHost(pinned);
 }
 
 void PeerMemory::reset() {

@@ -57,7 +57,8 @@ private:
   std::vector<std::shared_ptr<std::byte>> memory; // of the ranks here
   std::vector<CUdeviceptr> opened;                // of other processes
   Pointers all = {};
-  PeerRows *pinned = nullptr; // in the host's memory, for uploads; behind it the words
+  std::shared_ptr<std::byte> onHost;
+  PeerRows *pinned = nullptr; // in it, for uploads; behind it the words
   unsigned *words = nullptr;  // stop, differs
 };
 

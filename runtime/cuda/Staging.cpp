@@ -11,17 +11,15 @@ Staging::~Staging() {
   const Driver &driver = context.driver();
   for (Slot &slot : slots)
     driver.cuEventDestroy_v2(slot.read);
-  driver.cuMemFreeHost(pinned);
 }
 
 void Staging::allocate() {
   if (pinned)
     return;
   const Driver &driver = context.driver();
-  driver.check(driver.cuMemHostAlloc(&pinned, numSlots * slotBytes, 0), "pinned memory of ", numSlots * slotBytes,
-               " bytes");
+  pinned = context.allocatePinned(numSlots * slotBytes);
   for (size_t i = 0; i < numSlots; ++i) {
-    slots[i].data = static_cast<std::byte *>(pinned) + i * slotBytes;
+    slots[i].data = pinned.get() + i * slotBytes;
     driver.check(driver.cuEventCreate(&slots[i].read, CU_EVENT_DISABLE_TIMING), "an event");
   }
 }

@@ -30,7 +30,7 @@ private:
   void allocate();
 
   const Context &context;
-  void *pinned = nullptr;
+  std::shared_ptr<std::byte> pinned;
   Slot slots[numSlots];
   size_t current = 0;
 };
