@@ -223,7 +223,8 @@ std::shared_ptr<std::byte> Context::allocate(size_t bytes, const std::string &wh
 std::shared_ptr<std::byte> Context::allocatePinned(size_t bytes) const {
   enter();
   void *memory = nullptr;
-  driver_->check(driver_->cuMemHostAlloc(&memory, bytes, CU_MEMHOSTALLOC_PORTABLE), "pinned memory of ", bytes, " bytes");
+  driver_->check(driver_->cuMemHostAlloc(&memory, bytes, CU_MEMHOSTALLOC_PORTABLE), "pinned memory of ", bytes,
+                 " bytes");
   return {static_cast<std::byte *>(memory), [this](std::byte *pinned) {
             driver_->cuCtxSetCurrent(context);
             driver_->cuMemFreeHost(pinned);
