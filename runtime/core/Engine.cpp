@@ -6,6 +6,7 @@
 #include "caat/runtime/Error.h"
 #include <algorithm>
 #include <cstring>
+#include <span>
 
 namespace caat::runtime {
 
@@ -115,14 +116,15 @@ Profile Engine::slowestProfile() {
   return result;
 }
 
-/// Of ranks in other processes: each has written its own elements into zeros.
-void Engine::combine(Rank &rank, Tensor &whole) const {
-  size_t bytes = whole.bytes();
-  std::vector<std::byte> all(bytes * static_cast<size_t>(size()));
-  rank.communicator().allGatherBytes("an output", whole.data.get(), all.data(), bytes);
+/// Of ranks in other processes, each of which has written its own elements into zeros: at rank 0 all of them.
+void Engine::combine(Tensor &whole) const {
+  std::vector<std::vector<char>> all = workers->peers->gather("an output", whole.data.get(), whole.bytes());
   std::byte *to = whole.data.get();
-  for (const std::byte *from = all.data(), *end = from + all.size(); from != end; from += bytes)
-    std::transform(to, to + bytes, from, to, std::bit_or());
+  for (size_t rank = 1; rank < all.size(); ++rank) {
+    if (all[rank].size() != whole.bytes())
+      failRun("rank ", rank, " sends ", all[rank].size(), " bytes of an output of ", whole.bytes());
+    std::transform(to, to + whole.bytes(), std::as_bytes(std::span(all[rank])).data(), to, std::bit_or());
+  }
 }
 
 void Engine::resetProfile() {
@@ -263,8 +265,10 @@ TensorMap Engine::infer(const TensorMap &given, const SiteRange &range) {
     for (std::vector<Tensor> *arrays : {&outputs, &presents})
       for (Tensor &array : *arrays)
         if (array.bytes() > 0)
-          combine(rank, array);
+          combine(array);
   });
+  if (firstRank() != 0)
+    return {};
   for (const ArraySpec &spec : m.outputs)
     result[spec.name] = converted(result[spec.name], spec.outside());
   for (const CacheSpec &cache : m.caches)

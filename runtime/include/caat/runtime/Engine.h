@@ -58,9 +58,9 @@ public:
 
   /// Runs the program once. `inputs` by the manifest's names; caches may be given as a whole (all "past" names,
   /// unsharded,
-  /// [.., past length, ..]) or left out (empty). Returns outputs and "present" caches, unsharded.
-  /// Throws Error (Input) that names what does not fit. A switchable program may run in part: `range`; where it stops
-  /// before the end, nothing is returned.
+  /// [.., past length, ..]) or left out (empty). Returns outputs and "present" caches, unsharded; in processes of other
+  /// ranks than rank 0 nothing. Throws Error (Input) that names what does not fit. A switchable program may run in
+  /// part: `range`; where it stops before the end, nothing is returned.
   TensorMap infer(const TensorMap &inputs, const SiteRange &range = {});
 
   // A session: the caches stay in the engine and grow.
@@ -103,7 +103,7 @@ public:
 
 private:
   struct Workers;
-  void combine(Rank &rank, Tensor &whole) const;
+  void combine(Tensor &whole) const;
   RunInputs fillInputs(const Tensor &ids, int64_t past) const;
   std::optional<std::array<RunInputs, 2>> divide(const RunInputs &whole, const Tensor *ids, int64_t past) const;
   void runProgram(const RunInputs &whole, const std::optional<std::array<RunInputs, 2>> &halves, const SiteRange &range,
