@@ -2,6 +2,7 @@
 #include "caat/runtime/caat.h"
 #include "caat/runtime/Engine.h"
 #include "caat/runtime/Error.h"
+#include <cstddef>
 #include <iterator>
 
 using namespace caat::runtime;
@@ -41,6 +42,52 @@ void need(const void *pointer, const char *what) {
     failInput(what, " is NULL");
 }
 
+/// The fields that the caller's struct holds whole; the others are 0. Throws Error (Input) where it holds more than
+/// this library knows.
+caat_options takeOptions(const caat_options *given) {
+  constexpr size_t most = 4096; // of any version: what is larger was never set
+  static_assert(sizeof(caat_options) == offsetof(caat_options, devices) + sizeof(caat_options::devices),
+                "a field that is added must not lie in the padding of a version before");
+  caat_options options = CAAT_OPTIONS_INIT;
+  if (!given)
+    return options;
+  size_t size = given->struct_size;
+  if (size < sizeof size || size > most)
+    failInput("options: struct_size is ", size, "; begin with caat_options options = CAAT_OPTIONS_INIT");
+  auto *bytes = reinterpret_cast<const unsigned char *>(given);
+  for (size_t i = sizeof options; i < size; ++i)
+    if (bytes[i])
+      failInput("options: byte ", i, " of ", size, " is set, but this library knows ", sizeof options,
+                " bytes: it is older than the caller's header");
+  auto take = [&](auto caat_options::*field) {
+    if (reinterpret_cast<const unsigned char *>(&(given->*field) + 1) <= bytes + size)
+      options.*field = given->*field;
+  };
+  take(&caat_options::timeout_ms);
+  take(&caat_options::threads_per_rank);
+  take(&caat_options::device_count);
+  take(&caat_options::devices);
+  return options;
+}
+
+EngineOptions engineOptions(const caat_options &options) {
+  EngineOptions engine;
+  if (options.threads_per_rank)
+    engine.threadsPerRank = options.threads_per_rank;
+  if (options.timeout_ms)
+    engine.timeout = std::chrono::milliseconds(options.timeout_ms);
+  if (options.device_count < 0)
+    failInput("options: device_count is ", options.device_count);
+  if (options.device_count > 0)
+    need(options.devices, "options: devices");
+  for (int32_t i = 0; i < options.device_count; ++i) {
+    if (options.devices[i] < 0)
+      failInput("options: devices[", i, "] is ", options.devices[i]);
+    engine.devices.push_back(options.devices[i]);
+  }
+  return engine;
+}
+
 Tensor viewOf(const caat_tensor &tensor) {
   need(tensor.name, "an input's name");
   if (tensor.dtype < 0 || tensor.dtype >= numDTypes)
@@ -72,12 +119,7 @@ caat_status caat_model_load(const char *directory, const caat_options *options, 
     need(model, "model");
     *model = nullptr;
     need(directory, "directory");
-    EngineOptions engine;
-    if (options && options->threads_per_rank)
-      engine.threadsPerRank = options->threads_per_rank;
-    if (options && options->timeout_ms)
-      engine.timeout = std::chrono::milliseconds(options->timeout_ms);
-    *model = new caat_model{Engine(directory, engine)};
+    *model = new caat_model{Engine(directory, engineOptions(takeOptions(options)))};
   });
 }
 

@@ -12,6 +12,9 @@ namespace caat::runtime {
 
 namespace {
 
+constexpr int mostThreads = 1024;
+constexpr std::chrono::milliseconds mostTimeout{1'000'000'000}; // what is added to the clock must not overflow
+
 std::string listNames(const Manifest &manifest) {
   std::string text;
   for (const ArraySpec &input : manifest.inputs)
@@ -54,10 +57,10 @@ Tensor filled(Shape shape, int64_t start, int64_t step, DType dtype) {
 } // namespace
 
 Engine::Engine(const std::string &directory, EngineOptions opts) : options(std::move(opts)), program_(directory) {
-  if (options.threadsPerRank < 1)
-    failInput("threads per rank: ", options.threadsPerRank);
-  if (options.timeout.count() < 1)
-    failInput("timeout: ", options.timeout.count(), " ms");
+  if (options.threadsPerRank < 1 || options.threadsPerRank > mostThreads)
+    failInput("threads per rank: ", options.threadsPerRank, " is not in [1, ", mostThreads, "]");
+  if (options.timeout.count() < 1 || options.timeout > mostTimeout)
+    failInput("timeout: ", options.timeout.count(), " ms is not in [1, ", mostTimeout.count(), "]");
   if (options.halves == HalvesMode::On)
     checkDivisible(manifest());
   auto say = [&](const std::string &text) {

@@ -1,14 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 /* The C interface: load an artifact, run it, read the results.
  *
- *   caat_model *model;
- *   if (caat_model_load("model/", NULL, &model) != CAAT_OK) { puts(caat_error_text()); return 1; }
- *   caat_result *result;
- *   caat_model_run(model, inputs, 1, &result);
- *   ...
- *   caat_result_destroy(result);
- *   caat_model_destroy(model);
- *
  * No function throws or ends the process. A model is used by one thread at a time; different models by any threads. */
 #ifndef CAAT_RUNTIME_CAAT_H
 #define CAAT_RUNTIME_CAAT_H
@@ -30,10 +22,23 @@ typedef enum caat_status {
 typedef struct caat_model caat_model;
 typedef struct caat_result caat_result;
 
+/* How a model is loaded. Later versions add fields at the end, and `struct_size` says which the caller knows: fields
+ * that a smaller one leaves out have their defaults, and what a larger one adds must be 0 for a library that does not
+ * know it. So declare it as
+ *
+ *   caat_options options = CAAT_OPTIONS_INIT;
+ *
+ * and then set what is not to be the default. */
 typedef struct caat_options {
-  int32_t threads_per_rank; /* 0: 1 */
+  size_t struct_size;       /* sizeof(caat_options), from CAAT_OPTIONS_INIT */
   int64_t timeout_ms;       /* of a collective; 0: 30000 */
+  int32_t threads_per_rank; /* 0: 1 */
+  int32_t device_count;     /* numbers in `devices`; 0: the first GPU for all ranks */
+  const int32_t *devices;   /* GPUs by number, for a program that is compiled for some: rank r runs on
+                               devices[r % device_count]. What a program is compiled for, CPU or GPU, is fixed */
 } caat_options;
+
+#define CAAT_OPTIONS_INIT {sizeof(caat_options), 0, 0, 0, NULL}
 
 /* A dense row-major array. Who owns what the pointers point to is said where it is used. */
 typedef struct caat_tensor {
