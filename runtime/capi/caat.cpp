@@ -2,6 +2,8 @@
 #include "caat/runtime/caat.h"
 #include "caat/runtime/Engine.h"
 #include "caat/runtime/Error.h"
+#include "caat/runtime/Tasks.h"
+#include <algorithm>
 #include <cstddef>
 #include <iterator>
 
@@ -139,6 +141,30 @@ caat_status caat_model_run(caat_model *model, const caat_tensor *inputs, size_t 
         failInput("input '", inputs[i].name, "' is given twice");
     }
     *result = new caat_result{model->engine.infer(map)};
+  });
+}
+
+caat_status caat_model_start(caat_model *model, int64_t capacity) {
+  return guarded([&] {
+    need(model, "model");
+    model->engine.start(capacity);
+  });
+}
+
+caat_status caat_model_step(caat_model *model, const int64_t *tokens, int64_t batch, int64_t count,
+                            caat_result **result) {
+  return guarded([&] {
+    need(result, "result");
+    *result = nullptr;
+    need(model, "model");
+    need(tokens, "tokens");
+    if (batch < 1 || count < 1)
+      failInput("tokens [", batch, ", ", count, "]: there must be some");
+    Tensor owned(DType::I64, {batch, count}); // a program without caches reads it again in the next step
+    std::copy_n(tokens, owned.count(), owned.as<int64_t>());
+    Engine &engine = model->engine;
+    Tensor logits = lastLogits(engine, owned);
+    *result = new caat_result{{{engine.manifest().outputs[logitsOutput(engine.manifest())].name, logits}}};
   });
 }
 

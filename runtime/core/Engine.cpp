@@ -119,8 +119,9 @@ Profile Engine::slowestProfile() {
   return result;
 }
 
-/// Of ranks in other processes, each of which has written its own elements into zeros: at rank 0 all of them.
-void Engine::combine(Tensor &whole) const {
+void Engine::gather(Tensor &whole) const {
+  if (!workers->peers || whole.bytes() == 0)
+    return;
   std::vector<std::vector<char>> all = workers->peers->gather("an output", whole.data.get(), whole.bytes());
   std::byte *to = whole.data.get();
   for (size_t rank = 1; rank < all.size(); ++rank) {
@@ -263,12 +264,9 @@ TensorMap Engine::infer(const TensorMap &given, const SiteRange &range) {
       rank.collectOutput(i, outputs[i]);
     for (size_t i = 0; i < presents.size(); ++i)
       rank.collectPresent(i, presents[i], presents[i].shape[static_cast<size_t>(m.caches[i].axis)]);
-    if (!options.world)
-      return;
     for (std::vector<Tensor> *arrays : {&outputs, &presents})
       for (Tensor &array : *arrays)
-        if (array.bytes() > 0)
-          combine(array);
+        gather(array);
   });
   if (firstRank() != 0)
     return {};
@@ -387,6 +385,8 @@ void Engine::step(const Tensor &next, Results read, const AskOfRank &ask, const 
   const Manifest &m = manifest();
   if (next.dtype != DType::I64 || next.shape.size() != 2 || next.count() == 0)
     failInput("tokens must be a non-empty i64 array [batch, n], not ", nameOf(next.dtype), toString(next.shape));
+  if (capacity_ == 0)
+    failInput("there is no session: start() begins one, and infer() ends it");
   if (past_ + next.shape[1] > capacity_)
     failInput("a sequence of ", past_ + next.shape[1], " tokens, but room for ", capacity_);
   checkTokens(next, "tokens", m);

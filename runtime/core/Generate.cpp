@@ -8,34 +8,13 @@
 
 namespace caat::runtime {
 
-size_t logitsOutput(const Manifest &manifest) {
-  if (manifest.outputs.empty())
-    failInput("the program has no output, so no logits");
-  auto named = std::find_if(manifest.outputs.begin(), manifest.outputs.end(),
-                            [](const ArraySpec &output) { return output.name == "logits"; });
-  size_t index = named == manifest.outputs.end() ? 0 : static_cast<size_t>(named - manifest.outputs.begin());
-  const ArraySpec &spec = manifest.outputs[index];
-  if (spec.dtype != DType::F32 || spec.shape.size() != 3 || (spec.shard && spec.shard->dim != 2))
-    failInput("output '", spec.name, "' is not f32 [batch, n, vocabulary], so it cannot be read as logits");
-  return index;
-}
-
 /// Asks for the best `count` logits at the last position of each row that this rank has a part of; of the others
 /// noCandidate.
 static AskedCandidates askShard(Rank &rank, const Manifest &manifest, size_t output, int64_t batch, int64_t count) {
-  const ArraySpec &spec = manifest.outputs[output];
   std::vector<AskedCandidates> asked;
   for (const Rank::Part &part : rank.parts(output)) {
-    int64_t length = part.data.shape[1], width = part.data.shape[2];
-    int64_t first = rank.rows().first, end = first + part.data.shape[0];
-    if (manifest.isDivided(spec))
-      end = first + rank.rows().count;
-    if (length < 1)
-      failInput("output '", spec.name, "' has no position");
-    if (end > batch)
-      failInput("output '", spec.name, "' has ", end - first, " rows for a batch of ", batch);
-    const float *last = part.data.as<float>() + (length - 1) * width;
-    asked.push_back(rank.device().askBest(last, end - first, length * width, part.runs, count));
+    LastPositions last = lastPositions(rank, manifest, output, part, batch);
+    asked.push_back(rank.device().askBest(last.first, last.rows, last.pitch, part.runs, count));
   }
   return [=, &rank] {
     std::vector<Candidate> result(static_cast<size_t>(batch * count), noCandidate);

@@ -80,6 +80,9 @@ public:
 
   /// Calls `work` on every rank's thread and waits. The first error is thrown; afterwards the engine can be used again.
   void onRanks(const std::function<void(Rank &)> &work);
+  /// On a rank's thread, once each has written its own elements of `whole` into zeros: rank 0 gets what ranks in other
+  /// processes have written, and these nothing. Throws Error (Run).
+  void gather(Tensor &whole) const;
 
   /// Profile of the rank that computes longest, for which the others wait, wherever it runs, since the last
   /// resetProfile().
@@ -103,7 +106,6 @@ public:
 
 private:
   struct Workers;
-  void combine(Tensor &whole) const;
   RunInputs fillInputs(const Tensor &ids, int64_t past) const;
   std::optional<std::array<RunInputs, 2>> divide(const RunInputs &whole, const Tensor *ids, int64_t past) const;
   void runProgram(const RunInputs &whole, const std::optional<std::array<RunInputs, 2>> &halves, const SiteRange &range,

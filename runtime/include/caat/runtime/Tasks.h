@@ -59,6 +59,11 @@ size_t logitsOutput(const Manifest &manifest);
 std::vector<int64_t> nextTokens(Engine &engine, const Tensor &tokens, const Sampling *sampling = nullptr,
                                 Results computed = Results::LastToken);
 
+/// Feeds tokens [batch, n] and returns the logits at the last position, f32 [batch, vocabulary]; in processes of other
+/// ranks than rank 0 only what these have of them. Throws Error (Input) where the program's logits have no fixed
+/// vocabulary.
+Tensor lastLogits(Engine &engine, const Tensor &tokens);
+
 /// An all-reduce of fp32 in place, as nccl-tests times it.
 struct CollectiveTiming {
   int64_t bytes = 0;

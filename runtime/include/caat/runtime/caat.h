@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
-/* The C interface: load an artifact, run it, read the results.
+/* The C interface: load an artifact, run it, read the results. docs/c-interface.md has a whole program.
  *
  * No function throws or ends the process. A model is used by one thread at a time; different models by any threads. */
 #ifndef CAAT_RUNTIME_CAAT_H
@@ -65,6 +65,21 @@ void caat_model_destroy(caat_model *model);
  * (empty). Names, shapes and data are read during the call only and stay the caller's. On success the caller owns
  * *result and gives it to caat_result_destroy; else *result is NULL. After an error the model can be used again. */
 caat_status caat_model_run(caat_model *model, const caat_tensor *inputs, size_t count, caat_result **result);
+
+/* A session keeps what the model has computed of the tokens so far, its caches, for the steps to come. A model has one
+ * at a time, for programs that read tokens: with the input input_ids and, beside it and the caches, attention_mask,
+ * position_ids and cache_position at most. caat_model_run ends it. */
+
+/* Begins a session, or begins it anew: forgets all tokens, and makes room for `capacity` of them in each sequence.
+ * CAAT_ERROR_INPUT where the program was compiled for fewer (max-length). */
+caat_status caat_model_start(caat_model *model, int64_t capacity);
+
+/* Feeds the session's next tokens [batch, count], dense and row-major, the same batch in all steps; they are read
+ * during the call only. The result has one array, by the name of the program's output of logits: those of each
+ * sequence's last token, f32 [batch, vocabulary]. On success the caller owns *result and gives it to
+ * caat_result_destroy; else *result is NULL and the session has the tokens that it had before. */
+caat_status caat_model_step(caat_model *model, const int64_t *tokens, int64_t batch, int64_t count,
+                            caat_result **result);
 
 /* Number of arrays of a result. */
 size_t caat_result_count(const caat_result *result);
