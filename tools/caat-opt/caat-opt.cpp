@@ -28,20 +28,31 @@ static llvm::cl::opt<std::string> tpCheck(
     llvm::cl::desc("Only say over how many ranks the model can be split and what that takes, e.g. "
                    "--tp-check=\"size=2,4 link=10GB/s,5us dim=batch=8 prefill=512 context=1024 limit=16 json\""));
 
-static LogicalResult run(int argc, char **argv) {
-  DialectRegistry registry;
+// Not MLIR's own, whose parsing of the command line ends the process with 1.
+static llvm::cl::opt<std::string> input(llvm::cl::Positional, llvm::cl::desc("<input file>"), llvm::cl::init("-"));
+static llvm::cl::opt<std::string> output("o", llvm::cl::desc("Output filename"), llvm::cl::value_desc("filename"),
+                                         llvm::cl::init("-"));
+
+/// Whether the command line is understood; if not, it is said why.
+static bool parseCommandLine(int argc, char **argv, DialectRegistry &registry) {
   registerAllDialects(registry);
   registerAllExtensions(registry);
   registerAllPasses();
   caat::registerStages(registry);
-  auto [input, output] = registerAndParseCLIOptions(
-      argc, argv,
+  std::string header = registerCLIOptions(
       "caat-opt: MLIR or ONNX in, passes, MLIR or ONNX out\n\n"
       "  caat-opt model.onnx --tp-pipeline=\"size=3 plan=plan.json\"               prints the IR of all ranks\n"
       "  caat-opt model.onnx --tp-pipeline=size=3 -o out/rank-%r.onnx             writes an ONNX file for each rank\n"
       "  caat-opt model.onnx --onnx-raise-pipeline -o simpler.onnx                writes the model back, simplified\n",
       registry);
+  std::string errors;
+  llvm::raw_string_ostream stream(errors);
+  bool isRight = llvm::cl::ParseCommandLineOptions(argc, argv, header, &stream);
+  caat::safeErrs() << errors;
+  return isRight;
+}
 
+static LogicalResult run(int argc, char **argv, DialectRegistry &registry) {
   if (tpCheck.getNumOccurrences()) {
     std::string message;
     std::unique_ptr<llvm::ToolOutputFile> report = openOutputFile(output, &message);
@@ -73,7 +84,7 @@ static LogicalResult run(int argc, char **argv) {
     return failure();
   }
   bool isText = !writesOnnx && !StringRef(input).ends_with(".onnx");
-  config.setPassPipelineSetupFn([isText, given = config, input = input](PassManager &pm) {
+  config.setPassPipelineSetupFn([isText, given = config](PassManager &pm) {
     if (isText) {
       caat::makeMessagesPrintable(*pm.getContext());
     } else {
@@ -100,5 +111,8 @@ int main(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);
   llvm::cl::SetVersionPrinter(
       [](llvm::raw_ostream &os) { os << "caat-opt " << caat::kVersion << ", LLVM " << LLVM_VERSION_STRING << "\n"; });
-  return asMainReturnCode(run(argc, argv));
+  DialectRegistry registry;
+  if (!parseCommandLine(argc, argv, registry))
+    return 2;
+  return asMainReturnCode(run(argc, argv, registry));
 }
