@@ -397,7 +397,11 @@ std::string_view nameOf(CollectiveKind kind) { return kindNames[static_cast<int>
 Shape ArraySpec::evaluate(std::span<const int64_t> dims) const {
   Shape result;
   for (const ShapeExpr &dim : shape) {
-    result.push_back(dim.evaluate(dims));
+    try {
+      result.push_back(dim.evaluate(dims));
+    } catch (const Error &e) { // which knows the expression alone
+      throw Error(e.kind, detail::concat("'", name, "': ", e.what()));
+    }
     if (result.back() < 0)
       failInput("'", name, "': size '", dim.text(), "' is ", result.back(), " for these inputs");
   }

@@ -291,6 +291,16 @@ class Divisions(Refusals):
         self.assertEqual(self.run_with(program, x=x, z=z), 4)
         self.run_refused(program, "node 'divide' (Div) divides by k, which is 0", x=x, z=z[:0])
 
+    def test_sizes_of_outputs(self):
+        """They are computed before the program runs, whose checks name nodes: the output is named."""
+        nodes = [helper.make_node("Shape", ["x"], ["s"]), helper.make_node("Shape", ["z"], ["t"]),
+                 helper.make_node("Div", ["s", "t"], ["q"], name="divide"), helper.make_node("ConstantOfShape", ["q"], ["y"])]
+        model = self.model(nodes, [("x", TensorProto.FLOAT, ["n"]), ("z", TensorProto.FLOAT, ["k"])], output=TensorProto.FLOAT)
+        program = programs.compile_model(model, self.folder / "program", 2)
+        x, z = np.ones(5, np.float32), np.zeros(2, np.float32)
+        self.assertEqual(self.run_with(program, x=x, z=z).shape, (2,))
+        self.run_refused(program, "'y': size expression 'n floordiv k' divides by 0", x=x, z=z[:0])
+
     def test_a_branch_that_is_not_taken(self):
         """Both branches run, and the divisor of the one is what the other is for."""
         kind = TensorProto.INT64

@@ -18,6 +18,8 @@ TEST(Manifest, ReadsEverything) {
   EXPECT_EQ(m.dims, (std::vector<std::string>{"batch", "seq", "past", "max_length"}));
   ASSERT_EQ(m.inputs.size(), 2u);
   EXPECT_EQ(m.inputs[1].evaluate(std::vector<int64_t>{2, 3, 4, 64}), (Shape{2, 7}));
+  expectError("'attention_mask': size expression 'past + seq' overflows for these inputs",
+              [&] { m.inputs[1].evaluate(std::vector<int64_t>{2, INT64_MAX, 1, 64}); });
   ASSERT_EQ(m.caches.size(), 1u);
   EXPECT_EQ(m.caches[0].present, "present.0");
   ASSERT_TRUE(m.outputs[0].shard);
