@@ -50,28 +50,53 @@ struct Api {
   static void linear_then(void *ctx, int64_t parameter, void *x, int64_t xType, int64_t m, void *y, int64_t yType,
                           int64_t accumulate, void *bias, int64_t biasType, int64_t activation, float alpha) {
     step(ctx, [&](RankContext &c) {
-      const auto &parameters = c.program.manifest().parameters;
-      if (parameter < 0 || static_cast<size_t>(parameter) >= parameters.size() ||
-          !parameters[static_cast<size_t>(parameter)].linear)
-        failRun("the code multiplies with parameter ", parameter, ", which is no linear parameter of the manifest");
-      if (m < 0)
-        failRun("product with ", m, " rows");
-      for (DType type : {elementType(xType), elementType(yType)})
-        if (!isConvertible(type))
-          failRun("products of ", nameOf(type), " activations with weights are not supported");
-      auto index = static_cast<size_t>(parameter);
-      std::optional<size_t> rotation = parameters[index].rotation;
-      RankContext::Timer timer(c, c.profile.linear,
-                               {Trace::Row::Compute, "product", parameters[index].name, c.groupOf(index), {}},
-                               rotation ? &c.profile.rotations[*rotation].product : nullptr);
-      Epilogue epilogue{bias, elementType(biasType), static_cast<caat_activation>(activation), alpha};
-      if (activation < CAAT_UNCHANGED || activation > CAAT_SWISH)
-        failRun("product with activation ", activation, ", which this runtime does not know");
-      if (bias && epilogue.biasType != DType::F32 && epilogue.biasType != elementType(yType))
-        failRun("product with a bias of ", nameOf(epilogue.biasType), ", whose result is ", nameOf(elementType(yType)));
-      if (m > 0)
-        c.device.linear({index, x, elementType(xType), m, y, elementType(yType), accumulate != 0, epilogue});
+      multiply(c, {numberOf(c, parameter), x, elementType(xType), m, y, elementType(yType), accumulate != 0,
+                   epilogueOf(bias, biasType, activation, alpha)});
     });
+  }
+
+  static void linear_gated(void *ctx, int64_t parameter, void *x, int64_t xType, int64_t m, void *y, int64_t yType,
+                           void *bias, int64_t biasType, int64_t activation, float alpha, int64_t gate) {
+    step(ctx, [&](RankContext &c) {
+      size_t number = numberOf(c, parameter);
+      const ParameterSpec &weight = c.program.manifest().parameters[number];
+      if (gate != CAAT_GATE_FIRST && gate != CAAT_GATE_SECOND)
+        failRun("product with gate ", gate, ", which this runtime does not know");
+      if (weight.n() % 2 != 0)
+        failRun("gated product with '", weight.name, "', whose ", weight.n(), " columns are no two halves");
+      multiply(c, {number, x, elementType(xType), m, y, elementType(yType), false,
+                   epilogueOf(bias, biasType, activation, alpha), static_cast<caat_gate>(gate)});
+    });
+  }
+
+  static size_t numberOf(const RankContext &c, int64_t parameter) {
+    const auto &parameters = c.program.manifest().parameters;
+    if (parameter < 0 || static_cast<size_t>(parameter) >= parameters.size() ||
+        !parameters[static_cast<size_t>(parameter)].linear)
+      failRun("the code multiplies with parameter ", parameter, ", which is no linear parameter of the manifest");
+    return static_cast<size_t>(parameter);
+  }
+
+  static Epilogue epilogueOf(void *bias, int64_t biasType, int64_t activation, float alpha) {
+    if (activation < CAAT_UNCHANGED || activation > CAAT_SWISH)
+      failRun("product with activation ", activation, ", which this runtime does not know");
+    return {bias, elementType(biasType), static_cast<caat_activation>(activation), alpha};
+  }
+
+  static void multiply(RankContext &c, const Linear &l) {
+    if (l.m < 0)
+      failRun("product with ", l.m, " rows");
+    for (DType type : {l.xType, l.yType})
+      if (!isConvertible(type))
+        failRun("products of ", nameOf(type), " activations with weights are not supported");
+    if (l.epilogue.bias && l.epilogue.biasType != DType::F32 && l.epilogue.biasType != l.yType)
+      failRun("product with a bias of ", nameOf(l.epilogue.biasType), ", whose result is ", nameOf(l.yType));
+    const ParameterSpec &weight = c.program.manifest().parameters[l.parameter];
+    RankContext::Timer timer(c, c.profile.linear,
+                             {Trace::Row::Compute, "product", weight.name, c.groupOf(l.parameter), {}},
+                             weight.rotation ? &c.profile.rotations[*weight.rotation].product : nullptr);
+    if (l.m > 0)
+      c.device.linear(l);
   }
 
   static void matmul(void *ctx, int64_t dtype, int64_t batch, int64_t m, int64_t n, int64_t k, void *a, int64_t aBatch,

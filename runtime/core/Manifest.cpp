@@ -14,7 +14,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr int64_t maxFormat = 10;
+constexpr int64_t maxFormat = 11;
 constexpr int64_t maxRanks = 1024;
 constexpr size_t maxTensorRank = 8;
 constexpr size_t maxEntries = 1 << 20;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "CpuDevice.h"
 #include "../core/Memory.h"
+#include "Epilogues.h"
 #include "caat/runtime/Error.h"
 #include <cstring>
 
@@ -79,8 +80,21 @@ void CpuDevice::read(const void *from, size_t bytes) {
   runKernel(readRows, static_cast<int64_t>(bytes >> 15), buffers, nullptr, threads);
 }
 
-/// Rows of other types are converted on the way, which only programs for other devices have.
+/// By way of the plain product.
+void CpuDevice::linearGated(const Linear &l) {
+  int64_t n = products[l.parameter].n;
+  Tensor halves(DType::F32, {l.m, n}), y(DType::F32, {l.m, n / 2});
+  Epilogue bias{l.epilogue.bias, l.epilogue.biasType};
+  linear({l.parameter, l.x, l.xType, l.m, halves.data.get(), DType::F32, false, bias});
+  applyGate(l.epilogue, l.gate, halves.as<float>(), y.as<float>(), l.m, n / 2);
+  Tensor result = converted(y, l.yType);
+  copy(l.y, result.data.get(), result.bytes());
+}
+
+/// Rows of other types are converted on the way, which only programs for other devices have, and gates too.
 void CpuDevice::linear(const Linear &l) {
+  if (l.gate != CAAT_UNGATED)
+    return linearGated(l);
   const Product &product = products[l.parameter];
   Tensor in = converted(Tensor::view(l.xType, {l.m, product.k}, const_cast<void *>(l.x)), DType::F32);
   Tensor out = Tensor::view(l.yType, {l.m, product.n}, l.y), sum = out, bias;

@@ -34,6 +34,8 @@ public:
   void synchronize() override {}
 
 private:
+  void linearGated(const Linear &linear);
+
   const Program &program;
   int threads;
   Linears weights;

@@ -79,4 +79,18 @@ void applyEpilogue(const Epilogue &epilogue, float *y, int64_t m, int64_t n) {
   }
 }
 
+CAAT_WIDEST static void multiply(const float *a, const float *b, float *y, int64_t count) {
+  for (int64_t i = 0; i < count; ++i)
+    y[i] = a[i] * b[i];
+}
+
+void applyGate(const Epilogue &epilogue, caat_gate gate, float *halves, float *y, int64_t m, int64_t n) {
+  Epilogue activation{nullptr, DType::F32, epilogue.activation, epilogue.alpha};
+  for (int64_t row = 0; row < m; ++row, halves += 2 * n, y += n) {
+    float *factor = halves + (gate == CAAT_GATE_FIRST ? 0 : n);
+    applyEpilogue(activation, factor, 1, n);
+    multiply(factor, halves + (gate == CAAT_GATE_FIRST ? n : 0), y, n);
+  }
+}
+
 } // namespace caat::runtime

@@ -83,10 +83,13 @@ public:
     queue.flush();
     return stream_;
   }
-  /// One of the runtime's own kernels, over `blocks` blocks; `arguments` is its only one.
-  template <typename Arguments> void launchOwn(const char *name, int64_t blocks, Arguments arguments) {
+  /// One of the runtime's own kernels, over `blocks` blocks; `arguments` is its only one. `waits`: itself, for those
+  /// before it.
+  template <typename Arguments>
+  void launchOwn(const char *name, int64_t blocks, Arguments arguments, bool waits = false) {
     Step step = ownStep(name, blocks);
     step.addParameter(&arguments, sizeof arguments);
+    step.isDependent = waits;
     if (blocks > 0)
       queue.add(std::move(step));
   }
@@ -120,6 +123,8 @@ private:
   Step kernelStep(const KernelLaunch &launch, std::span<const int64_t> more);
   Step ownStep(const char *name, int64_t blocks);
   void multiply(const Gemm &gemm, std::string_view name);
+  void multiplyRounded(const Weight &weight, const Linear &linear);
+  void multiplyThenGate(const Weight &weight, const Linear &linear);
   bool multiplyFewRows(const Weight &weight, const Linear &linear);
   void multiply(const Weight &weight, const Linear &linear, int64_t pitch);
   bool readsCodes(const Weight &weight, const Linear &linear) const;
@@ -163,7 +168,8 @@ private:
   std::vector<HostParameter> travelling;          // by parameter, where it is one
   size_t linearBytes = 0;
   bool isNarrow = false; // a model of at most 10 bits of mantissa: its other products need no more than TF32's
-  DeviceBuffer rounded, scratch, unpacked, candidates, narrowed, attentionParts, attentionArrivals, fusedWorkspace;
+  DeviceBuffer rounded, halves, scratch, unpacked, candidates, narrowed, attentionParts, attentionArrivals,
+      fusedWorkspace;
   /// Bytes of them at most: large enough for a product's rows to keep all multiprocessors busy, and no more, as nothing
   /// else has that memory. And what the program's products need of that.
   int64_t mostUnpacked = environment::number("CAAT_CUDA_UNPACKED", 64 << 20);

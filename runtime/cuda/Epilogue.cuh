@@ -69,18 +69,41 @@ template <typename Type> DEVICE float biasOf(const EpilogueOf &e, long long colu
                       : Type::load(static_cast<const typename Type::Stored *>(e.bias)[column]);
 }
 
-/// Stores element `at`, of column `column`, of a product that computed `sum`: in f32, or in the type of the elements.
+/// Stores element `at` of a product: in f32, or in the type of the elements.
+template <typename Type, typename Arguments> DEVICE void store(const Arguments &a, long long at, float value) {
+  if (a.isWide)
+    static_cast<float *>(a.y)[at] = value;
+  else
+    static_cast<typename Type::Stored *>(a.y)[at] = Type::store(value);
+}
+
+/// The same, of column `column` and a product that computed `sum`.
 template <typename Type, typename Arguments>
 DEVICE void storeResult(const Arguments &a, long long at, long long column, float sum) {
-  auto *wide = static_cast<float *>(a.y);
-  auto *narrow = static_cast<typename Type::Stored *>(a.y);
   if (a.accumulate)
-    sum += a.isWide ? wide[at] : Type::load(narrow[at]);
-  sum = activated(sum + biasOf<Type>(a.epilogue, column), a.epilogue.activation, a.epilogue.alpha);
-  if (a.isWide)
-    wide[at] = sum;
+    sum += a.isWide ? static_cast<float *>(a.y)[at] : Type::load(static_cast<typename Type::Stored *>(a.y)[at]);
+  store<Type>(a, at, activated(sum + biasOf<Type>(a.epilogue, column), a.epilogue.activation, a.epilogue.alpha));
+}
+
+/// Column `column` of a gated product, whose halves there are `gate` and `factor`; they have a.n columns each.
+template <typename Type, typename Arguments>
+DEVICE float gated(const Arguments &a, long long column, float gate, float factor) {
+  gate += biasOf<Type>(a.epilogue, gateColumn(a.gate, a.n) + column);
+  factor += biasOf<Type>(a.epilogue, factorColumn(a.gate, a.n) + column);
+  return activated(gate, a.epilogue.activation, a.epilogue.alpha) * factor;
+}
+
+/// Stores what a tile computed for row `row` and, without a gate, its column `output`: sumOf(i) is that of its row i of
+/// w.
+template <typename Type, typename F>
+DEVICE void storeOutput(const FewRowsArguments &a, long long tile, long long row, int output, F sumOf) {
+  long long column = tile * a.columns() + output, at = row * a.n + column;
+  if (row >= a.m || output >= a.columns() || column >= a.n)
+    return;
+  if (a.gate)
+    store<Type>(a, at, gated<Type>(a, column, sumOf(output), sumOf(output + 8)));
   else
-    narrow[at] = Type::store(sum);
+    storeResult<Type>(a, at, column, sumOf(output));
 }
 
 #endif

@@ -2,10 +2,11 @@
 // Products of a few rows with a 16-bit weight, y[m, n] = f((y +) x[m, k] w[n, k] + bias): what they take is reading the weight, so
 // everything serves to have many bytes under way. Part of Kernels.cu.
 //
-// A block computes 16 outputs for all rows of x, at most 8; its warps share out k and add up at the end. A warp multiplies on
-// tensor cores, whose A are 16 rows of the weight and whose B 8 rows of x. A thread of mma.m16n8k16 holds elements
-// k = 2t, 2t+1, 2t+8, 2t+9 of its rows; as a sum may take k in any order, it holds 8t ... 8t+3 instead, and 8t+4 ...
-// 8t+7 for the next product: 16 bytes in a row of w as of x, so that each is one load and nothing is moved.
+// A block computes what a tile's 16 rows of the weight are for (FewRowsArguments), for all rows of x, at most 8; its warps share
+// out k and add up at the end. A warp multiplies on tensor cores, whose A are the 16 rows of the weight and whose B 8 rows of x.
+// A thread of mma.m16n8k16 holds elements k = 2t, 2t+1, 2t+8, 2t+9 of its rows; as a sum may take k in any order, it holds
+// 8t ... 8t+3 instead, and 8t+4 ... 8t+7 for the next product: 16 bytes in a row of w as of x, so that each is one load and
+// nothing is moved.
 
 struct FewRowsPlace {
   float part[16 /* warps */ * 16 * 8];
@@ -62,9 +63,10 @@ DEVICE void load(WeightWords &words, const unsigned short *first, const unsigned
 /// What each warp adds up, into p.
 template <bool IsHalf> DEVICE void sumFewRows(const FewRowsArguments &a, FewRowsPlace &p) {
   int lane = static_cast<int>(THREAD) & 31, warp = static_cast<int>(THREAD) >> 5, g = lane >> 2, t = lane & 3;
-  long long warps = THREADS >> 5, k = a.k, row = BLOCK * 16 + g, last = a.n - 1;
+  long long warps = THREADS >> 5, k = a.k, row = a.firstRow(BLOCK, 0) + g, other = a.firstRow(BLOCK, 1) + g;
+  long long last = a.lastRow();
   const auto *w = static_cast<const unsigned short *>(a.w), *x = static_cast<const unsigned short *>(a.x);
-  const unsigned short *first = w + (row < last ? row : last) * k, *second = w + (row + 8 < last ? row + 8 : last) * k;
+  const unsigned short *first = w + (row < last ? row : last) * k, *second = w + (other < last ? other : last) * k;
   float sums[4] = {};
   WeightWords now, next;
   long long at = warp * fewRowsStep + 8 * t, step = warps * fewRowsStep;
@@ -96,11 +98,12 @@ template <bool IsHalf> DEVICE void sumFewRows(const FewRowsArguments &a, FewRows
   using Type = Choose<IsHalf>;
   using Stored = typename Type::Stored;
   for (long long r = 0; r < 8; ++r)
-    for (long long i = 0; i < 16; ++i) {
+    for (int i = 0; i < 16; ++i) {
       float sum = 0;
-      for (long long k = 0; k < a.k && r < a.m && BLOCK * 16 + i < a.n; ++k)
+      long long row = a.firstRow(BLOCK, i / 8) + i % 8;
+      for (long long k = 0; k < a.k && r < a.m && i % 8 < a.rowsOf(BLOCK, i / 8); ++k)
         sum += Type::load(static_cast<const Stored *>(a.x)[r * a.k + k]) *
-               Type::load(static_cast<const Stored *>(a.w)[(BLOCK * 16 + i) * a.k + k]);
+               Type::load(static_cast<const Stored *>(a.w)[row * a.k + k]);
       p.part[r * 16 + i] = sum;
     }
 }
@@ -114,13 +117,13 @@ template <bool IsHalf> DEVICE void fewRows(const FewRowsArguments &a, FewRowsPla
   SYNCHRONIZE;
   long long warps = (THREADS + 31) / 32;
   PARALLEL(i, 128) {
-    long long row = i / 16, column = BLOCK * 16 + i % 16, at = row * a.n + column;
-    if (row >= a.m || column >= a.n)
-      continue;
-    float sum = 0;
-    for (long long warp = 0; warp < warps; ++warp)
-      sum += p.part[warp * 128 + i];
-    storeResult<Type>(a, at, column, sum);
+    long long row = i / 16;
+    storeOutput<Type>(a, BLOCK, row, static_cast<int>(i % 16), [&](int output) {
+      float sum = 0;
+      for (long long warp = 0; warp < warps; ++warp)
+        sum += p.part[warp * 128 + row * 16 + output];
+      return sum;
+    });
   }
 }
 

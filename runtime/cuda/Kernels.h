@@ -92,8 +92,23 @@ struct EpilogueArguments {
   EpilogueOf epilogue;
 };
 
+/// A gated product's columns are two halves of n: a gate, and what f of it is multiplied with. Their first columns.
+enum Gate { Ungated, GateFirst, GateSecond }; // numbers as in caat_gate
+constexpr long long gateColumn(int gate, long long n) { return gate == GateSecond ? n : 0; }
+constexpr long long factorColumn(int gate, long long n) { return gate == GateSecond ? 0 : n; }
+
+/// y[rows, n] of the halves x[rows, 2 n], both dense and at a multiple of 16 bytes; the bias has 2 n columns.
+struct GateArguments {
+  const void *x;
+  void *y;
+  long long rows, n;
+  int gate;
+  EpilogueOf epilogue;
+};
+
 /// y[m, n] = f((y +) x[m, k] w[n, k] + bias), x and w of the kernel's 16-bit type; k is a multiple of 8, w and x lie at
-/// multiples of 16 bytes. Block b computes columns [16 b, 16 b + 16) of at most 8 rows.
+/// multiples of 16 bytes. With a gate w and the bias have 2 n rows, and nothing is accumulated. Block b computes tile b
+/// of at most 8 rows: what 16 rows of w are for, 16 columns of y or with a gate 8.
 struct FewRowsArguments {
   const void *w, *x;
   void *y;
@@ -101,8 +116,21 @@ struct FewRowsArguments {
   int isWide; // y is f32, else of the 16-bit type
   int accumulate;
   EpilogueOf epilogue;
+  int gate;
+
+  constexpr int columns() const { return gate ? 8 : 16; } // of y, in a tile
+  constexpr long long tiles() const { return gate ? (n + 7) / 8 : (n + 15) / 16; }
+  /// A tile has 8 rows of w from here on for each `half`, 0 (of the gate) and 1; behind the last column fewer.
+  constexpr long long firstRow(long long tile, int half) const {
+    return gate ? (half ? factorColumn(gate, n) : gateColumn(gate, n)) + tile * 8 : tile * 16 + half * 8;
+  }
+  constexpr int rowsOf(long long tile, int half) const {
+    long long left = n - (gate ? tile * 8 : tile * 16 + half * 8);
+    return left < 0 ? 0 : left < 8 ? static_cast<int>(left) : 8;
+  }
+  constexpr long long lastRow() const { return (gate ? 2 * n : n) - 1; }
 };
-constexpr int fewRowsColumns = 16, mostFewRows = 8; // more take the library less time
+constexpr int mostFewRows = 8; // more take the library less time
 
 /// to[c * pitch + r] = from[r * columns + c]: a block for each 32 x 32.
 struct TransposeArguments {

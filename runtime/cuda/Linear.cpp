@@ -11,6 +11,7 @@ namespace caat::runtime::cuda {
 static_assert(EpilogueOf::Unchanged == int{CAAT_UNCHANGED} && EpilogueOf::Relu == int{CAAT_RELU} &&
               EpilogueOf::Gelu == int{CAAT_GELU} && EpilogueOf::GeluTanh == int{CAAT_GELU_TANH} &&
               EpilogueOf::Swish == int{CAAT_SWISH});
+static_assert(Ungated == int{CAAT_UNGATED} && GateFirst == int{CAAT_GATE_FIRST} && GateSecond == int{CAAT_GATE_SECOND});
 
 static int libraryType(DType dtype) {
   return dtype == DType::BF16 ? CUDA_R_16BF : dtype == DType::F16 ? CUDA_R_16F : CUDA_R_32F;
@@ -22,18 +23,12 @@ void CudaDevice::linear(const Linear &given) {
   if (given.m == 0)
     return;
   const Weight &weight = weights[given.parameter];
-  bool readsCodes = this->readsCodes(weight, given);
   Linear l = given;
-  if (l.xType == DType::F32 && (weight.dtype != DType::F32 || readsCodes))
+  if (l.xType == DType::F32 && (weight.dtype != DType::F32 || readsCodes(weight, given)))
     l.x = roundRows(weight, l);
   else if (l.xType != weight.dtype)
     failRun("product of ", nameOf(l.xType), " rows with '", weight.name, "', which is ", nameOf(weight.dtype));
-  if (readsCodes)
-    multiplyCodes(weight, l);
-  else if (weight.blocks)
-    multiplyUnpacked(weight, l);
-  else if (!multiplyFewRows(weight, l))
-    multiply(weight, l, weight.n);
+  multiplyRounded(weight, l);
   if (l.x != given.x && given.x != given.y)
     roundedRows.until = queue.asked();
 }
@@ -55,15 +50,47 @@ const void *CudaDevice::roundRows(const Weight &weight, const Linear &l) {
   return to;
 }
 
+/// By the first way that takes it. The rows are as products read them, whatever their type was.
+void CudaDevice::multiplyRounded(const Weight &weight, const Linear &l) {
+  if (multiplyFewRows(weight, l))
+    return;
+  if (l.gate != CAAT_UNGATED)
+    multiplyThenGate(weight, l);
+  else if (readsCodes(weight, l))
+    multiplyCodes(weight, l);
+  else if (weight.blocks)
+    multiplyUnpacked(weight, l);
+  else
+    multiply(weight, l, weight.n);
+}
+
+/// A gated product by way of the plain one, whose halves a kernel reads again.
+void CudaDevice::multiplyThenGate(const Weight &weight, const Linear &l) {
+  Linear plain = l;
+  plain.gate = CAAT_UNGATED;
+  plain.epilogue = {};
+  plain.y = halves.reserve(*this, static_cast<size_t>(l.m * weight.n) * sizeOf(l.yType), "halves of a gated product");
+  multiplyRounded(weight, plain);
+  const char *kernel = l.yType == DType::BF16  ? "caat_gate_bf16"
+                       : l.yType == DType::F16 ? "caat_gate_f16"
+                                               : "caat_gate_f32";
+  int64_t n = weight.n / 2, most = static_cast<int64_t>(16 / sizeOf(l.yType)), atOnce = n % most == 0 ? most : 1;
+  launchOwn(kernel, blocksFor(l.m * n / atOnce), GateArguments{plain.y, l.y, l.m, n, l.gate, forKernel(l.epilogue)},
+            /*waits=*/true);
+}
+
 /// By kernels of the plugin, which read the weight faster than the library's do: from sm_90 on by one through which it
 /// streams. False where they do not take them.
 bool CudaDevice::multiplyFewRows(const Weight &weight, const Linear &l) {
-  if (fewRowsThreads == 0 || weight.dtype == DType::F32 || (l.yType != DType::F32 && l.yType != weight.dtype) ||
-      !weight.transposed || l.m > mostFewRows || weight.k % 8 != 0 || addressOf(l.x) % 16 != 0)
+  if (fewRowsThreads == 0 || weight.blocks || weight.dtype == DType::F32 ||
+      (l.yType != DType::F32 && l.yType != weight.dtype) || !weight.transposed || l.m > mostFewRows ||
+      weight.k % 8 != 0 || addressOf(l.x) % 16 != 0)
     return false;
+  int64_t columns = l.gate == CAAT_UNGATED ? weight.n : weight.n / 2;
   FewRowsArguments arguments{
-      weight.data, l.x, l.y, l.m, weight.n, weight.k, l.yType == DType::F32, l.accumulate, forKernel(l.epilogue)};
-  int64_t tiles = (weight.n + fewRowsColumns - 1) / fewRowsColumns;
+      weight.data,           l.x,   l.y, l.m, columns, weight.k, l.yType == DType::F32, l.accumulate,
+      forKernel(l.epilogue), l.gate};
+  int64_t tiles = arguments.tiles();
   bool streams = weight.stream && l.m * weight.k * 2 <= mostStreamedRows;
   Step step = streams ? queue.newStep()
                       : ownStep(weight.dtype == DType::BF16 ? "caat_few_rows_bf16" : "caat_few_rows_f16", tiles);

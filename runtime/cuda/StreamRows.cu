@@ -28,7 +28,7 @@ template <typename Pair> struct StreamRows {
   const FewRowsArguments &p = a.product;
   int lane = threadNumber() % 32, warp = threadNumber() / 32, g = lane / 4, t = lane % 4;
   unsigned base = sharedBase();
-  long long tiles = (p.n + fewRowsColumns - 1) / fewRowsColumns, chunks = (p.k + streamRowsChunk - 1) / streamRowsChunk;
+  long long tiles = p.tiles(), chunks = (p.k + streamRowsChunk - 1) / streamRowsChunk;
 
   /// A place in the ring, and the parity of the phase in which its barriers are.
   struct Place {
@@ -59,10 +59,11 @@ template <typename Pair> struct StreamRows {
   /// No kernel writes weights, so nothing of it waits for the kernels before.
   CAAT_DEVICE void bring() const {
     Place at{0, 1}; // stages are empty at first
+    int half = lane / 8 % 2;
     for (long long tile = blockNumber(); tile < tiles; tile += a.blocks) {
-      long long first = tile * fewRowsColumns, left = p.n - first;
-      int rows = left < fewRowsColumns ? static_cast<int>(left) : fewRowsColumns;
-      const auto *from = static_cast<const unsigned short *>(p.w) + (first + lane) * p.k;
+      int rows = p.rowsOf(tile, 0) + p.rowsOf(tile, 1);
+      bool brings = lane < 16 && lane % 8 < p.rowsOf(tile, half);
+      const auto *from = static_cast<const unsigned short *>(p.w) + (p.firstRow(tile, half) + lane % 8) * p.k;
       for (long long c = 0; c < chunks; ++c, at.advance()) {
         long long begin = c * streamRowsChunk, rest = p.k - begin;
         unsigned bytes = static_cast<unsigned>(rest < streamRowsChunk ? rest : streamRowsChunk) * 2;
@@ -70,7 +71,7 @@ template <typename Pair> struct StreamRows {
         if (lane == 0)
           arriveExpecting(full(at), bytes * static_cast<unsigned>(rows));
         synchronizeWarp();
-        if (lane < rows)
+        if (brings)
           copyBulk(base + at.stage * Shape::stageBytes + lane * Shape::pitch, from + begin, bytes, full(at));
       }
     }
@@ -130,13 +131,12 @@ template <typename Pair> struct StreamRows {
       arriveAt(summed(buffer));
     waitForPhase(summed(buffer), turn);
     int thread = threadNumber(), row = thread / 16;
-    long long column = tile * fewRowsColumns + thread % 16;
-    if (row >= p.m || column >= p.n)
-      return;
-    float sum = 0;
-    for (int of = 0; of < streamRowsWarps; ++of)
-      sum += loadSharedFloat(place + ((of * 16 + thread % 16) * 8 + row) * 4);
-    storeResult<typename ElementOf<Pair>::Type>(p, row * p.n + column, column, sum);
+    storeOutput<typename ElementOf<Pair>::Type>(p, tile, row, thread % 16, [&](int output) {
+      float sum = 0;
+      for (int of = 0; of < streamRowsWarps; ++of)
+        sum += loadSharedFloat(place + ((of * 16 + output) * 8 + row) * 4);
+      return sum;
+    });
   }
 
   CAAT_DEVICE void run() const {

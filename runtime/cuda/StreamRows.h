@@ -7,7 +7,7 @@
 
 namespace caat::runtime::cuda {
 
-/// A product as caat_few_rows computes it, by `blocks` blocks: tiles of fewRowsColumns columns are dealt out in turn.
+/// A product as caat_few_rows computes it, by `blocks` blocks: tiles are dealt out in turn.
 struct StreamRowsArguments {
   FewRowsArguments product;
   long long blocks;

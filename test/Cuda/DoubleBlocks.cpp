@@ -13,22 +13,24 @@ static void add(std::vector<Access> &all, const void *data, int64_t bytes, bool 
   all.push_back({begin, begin + static_cast<uint64_t>(bytes), writes});
 }
 
-static void addResult(std::vector<Access> &all, const auto &a, int64_t n) {
-  add(all, a.y, a.m * n * (a.isWide ? 4 : 2), true);
-  if (a.epilogue.bias)
-    add(all, a.epilogue.bias, n * (a.epilogue.isBiasWide ? 4 : 2));
+static void addBias(std::vector<Access> &all, const EpilogueOf &epilogue, int64_t columns) {
+  if (epilogue.bias)
+    add(all, epilogue.bias, columns * (epilogue.isBiasWide ? 4 : 2));
 }
 
 static void accessesOf(const BlockRowsArguments &a, std::vector<Access> &all) {
   add(all, a.w.codes, a.w.bytes());
   add(all, a.x, a.m * a.parts * a.w.k * 2);
-  addResult(all, a, a.w.n);
+  add(all, a.y, a.m * a.w.n * (a.isWide ? 4 : 2), true);
+  addBias(all, a.epilogue, a.w.n);
 }
 
 void addAccesses(const FewRowsArguments &a, std::vector<Access> &all) {
-  add(all, a.w, a.n * a.k * 2);
+  int64_t rows = a.lastRow() + 1; // of w
+  add(all, a.w, rows * a.k * 2);
   add(all, a.x, a.m * a.k * 2);
-  addResult(all, a, a.n);
+  add(all, a.y, a.m * a.n * (a.isWide ? 4 : 2), true);
+  addBias(all, a.epilogue, rows);
 }
 
 bool runStreamRows(const std::string &name, void **arguments, std::vector<Access> &accesses, bool run) {

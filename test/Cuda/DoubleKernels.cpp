@@ -96,6 +96,13 @@ template <int64_t Size> void of(const EpilogueArguments &a, Accesses &all) {
     add(all, a.epilogue.bias, 0, a.columns, a.epilogue.isBiasWide ? 4 : Size, false);
 }
 
+template <int64_t Size> void of(const GateArguments &a, Accesses &all) {
+  add(all, a.x, 0, a.rows * 2 * a.n, Size, false);
+  add(all, a.y, 0, a.rows * a.n, Size, true);
+  if (a.epilogue.bias)
+    add(all, a.epilogue.bias, 0, 2 * a.n, a.epilogue.isBiasWide ? 4 : Size, false);
+}
+
 void ofTranspose(const TransposeArguments &a, Accesses &all) {
   add(all, a.from, 0, a.rows * a.columns, 2, false);
   for (int64_t c = 0; c < a.columns; ++c)
@@ -179,6 +186,9 @@ bool runOwnKernel(const std::string &name, unsigned blocks, void **arguments, Ac
   CAAT_OWN(caat_epilogue_f32, EpilogueArguments, of<4>(a, accesses))
   CAAT_OWN(caat_epilogue_bf16, EpilogueArguments, of<2>(a, accesses))
   CAAT_OWN(caat_epilogue_f16, EpilogueArguments, of<2>(a, accesses))
+  CAAT_OWN(caat_gate_f32, GateArguments, of<4>(a, accesses))
+  CAAT_OWN(caat_gate_bf16, GateArguments, of<2>(a, accesses))
+  CAAT_OWN(caat_gate_f16, GateArguments, of<2>(a, accesses))
   CAAT_OWN(caat_few_rows_bf16, FewRowsArguments, addAccesses(a, accesses))
   CAAT_OWN(caat_few_rows_f16, FewRowsArguments, addAccesses(a, accesses))
   CAAT_OWN(caat_transpose_16, TransposeArguments, ofTranspose(a, accesses))

@@ -421,6 +421,7 @@ int main(int argc, char **argv) {
       checkMemory(checks);
       checkProducts(checks);
       checkEpilogues(checks);
+      checkGates(checks);
       checkAttention(checks);
       checkBlocks(checks);
     }

@@ -2,6 +2,7 @@
 #include "cpu/Linear.h"
 #include "Expect.h"
 #include "caat/runtime/Bf16.h"
+#include "cpu/Epilogues.h"
 #include <thread>
 
 using namespace caat::runtime;
@@ -166,6 +167,26 @@ TEST(Linear, PlainAndTransposedWeightsOfOneShape) {
     EXPECT_NEAR(y[n], want, 1e-5);
     EXPECT_NEAR(yt[n], wantTransposed, 1e-5);
   }
+}
+
+TEST(Gate, IsOfEitherHalf) {
+  constexpr int64_t m = 3, n = 37;
+  for (int activation = CAAT_UNCHANGED; activation <= CAAT_SWISH; ++activation)
+    for (caat_gate gate : {CAAT_GATE_FIRST, CAAT_GATE_SECOND}) {
+      std::vector<float> halves = numbers(2 * m * n, 1), before = halves, y(m * n);
+      Epilogue epilogue{nullptr, DType::F32, static_cast<caat_activation>(activation),
+                        activation == CAAT_SWISH ? 1.702f : 1.0f};
+      applyGate(epilogue, gate, halves.data(), y.data(), m, n);
+      for (int64_t row = 0; row < m; ++row)
+        for (int64_t column = 0; column < n; ++column) {
+          auto at = [&](int64_t half) {
+            return static_cast<double>(before[static_cast<size_t>((2 * row + half) * n + column)]);
+          };
+          int64_t first = gate == CAAT_GATE_FIRST ? 0 : 1;
+          EXPECT_NEAR(y[static_cast<size_t>(row * n + column)], applied(epilogue, at(first)) * at(1 - first), 1e-6)
+              << activation << ' ' << row << ' ' << column;
+        }
+    }
 }
 
 struct BlockCase {

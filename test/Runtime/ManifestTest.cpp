@@ -169,7 +169,7 @@ const Json removed = Json(Json::value_t::discarded);
 
 INSTANTIATE_TEST_SUITE_P(
     Entries, ManifestDamage,
-    testing::Values(Damage{"newer", "/format", 11, "format 11 is newer"},
+    testing::Values(Damage{"newer", "/format", 12, "format 12 is newer"},
                     Damage{"strategy", "/strategy", "pp", ".strategy: 'pp' is not known"},
                     Damage{"noBatch", "/strategy", "rtp", "'batch' is missing"},
                     Damage{"rotation", "/parameters/1/rotation", 0, "there are no rotations"},

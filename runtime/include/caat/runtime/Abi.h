@@ -45,6 +45,9 @@ enum caat_activation {
   CAAT_SWISH = 4      /* x / (1 + exp(-alpha * x)) */
 };
 
+/* Which half of a weight's columns is the gate of a gated product; the other half is what it is multiplied with. */
+enum caat_gate { CAAT_UNGATED = 0, CAAT_GATE_FIRST = 1, CAAT_GATE_SECOND = 2 };
+
 /* CAAT_API_name = position in the api table. */
 enum caat_api_index {
 #define CAAT_ENTRYPOINT(INDEX, NAME, RESULT, ...) CAAT_API_##NAME,

@@ -40,7 +40,8 @@ struct Epilogue {
 };
 
 /// y[m, N] = f(x[m, K] * W + bias) with linear parameter `parameter`, or f(y + x * W + bias); x and y are f32, bf16 or
-/// f16, sums f32.
+/// f16, sums f32. With a gate y is [m, N / 2]: f of the half of x * W + bias that is the gate, times the other half;
+/// then nothing is accumulated.
 struct Linear {
   size_t parameter;
   const void *x;
@@ -50,6 +51,7 @@ struct Linear {
   DType yType;
   bool accumulate = false;
   Epilogue epilogue = {};
+  caat_gate gate = CAAT_UNGATED;
 };
 
 /// A parameter as the file has it; without `data` the device makes numbers up. `taken`, where not empty, is called when
