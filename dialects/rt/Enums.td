@@ -14,6 +14,13 @@ def RT_Activation : I32EnumAttr<"Activation", "what a product does to each of it
   let cppNamespace = "::caat::rt";
 }
 
+// The numbers are those of caat_gate.
+def RT_Gate : I32EnumAttr<"Gate", "which half of a product's columns its gate is", [
+    I32EnumAttrCase<"First", 1, "first">,
+    I32EnumAttrCase<"Second", 2, "second">]> {
+  let cppNamespace = "::caat::rt";
+}
+
 def RT_BlockOffset : I32EnumAttr<"BlockOffset", "what is added to a scaled code", [
     I32EnumAttrCase<"Middle", 0, "middle">,
     I32EnumAttrCase<"Zeros", 1, "zeros">,

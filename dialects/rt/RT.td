@@ -205,34 +205,44 @@ def RT_LinearOp : RT_Product<"linear", [AttrSizedOperandSegments, DeclareOpInter
     that of the error function, `swish` is x / (1 + exp(-alpha x)). Of a weight that travels, virtual rank `shard`'s
     slice is meant, while this rank holds it.
 
+    With `gate` (SwiGLU, GeGLU) y is [..., N / 2]: of the N columns of x W + bias one half, the first or the second, is
+    the gate, and y = f(gate) * other half.
+
     ```mlir
     %y = rt.linear @w ins(%x : tensor<?x4xf32>) bias(%b : tensor<8xf32>) then gelu
            outs(%init : tensor<?x8xf32>) -> tensor<?x8xf32>
+    %z = rt.linear @w ins(%x : tensor<?x4xf32>) then swish gate first outs(%half : tensor<?x4xf32>) -> tensor<?x4xf32>
     ```
 
     **Constraints:**
     - (C1) tensors with one result of y's type, or memrefs without result.
     - (C2) x and y have the same leading dimensions, and element types f32, bf16 or f16.
-    - (C3) the symbol is a linear `rt.weight`; its K and N are the last dimensions of x and y.
+    - (C3) the symbol is a linear `rt.weight`; its K and N are the last dimensions of x and y, with `gate` N is twice that
+      of y.
     - (C4) `shard` is given exactly where the weight has a group.
     - (C5) the bias is [N], of f32 or of y's element type.
     - (C6) alpha is 1, but for `swish`.
     - (C7) `only_results` (`rt-mark-results`): y is [batch, tokens, N], and its row is read by the same row of the
       program's results alone.
+    - (C8) `gate` goes without `accumulate`.
   }];
   let arguments = (ins FlatSymbolRefAttr:$weight, AnyTypeOf<[AnyRankedTensor, AnyMemRef]>:$x,
                        AnyTypeOf<[AnyRankedTensor, AnyMemRef]>:$init, Optional<Index>:$shard,
                        Optional<AnyTypeOf<[AnyRankedTensor, AnyMemRef]>>:$bias,
-                       OptionalAttr<RT_Activation>:$activation, DefaultValuedAttr<F32Attr, "1.0f">:$alpha,
+                       OptionalAttr<RT_Activation>:$activation, OptionalAttr<RT_Gate>:$gate,
+                       DefaultValuedAttr<F32Attr, "1.0f">:$alpha,
                        UnitAttr:$accumulate, UnitAttr:$only_results);
   let assemblyFormat = [{
     $weight (`accumulate` $accumulate^)? (`at` $shard^)? `ins` `(` $x `:` type($x) `)`
-    (`bias` `(` $bias^ `:` type($bias) `)`)? (`then` $activation^)? `outs` `(` $init `:` type($init) `)` attr-dict
+    (`bias` `(` $bias^ `:` type($bias) `)`)? (`then` $activation^)? (`gate` $gate^)? `outs` `(` $init `:` type($init) `)` attr-dict
     (`->` type($results)^)?
   }];
   let builders = [OpBuilder<(ins "::llvm::StringRef":$weight, "::mlir::Value":$x, "::mlir::Value":$init,
                                  CArg<"::mlir::Value", "{}">:$shard, CArg<"bool", "false">:$accumulate)>];
-  let extraClassDeclaration = declareDestination;
+  let extraClassDeclaration = declareDestination # [{
+    /// N, as far as y tells it.
+    int64_t getColumns();
+  }];
 }
 
 def RT_MatmulOp : RT_Product<"matmul"> {

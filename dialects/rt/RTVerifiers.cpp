@@ -99,6 +99,11 @@ LogicalResult BufferOp::verify() {
   return success();
 }
 
+int64_t LinearOp::getColumns() {
+  int64_t n = cast<ShapedType>(getInit().getType()).getShape().back();
+  return getGate() && !ShapedType::isDynamic(n) ? 2 * n : n;
+}
+
 LogicalResult LinearOp::verify() {
   if (failed(verifyForm(*this, getInit())))
     return failure();
@@ -114,11 +119,13 @@ LogicalResult LinearOp::verify() {
       return emitOpError("dimension ") << i << " is " << x.getDimSize(i) << " in x and " << y.getDimSize(i) << " in y";
   if (getBias()) {
     auto bias = cast<ShapedType>(getBias().getType());
-    if (bias.getRank() != 1 || !sizesAgree(bias.getDimSize(0), y.getShape().back()) ||
+    if (bias.getRank() != 1 || !sizesAgree(bias.getDimSize(0), getColumns()) ||
         (!bias.getElementType().isF32() && bias.getElementType() != y.getElementType()))
       return emitOpError("needs a bias of ")
-             << y.getShape().back() << " elements of f32 or " << y.getElementType() << ", not " << bias;
+             << getColumns() << " elements of f32 or " << y.getElementType() << ", not " << bias;
   }
+  if (getGate() && getAccumulate())
+    return emitOpError("has a gate and accumulates");
   if (getActivation() != Activation::Swish && !getAlpha().isExactlyValue(1.0))
     return emitOpError("has an alpha of ") << getAlphaAttr() << ", which only swish takes";
   if (getOnlyResults() && y.getRank() != 3)
@@ -132,9 +139,11 @@ LogicalResult LinearOp::verifySymbolUses(SymbolTableCollection &tables) {
     return emitOpError("no linear rt.weight named ") << getWeightAttr();
   int64_t k = cast<ShapedType>(getX().getType()).getShape().back();
   int64_t n = cast<ShapedType>(getInit().getType()).getShape().back();
-  if (!sizesAgree(k, weight.getK()) || !sizesAgree(n, weight.getN()))
-    return emitOpError("x has ") << k << " columns and y " << n << ", but the weight is " << weight.getK() << " by "
-                                 << weight.getN();
+  if (getGate() && weight.getN() % 2 != 0)
+    return emitOpError("has a gate, but the weight has ") << weight.getN() << " columns, which are no two halves";
+  if (!sizesAgree(k, weight.getK()) || !sizesAgree(getColumns(), weight.getN()))
+    return emitOpError("x has ") << k << " columns and y " << n << (getGate() ? ", one half" : "")
+                                 << ", but the weight is " << weight.getK() << " by " << weight.getN();
   return verifyTravel(*this, weight, getShard());
 }
 

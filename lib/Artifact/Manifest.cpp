@@ -16,10 +16,10 @@ using llvm::json::OStream;
 /// start sums and wait for them later one of format 4, those whose kernels sum one of format 5, those whose products
 /// have a bias or an activation one of format 6, those with weights in blocks one of format 7, those that ask how large
 /// parts of products are one of format 8, those that ask which results are read one of format 9, those whose conditions
-/// are looked at later one of format 10.
+/// are looked at later one of format 10, those with gated products one of format 11.
 static constexpr int64_t kFormat = 1, kRotatedFormat = 2, kSwitchableFormat = 3, kOverlappedFormat = 4,
                          kSummingFormat = 5, kEpilogueFormat = 6, kBlockFormat = 7, kPartsFormat = 8, kUnreadFormat = 9,
-                         kLateFormat = 10;
+                         kLateFormat = 10, kGatedFormat = 11;
 
 namespace {
 
@@ -34,7 +34,8 @@ public:
       bool overlaps = llvm::any_of(program.collectives, [](Operation *op) { return isa<rt::AllReduceStartOp>(op); });
       bool sums = llvm::any_of(program.kernels, [](Operation *kernel) { return kernelSums(kernel); });
       bool hasBlocks = llvm::any_of(program.weights, [](rt::WeightOp weight) { return bool(weight.getBlocks()); });
-      json.attribute("format", program.checksLater      ? kLateFormat
+      json.attribute("format", program.hasGates         ? kGatedFormat
+                               : program.checksLater    ? kLateFormat
                                : program.skipsUnread    ? kUnreadFormat
                                : program.hasParts       ? kPartsFormat
                                : hasBlocks              ? kBlockFormat

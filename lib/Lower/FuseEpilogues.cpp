@@ -4,6 +4,7 @@
 // nothing, and a kernel behind the product would read and write all of them again.
 #include "caat/Lower/Passes.h"
 #include "dialects/onnx/ONNX.h"
+#include "lib/Lower/Gates.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Dominance.h"
@@ -16,40 +17,12 @@ namespace caat {
 
 using namespace mlir;
 using namespace caat;
+using namespace caat::lower;
 
 /// Ops whose result is their first operand's memory, in another shape or none.
 static bool isView(Operation *op) {
   return isa<onnx::ReshapeOp, onnx::FlattenOp, onnx::SqueezeOp, onnx::UnsqueezeOp, onnx::IdentityOp, tensor::CastOp,
              tensor::ExtractSliceOp, tensor::CollapseShapeOp, tensor::ExpandShapeOp>(op);
-}
-
-/// `value` through casts that nobody else sees.
-static Value throughCasts(Value value) {
-  while (value.hasOneUse())
-    if (auto cast = dyn_cast<tensor::CastOp>(*value.getUsers().begin()))
-      value = cast.getDest();
-    else
-      break;
-  return value;
-}
-
-/// The op that alone uses `value`, in the block in which it was made.
-static Operation *onlyUser(Value value) {
-  if (!value.hasOneUse())
-    return nullptr;
-  Operation *user = *value.getUsers().begin();
-  return user->getBlock() == value.getParentBlock() ? user : nullptr;
-}
-
-/// The activation that an op is, if products have it.
-static std::optional<std::pair<rt::Activation, float>> activationOf(Operation *op) {
-  if (isa<onnx::ReluOp>(op))
-    return std::pair(rt::Activation::Relu, 1.0f);
-  if (auto gelu = dyn_cast<onnx::GeluOp>(op))
-    return std::pair(gelu.getApproximate() == "tanh" ? rt::Activation::GeluTanh : rt::Activation::Gelu, 1.0f);
-  if (auto swish = dyn_cast<onnx::SwishOp>(op))
-    return std::pair(rt::Activation::Swish, swish.getAlpha().convertToFloat());
-  return std::nullopt;
 }
 
 /// Whether a kernel reads `value`: it computes an activation on the way, where it has the elements at hand anyway.
@@ -69,7 +42,7 @@ namespace {
 
 class Fuser {
 public:
-  Fuser(func::FuncOp function, bool sums) : dominance(function), sums(sums) {}
+  Fuser(func::FuncOp function, bool sums, bool gates) : dominance(function), sums(sums), gates(gates) {}
 
   void fuse(rt::LinearOp linear) {
     if (!getElementTypeOrSelf(linear.getInit()).isF32())
@@ -79,7 +52,10 @@ public:
       taken.push_back("bias");
     if (sums && takeSum(linear))
       taken.push_back("sum");
-    if (takeActivation(linear))
+    if (gates && takeGate(linear))
+      taken.push_back("gate");
+    takeActivation(linear);
+    if (linear.getActivation())
       taken.push_back(rt::stringifyActivation(*linear.getActivation()));
     if (!taken.empty())
       remark::passed(linear.getLoc(), remark::RemarkOpts::name("fuse-epilogues").category("caat"))
@@ -142,14 +118,37 @@ private:
     return true;
   }
 
-  bool takeActivation(rt::LinearOp linear) {
+  void takeActivation(rt::LinearOp linear) {
     Operation *op = onlyUser(throughCasts(linear->getResult(0)));
     auto activation = op ? activationOf(op) : std::nullopt;
     if (!activation || linear.getActivation() || isReadByKernel(op->getResult(0)))
-      return false;
+      return;
     linear.setActivation(activation->first);
     linear.setAlphaAttr(OpBuilder(linear).getF32FloatAttr(activation->second));
     replace(op, linear);
+  }
+
+  /// y = f(gate) * other half, in the place of both halves.
+  bool takeGate(rt::LinearOp linear) {
+    auto both = linear.getInit().getDefiningOp<tensor::EmptyOp>();
+    std::optional<Gate> gate = both && !linear.getActivation() ? findGate(linear->getResult(0)) : std::nullopt;
+    if (!gate || isReadByKernel(gate->product.getResult()))
+      return false;
+    OpBuilder b(linear);
+    SmallVector<OpFoldResult> sizes = both.getMixedSizes();
+    sizes.back() = b.getIndexAttr(cast<RankedTensorType>(both.getType()).getShape().back() / 2);
+    Value half = tensor::EmptyOp::create(b, linear.getLoc(), sizes, both.getType().getElementType());
+    linear.getInitMutable().assign(half);
+    linear->getResult(0).setType(cast<RankedTensorType>(half.getType()));
+    linear.setGate(gate->half);
+    linear.setActivation(gate->activation);
+    linear.setAlphaAttr(b.getF32FloatAttr(gate->alpha));
+    Value y = linear->getResult(0), result = gate->product.getResult();
+    b.setInsertionPoint(gate->product);
+    if (y.getType() != result.getType())
+      y = tensor::CastOp::create(b, linear.getLoc(), result.getType(), y);
+    result.replaceAllUsesWith(y);
+    eraseGate(*gate, linear);
     return true;
   }
 
@@ -212,7 +211,7 @@ private:
   }
 
   DominanceInfo dominance;
-  bool sums;
+  bool sums, gates;
 };
 
 struct FuseEpiloguesPass : caat::impl::RTFuseEpiloguesPassBase<FuseEpiloguesPass> {
@@ -221,7 +220,7 @@ struct FuseEpiloguesPass : caat::impl::RTFuseEpiloguesPassBase<FuseEpiloguesPass
   void runOnOperation() override {
     SmallVector<rt::LinearOp> products;
     getOperation().walk([&](rt::LinearOp linear) { products.push_back(linear); });
-    Fuser fuser(getOperation(), sums);
+    Fuser fuser(getOperation(), sums, gates);
     for (rt::LinearOp linear : products)
       fuser.fuse(linear);
   }

@@ -49,7 +49,9 @@ void caat::buildTensorPipeline(OpPassManager &pm, Device device, const StorageOp
   blocks.rules.assign(storage.weightRules.begin(), storage.weightRules.end());
   blocks.wideHalves = device == Device::CPU;
   pm.addPass(createRTBlockWeightsPass(blocks));
-  pm.addNestedPass<func::FuncOp>(createRTFuseEpiloguesPass());
+  RTFuseEpiloguesPassOptions epilogues;
+  epilogues.gates = device == Device::CUDA;
+  pm.addNestedPass<func::FuncOp>(createRTFuseEpiloguesPass(epilogues));
   if (device == Device::CUDA && !storage.wideActivations)
     pm.addPass(createRTNarrowActivationsPass());
   if (device == Device::CPU && storage.cache != "f32")

@@ -61,6 +61,7 @@ FailureOr<Program> Program::get(ModuleOp module) {
   program.host.walk([&](Operation *op) {
     if (auto linear = dyn_cast<rt::LinearOp>(op)) {
       program.hasEpilogues |= linear.getBias() || linear.getActivation();
+      program.hasGates |= bool(linear.getGate());
     } else if (auto launch = dyn_cast<rt::LaunchOp>(op)) {
       kernels.insert(module.lookupSymbol(launch.getKernel()));
       if (launch.getSumming())

@@ -143,6 +143,36 @@ func.func @biases(%x: tensor<2x4xf32>) -> tensor<2x4xf32> {
 
 // -----
 
+// A gated product's result goes to the next product in 16 bits, and nothing is computed between the two.
+// CHECK-LABEL: func.func @gated
+// CHECK:   %[[B:.*]] = rt.parameter @b_{{.*}} : tensor<8xbf16>
+// CHECK:   %[[Y:.*]] = rt.linear @up ins(%{{.*}} : tensor<?x4xbf16>) bias(%[[B]] : tensor<8xbf16>) then swish gate first outs(%{{.*}} : tensor<?x4xbf16>) -> tensor<?x4xbf16>
+// CHECK:   rt.linear @down ins(%[[Y]] : tensor<?x4xbf16>) outs(%{{.*}} : tensor<?x4xf32>) -> tensor<?x4xf32>
+onnx.initializer @u : tensor<4x8xbf16> {file = "w", offset = 0 : i64, length = 64 : i64}
+onnx.initializer @d : tensor<4x4xbf16> {file = "w", offset = 64 : i64, length = 32 : i64}
+rt.weight @up linear : tensor<4x8xbf16> {
+  %0 = onnx.get_initializer @u : tensor<4x8xbf16>
+  rt.yield %0 : tensor<4x8xbf16>
+}
+rt.weight @down linear : tensor<4x4xbf16> {
+  %0 = onnx.get_initializer @d : tensor<4x4xbf16>
+  rt.yield %0 : tensor<4x4xbf16>
+}
+rt.weight @b : tensor<8xf32> {
+  %0 = arith.constant dense<2.0> : tensor<8xf32>
+  rt.yield %0 : tensor<8xf32>
+}
+func.func @gated(%x: tensor<?x4xf32>, %n: index) -> tensor<?x4xf32> {
+  %e = tensor.empty(%n) : tensor<?x4xf32>
+  %b = rt.parameter @b : tensor<8xf32>
+  %y = rt.linear @up ins(%x : tensor<?x4xf32>) bias(%b : tensor<8xf32>) then swish gate first outs(%e : tensor<?x4xf32>) -> tensor<?x4xf32>
+  %f = tensor.empty(%n) : tensor<?x4xf32>
+  %z = rt.linear @down ins(%y : tensor<?x4xf32>) outs(%f : tensor<?x4xf32>) -> tensor<?x4xf32>
+  return %z : tensor<?x4xf32>
+}
+
+// -----
+
 // Attention with caches: all of it in 16 bits, but what is declared at the interface.
 // REMARK: 1 attentions and 2 caches in 16 bits
 // CHECK-LABEL: func.func @attention

@@ -32,12 +32,15 @@ module attributes {rt.interface = {dims = ["n", "m"], inputs = [{}], caches = []
   // CHECK-SAME:    %[[API:.*]]: !llvm.ptr, %[[CTX:.*]]: !llvm.ptr, %[[BUFFERS:.*]]: !llvm.ptr, %[[DIMS:.*]]: !llvm.ptr, %[[WS:.*]]: !llvm.ptr)
   func.func @caat_forward() {
     // CHECK-DAG: %[[NULL:.*]] = llvm.mlir.zero : !llvm.ptr
+    // CHECK-DAG: %[[SECOND:.*]] = llvm.mlir.constant(2 : i64) : i64
     // CHECK-DAG: %[[ALPHA:.*]] = llvm.mlir.constant(1.702000e+00 : f32) : f32
     // Entry points are read once, and places of lists computed once.
     // CHECK-DAG: %[[LINEAR_AT:.*]] = llvm.getelementptr %[[API]][1]
     // CHECK-DAG: %[[LINEAR:.*]] = llvm.load %[[LINEAR_AT]]
     // CHECK-DAG: %[[THEN_AT:.*]] = llvm.getelementptr %[[API]][26]
     // CHECK-DAG: %[[THEN:.*]] = llvm.load %[[THEN_AT]]
+    // CHECK-DAG: %[[GATED_AT:.*]] = llvm.getelementptr %[[API]][30]
+    // CHECK-DAG: %[[GATED:.*]] = llvm.load %[[GATED_AT]]
     // CHECK-DAG: %[[SUM_AT:.*]] = llvm.getelementptr %[[API]][4]
     // CHECK-DAG: %[[SUM:.*]] = llvm.load %[[SUM_AT]]
     // CHECK-DAG: %[[START_AT:.*]] = llvm.getelementptr %[[API]][22]
@@ -84,6 +87,10 @@ module attributes {rt.interface = {dims = ["n", "m"], inputs = [{}], caches = []
     // CHECK: llvm.call %[[THEN]](%[[CTX]], {{.*}}, %[[NULL]], %{{.*}}, %{{.*}}, %[[ALPHA]])
     rt.linear @w ins(%x : memref<?x4xf32>) bias(%p : memref<8xf32>) then gelu outs(%y : memref<?x8xf32>)
     rt.linear @w accumulate ins(%x : memref<?x4xf32>) then swish outs(%y : memref<?x8xf32>) {alpha = 1.702 : f32}
+
+    // linear_gated(ctx, 1, x, f32, n, x, f32, p, f32, swish, 1.0, 2)
+    // CHECK: llvm.call %[[GATED]](%[[CTX]], %{{.*}}, %[[SECOND]]) : !llvm.ptr, (!llvm.ptr, i64, !llvm.ptr, i64, i64, !llvm.ptr, i64, !llvm.ptr, i64, i64, f32, i64) -> ()
+    rt.linear @w ins(%x : memref<?x4xf32>) bias(%p : memref<8xf32>) then swish gate second outs(%x : memref<?x4xf32>)
 
     // CHECK: llvm.call %[[SUM]](%[[CTX]], %{{.*}}, %{{.*}}, %{{.*}}) : !llvm.ptr, (!llvm.ptr, i64, !llvm.ptr, i64) -> ()
     tp.all_reduce %y on @mesh ["tp"] : memref<?x8xf32>

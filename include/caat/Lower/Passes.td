@@ -86,7 +86,8 @@ def RTFuseEpiloguesPass : Pass<"rt-fuse-epilogues", "::mlir::func::FuncOp"> {
     Where nothing else uses what an `rt.linear` computes: the parameter that is added along its columns becomes its bias,
     `onnx.Relu`, `onnx.Gelu` or `onnx.Swish` behind that its activation, unless a kernel reads the result, which computes it on the way. With `sums` it is added to a value that is
     there before it and that nobody reads later, in place. What is summed over the ranks has its bias and activation
-    behind the sum, and keeps them there.
+    behind the sum, and keeps them there. With `gates` a product takes in that its columns are two halves, of which an
+    activation of one is multiplied with the other; it then makes half as many.
 
     ```mlir
     %0 = rt.linear @w ins(%x : tensor<?x4xf32>) outs(%e : tensor<?x8xf32>) -> tensor<?x8xf32>
@@ -98,7 +99,8 @@ def RTFuseEpiloguesPass : Pass<"rt-fuse-epilogues", "::mlir::func::FuncOp"> {
     %y = rt.linear @w ins(%x : tensor<?x4xf32>) bias(%b : tensor<8xf32>) then gelu outs(%e : tensor<?x8xf32>) -> …
     ```
   }];
-  let options = [Option<"sums", "sums", "bool", "true", "also add products to what they are added to, in place">];
+  let options = [Option<"sums", "sums", "bool", "true", "also add products to what they are added to, in place">,
+                 Option<"gates", "gates", "bool", "false", "also multiply halves of a product with each other">];
   let dependentDialects = ["::caat::onnx::ONNXDialect", "::caat::rt::RTDialect", "::mlir::tensor::TensorDialect"];
 }
 

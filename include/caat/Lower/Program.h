@@ -48,6 +48,7 @@ struct Program {
   llvm::SmallVector<rt::SyncPointOp> sites; // whose policy is read at run time
   llvm::SetVector<mlir::StringAttr> messages;
   bool hasEpilogues = false; // whether a product has a bias or an activation
+  bool hasGates = false;     // whether a product has a gate
   bool hasParts = false;     // whether the runtime says how large parts of products are
   bool skipsUnread = false;  // whether the runtime says which tokens' results are read
   bool checksLater = false;  // whether it looks at conditions when the run is over

@@ -12,13 +12,15 @@ LogicalResult lower(RuntimeCalls &calls, rt::LinearOp op) {
   Pieces x = calls.fromMemRef(op.getX()), y = calls.fromMemRef(op.getInit());
   Value weight = calls.weight(op.getWeight()), rows = calls.product(ArrayRef(x.sizes).drop_back());
   Value accumulate = calls.constant(op.getAccumulate());
-  bool isPlain = !op.getBias() && !op.getActivation();
+  bool isPlain = !op.getBias() && !op.getActivation() && !op.getGate();
   if (isPlain && getElementTypeOrSelf(op.getX()).isF32() && getElementTypeOrSelf(op.getInit()).isF32()) {
     calls.call(CAAT_API_linear, {weight, x.pointer, rows, y.pointer, accumulate});
     return success();
   }
-  SmallVector<Value> arguments{
-      weight, x.pointer, calls.dtypeOf(op.getX()), rows, y.pointer, calls.dtypeOf(op.getInit()), accumulate};
+  SmallVector<Value> arguments{weight, x.pointer, calls.dtypeOf(op.getX()),
+                               rows,   y.pointer, calls.dtypeOf(op.getInit())};
+  if (!op.getGate())
+    arguments.push_back(accumulate);
   if (isPlain) {
     calls.call(CAAT_API_linear_as, arguments);
     return success();
@@ -27,7 +29,9 @@ LogicalResult lower(RuntimeCalls &calls, rt::LinearOp op) {
   arguments.append({calls.pointerOrNull(op.getBias()),
                     op.getBias() ? calls.dtypeOf(op.getBias()) : calls.constant(CAAT_F32), calls.constant(activation),
                     calls.f32(op.getAlpha())});
-  calls.call(CAAT_API_linear_then, arguments);
+  if (op.getGate())
+    arguments.push_back(calls.constant(static_cast<int64_t>(*op.getGate())));
+  calls.call(op.getGate() ? CAAT_API_linear_gated : CAAT_API_linear_then, arguments);
   return success();
 }
 

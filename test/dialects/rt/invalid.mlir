@@ -199,6 +199,46 @@ func.func @f(%x: tensor<4x2xf32>, %y: tensor<4x8xf32>) {
 
 // -----
 
+func.func @f(%x: tensor<4x2xf32>, %y: tensor<4x8xf32>) {
+  // expected-error@below {{has a gate and accumulates}}
+  %0 = rt.linear @w accumulate ins(%x : tensor<4x2xf32>) then gelu gate first outs(%y : tensor<4x8xf32>) -> tensor<4x8xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<4x2xf32>, %y: tensor<4x8xf32>, %b: tensor<8xf32>) {
+  // expected-error@below {{needs a bias of 16 elements of f32 or 'f32', not 'tensor<8xf32>'}}
+  %0 = rt.linear @w ins(%x : tensor<4x2xf32>) bias(%b : tensor<8xf32>) then gelu gate first outs(%y : tensor<4x8xf32>) -> tensor<4x8xf32>
+  return
+}
+
+// -----
+
+rt.weight @w linear : tensor<2x8xf32> {
+  %0 = arith.constant dense<1.0> : tensor<2x8xf32>
+  rt.yield %0 : tensor<2x8xf32>
+}
+func.func @f(%x: tensor<4x2xf32>, %y: tensor<4x8xf32>) {
+  // expected-error@below {{x has 2 columns and y 8, one half, but the weight is 2 by 8}}
+  %0 = rt.linear @w ins(%x : tensor<4x2xf32>) then gelu gate second outs(%y : tensor<4x8xf32>) -> tensor<4x8xf32>
+  return
+}
+
+// -----
+
+rt.weight @w linear : tensor<2x7xf32> {
+  %0 = arith.constant dense<1.0> : tensor<2x7xf32>
+  rt.yield %0 : tensor<2x7xf32>
+}
+func.func @f(%x: tensor<4x2xf32>, %y: tensor<4x?xf32>) {
+  // expected-error@below {{has a gate, but the weight has 7 columns, which are no two halves}}
+  %0 = rt.linear @w ins(%x : tensor<4x2xf32>) then gelu gate second outs(%y : tensor<4x?xf32>) -> tensor<4x?xf32>
+  return
+}
+
+// -----
+
 func.func @f(%a: tensor<4x2xf16>, %b: tensor<2x3xf32>, %c: tensor<4x3xf32>) {
   // expected-error@below {{has operands of element types 'f16' and 'f32'}}
   %0 = rt.matmul ins(%a, %b : tensor<4x2xf16>, tensor<2x3xf32>) outs(%c : tensor<4x3xf32>) -> tensor<4x3xf32>

@@ -46,6 +46,8 @@ func.func @tensors(%x: tensor<?x4xf32>, %a: tensor<?x?x8xf32>, %y: tensor<?x8xf3
   // CHECK: rt.linear @w ins(%{{.*}} : tensor<?x4xf32>) bias(%{{.*}} : tensor<8xf32>) then gelu outs(%{{.*}} : tensor<?x8xf32>) -> tensor<?x8xf32>
   %b = rt.parameter @bias : tensor<8xf32>
   %4 = rt.linear @w ins(%x : tensor<?x4xf32>) bias(%b : tensor<8xf32>) then gelu outs(%y : tensor<?x8xf32>) -> tensor<?x8xf32>
+  // CHECK: rt.linear @w ins(%{{.*}} : tensor<?x4xf32>) bias(%{{.*}} : tensor<8xf32>) then swish gate second outs(%{{.*}} : tensor<?x4xf32>) -> tensor<?x4xf32>
+  %6 = rt.linear @w ins(%x : tensor<?x4xf32>) bias(%b : tensor<8xf32>) then swish gate second outs(%x : tensor<?x4xf32>) -> tensor<?x4xf32>
   // CHECK: rt.linear @w accumulate ins(%{{.*}}) then swish outs(%{{.*}}) {alpha = 1.702000e+00 : f32} -> tensor<?x8xf32>
   %5 = rt.linear @w accumulate ins(%x : tensor<?x4xf32>) then swish outs(%4 : tensor<?x8xf32>) {alpha = 1.702 : f32} -> tensor<?x8xf32>
   // CHECK: rt.matmul ins({{.*}}) outs({{.*}}) {alpha = 5.000000e-01 : f32, transpose_b} -> tensor<?x?x?xf32>
