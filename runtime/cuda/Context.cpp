@@ -7,6 +7,8 @@
 #include "BlockRowsPtx90.h"
 #include "BlockUnpackPtx.h"
 #include "BlockWeights.h"
+#include "GatedRows.h"
+#include "GatedRowsPtx90.h"
 #include "KernelsPtx.h"
 #include "StreamRows.h"
 #include "StreamRowsPtx90.h"
@@ -183,6 +185,10 @@ CUfunction Context::attention(bool few, bool bf16, int size) const {
 
 CUfunction Context::streamRows(bool bf16) const {
   return later(bf16 ? "caat_stream_rows_bf16" : "caat_stream_rows_f16", StreamRowsPtx90, StreamRowsShape::bytes);
+}
+
+CUfunction Context::gatedRows(bool bf16) const {
+  return later(bf16 ? "caat_gated_rows_bf16" : "caat_gated_rows_f16", GatedRowsPtx90, GatedRowsShape::bytes);
 }
 
 CUfunction Context::blockRows(int bits, bool bf16, int span, bool wideScales, bool hasMinima) const {

@@ -55,6 +55,9 @@ public:
   /// The runtime's kernel for products of few rows with a 16-bit weight that streams through shared memory
   /// (StreamRows.cu), made ready at first use. Only with hasDependentLaunch().
   CUfunction streamRows(bool bf16) const;
+  /// The runtime's kernel for gated products of many rows (GatedRows.cu), made ready at first use. Only with
+  /// hasWarpGroups().
+  CUfunction gatedRows(bool bf16) const;
   /// The runtime's kernel for products of few rows with a weight in blocks (BlockRows.cu), made ready at first use.
   CUfunction blockRows(int bits, bool bf16, int span, bool wideScales, bool hasMinima) const;
   /// The one that makes floats of such a weight.
@@ -66,6 +69,8 @@ public:
   std::shared_ptr<std::byte> allocatePinned(size_t bytes) const;
   /// Whether a kernel may start while the one before it runs: from sm_90 on.
   bool hasDependentLaunch() const { return dependentLaunch; }
+  /// Whether four warps multiply together, as sm_90a does and no later chip.
+  bool hasWarpGroups() const { return major == 9 && minor == 0; }
   /// Whether the program's kernels that are launched so wait themselves: those made for such chips do.
   bool haveKernelsThatWait() const { return kernelsWait; }
   struct Room {

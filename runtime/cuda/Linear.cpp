@@ -54,14 +54,16 @@ const void *CudaDevice::roundRows(const Weight &weight, const Linear &l) {
 void CudaDevice::multiplyRounded(const Weight &weight, const Linear &l) {
   if (multiplyFewRows(weight, l))
     return;
-  if (l.gate != CAAT_UNGATED)
-    multiplyThenGate(weight, l);
-  else if (readsCodes(weight, l))
+  if (l.gate != CAAT_UNGATED) {
+    if (!multiplyGated(weight, l))
+      multiplyThenGate(weight, l);
+  } else if (readsCodes(weight, l)) {
     multiplyCodes(weight, l);
-  else if (weight.blocks)
+  } else if (weight.blocks) {
     multiplyUnpacked(weight, l);
-  else
+  } else {
     multiply(weight, l, weight.n);
+  }
 }
 
 /// A gated product by way of the plain one, whose halves a kernel reads again.

@@ -108,9 +108,13 @@ void Queue::forget(Segment &old) {
 
 void Queue::launch(const Step &kernel, CUstream where) {
   const Driver &driver = context.driver();
-  LaunchAttribute early{CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION, 0, {1}};
-  bool isEarly = kernel.isDependent && context.hasDependentLaunch();
-  LaunchConfig config{kernel.blocks, 1, 1, kernel.threads, 1, 1, kernel.shared, where, &early, isEarly};
+  LaunchAttribute attributes[2];
+  unsigned count = 0;
+  if (kernel.isDependent && context.hasDependentLaunch())
+    attributes[count++] = {CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION, 0, {.allowed = 1}};
+  if (kernel.cluster > 1)
+    attributes[count++] = {CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION, 0, {.cluster = {kernel.cluster, 1, 1}}};
+  LaunchConfig config{kernel.blocks, 1, 1, kernel.threads, 1, 1, kernel.shared, where, attributes, count};
   driver.check(driver.cuLaunchKernelEx(&config, kernel.function, pointersTo(kernel).data(), nullptr), "kernel '",
                kernel.name, "'");
 }

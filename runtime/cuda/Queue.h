@@ -66,7 +66,7 @@ struct Step {
   std::string_view name; // lives as long as the program
   // Kernel: its parameters one behind the other, and where each begins.
   CUfunction function = nullptr;
-  unsigned blocks = 0, threads = 0, shared = 0;
+  unsigned blocks = 0, threads = 0, shared = 0, cluster = 1; // so many blocks are a cluster
   bool isDependent = false; // it waits itself for what came before, and may start earlier
   std::vector<std::byte> parameters;
   std::vector<size_t> offsets;

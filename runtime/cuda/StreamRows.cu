@@ -10,14 +10,6 @@
 #include "Epilogue.cuh"
 #include "Warp.h"
 
-template <typename Pair> struct ElementOf;
-template <> struct ElementOf<BFloat16Pair> {
-  using Type = BFloat16;
-};
-template <> struct ElementOf<HalfPair> {
-  using Type = Half;
-};
-
 namespace {
 
 template <typename Pair> struct StreamRows {
@@ -131,7 +123,7 @@ template <typename Pair> struct StreamRows {
       arriveAt(summed(buffer));
     waitForPhase(summed(buffer), turn);
     int thread = threadNumber(), row = thread / 16;
-    storeOutput<typename ElementOf<Pair>::Type>(p, tile, row, thread % 16, [&](int output) {
+    storeOutput<typename Pair::Element>(p, tile, row, thread % 16, [&](int output) {
       float sum = 0;
       for (int of = 0; of < streamRowsWarps; ++of)
         sum += loadSharedFloat(place + ((of * 16 + output) * 8 + row) * 4);

@@ -5,12 +5,17 @@
 #ifndef CAAT_RUNTIME_CUDA_WARP_H
 #define CAAT_RUNTIME_CUDA_WARP_H
 
+struct BFloat16;
+struct Half;
+
 namespace caat::runtime::cuda {
 
 struct BFloat16Pair {
+  using Element = ::BFloat16; // of Device.cuh
   unsigned bits;
 };
 struct HalfPair {
+  using Element = ::Half;
   unsigned bits;
 };
 
@@ -28,6 +33,8 @@ struct TwoFloats {
 #define CAAT_DEVICE inline __attribute__((device, always_inline))
 #define CAAT_KERNEL(THREADS, BLOCKS) extern "C" __attribute__((global, launch_bounds(THREADS, BLOCKS)))
 #define UNROLL _Pragma("unroll")
+/// Of a kernel: it is read where the launch put it, and its address is what copies take.
+#define CAAT_PARAMETER __attribute__((grid_constant))
 
 extern __attribute__((shared, aligned(16))) char dynamicShared[];
 
@@ -76,6 +83,9 @@ CAAT_DEVICE void storeShared(unsigned to, Bits128 x) {
                : "memory");
 }
 
+CAAT_DEVICE void storeShared(unsigned to, unsigned x) {
+  asm volatile("st.shared.u32 [%0], %1;" ::"r"(to), "r"(x) : "memory");
+}
 CAAT_DEVICE void storeShared(unsigned to, float x, float y) {
   asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(to), "f"(x), "f"(y) : "memory");
 }
@@ -243,6 +253,7 @@ CAAT_DEVICE int opaque(int x) {
 #define CAAT_DEVICE inline
 #define CAAT_KERNEL(THREADS, BLOCKS) extern "C"
 #define UNROLL
+#define CAAT_PARAMETER
 
 int threadNumber();
 int blockNumber();
@@ -254,6 +265,7 @@ inline void prefetch(const void *) {}
 bool isLastToArrive(unsigned *arrived, unsigned blocks);
 unsigned sharedBase();
 void storeShared(unsigned to, Bits128 x);
+void storeShared(unsigned to, unsigned x);
 void storeShared(unsigned to, float x, float y);
 FourFloats loadShared(unsigned from);
 TwoFloats loadSharedPair(unsigned from);

@@ -229,6 +229,7 @@ inline void say(const std::string &name, double value, const char *unit) {
 void checkAttention(Checks &checks);
 void checkBlocks(Checks &checks);
 void checkGates(Checks &checks);
+void checkGatedRows(Checks &checks);
 void measureAttention(const Program &program);
 
 } // namespace caat::test

@@ -136,6 +136,7 @@ private:
 bool runAttention(const std::string &name, unsigned blocks, void **arguments, std::vector<Access> &accesses, bool run);
 void addAccesses(const caat::runtime::cuda::FewRowsArguments &product, std::vector<Access> &accesses);
 bool runStreamRows(const std::string &name, void **arguments, std::vector<Access> &accesses, bool run);
+bool runGatedRows(const std::string &name, void **arguments, std::vector<Access> &accesses, bool run);
 bool runBlockRows(const std::string &name, unsigned blocks, void **arguments, std::vector<Access> &accesses, bool run);
 bool runOwnKernel(const std::string &name, unsigned blocks, void **arguments, std::vector<Access> &accesses, bool run);
 

@@ -4,7 +4,9 @@
 #include "Double.h"
 #include "WarpEmulator.h"
 #include "cuda/BlockRows.cu"
+#include "cuda/GatedRows.cu"
 #include "cuda/StreamRows.cu"
+#include <cstring>
 
 namespace caat::test {
 
@@ -46,6 +48,32 @@ bool runStreamRows(const std::string &name, void **arguments, std::vector<Access
   };
   return attempt("caat_stream_rows_bf16", caat_stream_rows_bf16) ||
          attempt("caat_stream_rows_f16", caat_stream_rows_f16);
+}
+
+static void add(std::vector<Access> &all, const TensorMap &map, bool writes = false) {
+  EmulatedMap matrix;
+  std::memcpy(&matrix, &map, sizeof matrix);
+  add(all, reinterpret_cast<const void *>(matrix.address), static_cast<int64_t>(matrix.rows * matrix.pitch), writes);
+}
+
+bool runGatedRows(const std::string &name, void **arguments, std::vector<Access> &accesses, bool run) {
+  auto attempt = [&](const char *kernelName, auto kernel) {
+    if (name != kernelName)
+      return false;
+    GatedRowsArguments a; // its maps are aligned
+    std::memcpy(&a, arguments[0], sizeof a);
+    if (run) {
+      runClusters([&] { kernel(a); }, static_cast<unsigned>(a.clusters), gatedThreads, GatedRowsShape::bytes);
+    } else {
+      add(accesses, a.x);
+      add(accesses, a.w);
+      add(accesses, a.y, true);
+      if (a.epilogue.bias)
+        add(accesses, a.epilogue.bias, 2 * a.n * (a.epilogue.isBiasWide ? 4 : 2));
+    }
+    return true;
+  };
+  return attempt("caat_gated_rows_bf16", caat_gated_rows_bf16) || attempt("caat_gated_rows_f16", caat_gated_rows_f16);
 }
 
 bool runBlockRows(const std::string &name, unsigned blocks, void **arguments, std::vector<Access> &accesses, bool run) {

@@ -2,7 +2,9 @@
 // The driver's functions.
 #include "Double.h"
 #include "PtxWrites.h"
+#include "WarpEmulator.h"
 #include "caat/runtime/Abi.h"
+#include "cuda/TensorMap.h"
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -387,12 +389,36 @@ CAAT_EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned x, unsigned y,
 
 CAAT_EXPORT CUresult cuLaunchKernelEx(const LaunchConfig *config, CUfunction function, void **parameters,
                                       void **extra) {
-  if (config->count > 1 ||
-      (config->count == 1 && (Double::number("SM", 120) < 90 ||
-                              config->attributes->id != CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION)))
-    return CUDA_ERROR_INVALID_VALUE;
+  for (unsigned i = 0; i < config->count; ++i) {
+    const LaunchAttribute &attribute = config->attributes[i];
+    bool isCluster = attribute.id == CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION;
+    if (Double::number("SM", 120) < 90 ||
+        (!isCluster && attribute.id != CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION) ||
+        (isCluster && (attribute.cluster[0] == 0 || config->gridX % attribute.cluster[0] != 0)))
+      return CUDA_ERROR_INVALID_VALUE;
+  }
   return cuLaunchKernel(function, config->gridX, config->gridY, config->gridZ, config->blockX, config->blockY,
                         config->blockZ, config->sharedBytes, config->stream, parameters, extra);
+}
+
+/// What the driver refuses, as it says for maps of two dimensions.
+CAAT_EXPORT CUresult cuTensorMapEncodeTiled(TensorMap *map, int type, unsigned dimensions, void *data,
+                                            const uint64_t *size, const uint64_t *pitch, const unsigned *box,
+                                            const unsigned *steps, int interleave, int swizzle, int, int) {
+  constexpr uint64_t mostRows = uint64_t{1} << 32;
+  if (type != CU_TENSOR_MAP_DATA_TYPE_UINT16 || dimensions != 2 || interleave != CU_TENSOR_MAP_INTERLEAVE_NONE ||
+      reinterpret_cast<uintptr_t>(map) % 64 != 0 || reinterpret_cast<uintptr_t>(data) % 16 != 0 || pitch[0] % 16 != 0 ||
+      pitch[0] >= uint64_t{1} << 40)
+    return CUDA_ERROR_INVALID_VALUE;
+  for (int i = 0; i < 2; ++i)
+    if (size[i] == 0 || size[i] > mostRows || box[i] == 0 || box[i] > 256 || steps[i] != 1)
+      return CUDA_ERROR_INVALID_VALUE;
+  if (box[0] * 2 % 16 != 0 || (swizzle == CU_TENSOR_MAP_SWIZZLE_128B && box[0] * 2 > 128))
+    return CUDA_ERROR_INVALID_VALUE;
+  EmulatedMap encoded{reinterpret_cast<uint64_t>(data),      size[1], size[0], pitch[0], box[1], box[0],
+                      swizzle == CU_TENSOR_MAP_SWIZZLE_128B, 0};
+  std::memcpy(map, &encoded, sizeof encoded);
+  return CUDA_SUCCESS;
 }
 
 // Graphs. A node belongs to the stream that was captured; they run on it alone.

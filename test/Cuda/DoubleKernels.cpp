@@ -225,7 +225,7 @@ bool runOwnKernel(const std::string &name, unsigned blocks, void **arguments, Ac
 #undef CAAT_OWN
 #undef CAAT_OWN_BY
   return runAttention(name, blocks, arguments, accesses, run) || runBlockRows(name, blocks, arguments, accesses, run) ||
-         runStreamRows(name, arguments, accesses, run);
+         runStreamRows(name, arguments, accesses, run) || runGatedRows(name, arguments, accesses, run);
 }
 
 } // namespace caat::test

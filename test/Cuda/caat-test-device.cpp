@@ -424,6 +424,7 @@ int main(int argc, char **argv) {
       checkGates(checks);
       checkAttention(checks);
       checkBlocks(checks);
+      checkGatedRows(checks);
     }
     for (int ranks = 1; ranks <= (devices > 0 ? devices : 4); ++ranks)
       checkCollectives(checks, ranks);

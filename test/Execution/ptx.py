@@ -4,8 +4,8 @@
 
     ptx.py [--tp 1,2,4] [--arch sm_80,sm_90] [--only a,b] [--verbose]
 
-A kernel that does not assemble, names what no library has, keeps registers in memory, or touches memory before it has waited for the kernels
-before it (sm_90 and later) is a failure. Exit 77 where there
+A kernel that does not assemble, names what no library has, keeps registers in memory, waits for each product of warp groups (where ptxas
+finds no order for several), or touches memory before it has waited for the kernels before it (sm_90 and later) is a failure. Exit 77 where there
 is no ptxas: it is looked for on the PATH, in CUDA_HOME and among Python's packages (nvidia-cuda-nvcc).
 """
 import argparse
@@ -46,6 +46,8 @@ def assemble(ptxas: str, ptx: Path, arch: str) -> tuple[dict[str, tuple[int, int
     done = subprocess.run([ptxas, "-v", f"-arch={arch}", "-o", os.devnull, ptx], capture_output=True, text=True)
     if done.returncode != 0:
         return {}, f"ptxas: {done.stderr.strip().splitlines()[0]}"
+    if serialized := re.search(r"wgmma.* are serialized.*", done.stderr):
+        return {}, serialized[0]
     kernels, name, spilled, stack = {}, "", 0, 0
     for line in done.stderr.splitlines():
         if found := re.search(r"Compiling entry function '(\S+)'", line):
@@ -90,10 +92,15 @@ class Assembler:
         self.count, self.most, self.wrong = 0, 0, []
 
     def add(self, title: str, ptx: Path):
-        needed = re.search(r"^\.target sm_(\d+)", ptx.read_text(), re.MULTILINE)
+        needed = re.search(r"^\.target sm_(\d+)(a?)", ptx.read_text(), re.MULTILINE)
         for arch in self.archs:
-            if needed and int(needed[1]) > int(re.sub(r"\D", "", arch)):
+            number = int(re.sub(r"\D", "", arch))
+            if needed and int(needed[1]) > number:
                 continue  # for later chips
+            if needed and needed[2]:  # for that chip alone
+                if int(needed[1]) != number:
+                    continue
+                arch = f"sm_{number}a"
             kernels, problem = assemble(self.ptxas, ptx, arch)
             if problem:
                 self.wrong.append(f"{title} {arch}: {problem}")
