@@ -8,8 +8,9 @@ faster than: their products alone (cuBLASLt), and reading their weights once. Pr
 A PROGRAM is a directory that caat-compile made, whose name holds 8b or 1b. Times are medians in milliseconds. A prefill computes the
 logits of all positions, a step of decoding adds a token to `--context` others; both end with the best token in the host's memory.
 PyTorch: bf16 throughout, scaled_dot_product_attention, static caches; eager, and torch.compile of a layer inside a CUDA graph of the
-step. Products alone: every weight times as many rows, one after the other. Goals are their ratio to caat's prefill, and the ratio of the
-time to read the weights once, at the rate that a reading kernel reaches, to caat's step of decoding.
+step. Products alone: every weight times as many rows, one after the other. Goals are the ratio of their time to caat's
+prefill, both taken by turns, since a GPU that has been busy for long is slower, and the ratio of the time to read the
+weights once, at the rate that a reading kernel reaches, to caat's step of decoding.
 """
 import argparse
 import json

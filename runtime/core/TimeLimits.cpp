@@ -9,29 +9,38 @@
 
 namespace caat::runtime {
 
-/// The least of what `run` takes on the slowest rank, in seconds.
-template <typename F> static double leastOf(Engine &engine, int turns, F &&run) {
-  double least = std::numeric_limits<double>::infinity();
+RepeatedWork::RepeatedWork(Engine &engine, const Maker &make)
+    : engine(engine), works(static_cast<size_t>(engine.size())) {
   engine.onRanks([&](Rank &rank) {
-    Device &device = rank.device();
-    auto work = run(rank);
+    auto &work = works[static_cast<size_t>(rank.rank())];
+    work = make(rank);
     work(); // chooses algorithms
-    std::vector<double> all(static_cast<size_t>(engine.size()));
-    double seconds = 0;
-    for (int turn = 0; turn <= turns; ++turn) {
-      device.synchronize();
-      // All begin at once; and what the turn before took.
-      rank.communicator().allGatherBytes("limits", &seconds, all.data(), sizeof seconds);
-      if (turn > 0 && rank.rank() == engine.firstRank())
-        least = std::min(least, *std::max_element(all.begin(), all.end()));
-      if (turn == turns)
-        break;
-      auto begin = std::chrono::steady_clock::now();
-      work();
-      device.synchronize();
-      seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    }
+    rank.device().synchronize();
   });
+}
+
+double RepeatedWork::seconds() {
+  double slowest = 0;
+  engine.onRanks([&](Rank &rank) {
+    std::vector<double> all(works.size());
+    double seconds = 0;
+    auto meet = [&] { rank.communicator().allGatherBytes("limits", &seconds, all.data(), sizeof seconds); };
+    meet(); // all begin at once
+    auto begin = std::chrono::steady_clock::now();
+    works[static_cast<size_t>(rank.rank())]();
+    rank.device().synchronize();
+    seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    meet();
+    if (rank.rank() == engine.firstRank())
+      slowest = *std::max_element(all.begin(), all.end());
+  });
+  return slowest;
+}
+
+static double leastOf(RepeatedWork work, int turns) {
+  double least = std::numeric_limits<double>::infinity();
+  for (int turn = 0; turn < turns; ++turn)
+    least = std::min(least, work.seconds());
   return least;
 }
 
@@ -49,7 +58,7 @@ static std::shared_ptr<std::byte> madeUpRows(Device &device, DType dtype, int64_
 }
 
 /// One product after the other, of so many rows.
-static double timeProducts(Engine &engine, std::vector<size_t> products, int64_t rows, int turns) {
+static RepeatedWork productsAlone(Engine &engine, const std::vector<size_t> &products, int64_t rows) {
   const auto &parameters = engine.manifest().parameters;
   // On the host, rows are f32 whatever the weights are.
   auto typeOf = [&](size_t product) { return engine.isHost() ? DType::F32 : parameters[product].dtype; };
@@ -60,17 +69,20 @@ static double timeProducts(Engine &engine, std::vector<size_t> products, int64_t
     most = std::max(most, parameters[product].k() * rows);
     outputs = std::max(outputs, parameters[product].n() * rows);
   }
-  return leastOf(engine, turns, [&](Rank &rank) {
-    Device &device = rank.device();
-    std::map<DType, std::shared_ptr<std::byte>> x;
-    for (auto [dtype, count] : inputs)
-      x[dtype] = madeUpRows(device, dtype, count);
-    auto y = device.allocate(static_cast<size_t>(outputs) * sizeof(float), "results of the products");
-    return [&, x, y] {
-      for (size_t product : products)
-        device.linear({product, x.at(typeOf(product)).get(), typeOf(product), rows, y.get(), typeOf(product)});
-    };
-  });
+  return {engine, [&](Rank &rank) -> std::function<void()> {
+            Device &device = rank.device();
+            std::map<DType, std::shared_ptr<std::byte>> x;
+            for (auto [dtype, count] : inputs)
+              x[dtype] = madeUpRows(device, dtype, count);
+            auto y = device.allocate(static_cast<size_t>(outputs) * sizeof(float), "results of the products");
+            std::vector<Linear> calls;
+            for (size_t product : products)
+              calls.push_back({product, x.at(typeOf(product)).get(), typeOf(product), rows, y.get(), typeOf(product)});
+            return [&device, calls, x, y] {
+              for (const Linear &call : calls)
+                device.linear(call);
+            };
+          }};
 }
 
 /// The products with weights, by k, n and the weight's bytes.
@@ -84,18 +96,18 @@ static std::map<std::tuple<int64_t, int64_t, size_t>, std::vector<size_t>> produ
   return products;
 }
 
-double timeProducts(Engine &engine, int64_t rows, int turns) {
+RepeatedWork productsAlone(Engine &engine, int64_t rows) {
   std::vector<size_t> all;
   for (const auto &[shape, products] : productsOf(engine.manifest()))
     all.insert(all.end(), products.begin(), products.end());
-  return timeProducts(engine, std::move(all), rows, turns);
+  return productsAlone(engine, all, rows);
 }
 
 std::vector<ProductTiming> timeProductsByShape(Engine &engine, int64_t rows, int turns) {
   std::vector<ProductTiming> timings;
   for (const auto &[shape, products] : productsOf(engine.manifest())) {
     auto count = static_cast<int64_t>(products.size());
-    double seconds = timeProducts(engine, products, rows, turns), untimed = 0;
+    double seconds = leastOf(productsAlone(engine, products, rows), turns), untimed = 0;
     bool hasChoice = true;
     auto useTimed = [&](bool timed) {
       engine.onRanks([&](Rank &rank) {
@@ -106,7 +118,7 @@ std::vector<ProductTiming> timeProductsByShape(Engine &engine, int64_t rows, int
     };
     useTimed(false);
     if (hasChoice)
-      untimed = timeProducts(engine, products, rows, turns);
+      untimed = leastOf(productsAlone(engine, products, rows), turns);
     useTimed(true);
     auto [k, n, bytes] = shape;
     timings.push_back({k, n, count, seconds / static_cast<double>(count), untimed / static_cast<double>(count), bytes});
@@ -118,7 +130,7 @@ double timeReads(Engine &engine, int turns) {
   // More than any cache holds, but for programs that are as small themselves.
   size_t most = (engine.isHost() ? size_t{256} : size_t{2048}) << 20, row = 32 << 10;
   size_t bytes = std::clamp(8 * engine.productBytes(), size_t{32} << 20, most) / row * row;
-  double seconds = leastOf(engine, turns, [&](Rank &rank) {
+  RepeatedWork reads(engine, [&](Rank &rank) -> std::function<void()> {
     auto memory = rank.device().allocate(bytes, "memory to read");
     // A host gives new memory its pages when it is written; until then all of it is read from one page of zeros.
     std::vector<std::byte> ones(row, std::byte{1});
@@ -126,7 +138,7 @@ double timeReads(Engine &engine, int turns) {
       rank.device().upload(memory.get() + at, ones.data(), row);
     return [&rank, memory, bytes] { rank.device().read(memory.get(), bytes); };
   });
-  return static_cast<double>(bytes) / seconds;
+  return static_cast<double>(bytes) / leastOf(std::move(reads), turns);
 }
 
 } // namespace caat::runtime

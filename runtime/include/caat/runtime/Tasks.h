@@ -79,9 +79,21 @@ struct CollectiveTiming {
 std::vector<CollectiveTiming> timeAllReduce(Engine &engine, std::span<const int64_t> bytes, int turns,
                                             std::vector<std::string> &ways);
 
-/// Seconds of the program's products with weights and nothing else, one after the other, each with so many rows of
-/// made-up numbers: on the slowest rank, all ranks at once; of the best of `turns` turns.
-double timeProducts(Engine &engine, int64_t rows, int turns);
+/// Work of each rank that is made ready once and timed again and again, between other work.
+class RepeatedWork {
+public:
+  using Maker = std::function<std::function<void()>(Rank &rank)>;
+  RepeatedWork(Engine &engine, const Maker &make);
+  /// Does it once, all ranks at once: the slowest rank's time.
+  double seconds();
+
+private:
+  Engine &engine;
+  std::vector<std::function<void()>> works; // by rank, of those in this process
+};
+/// The program's products with weights and nothing else, one after the other, each with so many rows of made-up
+/// numbers.
+RepeatedWork productsAlone(Engine &engine, int64_t rows);
 /// What the products with the weights of one shape take, each with so many rows.
 struct ProductTiming {
   int64_t k, n, weights; // so many of that shape
