@@ -392,6 +392,7 @@ def RT_CopyOp : RT_Op<"copy", [MemoryEffects<[MemRead, MemWrite]>]> {
 }
 
 def RT_AllReduceStartOp : RT_Op<"all_reduce_start", [DeclareOpInterfaceMethods<MemoryEffectsOpInterface>,
+                                                     DeclareOpInterfaceMethods<SymbolUserOpInterface>,
                                                      TP_CollectiveOpInterface]> {
   let summary = "begins to sum a buffer over the ranks, beside what follows";
   let description = [{

@@ -288,6 +288,10 @@ bool caat::rt::isDense(MemRefType type) {
   return true;
 }
 
+LogicalResult AllReduceStartOp::verifySymbolUses(SymbolTableCollection &tables) {
+  return caat::tp::detail::verifyGroup(*this, tables, getMeshAttr(), getAxesAttr());
+}
+
 LogicalResult AllReduceStartOp::verify() {
   if (!isDense(cast<MemRefType>(getInput().getType())))
     return emitOpError("sums dense buffers only");

@@ -16,6 +16,8 @@ def TP_CollectiveOpInterface : OpInterface<"CollectiveOpInterface"> {
     - `site`, where given, is not empty.
     - The tensor form has as many results as the operation gives (one, if it does not say otherwise) and no `out`
       operand; the memref form has no result, and has `out` where the operation does not work in place.
+
+    What concerns the mesh is the operation's `verifySymbolUses` to check, with `verifyGroup`.
   }];
   let methods = [
     InterfaceMethod<"The mesh that the ranks are numbered by.", "::mlir::FlatSymbolRefAttr", "getMeshAttr">,

@@ -76,7 +76,8 @@ def TP_ShardOp : TP_Op<"shard", [Pure]> {
 /// Collectives are ordered among themselves by an effect on the network, so that none is dropped, doubled or moved
 /// into a branch: every rank has to run the same sequence.
 class TP_CollectiveOp<string mnemonic, list<Trait> traits = []>
-    : TP_Op<mnemonic, !listconcat([DeclareOpInterfaceMethods<MemoryEffectsOpInterface>], traits,
+    : TP_Op<mnemonic, !listconcat([DeclareOpInterfaceMethods<MemoryEffectsOpInterface>,
+                                   DeclareOpInterfaceMethods<SymbolUserOpInterface>], traits,
                                   [TP_CollectiveOpInterface])> {
   code inPlaceDeclarations = [{
     bool worksInPlace() { return true; }
@@ -291,6 +292,7 @@ def TP_RotateOp : TP_Op<"rotate", [DeclareOpInterfaceMethods<MemoryEffectsOpInte
   let assemblyFormat = [{
     $group `step` custom<Int>($step) `on` $mesh (`after` `(` $after^ `:` type($after) `)`)? attr-dict
   }];
+  let hasVerifier = 1;
 }
 
 def TP_HeldOp : TP_Op<"held", [Pure, TypesMatchWith<"the result has the operand's type", "input", "result", "$_self">]> {

@@ -52,9 +52,11 @@ void registerBufferizableOpInterfaceExternalModels(mlir::DialectRegistry &regist
 
 namespace detail {
 int64_t getGroupSize(mlir::Operation *op, mlir::FlatSymbolRefAttr mesh, mlir::ArrayAttr axes);
-/// Checks mesh and axes; what all collectives and sync points have in common.
-mlir::LogicalResult verifyGroup(mlir::Operation *op, mlir::FlatSymbolRefAttr mesh, mlir::ArrayAttr axes);
+/// Checks what all collectives have in common, but for the mesh.
 mlir::LogicalResult verifyCollective(CollectiveOpInterface op);
+/// Checks the mesh and that it has the axes, which is a matter of the module's symbols; gives the group's ranks.
+mlir::FailureOr<int64_t> verifyGroup(mlir::Operation *op, mlir::SymbolTableCollection &symbols,
+                                     mlir::FlatSymbolRefAttr mesh, mlir::ArrayAttr axes);
 /// Checks what `#tp.rounding` and tp.quantized_all_reduce have in common.
 mlir::LogicalResult verifyRounding(int64_t bits, int64_t block, llvm::ArrayRef<int64_t> exact,
                                    llvm::function_ref<mlir::InFlightDiagnostic()> emitError);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// What the operations of the tp dialect must hold; Ops.td lists it under "Constraints".
+// What the operations of the tp dialect must hold; Ops.td lists it under "Constraints". What depends on the mesh is
+// looked at with the symbols of the module, since an operation's own verifier may see nothing outside of it.
 #include "dialects/tp/TP.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
 #include "llvm/ADT/StringSet.h"
@@ -7,21 +8,40 @@
 using namespace mlir;
 using namespace caat::tp;
 
-LogicalResult caat::tp::detail::verifyGroup(Operation *op, FlatSymbolRefAttr mesh, ArrayAttr axes) {
-  MeshOp meshOp = lookupMesh(op, mesh);
-  if (!meshOp)
-    return op->emitOpError() << "uses " << mesh << ", which is no tp.mesh";
+/// What is wrong with the axes of a group whatever the mesh is.
+static LogicalResult verifyAxes(Operation *op, ArrayAttr axes) {
   if (axes.empty())
     return op->emitOpError() << "needs at least one axis";
   llvm::StringSet<> seen;
-  for (Attribute attr : axes) {
-    auto axis = cast<StringAttr>(attr);
-    if (!meshOp.getAxisSize(axis.getValue()))
-      return op->emitOpError() << "uses axis " << axis << ", which mesh " << mesh << " does not have";
+  for (auto axis : axes.getAsRange<StringAttr>())
     if (!seen.insert(axis.getValue()).second)
       return op->emitOpError() << "uses axis " << axis << " twice";
-  }
   return success();
+}
+
+static FailureOr<MeshOp> verifyMesh(Operation *op, SymbolTableCollection &symbols, FlatSymbolRefAttr mesh) {
+  if (auto meshOp = symbols.lookupNearestSymbolFrom<MeshOp>(op, mesh))
+    return meshOp;
+  return op->emitOpError() << "uses " << mesh << ", which is no tp.mesh";
+}
+
+FailureOr<int64_t> caat::tp::detail::verifyGroup(Operation *op, SymbolTableCollection &symbols, FlatSymbolRefAttr mesh,
+                                                 ArrayAttr axes) {
+  FailureOr<MeshOp> meshOp = verifyMesh(op, symbols, mesh);
+  if (failed(meshOp))
+    return failure();
+  int64_t ranks = 1;
+  for (auto axis : axes.getAsRange<StringAttr>()) {
+    std::optional<int64_t> size = meshOp->getAxisSize(axis.getValue());
+    if (!size)
+      return op->emitOpError() << "uses axis " << axis << ", which mesh " << mesh << " does not have";
+    ranks *= *size;
+  }
+  return ranks;
+}
+
+template <typename Op> static FailureOr<int64_t> verifyGroup(Op op, SymbolTableCollection &symbols) {
+  return caat::tp::detail::verifyGroup(op, symbols, op.getMeshAttr(), op.getAxesAttr());
 }
 
 LogicalResult caat::tp::detail::verifyCollective(CollectiveOpInterface op) {
@@ -38,7 +58,7 @@ LogicalResult caat::tp::detail::verifyCollective(CollectiveOpInterface op) {
     if (!op.worksInPlace() && !op.getDestination())
       return op->emitOpError() << "on a memref needs 'into'";
   }
-  return verifyGroup(op, op.getMeshAttr(), op.getAxesAttr());
+  return verifyAxes(op, op.getAxesAttr());
 }
 
 /// Result or destination of a collective, whichever its form has. Null while the form itself is wrong, which the
@@ -72,10 +92,20 @@ static LogicalResult verifyDim(CollectiveOpInterface op, int64_t dim) {
   return success();
 }
 
-/// Number of ranks, or 1 where mesh or axes are wrong, which the interface's verifier reports.
-static int64_t getRanks(CollectiveOpInterface op) { return op.getGroupSize(); }
+/// Extent of the operand along a dimension that is divided over, or made of, the ranks' parts.
+static int64_t getExtent(CollectiveOpInterface op, int64_t dim) {
+  return cast<ShapedType>(op.getInput().getType()).getDimSize(dim);
+}
+
+static LogicalResult verifySplit(CollectiveOpInterface op, int64_t extent, int64_t ranks) {
+  if (!ShapedType::isDynamic(extent) && extent % ranks != 0)
+    return op->emitOpError() << "splits " << extent << " elements over " << ranks << " ranks";
+  return success();
+}
 
 LogicalResult AllReduceOp::verify() { return verifyOutput(*this); }
+
+LogicalResult AllReduceOp::verifySymbolUses(SymbolTableCollection &symbols) { return verifyGroup(*this, symbols); }
 
 LogicalResult QuantizedAllReduceOp::verify() {
   auto type = cast<ShapedType>(getInput().getType());
@@ -93,71 +123,81 @@ LogicalResult QuantizedAllReduceOp::verify() {
   return success();
 }
 
-LogicalResult BroadcastOp::verify() {
-  int64_t root = getRoot(), ranks = getRanks(*this);
-  if (root < 0 || root >= ranks)
-    return emitOpError() << "has root " << root << ", outside [0, " << ranks << ")";
-  return verifyOutput(*this);
+LogicalResult QuantizedAllReduceOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  return verifyGroup(*this, symbols);
+}
+
+LogicalResult BroadcastOp::verify() { return verifyOutput(*this); }
+
+LogicalResult BroadcastOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  FailureOr<int64_t> ranks = verifyGroup(*this, symbols);
+  if (failed(ranks))
+    return failure();
+  int64_t root = getRoot();
+  if (root < 0 || root >= *ranks)
+    return emitOpError() << "has root " << root << ", outside [0, " << *ranks << ")";
+  return success();
 }
 
 LogicalResult PermuteOp::verify() { return verifyOutput(*this); }
 
-LogicalResult AllGatherOp::verify() {
-  int64_t dim = getDim();
-  if (failed(verifyDim(*this, dim)))
+LogicalResult PermuteOp::verifySymbolUses(SymbolTableCollection &symbols) { return verifyGroup(*this, symbols); }
+
+LogicalResult AllGatherOp::verify() { return verifyDim(*this, getDim()); }
+
+LogicalResult AllGatherOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  FailureOr<int64_t> ranks = verifyGroup(*this, symbols);
+  if (failed(ranks))
     return failure();
-  int64_t extent = cast<ShapedType>(getInput().getType()).getDimSize(dim);
-  if (!ShapedType::isDynamic(extent) && llvm::MulOverflow(extent, getRanks(*this), extent))
+  int64_t dim = getDim(), extent = getExtent(*this, dim);
+  if (!ShapedType::isDynamic(extent) && llvm::MulOverflow(extent, *ranks, extent))
     return emitOpError() << "gathers more elements than can be counted";
   return verifyOutput(*this, dim, extent);
 }
 
-LogicalResult ReduceScatterOp::verify() {
-  int64_t dim = getDim(), ranks = getRanks(*this);
-  if (failed(verifyDim(*this, dim)))
+LogicalResult ReduceScatterOp::verify() { return verifyDim(*this, getDim()); }
+
+LogicalResult ReduceScatterOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  FailureOr<int64_t> ranks = verifyGroup(*this, symbols);
+  int64_t dim = getDim(), extent = getExtent(*this, dim);
+  if (failed(ranks) || failed(verifySplit(*this, extent, *ranks)))
     return failure();
-  int64_t extent = cast<ShapedType>(getInput().getType()).getDimSize(dim);
-  if (ShapedType::isDynamic(extent))
-    return verifyOutput(*this, dim, extent);
-  if (extent % ranks != 0)
-    return emitOpError() << "splits " << extent << " elements over " << ranks << " ranks";
-  return verifyOutput(*this, dim, extent / ranks);
+  return verifyOutput(*this, dim, ShapedType::isDynamic(extent) ? extent : extent / *ranks);
 }
 
 LogicalResult AllToAllOp::verify() {
-  auto input = cast<ShapedType>(getInput().getType());
-  if (input.getRank() == 0)
+  if (cast<ShapedType>(getInput().getType()).getRank() == 0)
     return emitOpError() << "needs a value with at least one dimension";
-  int64_t extent = input.getDimSize(0), ranks = getRanks(*this);
-  if (!ShapedType::isDynamic(extent) && extent % ranks != 0)
-    return emitOpError() << "splits " << extent << " elements over " << ranks << " ranks";
   return verifyOutput(*this);
 }
 
-LogicalResult RankOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
-  if (!symbolTable.lookupNearestSymbolFrom<MeshOp>(*this, getMeshAttr()))
-    return emitOpError() << "uses " << getMeshAttr() << ", which is no tp.mesh";
-  return success();
+LogicalResult AllToAllOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  FailureOr<int64_t> ranks = verifyGroup(*this, symbols);
+  return failed(ranks) ? failure() : verifySplit(*this, getExtent(*this, 0), *ranks);
 }
 
-static LogicalResult verifyStep(Operation *op, SymbolTableCollection &symbolTable, FlatSymbolRefAttr mesh, int64_t step,
+LogicalResult RankOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  return verifyMesh(*this, symbols, getMeshAttr());
+}
+
+static LogicalResult verifyStep(Operation *op, SymbolTableCollection &symbols, FlatSymbolRefAttr mesh, int64_t step,
                                 int64_t first) {
-  auto meshOp = symbolTable.lookupNearestSymbolFrom<MeshOp>(op, mesh);
-  if (!meshOp)
-    return op->emitOpError() << "uses " << mesh << ", which is no tp.mesh";
-  if (step < first || step >= meshOp.getNumRanks())
-    return op->emitOpError() << "has step " << step << ", outside [" << first << ", " << meshOp.getNumRanks() << ")";
+  FailureOr<MeshOp> meshOp = verifyMesh(op, symbols, mesh);
+  if (failed(meshOp))
+    return failure();
+  if (step < first || step >= meshOp->getNumRanks())
+    return op->emitOpError() << "has step " << step << ", outside [" << first << ", " << meshOp->getNumRanks() << ")";
   return success();
 }
 
-LogicalResult RingShardOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
-  return verifyStep(*this, symbolTable, getMeshAttr(), getStep(), 0);
+LogicalResult RingShardOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  return verifyStep(*this, symbols, getMeshAttr(), getStep(), 0);
 }
 
-LogicalResult RotateOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
-  if (getGroup().empty())
-    return emitOpError() << "has an empty group name";
-  return verifyStep(*this, symbolTable, getMeshAttr(), getStep(), 1);
+LogicalResult RotateOp::verify() { return getGroup().empty() ? emitOpError() << "has an empty group name" : success(); }
+
+LogicalResult RotateOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  return verifyStep(*this, symbols, getMeshAttr(), getStep(), 1);
 }
 
 LogicalResult HeldOp::verify() { return getGroup().empty() ? emitOpError() << "has an empty group name" : success(); }
@@ -217,17 +257,14 @@ LogicalResult ShardOp::verify() {
   return success();
 }
 
-LogicalResult SyncPointOp::verifySymbolUses(SymbolTableCollection &) {
-  if (failed(caat::tp::detail::verifyGroup(*this, getMeshAttr(), getAxesAttr())))
+LogicalResult SyncPointOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  FailureOr<int64_t> ranks = verifyGroup(*this, symbols);
+  if (failed(ranks))
     return failure();
-  int64_t ranks = caat::tp::detail::getGroupSize(*this, getMeshAttr(), getAxesAttr());
   DenseElementsAttr estimate = getPolicy().getEstimateScale();
-  if (estimate && estimate.getType().getShape() != ArrayRef({ranks, getNumChannels()}))
-    return emitOpError() << "has an estimate of " << estimate.getType() << " for " << ranks << " ranks and "
+  if (estimate && estimate.getType().getShape() != ArrayRef({*ranks, getNumChannels()}))
+    return emitOpError() << "has an estimate of " << estimate.getType() << " for " << *ranks << " ranks and "
                          << getNumChannels() << " channels";
-  LowRankAttr lowRank = getPolicy().getLowRank();
-  if (lowRank && lowRank.readsInput() && !getInput())
-    return emitOpError() << "has an estimate that reads its input, which it does not have";
   return success();
 }
 
@@ -262,9 +299,12 @@ LogicalResult SyncPointOp::verify() {
       if (!policy.isReduced(channel, channels))
         return emitOpError() << "exempts channel " << channel << ", which it does not reduce, from rounding";
   }
+  LowRankAttr lowRank = policy.getLowRank();
+  if (lowRank && lowRank.readsInput() && !getInput())
+    return emitOpError() << "has an estimate that reads its input, which it does not have";
   if (!getBase() && getPending())
     return emitOpError() << "has something pending but no base";
   if (getSite().empty())
     return emitOpError() << "has an empty site name";
-  return success();
+  return verifyAxes(*this, getAxesAttr());
 }

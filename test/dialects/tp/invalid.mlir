@@ -205,6 +205,75 @@ func.func @f(%x: tensor<?x4xf32>) {
 
 // -----
 
+func.func @f(%x: tensor<?x4xf32>) {
+  // expected-error@below {{uses @none, which is no tp.mesh}}
+  %0:2 = tp.quantized_all_reduce %x bits 4 block 32 exact [] on @none ["tp"] : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x4xf32>) {
+  // expected-error@below {{uses @none, which is no tp.mesh}}
+  %0 = tp.broadcast %x root 0 on @none ["tp"] : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x4xf32>) {
+  // expected-error@below {{uses @none, which is no tp.mesh}}
+  %0 = tp.permute %x shift 1 on @none ["tp"] : tensor<?x4xf32> -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x4xf32>) {
+  // expected-error@below {{uses @none, which is no tp.mesh}}
+  %0 = tp.all_gather %x dim 1 on @none ["tp"] : tensor<?x4xf32> -> tensor<?x8xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x4xf32>) {
+  // expected-error@below {{uses @none, which is no tp.mesh}}
+  %0 = tp.reduce_scatter %x dim 1 on @none ["tp"] : tensor<?x4xf32> -> tensor<?x2xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x4xf32>) {
+  // expected-error@below {{uses @none, which is no tp.mesh}}
+  %0 = tp.all_to_all %x on @none ["tp"] : tensor<?x4xf32> -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+// A symbol that is something else, and one in a module of its own.
+func.func private @callee()
+func.func @f(%x: tensor<?x4xf32>) {
+  // expected-error@below {{uses @callee, which is no tp.mesh}}
+  %0 = tp.all_reduce %x on @callee ["tp"] : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+module @inner {
+  tp.mesh @mesh <["tp" = 2]>
+}
+func.func @f(%x: tensor<?x4xf32>) {
+  // expected-error@below {{uses @mesh, which is no tp.mesh}}
+  %0 = tp.all_reduce %x on @mesh ["tp"] : tensor<?x4xf32>
+  return
+}
+
+// -----
+
 tp.mesh @mesh <["tp" = 2]>
 func.func @f(%x: tensor<?x4xf32>) {
   // expected-error@below {{has an empty site name}}
@@ -425,6 +494,15 @@ tp.mesh @mesh <["tp" = 2]>
 func.func @f(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>, %b: tensor<3xf32>) {
   // expected-error@below {{uses axis "dp", which mesh @mesh does not have}}
   %0:2 = tp.sync_point base(%x) partial(%p) on @mesh ["dp"] {site = "s", policy = #tp.policy<full>} : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+tp.mesh @mesh <["tp" = 2]>
+func.func @f(%x: tensor<?x4xf32>, %p: tensor<?x4xf32>) {
+  // expected-error@below {{uses axis "tp" twice}}
+  %0:2 = tp.sync_point base(%x) partial(%p) on @mesh ["tp", "tp"] {site = "s", policy = #tp.policy<full>} : tensor<?x4xf32>
   return
 }
 
