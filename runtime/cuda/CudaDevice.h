@@ -150,9 +150,9 @@ private:
 
   /// Of a block; 0: cuBLASLt does these products too.
   unsigned fewRowsThreads = static_cast<unsigned>(environment::number("CAAT_CUDA_FEW_ROWS", 256, {0, 512, 32}));
-  /// A weight of 16 bits streams through them, on devices that can.
   /// Of what a gated product of many rows computes, so many percent must be of its result.
   int64_t leastGatedShare = environment::number("CAAT_CUDA_GATED_ROWS", 85);
+  /// A weight of 16 bits streams through products of few rows, on devices that can.
   bool streamsRows = environment::isOn("CAAT_CUDA_STREAM_ROWS", true);
   /// cuBLASLt does what it can of a product's epilogue.
   bool libraryEpilogues = environment::isOn("CAAT_CUDA_EPILOGUES", true);

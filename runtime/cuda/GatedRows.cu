@@ -23,17 +23,7 @@ template <typename Pair> struct GatedRows {
   int columns = static_cast<int>((a.n + gatedColumns - 1) / gatedColumns), tiles = clusterRows * columns;
   int steps = static_cast<int>((a.k + gatedDepth - 1) / gatedDepth);
 
-  /// A place in the ring, and the parity of the phase in which its barriers are.
-  struct Stage {
-    int number = 0;
-    unsigned parity;
-    CAAT_DEVICE void advance() {
-      if (++number == Shape::stages) {
-        number = 0;
-        parity ^= 1;
-      }
-    }
-  };
+  using Place = RingPlace<Shape::stages>;
   CAAT_DEVICE unsigned full(int stage) const { return base + Shape::full + 8 * stage; }
   CAAT_DEVICE unsigned empty(int stage) const { return base + Shape::empty + 8 * stage; }
 
@@ -65,12 +55,12 @@ template <typename Pair> struct GatedRows {
   }
 
   CAAT_DEVICE void bring() const {
-    Stage at{0, 1}; // stages are empty at first
+    Place at{0, 1}; // stages are empty at first
     for (int number = firstTile(); number < tiles; number = nextTile(number)) {
       Tile tile = place(number);
       for (int i = 0; i < steps; ++i, at.advance()) {
-        unsigned to = base + at.number * Shape::stageBytes, barrier = full(at.number);
-        waitForPhase(empty(at.number), at.parity);
+        unsigned to = base + at.stage * Shape::stageBytes, barrier = full(at.stage);
+        waitForPhase(empty(at.stage), at.parity);
         if (lane == 0) {
           arriveExpecting(barrier, Shape::stageBytes);
           copyTile(to, a.x, tile.row, i * gatedDepth, barrier);
@@ -83,21 +73,21 @@ template <typename Pair> struct GatedRows {
   }
 
   CAAT_DEVICE void multiply() const {
-    Stage at{0, 0};
+    Place at{0, 0};
     float sums[groupSums];
     for (int number = firstTile(); number < tiles; number = nextTile(number)) {
       int before = 0;
       for (int i = 0; i < steps; ++i, at.advance()) {
-        unsigned from = base + at.number * Shape::stageBytes;
+        unsigned from = base + at.stage * Shape::stageBytes;
         unsigned long long x = describeTile(from + group * Shape::groupBytes), w = describeTile(from + Shape::xBytes);
-        waitForPhase(full(at.number), at.parity);
+        waitForPhase(full(at.stage), at.parity);
         beginProducts(sums);
         UNROLL for (int j = 0; j < gatedDepth / 16; ++j) multiplyTiles(sums, x + 2 * j, w + 2 * j, i + j > 0, Pair());
         endProducts(sums);
         waitForProducts<1>(sums);
         if (i > 0)
           release(before);
-        before = at.number;
+        before = at.stage;
       }
       waitForProducts<0>(sums);
       release(before);

@@ -22,17 +22,7 @@ template <typename Pair> struct StreamRows {
   unsigned base = sharedBase();
   long long tiles = p.tiles(), chunks = (p.k + streamRowsChunk - 1) / streamRowsChunk;
 
-  /// A place in the ring, and the parity of the phase in which its barriers are.
-  struct Place {
-    int stage = 0;
-    unsigned parity;
-    CAAT_DEVICE void advance() {
-      if (++stage == Shape::stages) {
-        stage = 0;
-        parity ^= 1;
-      }
-    }
-  };
+  using Place = RingPlace<Shape::stages>;
 
   CAAT_DEVICE unsigned full(Place at) const { return base + Shape::full + 8 * at.stage; }
   CAAT_DEVICE unsigned empty(Place at) const { return base + Shape::empty + 8 * at.stage; }

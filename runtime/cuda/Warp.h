@@ -299,6 +299,18 @@ unsigned pack(float low, float high, HalfPair);
 int opaque(int x);
 #endif
 
+/// A place in a ring of stages, and the parity of the phase in which its barriers are.
+template <int Stages> struct RingPlace {
+  int stage = 0;
+  unsigned parity;
+  CAAT_DEVICE void advance() {
+    if (++stage == Stages) {
+      stage = 0;
+      parity ^= 1;
+    }
+  }
+};
+
 } // namespace caat::runtime::cuda
 
 #endif
